@@ -1,0 +1,73 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ops-updater/ops-updater"
+
+// layers lists, for every package of the module, which of its packages it may
+// import. A package that is not listed fails the test: decide where it belongs
+// in the house before it moves in. Siblings never import siblings; the
+// composition roots (updater, meta/server) join them.
+var layers = map[string][]string{
+	"": {"updater/cli", "internal/buildinfo"},
+
+	// Leaves both programs need.
+	"internal/atomicfile": {},
+	"internal/buildinfo":  {},
+	"internal/jitter":     {},
+	"internal/unpack":     {},
+
+	// The contracts.
+	"meta":     {"internal/buildinfo"},
+	"meta/api": {"meta"},
+
+	// The sidecar.
+	"updater/agent":   {"meta", "internal/atomicfile"},
+	"updater/install": {"meta", "internal/atomicfile", "internal/unpack", "internal/jitter"},
+	"updater/runas":   {},
+	"updater/local":   {"meta"},
+	"updater":         {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/jitter"},
+	"updater/cli":     {"meta", "updater", "updater/local", "internal/buildinfo"},
+
+	// The server.
+	"meta/internal/fleet":     {"meta", "meta/api"},
+	"meta/internal/rollout":   {"meta", "meta/api"},
+	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack"},
+	"meta/internal/fleetfile": {"meta", "meta/api"},
+	"meta/internal/store":     {"meta", "meta/api"},
+	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
+	"meta/internal/httpapi":   {"meta", "meta/api", "internal/buildinfo"},
+	"meta/internal/web":       {"meta", "meta/api", "internal/buildinfo"},
+	"meta/server": {
+		"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter",
+	},
+	"cmd/ops-meta": {"meta", "meta/api", "meta/server", "internal/buildinfo"},
+}
+
+func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "./...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		name := strings.TrimPrefix(strings.TrimPrefix(pkg, module), "/")
+		allowed, listed := layers[name]
+		if !listed {
+			t.Errorf("package %s is not in the list of layers: say where it belongs", name)
+			continue
+		}
+		for imp := range strings.FieldsSeq(imports) {
+			own, ours := strings.CutPrefix(imp, module+"/")
+			if ours && !slices.Contains(allowed, own) {
+				t.Errorf("%s imports %s, which its layer does not allow", name, own)
+			}
+		}
+	}
+}

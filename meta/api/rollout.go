@@ -1,0 +1,116 @@
+package api
+
+import "time"
+
+// RolloutState is where a rollout stands.
+type RolloutState string
+
+// The states of a rollout. The last three of them end it.
+const (
+	RolloutDraft            RolloutState = "draft"
+	RolloutAwaitingApproval RolloutState = "awaitingApproval"
+	RolloutRunning          RolloutState = "running"
+	RolloutPaused           RolloutState = "paused"
+	RolloutInconclusive     RolloutState = "inconclusive" // too little to judge; waits like paused
+	RolloutRollingBack      RolloutState = "rollingBack"
+	RolloutAborted          RolloutState = "aborted"
+	RolloutCompleted        RolloutState = "completed"
+)
+
+// Strategy is a named way of rolling out, kept in the fleet file.
+type Strategy struct {
+	Name         string     `json:"name" yaml:"name"`
+	Stages       []Stage    `json:"stages" yaml:"stages"`
+	OnFailure    string     `json:"onFailure,omitempty" yaml:"onFailure,omitempty"`       // pause (default), abort, rollback
+	MaxFailed    int        `json:"maxFailed,omitempty" yaml:"maxFailed,omitempty"`       // hosts; more than this fails the rollout
+	MaxFailedPct float64    `json:"maxFailedPct,omitempty" yaml:"maxFailedPct,omitempty"` // percent of judged hosts; 0: not used
+	MinSample    int        `json:"minSample,omitempty" yaml:"minSample,omitempty"`       // judged hosts before the percent counts
+	Deadline     int        `json:"deadline,omitempty" yaml:"deadline,omitempty"`         // seconds a granted host has; 0: 900
+	MaxInFlight  int        `json:"maxInFlight,omitempty" yaml:"maxInFlight,omitempty"`   // grants not yet judged; 0: no limit
+	Window       *Window    `json:"window,omitempty" yaml:"window,omitempty"`             // for every stage that has none
+	Rate         *RateLimit `json:"rate,omitempty" yaml:"rate,omitempty"`                 // hosts per period
+	Revision     int64      `json:"revision,omitempty" yaml:"-"`
+}
+
+// Stage is one step of a rollout. Exactly one of Count and Percent is set;
+// both are cumulative over the hosts of the stage's group (or of the
+// rollout's scope when it has none).
+type Stage struct {
+	Name     string  `json:"name,omitempty" yaml:"name,omitempty"`
+	Count    int     `json:"count,omitempty" yaml:"count,omitempty"`
+	Percent  float64 `json:"percent,omitempty" yaml:"percent,omitempty"` // 0 < p ≤ 100
+	Group    string  `json:"group,omitempty" yaml:"group,omitempty"`
+	Approval bool    `json:"approval,omitempty" yaml:"approval,omitempty"` // wait for a person before it starts
+	Soak     int     `json:"soak,omitempty" yaml:"soak,omitempty"`         // seconds of health after the last success
+	Window   *Window `json:"window,omitempty" yaml:"window,omitempty"`
+}
+
+// Window is when grants may be made.
+type Window struct {
+	Days []string `json:"days,omitempty" yaml:"days,omitempty"` // mon … sun; empty: every day
+	From string   `json:"from" yaml:"from"`                     // HH:MM
+	To   string   `json:"to" yaml:"to"`                         // HH:MM, exclusive; before From: past midnight
+	Zone string   `json:"zone,omitempty" yaml:"zone,omitempty"` // IANA; empty: UTC
+}
+
+// RateLimit is at most Hosts grants in any Period seconds.
+type RateLimit struct {
+	Hosts  int `json:"hosts" yaml:"hosts"`
+	Period int `json:"period" yaml:"period"` // seconds
+}
+
+// Rollout moves a scope from what it has to one release. Agent, scope,
+// version and strategy never change; a new target is a new rollout.
+type Rollout struct {
+	ID         string       `json:"id"`
+	Agent      string       `json:"agent"`
+	Scope      Scope        `json:"scope"`
+	Version    string       `json:"version"`
+	Previous   string       `json:"previous,omitempty"` // what the scope's assignment said before
+	Strategy   Strategy     `json:"strategy"`
+	Salt       string       `json:"salt"`
+	State      RolloutState `json:"state"`
+	Stage      int          `json:"stage"`  // index of the current stage
+	Reason     string       `json:"reason"` // of the last transition, machine-readable
+	Supersedes string       `json:"supersedes,omitempty"`
+	RollbackOf string       `json:"rollbackOf,omitempty"`
+	CreatedAt  time.Time    `json:"createdAt"`
+	CreatedBy  string       `json:"createdBy"`
+	UpdatedAt  time.Time    `json:"updatedAt"`
+	Progress   []StageCount `json:"progress"`
+	Revision   int64        `json:"revision,omitempty"`
+}
+
+// StageCount is how a stage stands, in hosts.
+type StageCount struct {
+	Size      int `json:"size"`      // hosts that belong to it, as known now
+	Granted   int `json:"granted"`   // let have the target
+	Succeeded int `json:"succeeded"` // have it in good health
+	Failed    int `json:"failed"`    // rolled back, failed or silent past the deadline
+	Held      int `json:"held"`
+}
+
+// Transition is one change of a rollout's state or stage.
+type Transition struct {
+	Rollout string       `json:"rollout"`
+	Time    time.Time    `json:"time"`
+	Actor   string       `json:"actor"` // token name, or "ops-meta"
+	From    RolloutState `json:"from"`
+	To      RolloutState `json:"to"`
+	Stage   int          `json:"stage"`
+	Reason  string       `json:"reason"`  // machine-readable, such as stage-complete
+	Message string       `json:"message"` // for people
+}
+
+// Grant lets one host have a rollout's target. There is at most one per
+// (rollout, host), and it is durable before the reply that carries it.
+type Grant struct {
+	Rollout  string     `json:"rollout"`
+	Host     string     `json:"host"`
+	Stage    int        `json:"stage"`
+	Granted  time.Time  `json:"granted"`
+	Deadline time.Time  `json:"deadline"`
+	Outcome  string     `json:"outcome,omitempty"` // succeeded, failed; empty: not yet judged
+	Judged   *time.Time `json:"judged,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+}

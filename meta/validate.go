@@ -1,0 +1,92 @@
+package meta
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+)
+
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
+
+// ValidName reports whether s may name an agent or a version: it becomes a
+// directory name, so the rule leaves no room for paths.
+func ValidName(s string) bool { return nameRule.MatchString(s) }
+
+// Validate checks one agent of a reply. The error names the field, what is
+// wrong with it and what would be right; the other agents of the reply are
+// unaffected by it.
+func (a DesiredAgent) Validate() error {
+	if !ValidName(a.Name) {
+		return fmt.Errorf("name %q is not allowed: want %s", clip(a.Name), nameRule)
+	}
+	switch a.Cmd {
+	case CmdNone, CmdStart, CmdStop:
+	default:
+		return fmt.Errorf("cmd %q is not known: want %q or %q", clip(a.Cmd), CmdStart, CmdStop)
+	}
+	if !ValidName(a.Version) && !(a.Version == "" && a.Cmd != CmdStart) {
+		return fmt.Errorf("version %q is not allowed: want %s", clip(a.Version), nameRule)
+	}
+	if a.WorkDir != "" && !validDir(a.WorkDir) {
+		return fmt.Errorf("workDir %q is not allowed: want an absolute, clean path such as /opt/agents", clip(a.WorkDir))
+	}
+	if a.RunUser != "" && !validUser(a.RunUser) {
+		return fmt.Errorf("runUser %q is not a user name", clip(a.RunUser))
+	}
+	if err := a.validateSources(); err != nil {
+		return err
+	}
+	if a.Size < 0 || a.Probation < 0 || a.Keep < 0 {
+		return fmt.Errorf("size, probation and keep must not be negative: got %d, %d, %d", a.Size, a.Probation, a.Keep)
+	}
+	return nil
+}
+
+func (a DesiredAgent) validateSources() error {
+	if a.Tarball != "" && !isHTTP(a.Tarball) {
+		return fmt.Errorf("tarball %q is not an http or https URL", clip(a.Tarball))
+	}
+	if a.MD5 != "" && !isHex(a.MD5, 32) && !isHTTP(a.MD5) {
+		return fmt.Errorf("md5 %q is neither 32 hex digits nor an http or https URL", clip(a.MD5))
+	}
+	if a.SHA256 != "" && !isHex(a.SHA256, 64) {
+		return fmt.Errorf("sha256 %q is not 64 hex digits", clip(a.SHA256))
+	}
+	if a.ConfigFileName == "" {
+		return nil
+	}
+	if !ValidName(a.ConfigFileName) {
+		return fmt.Errorf("configFileName %q is not a plain file name", clip(a.ConfigFileName))
+	}
+	if a.ConfigFileName == "control" {
+		return fmt.Errorf("configFileName %q would replace the agent's control script", a.ConfigFileName)
+	}
+	if a.ConfigRemoteURL != "" && !isHTTP(a.ConfigRemoteURL) {
+		return fmt.Errorf("configRemoteUrl %q is not an http or https URL", clip(a.ConfigRemoteURL))
+	}
+	return nil
+}
+
+// validDir also refuses the root itself: an agent's directory is made below.
+func validDir(p string) bool {
+	return path.IsAbs(p) && path.Clean(p) == p && p != "/" && len(p) <= 1024 && !strings.ContainsAny(p, "\x00\n\r")
+}
+
+var userRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
+
+func validUser(s string) bool { return userRule.MatchString(s) }
+
+func isHTTP(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) <= 2048
+}
+
+// clip keeps a hostile value from filling a log line.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
