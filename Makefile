@@ -1,0 +1,60 @@
+# make help lists what can be made.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+LDFLAGS := -s -w -X github.com/ops-updater/ops-updater/internal/buildinfo.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# Pinned; installed into bin/tools by scripts/tools.
+export GOLANGCI_LINT_VERSION := v2.10.1
+export GOFUMPT_VERSION := v0.12.0
+
+.PHONY: build
+build: ## both programs into bin/, static
+	$(GOBUILD) -o bin/ops-updater .
+	$(GOBUILD) -o bin/ops-meta ./cmd/ops-meta
+
+.PHONY: test
+test: ## everything: vet, unit, property, interop and end-to-end tests with the race detector, both databases, cross-builds
+	scripts/test
+
+.PHONY: lint
+lint: ## golangci-lint, gofumpt and shellcheck at their pinned versions
+	scripts/lint
+
+.PHONY: demo
+demo: ## the whole story on this machine, with a real agent; KEEP=1 leaves it running to play with
+	scripts/demo
+
+.PHONY: cross
+cross: ## every platform the sidecar is shipped for, into dist/
+	scripts/cross
+
+.PHONY: bench
+bench: ## the sidecar: install speed against curl|tar and wget+tar, downtime, resident memory (minutes)
+	scripts/bench
+
+.PHONY: bench-meta
+bench-meta: ## ops-meta: heartbeats against a bare handler, a million hosts for two minutes (minutes)
+	scripts/bench-meta
+
+.PHONY: sim-rollout
+sim-rollout: ## 100 000 simulated hosts through a five-stage rollout (minutes)
+	scripts/sim-rollout
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each (default 1m)
+	scripts/fuzz
+
+.PHONY: soak-kill
+soak-kill: ## kill -9 of ops-meta under load, 50 times, and of the sidecar at every state (minutes)
+	scripts/soak-kill
+
+.PHONY: clean
+clean: ## what the targets above made in this directory
+	rm -rf bin dist coverage.out
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
