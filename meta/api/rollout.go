@@ -29,6 +29,7 @@ type Strategy struct {
 	MaxInFlight  int        `json:"maxInFlight,omitempty" yaml:"maxInFlight,omitempty"`   // grants not yet judged; 0: no limit
 	Window       *Window    `json:"window,omitempty" yaml:"window,omitempty"`             // for every stage that has none
 	Rate         *RateLimit `json:"rate,omitempty" yaml:"rate,omitempty"`                 // hosts per period
+	Parallel     bool       `json:"parallel,omitempty" yaml:"parallel,omitempty"`         // also on hosts in the middle of another agent's rollout
 	Revision     int64      `json:"revision,omitempty" yaml:"-"`
 }
 
@@ -79,15 +80,32 @@ type Rollout struct {
 	UpdatedAt  time.Time    `json:"updatedAt"`
 	Progress   []StageCount `json:"progress"`
 	Revision   int64        `json:"revision,omitempty"`
+
+	// What the engine must remember between two ticks.
+	Approved     int        `json:"approved,omitempty"`     // stages below this one need no more approval
+	Waived       int        `json:"waived,omitempty"`       // stages below this one pass on an operator's word
+	WindowClosed bool       `json:"windowClosed,omitempty"` // no grants until its window opens
+	StageSince   time.Time  `json:"stageSince"`             // when the current stage began
+	SettledAt    *time.Time `json:"settledAt,omitempty"`    // since when the stage waits for nothing but its soak
+	JudgedBefore int        `json:"judgedBefore,omitempty"` // hosts judged before the last resume: thresholds start there
+	FailedBefore int        `json:"failedBefore,omitempty"` // hosts failed before the last resume
 }
 
-// StageCount is how a stage stands, in hosts.
+// StageCount is how a stage stands, in hosts. Each host counts for one stage:
+// the one that granted it, or else the first it is a member of. Granted,
+// Succeeded, Failed and Forgiven are exact: they change in the transaction
+// that makes or judges a grant. The others are as the last tick saw them.
 type StageCount struct {
 	Size      int `json:"size"`      // hosts that belong to it, as known now
 	Granted   int `json:"granted"`   // let have the target
-	Succeeded int `json:"succeeded"` // have it in good health
+	Succeeded int `json:"succeeded"` // granted, and have it in good health
 	Failed    int `json:"failed"`    // rolled back, failed or silent past the deadline
 	Held      int `json:"held"`
+	Forgiven  int `json:"forgiven,omitempty"` // of Failed, those before the last resume
+	Already   int `json:"already,omitempty"`  // on the target without a grant
+	Waiting   int `json:"waiting,omitempty"`  // may be granted when they ask
+	Silent    int `json:"silent,omitempty"`   // not granted and not seen lately
+	Stopped   int `json:"stopped,omitempty"`  // granted, not judged, and held
 }
 
 // Transition is one change of a rollout's state or stage.
