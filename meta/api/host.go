@@ -103,6 +103,7 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
+	Host      string     `json:"host,omitempty"`   // of RoleHost: whose heartbeats
 	Secret    string     `json:"secret,omitempty"` // only in the reply that creates it
 	CreatedAt time.Time  `json:"createdAt"`
 	CreatedBy string     `json:"createdBy"`

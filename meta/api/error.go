@@ -1,0 +1,55 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrorKind says what sort of failure an [Error] is; the handlers turn each
+// into one HTTP status.
+type ErrorKind string
+
+// The kinds of errors.
+const (
+	KindNotFound    ErrorKind = "notFound"    // there is no such thing
+	KindExists      ErrorKind = "exists"      // it must not exist, but does
+	KindConflict    ErrorKind = "conflict"    // somebody else changed it meanwhile, or it is still in use
+	KindImmutable   ErrorKind = "immutable"   // it can never change
+	KindInvalid     ErrorKind = "invalid"     // the input is wrong; Field says which
+	KindUnavailable ErrorKind = "unavailable" // the database can't be reached; try again
+	KindInternal    ErrorKind = "internal"    // everything else
+)
+
+// Error is what goes wrong in the domain. Message is for people and complete
+// in itself; Err is its cause, for the log.
+type Error struct {
+	Kind    ErrorKind
+	Message string
+	Field   string // the input that is wrong, of KindInvalid
+	Hint    string // what to do next
+	Err     error
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an [Error] of a kind.
+func Errorf(kind ErrorKind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// KindOf returns the kind of the first [Error] in err's chain, KindInternal
+// when there is none.
+func KindOf(err error) ErrorKind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindInternal
+}

@@ -1,0 +1,87 @@
+package api
+
+import "time"
+
+// Actor is who writes: it goes into the audit log.
+type Actor struct {
+	Name string `json:"name"` // token name, or "ops-meta" for the server itself
+	From string `json:"from"` // remote address
+}
+
+// MustNotExist as a noun's Revision asks that a write creates it.
+const MustNotExist int64 = -1
+
+// Cursor asks for one page of a listing: After is the Next of the page before,
+// empty for the first; Limit 0 asks for the default.
+type Cursor struct {
+	After string
+	Limit int
+}
+
+// AuditFilter narrows the audit log; empty fields don't.
+type AuditFilter struct {
+	Actor  string
+	Action string
+	Kind   string
+	Name   string
+	Since  time.Time // inclusive
+	Until  time.Time // exclusive
+}
+
+// EventFilter narrows the hosts' events; empty fields don't.
+type EventFilter struct {
+	Host    string
+	Agent   string
+	Rollout string
+	Kind    string
+	Since   time.Time // inclusive
+	Until   time.Time // exclusive
+}
+
+// RolloutFilter narrows the rollouts; empty fields don't.
+type RolloutFilter struct {
+	Agent  string
+	State  RolloutState
+	Active bool // only those that have not ended
+}
+
+// GrantFilter narrows the grants; empty fields don't.
+type GrantFilter struct {
+	Rollout string
+	Host    string
+	Outcome string // succeeded, failed
+	Open    bool   // only those not yet judged
+}
+
+// Grant outcomes.
+const (
+	OutcomeSucceeded = "succeeded"
+	OutcomeFailed    = "failed"
+)
+
+// Wanted is everything that decides what hosts are told, read at one moment.
+// Serial grows with each change of it.
+type Wanted struct {
+	Serial      int64        `json:"serial"`
+	Agents      []Agent      `json:"agents"`
+	Releases    []Release    `json:"releases"`
+	Groups      []Group      `json:"groups"`
+	Assignments []Assignment `json:"assignments"`
+	Holds       []Hold       `json:"holds"`
+	Strategies  []Strategy   `json:"strategies"`
+	Rollouts    []Rollout    `json:"rollouts"` // those that have not ended
+}
+
+// Notification is a message for people that is owed until it is delivered. It
+// is written in the same transaction as what it tells.
+type Notification struct {
+	ID        int64     `json:"id"`
+	Kind      string    `json:"kind"` // such as rollout or host
+	Target    string    `json:"target,omitempty"`
+	Payload   []byte    `json:"payload"`
+	CreatedAt time.Time `json:"createdAt"`
+	Attempts  int       `json:"attempts"`
+	NextAt    time.Time `json:"nextAt"`
+	Error     string    `json:"error,omitempty"` // of the last attempt
+	Dead      bool      `json:"dead,omitempty"`
+}
