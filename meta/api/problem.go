@@ -9,6 +9,8 @@ type Problem struct {
 	Instance string `json:"instance,omitempty"`
 	Hint     string `json:"hint,omitempty"`
 	Field    string `json:"field,omitempty"` // the input that is wrong
+
+	Problems []FileProblem `json:"problems,omitempty"` // everything wrong with a file
 }
 
 func (p *Problem) Error() string {

@@ -1,0 +1,46 @@
+package api
+
+// What an operator may do to a rollout.
+const (
+	ActionApprove  = "approve"  // opens the gate the rollout waits at
+	ActionPause    = "pause"    // stops new grants
+	ActionResume   = "resume"   // after pause or inconclusive
+	ActionAbort    = "abort"    // ends it; what was not granted never will be
+	ActionRollback = "rollback" // ends it and makes a rollout to the previous release
+)
+
+// NewRollout asks for a rollout.
+type NewRollout struct {
+	Agent    string    `json:"agent"`
+	Version  string    `json:"version"`
+	Scope    Scope     `json:"scope"`
+	Strategy string    `json:"strategy,omitempty"` // by name; empty: the agent's default
+	Inline   *Strategy `json:"inline,omitempty"`   // instead of a named one
+	Draft    bool      `json:"draft,omitempty"`    // made, not started
+	Reason   string    `json:"reason,omitempty"`   // for people, kept with the first transition
+}
+
+// RolloutAction is what an operator does to a rollout, and why.
+type RolloutAction struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// NewArtifact registers a tarball that is hosted elsewhere; the server
+// fetches and hashes it.
+type NewArtifact struct {
+	Arch     string `json:"arch"`
+	External string `json:"external"` // base URL: {external}/{arch}/{name}-{version}.tar.gz
+}
+
+// NewToken asks for a token.
+type NewToken struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`           // viewer, operator, admin, enroll
+	TTL  int64  `json:"ttl,omitempty"`  // seconds; 0: it never expires
+	Host string `json:"host,omitempty"` // with role host: whose heartbeats it may send
+}
+
+// ReleaseNotes is what of a release may be written after it was made.
+type ReleaseNotes struct {
+	Notes string `json:"notes"`
+}

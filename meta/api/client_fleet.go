@@ -1,0 +1,43 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// ExportFleet is everything an operator has said, as a fleet file.
+func (c *Client) ExportFleet(ctx context.Context) ([]byte, error) {
+	resp, err := c.send(ctx, call{method: http.MethodGet, path: []string{"fleet"}})
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the fleet file: %w", err)
+	}
+	return data, nil
+}
+
+// ApplyFleet makes the server be as the fleet file says, all of it or
+// nothing. With dryRun it only says what would change.
+func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, dryRun bool) (Plan, error) {
+	return read[Plan](ctx, c, call{
+		method: http.MethodPut, path: []string{"fleet"}, query: url.Values{"dryRun": {strconv.FormatBool(dryRun)}},
+		raw: bytes.NewReader(yaml), rawType: "application/yaml",
+	})
+}
+
+// ImportConfig takes the cfg.json of an older ops-meta. With dryRun it only
+// reports how it would be taken.
+func (c *Client) ImportConfig(ctx context.Context, cfg []byte, dryRun bool) (ImportReport, error) {
+	return read[ImportReport](ctx, c, call{
+		method: http.MethodPost, path: []string{"fleet", "import"}, query: url.Values{"dryRun": {strconv.FormatBool(dryRun)}},
+		raw: bytes.NewReader(cfg), rawType: "application/json",
+	})
+}

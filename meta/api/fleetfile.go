@@ -1,0 +1,80 @@
+package api
+
+// Fleet is everything an operator says, as a fleet file holds it. A nil
+// section says nothing: whoever applies the file leaves that kind alone. An
+// empty one says that there shall be none.
+type Fleet struct {
+	Agents      []Agent      `json:"agents,omitempty" yaml:"agents"`
+	Strategies  []Strategy   `json:"strategies,omitempty" yaml:"strategies"`
+	Groups      []Group      `json:"groups,omitempty" yaml:"groups"`
+	Assignments []Assignment `json:"assignments,omitempty" yaml:"assignments"`
+	Holds       []Hold       `json:"holds,omitempty" yaml:"holds"`
+}
+
+// What a [FleetChange] does.
+const (
+	ChangeCreate = "create"
+	ChangeUpdate = "update"
+	ChangeDelete = "delete"
+)
+
+// FleetChange is one difference between two fleets. A list of them is in an
+// order that can be applied as it stands: what is referred to is made before
+// what refers to it, and removed after.
+type FleetChange struct {
+	Action string        `json:"action"` // create, update, delete
+	Kind   string        `json:"kind"`   // agent, strategy, group, assignment, hold
+	Name   string        `json:"name"`   // for people, such as "falcon-agent on group canary"
+	Fields []FieldChange `json:"fields,omitempty"`
+	Before *FleetObject  `json:"before,omitempty"` // nil: created
+	After  *FleetObject  `json:"after,omitempty"`  // nil: deleted
+}
+
+// FieldChange is one field of a change. An empty Before or After means that
+// the field is not set.
+type FieldChange struct {
+	Field  string `json:"field"` // as the fleet file spells it, such as selector.prefixes
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+// FleetObject is one object of a fleet: exactly one field is set.
+type FleetObject struct {
+	Agent      *Agent      `json:"agent,omitempty"`
+	Strategy   *Strategy   `json:"strategy,omitempty"`
+	Group      *Group      `json:"group,omitempty"`
+	Assignment *Assignment `json:"assignment,omitempty"`
+	Hold       *Hold       `json:"hold,omitempty"`
+}
+
+// FileProblem is one thing that is wrong with a file, with its place.
+type FileProblem struct {
+	Line    int    `json:"line"`   // from 1; 0: the file as a whole
+	Column  int    `json:"column"` // from 1, in characters
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"` // such as the nearest known name
+}
+
+// Import is an older ops-meta's configuration in today's terms.
+type Import struct {
+	Fleet    Fleet             `json:"fleet"`
+	Releases []ImportedRelease `json:"releases,omitempty"` // to be fetched, hashed and registered
+	Taken    []ImportNote      `json:"taken"`              // what was taken, and how
+	Refused  []ImportNote      `json:"refused,omitempty"`  // what could not be
+}
+
+// ImportedRelease is a version that an imported configuration names, with the
+// addresses that it gives for it. A release has one content, so the first
+// address that answers is as good as any.
+type ImportedRelease struct {
+	Agent    string   `json:"agent"`
+	Version  string   `json:"version"`
+	Tarballs []string `json:"tarballs"` // base URLs, most used first
+}
+
+// ImportNote is one line of an import's report.
+type ImportNote struct {
+	Path string `json:"path"` // in the file that was read, such as agents[0].others[2]
+	Note string `json:"note"`
+}

@@ -1,0 +1,56 @@
+package api
+
+import "time"
+
+// NotifyTarget is somebody to be told when a rollout changes state or a host
+// fails or goes silent.
+type NotifyTarget struct {
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`                // webhook, mail
+	URL       string   `json:"url,omitempty"`       // of a webhook
+	Addresses []string `json:"addresses,omitempty"` // of mail
+	Events    []string `json:"events,omitempty"`    // NotifyEvents, or a prefix such as "rollout."; empty: all
+	Agents    []string `json:"agents,omitempty"`    // only about these; empty: all
+	Subject   string   `json:"subject,omitempty"`   // text/template of a mail's subject; empty: the built-in one
+	Template  string   `json:"template,omitempty"`  // text/template of the text; empty: the built-in one
+	Secret    string   `json:"secret,omitempty"`    // signs webhooks; write-only, never in a reply
+	HasSecret bool     `json:"hasSecret,omitempty"` // in replies, instead of Secret
+	Disabled  bool     `json:"disabled,omitempty"`
+	Revision  int64    `json:"revision,omitempty"`
+}
+
+// Kinds of a [NotifyTarget].
+const (
+	NotifyWebhook = "webhook"
+	NotifyMail    = "mail"
+)
+
+// What a [Notice] can tell of. A rollout's events are "rollout." and
+// its new state.
+const (
+	NotifyRollout      = "rollout."
+	NotifyHostFailed   = "host.failed"
+	NotifyHostSilent   = "host.silent"
+	NotifyHostReturned = "host.returned"
+	NotifyTest         = "test" // an operator tries a target
+)
+
+// Notice is one thing to tell: what a webhook receives as JSON and what
+// templates see. It is the payload of a [Notification].
+type Notice struct {
+	ID       string       `json:"id"`    // the same in every try, so that a receiver can drop repeats
+	Event    string       `json:"event"` // such as rollout.paused
+	Time     time.Time    `json:"time"`
+	Agent    string       `json:"agent,omitempty"`
+	Version  string       `json:"version,omitempty"`
+	Host     string       `json:"host,omitempty"`
+	Rollout  string       `json:"rollout,omitempty"`
+	From     string       `json:"from,omitempty"` // state before
+	To       string       `json:"to,omitempty"`
+	Stage    int          `json:"stage,omitempty"`
+	Actor    string       `json:"actor,omitempty"`
+	Reason   string       `json:"reason,omitempty"` // machine-readable
+	Message  string       `json:"message"`          // for people
+	Link     string       `json:"link,omitempty"`   // to the page
+	Progress []StageCount `json:"progress,omitempty"`
+}

@@ -1,0 +1,63 @@
+package api
+
+import "time"
+
+// Impact is what a change would do, before it is made.
+type Impact struct {
+	Hosts   int            `json:"hosts"`            // in the scope
+	Changed int            `json:"changed"`          // that would be told something else
+	From    map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
+	Sample  []string       `json:"sample,omitempty"` // names of some changed hosts
+	Warning string         `json:"warning,omitempty"`
+}
+
+// Version is what the server is.
+type Version struct {
+	Version  string `json:"version"`
+	Protocol int    `json:"protocol"` // of the heartbeat
+	Arch     string `json:"arch"`
+}
+
+// Identity is who the caller is to the server.
+type Identity struct {
+	Name      string     `json:"name"`
+	Role      Role       `json:"role"`
+	TokenID   string     `json:"tokenId,omitempty"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	From      string     `json:"from"` // the address the server sees
+}
+
+// Enrolment asks for a host's credential with an enrolment token.
+type Enrolment struct {
+	Hostname string `json:"hostname"`
+}
+
+// Credential is a host's own bearer token, shown once.
+type Credential struct {
+	Hostname string `json:"hostname"`
+	Secret   string `json:"secret"`
+}
+
+// Check is one finding of doctor.
+type Check struct {
+	Name   string `json:"name"`
+	Level  string `json:"level"` // ok, warning, error
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// Pruned is what the retention of unused artifacts removes.
+type Pruned struct {
+	DryRun    bool       `json:"dryRun"`
+	Artifacts []Artifact `json:"artifacts"` // no assignment, rollout or host uses them
+	Bytes     int64      `json:"bytes"`
+}
+
+// FeedItem says that something changed, on the stream of /api/v1/events. It
+// names what to look at again; it does not carry it.
+type FeedItem struct {
+	Seq  int64     `json:"seq"`
+	Time time.Time `json:"time"`
+	Kind string    `json:"kind"` // host, agent, release, group, assignment, hold, strategy, rollout, token, notification
+	Name string    `json:"name"`
+}

@@ -1,0 +1,361 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// fieldErr says which field of an object breaks which rule. Field is spelled as
+// in JSON, with the way to it: selector.regexps[0].
+func fieldErr(field, format string, args ...any) error {
+	return &Error{Kind: KindInvalid, Field: field, Message: field + ": " + fmt.Sprintf(format, args...)}
+}
+
+// below puts the field of err below another one.
+func below(field string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return fieldErr(field+"."+e.Field, "%s", strings.TrimPrefix(e.Message, e.Field+": "))
+	}
+	return err
+}
+
+const nameHelp = "want letters, digits and . _ + - only, at most 128, starting with a letter or digit"
+
+func validName(field, s string) error {
+	if s == "" {
+		return fieldErr(field, "is missing")
+	}
+	if !meta.ValidName(s) {
+		return fieldErr(field, "%q is not allowed: %s", clip(s), nameHelp)
+	}
+	return nil
+}
+
+// clip keeps a hostile value from filling a message.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overrides are the fields that agents and assignments share.
+type overrides struct {
+	runUser, workDir, configFileName, configRemoteURL string
+	probation, keep                                   int
+}
+
+// validate asks the wire contract about one field at a time, so that what is
+// accepted here is never refused by a host.
+func (o overrides) validate() error {
+	wire := func(field string, a meta.DesiredAgent) error {
+		a.Name = "x"
+		if err := a.Validate(); err != nil {
+			return fieldErr(field, "%s", strings.TrimPrefix(err.Error(), field+" "))
+		}
+		return nil
+	}
+	return first(
+		wire("runUser", meta.DesiredAgent{RunUser: o.runUser}),
+		wire("workDir", meta.DesiredAgent{WorkDir: o.workDir}),
+		wire("configFileName", meta.DesiredAgent{ConfigFileName: o.configFileName}),
+		wire("configRemoteUrl", meta.DesiredAgent{ConfigFileName: "x", ConfigRemoteURL: o.configRemoteURL}),
+		notNegative("probation", o.probation),
+		notNegative("keep", o.keep),
+	)
+}
+
+func notNegative(field string, n int) error {
+	if n < 0 {
+		return fieldErr(field, "must not be negative: got %d", n)
+	}
+	return nil
+}
+
+// Validate checks a by itself. The error is
+// an [*Error] of KindInvalid with its Field.
+func (a Agent) Validate() error {
+	err := validName("name", a.Name)
+	if err == nil && a.Strategy != "" {
+		err = validName("strategy", a.Strategy)
+	}
+	return first(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
+}
+
+// Validate checks g and compiles its selector. The error is
+// an [*Error] of KindInvalid with its Field.
+func (g Group) Validate() error {
+	return first(validName("name", g.Name), below("selector", g.Selector.Validate()))
+}
+
+// Limits of a selector, which is matched against every host.
+const (
+	maxSelectorEntries = 10_000
+	maxSelectorText    = 1024 // characters of one entry
+)
+
+// Validate refuses a selector that does not compile or that could match
+// nothing. The error is
+// an [*Error] of KindInvalid with its Field.
+func (s Selector) Validate() error {
+	if s.Empty() {
+		return fieldErr("hosts", "the selector is empty and would match nothing: give hosts, prefixes, globs, regexps, cidrs, arches or labels")
+	}
+	return first(
+		each("hosts", s.Hosts, validHostName),
+		each("prefixes", s.Prefixes, func(string) error { return nil }),
+		each("globs", s.Globs, func(v string) error { _, err := path.Match(v, ""); return err }),
+		each("regexps", s.Regexps, func(v string) error { _, err := regexp.Compile(v); return err }),
+		each("cidrs", s.CIDRs, validCIDR),
+		each("arches", s.Arches, ValidArch),
+		validLabels(s.Labels),
+	)
+}
+
+// Empty reports whether no kind is given, so that nothing matches.
+func (s Selector) Empty() bool {
+	return len(s.Hosts)+len(s.Prefixes)+len(s.Globs)+len(s.Regexps)+len(s.CIDRs)+len(s.Arches)+len(s.Labels) == 0
+}
+
+// each applies rule to entries that are neither empty nor too long.
+func each(field string, values []string, rule func(string) error) error {
+	if len(values) > maxSelectorEntries {
+		return fieldErr(field, "%d entries are too many: at most %d", len(values), maxSelectorEntries)
+	}
+	for i, v := range values {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if v == "" {
+			return fieldErr(at, "is empty")
+		}
+		if len(v) > maxSelectorText {
+			return fieldErr(at, "is longer than %d characters", maxSelectorText)
+		}
+		if err := rule(v); err != nil {
+			return fieldErr(at, "%q: %v", clip(v), err)
+		}
+	}
+	return nil
+}
+
+func validHostName(s string) error {
+	if len(s) > 253 || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return errors.New("is not a host name")
+	}
+	return nil
+}
+
+func validCIDR(s string) error {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	if _, err := netip.ParsePrefix(s); err != nil {
+		return errors.New("is neither an address nor a network such as 10.0.0.0/8")
+	}
+	return nil
+}
+
+var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
+
+// ValidArch reports what is wrong with an arch, which must look like
+// linux_amd64.
+func ValidArch(s string) error {
+	if !archRule.MatchString(s) {
+		return errors.New("is not an arch such as linux_amd64")
+	}
+	return nil
+}
+
+func validLabels(labels map[string]string) error {
+	for k, v := range labels {
+		if k == "" || len(k) > 128 || len(v) > maxSelectorText {
+			return fieldErr("labels", "%q=%q is empty or too long", clip(k), clip(v))
+		}
+	}
+	return nil
+}
+
+// Validate checks that the kind and the name fit together. The error is an
+// [*Error] of KindInvalid with its Field.
+func (s Scope) Validate() error {
+	switch s.Kind {
+	case ScopeEveryone:
+		if s.Name != "" {
+			return fieldErr("name", "must be empty when kind is everyone")
+		}
+		return nil
+	case ScopeGroup, ScopeAgent:
+		return validName("name", s.Name)
+	case ScopeHost:
+		if s.Name == "" {
+			return fieldErr("name", "is missing")
+		}
+		if err := validHostName(s.Name); err != nil {
+			return fieldErr("name", "%q %v", clip(s.Name), err)
+		}
+		return nil
+	case "":
+		return fieldErr("kind", "is missing")
+	}
+	return fieldErr("kind", "%q is not known", clip(string(s.Kind)))
+}
+
+// Validate checks a by itself. The error is
+// an [*Error] of KindInvalid with its Field.
+func (a Assignment) Validate() error {
+	if a.Scope.Kind == ScopeAgent {
+		return fieldErr("scope.kind", "%q is for holds only", ScopeAgent)
+	}
+	if a.Cmd != "" && a.Cmd != meta.CmdStart && a.Cmd != meta.CmdStop {
+		return fieldErr("cmd", "%q is not known: want start or stop", clip(a.Cmd))
+	}
+	return first(
+		validName("agent", a.Agent),
+		below("scope", a.Scope.Validate()),
+		validName("version", a.Version),
+		overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate(),
+	)
+}
+
+// Validate checks h by itself. The error is
+// an [*Error] of KindInvalid with its Field.
+func (h Hold) Validate() error {
+	if h.Scope.Kind == ScopeEveryone {
+		return fieldErr("scope.kind", "%q is not for holds: hold a host, a group or an agent", ScopeEveryone)
+	}
+	if strings.TrimSpace(h.Reason) == "" {
+		return fieldErr("reason", "is missing: say why, for whoever finds the hold")
+	}
+	return below("scope", h.Scope.Validate())
+}
+
+// Validate checks s by itself. The error is
+// an [*Error] of KindInvalid with its Field.
+func (s Strategy) Validate() error {
+	if len(s.Stages) == 0 {
+		return fieldErr("stages", "is empty: give at least one, such as {percent: 100}")
+	}
+	if !slices.Contains([]string{"", "pause", "abort", "rollback"}, s.OnFailure) {
+		return fieldErr("onFailure", "%q is not known: want pause, abort or rollback", clip(s.OnFailure))
+	}
+	if !(s.MaxFailedPct >= 0 && s.MaxFailedPct <= 100) {
+		return fieldErr("maxFailedPct", "%v is not between 0 and 100", s.MaxFailedPct)
+	}
+	for i, stage := range s.Stages {
+		if err := stage.Validate(); err != nil {
+			return below(fmt.Sprintf("stages[%d]", i), err)
+		}
+	}
+	return first(
+		validName("name", s.Name),
+		notNegative("maxFailed", s.MaxFailed), notNegative("minSample", s.MinSample),
+		notNegative("deadline", s.Deadline), notNegative("maxInFlight", s.MaxInFlight),
+		below("window", s.Window.Validate()), below("rate", s.Rate.Validate()),
+	)
+}
+
+// Validate checks s by itself. The error is
+// an [*Error] of KindInvalid with its Field.
+func (s Stage) Validate() error {
+	if (s.Count == 0) == (s.Percent == 0) {
+		return fieldErr("percent", "give exactly one of count and percent")
+	}
+	if s.Count == 0 && !(s.Percent > 0 && s.Percent <= 100) {
+		return fieldErr("percent", "%v is not above 0 and up to 100", s.Percent)
+	}
+	var group error
+	if s.Group != "" {
+		group = validName("group", s.Group)
+	}
+	return first(notNegative("count", s.Count), group,
+		notNegative("soak", s.Soak), below("window", s.Window.Validate()))
+}
+
+var (
+	clockRule = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`)
+	weekDays  = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+)
+
+// Validate checks w, which may be nil. The error is
+// an [*Error] of KindInvalid with its Field.
+func (w *Window) Validate() error {
+	if w == nil {
+		return nil
+	}
+	for i, d := range w.Days {
+		if !slices.Contains(weekDays, d) {
+			return fieldErr(fmt.Sprintf("days[%d]", i), "%q is not a day: want %s", clip(d), strings.Join(weekDays, ", "))
+		}
+	}
+	if !clockRule.MatchString(w.From) {
+		return fieldErr("from", "%q is not a time such as 09:00", clip(w.From))
+	}
+	if !clockRule.MatchString(w.To) {
+		return fieldErr("to", "%q is not a time such as 17:30", clip(w.To))
+	}
+	if w.From == w.To {
+		return fieldErr("to", "is the same as from, so that the window never opens")
+	}
+	if _, err := time.LoadLocation(w.Zone); err != nil || w.Zone == "Local" {
+		return fieldErr("zone", "%q is not a time zone: want a name such as Europe/Berlin, or UTC", clip(w.Zone))
+	}
+	return nil
+}
+
+// Validate checks r, which may be nil. The error is
+// an [*Error] of KindInvalid with its Field.
+func (r *RateLimit) Validate() error {
+	if r == nil {
+		return nil
+	}
+	if r.Hosts < 1 {
+		return fieldErr("hosts", "must be at least 1: got %d", r.Hosts)
+	}
+	if r.Period < 1 {
+		return fieldErr("period", "must be at least 1 second: got %d", r.Period)
+	}
+	return nil
+}
+
+// Validate checks t by itself, without its templates. The error is an
+// [*Error] of KindInvalid with its Field.
+func (t NotifyTarget) Validate() error {
+	switch t.Kind {
+	case NotifyWebhook:
+		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return fieldErr("url", "%q is not an http or https URL", clip(t.URL))
+		}
+	case NotifyMail:
+		if len(t.Addresses) == 0 {
+			return fieldErr("addresses", "is empty: say whom to write to")
+		}
+		for i, a := range t.Addresses {
+			if _, err := mail.ParseAddress(a); err != nil {
+				return fieldErr(fmt.Sprintf("addresses[%d]", i), "%q is not a mail address", clip(a))
+			}
+		}
+	default:
+		return fieldErr("kind", "%q is not known: want webhook or mail", clip(t.Kind))
+	}
+	return validName("name", t.Name)
+}
