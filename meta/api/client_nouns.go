@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 )
 
 func put[T any](ctx context.Context, c *Client, body T, revision int64, path ...string) (T, error) {
@@ -141,23 +142,38 @@ func (c *Client) Audit(ctx context.Context, o ListOptions) (Page[AuditEntry], er
 	return get[Page[AuditEntry]](ctx, c, o.Values(), "audit")
 }
 
-// NotificationTargets lists who is told of what.
-func (c *Client) NotificationTargets(ctx context.Context, o ListOptions) (Page[NotificationTarget], error) {
-	return get[Page[NotificationTarget]](ctx, c, o.Values(), "notifications", "targets")
+// NotifyTargets lists who is told of what.
+func (c *Client) NotifyTargets(ctx context.Context, o ListOptions) (Page[NotifyTarget], error) {
+	return get[Page[NotifyTarget]](ctx, c, o.Values(), "notifications", "targets")
 }
 
-// PutNotificationTarget makes or replaces a target. An empty Secret keeps
+// PutNotifyTarget makes or replaces a target. An empty Secret keeps
 // the one that is there.
-func (c *Client) PutNotificationTarget(ctx context.Context, t NotificationTarget) (NotificationTarget, error) {
+func (c *Client) PutNotifyTarget(ctx context.Context, t NotifyTarget) (NotifyTarget, error) {
 	return put(ctx, c, t, t.Revision, "notifications", "targets", t.Name)
 }
 
-// DeleteNotificationTarget removes a target.
-func (c *Client) DeleteNotificationTarget(ctx context.Context, name string, revision int64) error {
+// DeleteNotifyTarget removes a target.
+func (c *Client) DeleteNotifyTarget(ctx context.Context, name string, revision int64) error {
 	return c.remove(ctx, revision, "notifications", "targets", name)
 }
 
 // DeadLetters lists notifications that could not be delivered.
-func (c *Client) DeadLetters(ctx context.Context, o ListOptions) (Page[DeadLetter], error) {
-	return get[Page[DeadLetter]](ctx, c, o.Values(), "notifications", "dead")
+func (c *Client) DeadLetters(ctx context.Context, o ListOptions) (Page[Notification], error) {
+	return get[Page[Notification]](ctx, c, o.Values(), "notifications", "dead")
+}
+
+// RetryDeadLetter puts a notification back into the queue.
+func (c *Client) RetryDeadLetter(ctx context.Context, id int64) error {
+	_, err := read[struct{}](ctx, c, call{
+		method: http.MethodPost, path: []string{"notifications", "dead", strconv.FormatInt(id, 10), "retry"},
+	})
+	return err
+}
+
+// TestNotifyTarget sends one notification of event "test" to a target and
+// reports how that went.
+func (c *Client) TestNotifyTarget(ctx context.Context, name string) error {
+	_, err := read[struct{}](ctx, c, call{method: http.MethodPost, path: []string{"notifications", "targets", name, "test"}})
+	return err
 }
