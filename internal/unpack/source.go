@@ -1,0 +1,95 @@
+package unpack
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/klauspost/pgzip"
+)
+
+// inputBuffer is how much compressed input is read at a time.
+const inputBuffer = 256 << 10
+
+// source remembers how its reader ended, so that a download that breaks is
+// never mistaken for a broken archive.
+type source struct {
+	r    io.Reader
+	err  error // other than io.EOF
+	done bool  // io.EOF was seen
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		s.done = true
+	case err != nil:
+		s.err = err
+	}
+	return n, err
+}
+
+func newBuffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBuffer) }
+
+// bounded lets through a limited number of decompressed bytes and notes when
+// the stream ended under its reader.
+type bounded struct {
+	r     io.Reader
+	left  int64
+	limit int64
+	ended bool
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, refuse(TooManyBytes, "", "more than %d bytes come out of it", b.limit)
+	}
+	if n > 0 && errors.Is(err, io.EOF) {
+		err = nil // said again at the next read
+	}
+	if n == 0 && errors.Is(err, io.EOF) {
+		b.ended = true
+	}
+	return n, err
+}
+
+// expectZeros reads what follows the end-of-archive marker: tar pads with
+// zeros, and nothing else may be there.
+func (b *bounded) expectZeros() error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := b.Read(buf)
+		for _, c := range buf[:n] {
+			if c != 0 {
+				return refuse(TrailingData, "", "data follows the end of the archive")
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, pgzip.ErrHeader):
+			return &Error{Reason: TrailingData, Detail: "data follows the compressed stream", Err: err}
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// body is one file's content, which remembers why it could not be read.
+type body struct {
+	r   io.Reader
+	err error // other than io.EOF
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
