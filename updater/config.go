@@ -1,0 +1,197 @@
+package updater
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Config is what cfg.json says, with defaults filled in and every path made
+// absolute. It is never changed after [LoadConfig]; a reload makes a new one.
+type Config struct {
+	Path string // of the file itself
+
+	Debug    bool
+	LogLevel string // trace, debug, info, warn or error
+	Log      LogConfig
+	HTTP     HTTPConfig
+
+	Hostname string // never empty: the operating system's unless configured
+	IP       string // empty: the local address of the route to the server
+	Labels   map[string]string
+
+	Servers  []string // tried in order
+	Dialect  meta.Dialect
+	Interval time.Duration
+	Proxy    string // empty: from the environment
+	TLS      TLSConfig
+	Token    string // bearer credential for the servers, or empty
+
+	WorkDir      string // of agents for which the server names none
+	VarDir       string
+	DesiredAgent string // open-falcon's key: the only agent to look after, or empty for all
+	CreateUsers  bool
+	Env          map[string]string // added to the environment of control scripts
+
+	Concurrency   int // agents worked on at once
+	Keep          int // complete versions kept per agent
+	Probation     time.Duration
+	StartTimeout  time.Duration
+	StopTimeout   time.Duration
+	StatusTimeout time.Duration
+
+	MaxDownloadRate int64 // bytes a second; 0: unlimited
+	MaxDownloadSize int64
+	MaxUnpackedSize int64
+	MaxFiles        int
+	Reserve         int64 // bytes that an install leaves free
+	StallTimeout    time.Duration
+	Retries         int
+}
+
+// HTTPConfig is the local HTTP interface.
+type HTTPConfig struct {
+	Enabled bool
+	Listen  string
+	Pprof   bool
+}
+
+// LogConfig is when the log file is rotated and how much of it stays.
+type LogConfig struct {
+	MaxSize    int64 // bytes
+	MaxBackups int
+}
+
+// TLSConfig is how servers are verified and what we show them.
+type TLSConfig struct {
+	CAFile, CertFile, KeyFile string
+	Insecure                  bool
+}
+
+// maxConfigSize is far above any real file; it keeps a wrong path, such as a
+// device, from filling memory.
+const maxConfigSize = 1 << 20
+
+// LoadConfig reads and checks the file at path. An error names the file, the
+// line, the key and what is wanted instead.
+func LoadConfig(path string) (Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot find %s: %w", path, err)
+	}
+	data, err := readConfigFile(abs)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	c := defaults(abs)
+	if err := parseConfig(&c, filepath.Base(path), data); err != nil {
+		return Config{}, err
+	}
+	return c, c.finish()
+}
+
+func readConfigFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	if err == nil && len(data) > maxConfigSize {
+		err = fmt.Errorf("%s is over %d bytes", path, maxConfigSize)
+	}
+	return data, err
+}
+
+func defaults(path string) Config {
+	return Config{
+		Path:            path,
+		LogLevel:        "info",
+		Log:             LogConfig{MaxSize: 10 << 20, MaxBackups: 5},
+		HTTP:            HTTPConfig{Listen: "127.0.0.1:2001"},
+		Dialect:         DialectAuto,
+		Interval:        5 * time.Minute,
+		WorkDir:         ".",
+		VarDir:          "var",
+		Concurrency:     4,
+		Keep:            2,
+		Probation:       30 * time.Second,
+		StartTimeout:    time.Minute,
+		StopTimeout:     time.Minute,
+		StatusTimeout:   10 * time.Second,
+		MaxDownloadSize: 4 << 30,
+		MaxUnpackedSize: 16 << 30,
+		MaxFiles:        200_000,
+		Reserve:         256 << 20,
+		StallTimeout:    30 * time.Second,
+		Retries:         5,
+	}
+}
+
+// DialectAuto finds out by itself which dialect a server speaks.
+const DialectAuto = meta.DialectAuto
+
+// finish makes paths absolute, fills in the host name and checks what only the
+// whole file can show.
+func (c *Config) finish() error {
+	dir := filepath.Dir(c.Path)
+	for _, p := range []*string{&c.WorkDir, &c.VarDir, &c.TLS.CAFile, &c.TLS.CertFile, &c.TLS.KeyFile} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+		*p = cleanPath(*p)
+	}
+	file := filepath.Base(c.Path)
+	switch {
+	case len(c.Servers) == 0:
+		return fmt.Errorf("%s: server is missing: want the address of ops-meta, such as \"meta.example:2000\"", file)
+	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
+		return fmt.Errorf("%s: cert_file and key_file are wanted together, or neither", file)
+	case c.Keep < 2:
+		return fmt.Errorf("%s: keep is %d: want at least 2, the current version and the previous one", file, c.Keep)
+	}
+	return c.findHostname()
+}
+
+func (c *Config) findHostname() error {
+	if c.Hostname != "" {
+		return nil
+	}
+	name, err := os.Hostname()
+	if err == nil && name == "" {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return fmt.Errorf("cannot tell this host's name, set hostname: %w", err)
+	}
+	c.Hostname = name
+	return nil
+}
+
+func cleanPath(p string) string {
+	if p == "" {
+		return ""
+	}
+	return filepath.Clean(p)
+}
+
+// changesNeedingRestart names the keys that differ between the running
+// configuration and next but are only read at start.
+func (c Config) changesNeedingRestart(next Config) []string {
+	var keys []string
+	if c.VarDir != next.VarDir {
+		keys = append(keys, "var_dir")
+	}
+	if c.Log != next.Log {
+		keys = append(keys, "log")
+	}
+	if c.HTTP != next.HTTP {
+		keys = append(keys, "http")
+	}
+	return keys
+}
