@@ -16,6 +16,7 @@ const (
 	KindConflict    ErrorKind = "conflict"    // somebody else changed it meanwhile, or it is still in use
 	KindImmutable   ErrorKind = "immutable"   // it can never change
 	KindInvalid     ErrorKind = "invalid"     // the input is wrong; Field says which
+	KindTooLarge    ErrorKind = "tooLarge"    // the input is larger than allowed
 	KindUnavailable ErrorKind = "unavailable" // the database can't be reached; try again
 	KindInternal    ErrorKind = "internal"    // everything else
 )

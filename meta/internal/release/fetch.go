@@ -1,0 +1,255 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Fetch says how artifacts that are hosted elsewhere may be fetched. Zero
+// values mean the defaults in brackets.
+type Fetch struct {
+	// Deny are the networks that the server never connects to, so that nobody
+	// can use it to reach what only it can reach [DefaultDeny]. It is checked
+	// against the address that is really dialled, after each redirect too. An
+	// HTTP proxy given by the environment is dialled instead of the host, and
+	// then has to deny by itself.
+	Deny         []netip.Prefix
+	StallTimeout time.Duration // without a byte [30 s]
+	Timeout      time.Duration // altogether [1 h]
+}
+
+// DefaultDeny are the networks without artifacts but with secrets: link-local
+// ones, where clouds serve credentials to their machines, the two other
+// addresses they use for it, and what is no host at all. Private networks and
+// loopback are not among them: mirrors live there.
+func DefaultDeny() []netip.Prefix {
+	var deny []netip.Prefix
+	for _, s := range []string{
+		"169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32",
+		"0.0.0.0/8", "::/128", "224.0.0.0/4", "ff00::/8", "255.255.255.255/32",
+	} {
+		deny = append(deny, netip.MustParsePrefix(s))
+	}
+	return deny
+}
+
+const maxRedirects = 5
+
+var (
+	errDenied  = errors.New("the address is in a network that this server must not connect to")
+	errStalled = errors.New("stalled: no byte arrived for too long")
+)
+
+// fetcher gets tarballs from elsewhere.
+type fetcher struct {
+	client         *http.Client
+	stall, timeout time.Duration
+}
+
+func newFetcher(c Fetch) *fetcher {
+	if c.Deny == nil {
+		c.Deny = DefaultDeny()
+	}
+	if c.StallTimeout <= 0 {
+		c.StallTimeout = 30 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = time.Hour
+	}
+	dialer := &net.Dialer{Timeout: c.StallTimeout, Control: guard(c.Deny)}
+	return &fetcher{
+		stall: c.StallTimeout, timeout: c.Timeout,
+		client: &http.Client{
+			CheckRedirect: checkRedirect,
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+				TLSHandshakeTimeout: c.StallTimeout, ResponseHeaderTimeout: c.StallTimeout,
+				DisableKeepAlives: true, DisableCompression: true,
+			},
+		},
+	}
+}
+
+// guard refuses a connection when the name has been resolved, so that a name
+// cannot mean one address when it is checked and another when it is dialled.
+func guard(deny []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		ip := ap.Addr().Unmap().WithZone("")
+		if slices.ContainsFunc(deny, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+			return fmt.Errorf("%s: %w", ip, errDenied)
+		}
+		return nil
+	}
+}
+
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	return checkURL(r.URL)
+}
+
+func checkURL(u *url.URL) error {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return errors.New("want an http or https URL")
+	case u.User != nil:
+		return errors.New("the URL must not contain credentials")
+	}
+	return nil
+}
+
+// get opens an address; the body ends with an error when it stalls, and
+// closing it ends everything.
+func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64, error) {
+	u, err := url.Parse(address)
+	if err == nil {
+		err = checkURL(u)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx, stop := context.WithTimeout(ctx, f.timeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.Canceled); stop() }
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		end()
+		return nil, 0, err
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		end()
+		return nil, 0, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		end()
+		_ = resp.Body.Close()
+		return nil, 0, fmt.Errorf("it answers %s", resp.Status)
+	}
+	body := &watched{ReadCloser: resp.Body, ctx: ctx, end: end, stall: f.stall}
+	body.timer = time.AfterFunc(f.stall, func() { cancel(errStalled) })
+	return body, max(resp.ContentLength, 0), nil
+}
+
+// watched is a body that must not stall.
+type watched struct {
+	io.ReadCloser
+	ctx   context.Context
+	end   func()
+	stall time.Duration
+	timer *time.Timer
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.timer.Reset(w.stall)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && context.Cause(w.ctx) != nil {
+		err = context.Cause(w.ctx)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	w.end()
+	return w.ReadCloser.Close()
+}
+
+// Register fetches, hashes and checks a tarball that stays where it is, at
+// {base}/{arch}/{agent}-{version}.tar.gz. Nothing of it is kept.
+func (s *Store) Register(ctx context.Context, d Declared, base string) (api.Artifact, error) {
+	if d.Arch == "" {
+		return api.Artifact{}, invalid("arch", "give the arch, such as linux_amd64", "is needed for an artifact hosted elsewhere, because it is a part of its address")
+	}
+	if err := d.validate(); err != nil {
+		return api.Artifact{}, err
+	}
+	base = strings.TrimRight(base, "/")
+	a, err := s.fetchInto(ctx, d, tarballAt(base, d.Arch, d), func(d Declared, r io.Reader) (api.Artifact, error) {
+		return s.inspect(ctx, d, r, io.Discard)
+	})
+	a.External = base
+	return a, err
+}
+
+// Adopt fetches a tarball from the first of several bases that has it and
+// keeps it. Where the arch is known it looks below {base}/{arch}/ first; it
+// also looks at {base}/ itself, where older ops-meta had their tarballs.
+func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) (api.Artifact, error) {
+	if err := d.validate(); err != nil {
+		return api.Artifact{}, err
+	}
+	var errs []error
+	for _, base := range bases {
+		base = strings.TrimRight(base, "/")
+		addresses := []string{tarballAt(base, "", d)}
+		if d.Arch != "" {
+			addresses = []string{tarballAt(base, d.Arch, d), addresses[0]}
+		}
+		for _, address := range addresses {
+			a, err := s.fetchInto(ctx, d, address, func(d Declared, r io.Reader) (api.Artifact, error) { return s.Receive(ctx, d, r) })
+			if err == nil {
+				return a, nil
+			}
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return api.Artifact{}, invalid("tarball", "", "no address to fetch %s %s from", d.Agent, d.Version)
+	}
+	return api.Artifact{}, errors.Join(errs...)
+}
+
+func tarballAt(base, arch string, d Declared) string {
+	if arch != "" {
+		base += "/" + arch
+	}
+	return base + "/" + meta.TarballName(d.Agent, d.Version)
+}
+
+// fetchInto opens an address and hands it to take with the size it announces.
+func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take func(Declared, io.Reader) (api.Artifact, error)) (api.Artifact, error) {
+	body, size, err := s.fetch.get(ctx, address)
+	if err != nil {
+		return api.Artifact{}, invalid("external", "", "cannot fetch %s: %v", address, bare(err))
+	}
+	defer func() { _ = body.Close() }()
+	if d.Size == 0 {
+		d.Size = size
+	}
+	a, err := take(d, body)
+	var source *sourceError
+	if errors.As(err, &source) && ctx.Err() == nil {
+		return api.Artifact{}, invalid("external", "", "cannot fetch %s: %v", address, source.err)
+	}
+	return a, err
+}
+
+// bare is err without the method and address that net/http puts before it.
+func bare(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}

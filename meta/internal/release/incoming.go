@@ -1,0 +1,76 @@
+package release
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const incomingPrefix = "incoming-"
+
+// createIncoming makes the file that arriving content is written to. It stays
+// locked while it is open, which tells it from what a crash left behind.
+func createIncoming(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, incomingPrefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(err, discard(f))
+	}
+	return f, nil
+}
+
+// discard closes f and removes it unless it has been moved away.
+func discard(f *os.File) error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// sweep removes incoming files that nobody holds, and says how many.
+func sweep(dir string) (int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("cannot sweep incoming artifacts: %w", err)
+	}
+	removed := 0
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), incomingPrefix) || !e.Type().IsRegular() {
+			continue
+		}
+		gone, err := removeAbandoned(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return removed, fmt.Errorf("cannot sweep incoming artifacts: %w", err)
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+func removeAbandoned(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return false, nil // somebody is still writing it
+	}
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

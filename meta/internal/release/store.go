@@ -1,0 +1,257 @@
+package release
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/unpack"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Config is what a [Store] needs. Zero limits mean the defaults in brackets.
+type Config struct {
+	Blobs       Blobs
+	Incoming    string // directory for what is arriving, in the same filesystem as a [Dir]
+	MaxTarball  int64  // bytes [2 GiB]
+	MaxUnpacked int64  // bytes [8 GiB]
+	MaxFiles    int    // [200 000]
+	Fetch       Fetch
+}
+
+// Store takes artifacts in and gives them out.
+type Store struct {
+	Blobs
+	incoming   string
+	maxTarball int64
+	unpack     unpack.Limits
+	fetch      *fetcher
+}
+
+// Open makes the store ready and sweeps what a crash left behind.
+func Open(c Config) (*Store, error) {
+	if err := os.MkdirAll(c.Incoming, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open the artifact store: %w", err)
+	}
+	if _, err := sweep(c.Incoming); err != nil {
+		return nil, err
+	}
+	limits := unpack.DefaultLimits()
+	if c.MaxUnpacked > 0 {
+		limits.MaxBytes = c.MaxUnpacked
+	}
+	if c.MaxFiles > 0 {
+		limits.MaxFiles = c.MaxFiles
+	}
+	if c.MaxTarball <= 0 {
+		c.MaxTarball = 2 << 30
+	}
+	return &Store{Blobs: c.Blobs, incoming: c.Incoming, maxTarball: c.MaxTarball, unpack: limits, fetch: newFetcher(c.Fetch)}, nil
+}
+
+// Declared is what is said about a tarball before it arrives.
+type Declared struct {
+	Agent   string
+	Version string
+	Arch    string // empty: told from the programs inside
+	Size    int64  // bytes; 0: not announced
+	SHA256  string // what the sender has computed; empty: not announced
+}
+
+func (d Declared) validate() error {
+	switch {
+	case !meta.ValidName(d.Agent):
+		return invalid("agent", "", "%q cannot name an agent", clip(d.Agent))
+	case !meta.ValidName(d.Version):
+		return invalid("version", "", "%q cannot be a version", clip(d.Version))
+	}
+	if d.Arch == "" {
+		return nil
+	}
+	if err := api.ValidArch(d.Arch); err != nil {
+		return invalid("arch", "", "%q %v", clip(d.Arch), err)
+	}
+	return nil
+}
+
+// Receive hashes, checks and keeps a tarball. Refusals are [*api.Error]s of
+// KindInvalid or KindTooLarge; nothing is kept of a tarball that is refused.
+func (s *Store) Receive(ctx context.Context, d Declared, r io.Reader) (api.Artifact, error) {
+	if err := d.validate(); err != nil {
+		return api.Artifact{}, err
+	}
+	f, err := createIncoming(s.incoming)
+	if err != nil {
+		return api.Artifact{}, fmt.Errorf("cannot receive artifact: %w", err)
+	}
+	defer func() { _ = discard(f) }()
+	a, err := s.inspect(ctx, d, r, f)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	if err := s.Put(ctx, a.SHA256, f, a.Size); err != nil {
+		return api.Artifact{}, err
+	}
+	return a, nil
+}
+
+// inspect reads a tarball to its end, copying it to w, and describes it.
+func (s *Store) inspect(ctx context.Context, d Declared, r io.Reader, w io.Writer) (api.Artifact, error) {
+	if d.Size > s.maxTarball {
+		return api.Artifact{}, s.tooLarge()
+	}
+	in := newMeter(r, w, s.maxTarball)
+	var found binaries
+	if _, err := unpack.Release(ctx, in, s.unpack, found.look); err != nil {
+		return api.Artifact{}, s.refused(in, err)
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil { // what the archive's reader left
+		return api.Artifact{}, s.refused(in, err)
+	}
+	a := in.artifact(d)
+	if err := d.agrees(a); err != nil {
+		return api.Artifact{}, err
+	}
+	if a.Arch == "" {
+		arch, err := found.derive()
+		if err != nil {
+			return api.Artifact{}, err
+		}
+		a.Arch = arch
+	}
+	a.Warnings = found.warnings(a.Arch)
+	return a, nil
+}
+
+// agrees compares what was announced with what arrived.
+func (d Declared) agrees(a api.Artifact) error {
+	if d.Size > 0 && d.Size != a.Size {
+		return invalid("size", "send it again", "%d bytes arrived instead of the %d announced", a.Size, d.Size)
+	}
+	if d.SHA256 != "" && d.SHA256 != a.SHA256 {
+		return invalid("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, clip(d.SHA256))
+	}
+	return nil
+}
+
+// refused says whose fault it is that a tarball could not be taken.
+func (s *Store) refused(in *meter, err error) error {
+	var bad *unpack.Error
+	switch {
+	case in.over:
+		return s.tooLarge()
+	case in.writeErr != nil:
+		return fmt.Errorf("cannot receive artifact: %w", in.writeErr)
+	case errors.As(err, &bad):
+		return invalid("tarball", hints[bad.Reason], "%v", bad)
+	}
+	return &sourceError{err}
+}
+
+// sourceError is a failure of where the tarball came from, not of ours.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "cannot receive artifact: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+var hints = map[unpack.Reason]string{
+	unpack.NoControl:    "pack from inside the release's directory: tar -czf ../agent-1.0.0.tar.gz .",
+	unpack.BadControl:   "control must be an executable script or program: chmod +x control",
+	unpack.Corrupt:      "a release is a gzipped tar file: tar -czf agent-1.0.0.tar.gz …",
+	unpack.Truncated:    "send it again",
+	unpack.TooManyFiles: "ask whoever runs ops-meta to raise the limit",
+	unpack.TooManyBytes: "ask whoever runs ops-meta to raise the limit",
+}
+
+func (s *Store) tooLarge() error {
+	e := api.Errorf(api.KindTooLarge, "the tarball is larger than the %d bytes that are allowed", s.maxTarball)
+	e.Hint = "ask whoever runs ops-meta to raise the limit"
+	return e
+}
+
+func invalid(field, hint, format string, args ...any) *api.Error {
+	e := api.Errorf(api.KindInvalid, format, args...)
+	e.Field, e.Hint = field, hint
+	return e
+}
+
+// Unused lists the content that no release refers to and that nobody has put
+// for as long as grace, so that an upload whose release is just being
+// registered is not among it.
+func (s *Store) Unused(ctx context.Context, used map[string]bool, grace time.Duration) ([]Blob, error) {
+	before := time.Now().Add(-grace)
+	var unused []Blob
+	err := s.List(ctx, func(b Blob) error {
+		if !used[b.SHA256] && b.Modified.Before(before) {
+			unused = append(unused, b)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list unused artifacts: %w", err)
+	}
+	return unused, nil
+}
+
+// Verify reads content again and compares it with its digest.
+func (s *Store) Verify(ctx context.Context, digest string) error {
+	c, err := s.Open(ctx, digest)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, c); err != nil {
+		return fmt.Errorf("cannot verify artifact %s: %w", digest, err)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
+		return fmt.Errorf("artifact %s is damaged: its content has the sha256 %s", digest, got)
+	}
+	return nil
+}
+
+// meter copies what is read, hashes and counts it, and stops at a limit.
+type meter struct {
+	r           io.Reader
+	w           io.Writer
+	md5, sha256 hash.Hash
+	size, limit int64
+	over        bool
+	writeErr    error
+}
+
+func newMeter(r io.Reader, w io.Writer, limit int64) *meter {
+	m := &meter{r: r, md5: md5.New(), sha256: sha256.New(), limit: limit}
+	m.w = io.MultiWriter(w, m.md5, m.sha256)
+	return m
+}
+
+var errOver = errors.New("larger than allowed")
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if m.size += int64(n); m.size > m.limit {
+		m.over = true
+		return 0, errOver
+	}
+	if _, werr := m.w.Write(p[:n]); werr != nil {
+		m.writeErr = werr
+		return 0, werr
+	}
+	return n, err
+}
+
+func (m *meter) artifact(d Declared) api.Artifact {
+	return api.Artifact{
+		Agent: d.Agent, Version: d.Version, Arch: d.Arch, Size: m.size,
+		MD5: hex.EncodeToString(m.md5.Sum(nil)), SHA256: hex.EncodeToString(m.sha256.Sum(nil)),
+	}
+}
