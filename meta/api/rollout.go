@@ -105,7 +105,7 @@ type StageCount struct {
 	Already   int `json:"already,omitempty"`  // on the target without a grant
 	Waiting   int `json:"waiting,omitempty"`  // may be granted when they ask
 	Silent    int `json:"silent,omitempty"`   // not granted and not seen lately
-	Stopped   int `json:"stopped,omitempty"`  // granted, not judged, and held
+	HeldLate  int `json:"heldLate,omitempty"` // granted, not judged, and held since
 }
 
 // Transition is one change of a rollout's state or stage.

@@ -1,0 +1,147 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Create begins r, whose immutable part the caller has filled in: as a draft,
+// or with its first stage.
+func Create(r api.Rollout, draft bool, now time.Time) (api.Rollout, Step) {
+	r.Progress = make([]api.StageCount, len(r.Strategy.Stages))
+	r.CreatedAt, r.State = now, api.RolloutDraft
+	if draft {
+		return step(r, api.RolloutDraft, ReasonCreated, now, "a draft: approve it to begin")
+	}
+	return enter(r, 0, now, "")
+}
+
+// Approve lets a draft begin, or the stage that waits for approval.
+func Approve(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
+	switch r.State {
+	case api.RolloutDraft:
+		r.Approved = 1
+		r, s := enter(r, 0, now, "approved; ")
+		return r, s, nil
+	case api.RolloutAwaitingApproval:
+		r.Approved = r.Stage + 1
+		r, s := enter(r, r.Stage, now, "approved; ")
+		s.Reason, r.Reason = ReasonApproved, string(ReasonApproved)
+		return r, s, nil
+	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive,
+		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
+	}
+	return r, Step{}, refused(r, "approve", "it does not wait for approval")
+}
+
+// Pause stops new grants. Hosts that were granted go on.
+func Pause(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
+	switch r.State {
+	case api.RolloutRunning, api.RolloutAwaitingApproval:
+		r.SettledAt = nil
+		r, s := step(r, api.RolloutPaused, ReasonPaused, now, "no new hosts are granted; resume to go on")
+		return r, s, nil
+	case api.RolloutDraft, api.RolloutPaused, api.RolloutInconclusive,
+		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
+	}
+	return r, Step{}, refused(r, "pause", "only a running rollout can be paused")
+}
+
+// Resume goes on with a paused or inconclusive rollout. The operator has seen
+// the failures so far: they no longer count against the thresholds, and give
+// their places in a count stage to other hosts. Resuming an inconclusive
+// rollout also takes its stage as passed.
+func Resume(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
+	switch r.State {
+	case api.RolloutInconclusive:
+		r.Waived = r.Stage + 1
+	case api.RolloutPaused:
+	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning,
+		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
+		return r, Step{}, refused(r, "resume", "only a paused or inconclusive rollout can be resumed")
+	}
+	r = forgive(r)
+	since := r.StageSince
+	r, s := enter(r, r.Stage, now, "resumed; ")
+	r.StageSince = since
+	if s.Reason == ReasonStageStarted {
+		s.Reason, r.Reason = ReasonResumed, string(ReasonResumed)
+		s.Message = fmt.Sprintf("resumed in stage %s", stageName(r, r.Stage))
+	}
+	return r, s, nil
+}
+
+func forgive(r api.Rollout) api.Rollout {
+	r = cloneProgress(r)
+	for i := range r.Progress {
+		r.Progress[i].Forgiven = r.Progress[i].Failed
+	}
+	last := len(r.Progress) - 1
+	r.FailedBefore, r.JudgedBefore = sum(r, last, failed), sum(r, last, judged)
+	return r
+}
+
+// Abort ends a rollout: no host is granted any more. Hosts that were granted
+// keep what they were granted, until a rollback or a new rollout.
+func Abort(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
+	switch r.State {
+	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning, api.RolloutPaused,
+		api.RolloutInconclusive, api.RolloutRollingBack:
+		r, s := step(r, api.RolloutAborted, ReasonAborted, now, "aborted: nothing more is granted; what was granted stays")
+		return r, s, nil
+	case api.RolloutAborted, api.RolloutCompleted:
+	}
+	return r, Step{}, refused(r, "abort", "it has ended")
+}
+
+// Rollback returns every host that r reached to the previous release, by a
+// new rollout. One that has completed stays completed.
+func Rollback(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
+	to := api.RolloutRollingBack
+	switch r.State {
+	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive, api.RolloutAwaitingApproval, api.RolloutAborted:
+	case api.RolloutCompleted:
+		to = api.RolloutCompleted
+	case api.RolloutDraft:
+		return r, Step{}, refused(r, "roll back", "it has not begun; abort it")
+	case api.RolloutRollingBack:
+		return r, Step{}, refused(r, "roll back", "it already does")
+	}
+	if r.Previous == "" || r.Previous == r.Version {
+		return r, Step{}, refused(r, "roll back", "there was no release before it; deploy the one that is wanted")
+	}
+	r, s := step(r, to, ReasonRollback, now, "going back to "+r.Previous)
+	s.Effect = EffectRollback
+	return r, s, nil
+}
+
+// RollbackEnded ends r when the rollout that rolled it back has ended.
+func RollbackEnded(r, child api.Rollout, now time.Time) (api.Rollout, Step) {
+	switch {
+	case r.State != api.RolloutRollingBack || child.State != api.RolloutAborted && child.State != api.RolloutCompleted:
+		return r, Step{}
+	case child.State == api.RolloutCompleted:
+		return step(r, api.RolloutAborted, ReasonRolledBack, now, "every host is back on "+child.Version)
+	}
+	return step(r, api.RolloutAborted, ReasonRollbackEnded, now,
+		fmt.Sprintf("the way back to %s ended before every host had it (%s)", child.Version, child.Reason))
+}
+
+// Supersede ends r because by, a newer rollout or an assignment made at once,
+// takes its place.
+func Supersede(r api.Rollout, why Reason, by string, now time.Time) (api.Rollout, Step) {
+	if r.State == api.RolloutAborted || r.State == api.RolloutCompleted {
+		return r, Step{}
+	}
+	return step(r, api.RolloutAborted, why, now, by+" takes its place")
+}
+
+func refused(r api.Rollout, verb, why string) error {
+	return &api.Problem{
+		Type: "urn:ops-meta:rollout-state", Title: "The rollout's state does not allow this", Status: 409,
+		Detail: fmt.Sprintf("cannot %s rollout %s: it is %s, and %s", verb, r.ID, r.State, why),
+		Hint:   "ops-meta rollout show " + r.ID,
+	}
+}

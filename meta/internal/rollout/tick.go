@@ -1,0 +1,180 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Judged counts a verdict on a grant of stage whose outcome was was, and
+// decides at once whether the rollout has failed.
+func Judged(r api.Rollout, stage int, was string, v Verdict, now time.Time) (api.Rollout, Step) {
+	if v.Outcome == "" || v.Outcome == was || was == api.OutcomeFailed || stage >= len(r.Progress) {
+		return r, Step{}
+	}
+	r = cloneProgress(r)
+	p := &r.Progress[stage]
+	if was == api.OutcomeSucceeded {
+		p.Succeeded--
+	}
+	if v.Outcome == api.OutcomeSucceeded {
+		p.Succeeded++
+		return r, Step{}
+	}
+	p.Failed++
+	if r.State != api.RolloutRunning && r.State != api.RolloutAwaitingApproval {
+		return r, Step{}
+	}
+	return overThreshold(r, now, v.Message)
+}
+
+// overThreshold fails r when more hosts have failed than its strategy bears.
+// Without a percent the absolute number always counts; with one, zero means
+// that only the percent does.
+func overThreshold(r api.Rollout, now time.Time, last string) (api.Rollout, Step) {
+	s, bad, all := r.Strategy, newlyFailed(r), newlyJudged(r)
+	if last != "" {
+		last = "; last: " + last
+	}
+	if (s.MaxFailed > 0 || s.MaxFailedPct == 0) && bad > s.MaxFailed {
+		return fail(r, ReasonTooManyFailures, now, fmt.Sprintf("%d failed, at most %d may%s", bad, s.MaxFailed, last))
+	}
+	if s.MaxFailedPct > 0 && all >= max(s.MinSample, 1) && float64(bad)*100 > s.MaxFailedPct*float64(all) {
+		return fail(r, ReasonFailureRate, now, fmt.Sprintf("%d of %d failed, at most %g %% may%s", bad, all, s.MaxFailedPct, last))
+	}
+	return r, Step{}
+}
+
+func newlyFailed(r api.Rollout) int {
+	return max(sum(r, len(r.Progress)-1, failed)-r.FailedBefore, 0)
+}
+
+func newlyJudged(r api.Rollout) int {
+	return max(sum(r, len(r.Progress)-1, judged)-r.JudgedBefore, 0)
+}
+
+// Tick takes a census and the time, and makes at most one step; call it again
+// while it does. An empty Step may still bring a changed census.
+func Tick(r api.Rollout, c Census, now time.Time) (api.Rollout, Step) {
+	r = c.into(r)
+	if r.State != api.RolloutRunning {
+		return r, Step{}
+	}
+	if failed, s := overThreshold(r, now, ""); s.Changed() {
+		return failed, s
+	}
+	if outstanding(r) > 0 && r.SettledAt == nil {
+		return window(r, now)
+	}
+	return settle(r, now)
+}
+
+// window notes that the current stage's window has opened or closed.
+func window(r api.Rollout, now time.Time) (api.Rollout, Step) {
+	w := r.Strategy.StageWindow(r.Stage)
+	closed := !Open(w, now)
+	switch {
+	case closed == r.WindowClosed:
+		return r, Step{}
+	case !closed:
+		r.WindowClosed = false
+		return step(r, r.State, ReasonWindowOpened, now, "the window opened; hosts are granted again")
+	}
+	r.WindowClosed = true
+	message := "outside its window; nothing is granted"
+	if next, ok := NextOpen(w, now); ok {
+		message += " before " + next.UTC().Format(time.RFC3339)
+	}
+	return step(r, r.State, ReasonWindowClosed, now, message)
+}
+
+// outstanding is how many hosts the rollout still waits for in the stages
+// begun so far: those that may yet be granted, and those not yet judged.
+func outstanding(r api.Rollout) int {
+	return sum(r, r.Stage, func(p api.StageCount) int {
+		return p.Waiting + max(p.Granted-p.Succeeded-p.Failed-p.HeldLate, 0)
+	})
+}
+
+// settle judges a stage that waits for nobody, once, and lets it soak. Hosts
+// that come late are granted all the same, and only their failure matters.
+func settle(r api.Rollout, now time.Time) (api.Rollout, Step) {
+	if r.SettledAt == nil {
+		if judged, s := tooLittle(r, now); s.Changed() {
+			return judged, s
+		}
+		at := now
+		r.SettledAt = &at
+		if soak := r.Strategy.Stages[r.Stage].Soak; soak > 0 {
+			return step(r, r.State, ReasonStageSettled, now,
+				fmt.Sprintf("stage %s: %s; it must stay so for %d s", stageName(r, r.Stage), tally(r), soak))
+		}
+	}
+	if now.Before(r.SettledAt.Add(time.Duration(r.Strategy.Stages[r.Stage].Soak) * time.Second)) {
+		return r, Step{}
+	}
+	done := fmt.Sprintf("stage %s is complete (%s); ", stageName(r, r.Stage), tally(r))
+	if next := r.Stage + 1; next < len(r.Strategy.Stages) {
+		return enter(r, next, now, done)
+	}
+	r, s := step(r, api.RolloutCompleted, ReasonCompleted, now, done+fmt.Sprintf("%s %s is what the scope runs", r.Agent, r.Version))
+	s.Effect = EffectAssign
+	return r, s
+}
+
+// tooLittle stops a settled stage that failed as a whole, or of which too
+// little is known to judge it.
+func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
+	if r.Waived > r.Stage {
+		return r, Step{}
+	}
+	p := r.Progress[r.Stage]
+	if p.Succeeded == 0 && p.Failed > p.Forgiven {
+		return fail(r, ReasonStageFailed, now, fmt.Sprintf("no host of stage %s succeeded, %d failed", stageName(r, r.Stage), p.Failed-p.Forgiven))
+	}
+	healthy := sum(r, r.Stage, func(p api.StageCount) int { return p.Succeeded + p.Already })
+	silent := sum(r, r.Stage, func(p api.StageCount) int { return p.Silent })
+	members := sum(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent })
+	heard := healthy + sum(r, r.Stage, failed)
+	unsure := func(why Reason, message string) (api.Rollout, Step) {
+		return step(r, api.RolloutInconclusive, why, now, message+"; resume to go on all the same, or abort")
+	}
+	switch {
+	case healthy == 0 && members > 0:
+		return unsure(ReasonNoEvidence, "no host has shown that the release works")
+	case silent > heard:
+		return unsure(ReasonTooManySilent, fmt.Sprintf("%d hosts are silent and only %d were heard of", silent, heard))
+	case newlyFailed(r) > 0 && r.Strategy.MaxFailedPct > 0 && newlyJudged(r) < r.Strategy.MinSample:
+		return unsure(ReasonSmallSample, fmt.Sprintf("%d of %d failed, and %d must be judged before a percent means anything",
+			newlyFailed(r), newlyJudged(r), r.Strategy.MinSample))
+	}
+	return r, Step{}
+}
+
+func tally(r api.Rollout) string {
+	p := r.Progress[r.Stage]
+	text := fmt.Sprintf("%d healthy", p.Succeeded+p.Already)
+	if p.Failed > 0 {
+		text += fmt.Sprintf(", %d failed", p.Failed)
+	}
+	if blocked := p.Held + p.HeldLate; blocked > 0 {
+		text += fmt.Sprintf(", %d held", blocked)
+	}
+	if p.Silent > 0 {
+		text += fmt.Sprintf(", %d silent", p.Silent)
+	}
+	return text
+}
+
+// Downtime gives what is not judged as much more time as the server was away:
+// its own absence is not the fleet's failure.
+func Downtime(r api.Rollout, away time.Duration, now time.Time) (api.Rollout, Step) {
+	if Ended(r.State) || InFlight(r) == 0 || away <= 0 {
+		return r, Step{}
+	}
+	r, s := step(r, r.State, ReasonExtended, now,
+		fmt.Sprintf("deadlines move by %s because the server was away", away.Round(time.Second)))
+	s.Effect = EffectExtend
+	return r, s
+}

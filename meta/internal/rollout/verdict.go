@@ -1,0 +1,96 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Report is what a host last said of the agent that is rolled out.
+type Report struct {
+	Agent api.HostAgent
+	// Desired is the version the host says it is working towards; older
+	// sidecars don't say.
+	Desired string
+	Stop    bool // the agent shall be stopped, not started
+	At      time.Time
+}
+
+// Verdict is what a report, or silence, says about a grant.
+type Verdict struct {
+	Outcome string // [api.OutcomeSucceeded], [api.OutcomeFailed]; empty: nothing yet
+	Reason  Reason
+	Message string
+}
+
+// Judge is the verdict of a report on g, a grant of r. An earlier success is
+// taken back when the host turns unhealthy; a failure is final.
+func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
+	a := rep.Agent
+	if g.Outcome == api.OutcomeFailed || a.Rollout != "" && a.Rollout != r.ID || rep.Desired != "" && rep.Desired != r.Version {
+		return Verdict{} // final, or about something else than this grant
+	}
+	switch meta.Phase(a.Phase) {
+	case meta.PhaseRolledBack:
+		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
+	case meta.PhaseFailed:
+		return failure(ReasonHostFailed, a, "failed")
+	case meta.PhaseIdle, "":
+		return judgeIdle(r, g, rep)
+	}
+	return Verdict{} // in the middle of its transaction, or held
+}
+
+func judgeIdle(r api.Rollout, g api.Grant, rep Report) Verdict {
+	a := rep.Agent
+	healthy := a.Version == r.Version && statusAsWanted(a.Status, rep.Stop)
+	judged := g.Outcome != ""
+	switch {
+	case healthy && !judged:
+		return Verdict{Outcome: api.OutcomeSucceeded, Reason: ReasonHealthy, Message: "runs " + r.Version + " in good health"}
+	case judged && !Ended(r.State) && (a.Version != r.Version || statusAsWanted(a.Status, !rep.Stop)):
+		return failure(ReasonUnhealthy, a, fmt.Sprintf("was healthy and now is %s at %s", orNone(a.Status), orNone(a.Version)))
+	}
+	return Verdict{}
+}
+
+// Overdue is the verdict on a grant that is not judged when its deadline has
+// passed. A held host is not failed by silence: its deadline moves instead,
+// which the reason says.
+func Overdue(r api.Rollout, g api.Grant, last Report, now time.Time) Verdict {
+	if g.Outcome != "" || now.Before(g.Deadline) {
+		return Verdict{}
+	}
+	if last.Agent.Held || last.Agent.Phase == string(meta.PhaseHeld) {
+		return Verdict{Reason: ReasonHeldDeadline, Message: "the host is held"}
+	}
+	took := g.Deadline.Sub(g.Granted).Round(time.Second)
+	seen := "it has not been heard of since it was granted"
+	if last.At.After(g.Granted) {
+		seen = fmt.Sprintf("it last reported %s, %s, %s", orNone(last.Agent.Version), orNone(last.Agent.Status), orNone(last.Agent.Phase))
+	}
+	return failure(ReasonDeadline, last.Agent, fmt.Sprintf("not healthy on %s within %s: %s", r.Version, took, seen))
+}
+
+func failure(why Reason, a api.HostAgent, message string) Verdict {
+	if a.Error != "" {
+		message += ": " + a.Error
+	}
+	return Verdict{Outcome: api.OutcomeFailed, Reason: why, Message: message}
+}
+
+func statusAsWanted(status string, stop bool) bool {
+	if stop {
+		return status == meta.StatusStopped || status == "stopped"
+	}
+	return status == meta.StatusStarted
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}

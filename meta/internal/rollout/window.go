@@ -1,0 +1,61 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // windows name zones also on hosts that have no zone files
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Open reports whether w lets grants be made at now. A window that runs past
+// midnight belongs to the day it begins on; From equal to To is the whole
+// day. No window is always open, one that can't be read never is.
+func Open(w *api.Window, now time.Time) bool {
+	if w == nil {
+		return true
+	}
+	zone, err := time.LoadLocation(w.Zone)
+	from, okFrom := minutes(w.From)
+	to, okTo := minutes(w.To)
+	if err != nil || !okFrom || !okTo {
+		return false
+	}
+	local := now.In(zone)
+	at := local.Hour()*60 + local.Minute()
+	today, yesterday := onDay(w, local.Weekday()), onDay(w, (local.Weekday()+6)%7)
+	if from < to {
+		return today && at >= from && at < to
+	}
+	return today && at >= from || yesterday && at < to
+}
+
+// NextOpen is the first moment from now on at which w is open, to the minute;
+// false when there is none within eight days.
+func NextOpen(w *api.Window, now time.Time) (time.Time, bool) {
+	if Open(w, now) {
+		return now, true
+	}
+	next := now.Truncate(time.Minute)
+	for range 8 * 24 * 60 {
+		next = next.Add(time.Minute)
+		if Open(w, next) {
+			return next, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func minutes(clock string) (int, bool) {
+	t, err := time.Parse("15:04", clock)
+	return t.Hour()*60 + t.Minute(), err == nil
+}
+
+func onDay(w *api.Window, day time.Weekday) bool {
+	if len(w.Days) == 0 {
+		return true
+	}
+	name := api.Weekdays[(int(day)+6)%7]
+	return slices.ContainsFunc(w.Days, func(d string) bool { return strings.EqualFold(d, name) })
+}
