@@ -89,6 +89,11 @@ type Rollout struct {
 	SettledAt    *time.Time `json:"settledAt,omitempty"`    // since when the stage waits for nothing but its soak
 	JudgedBefore int        `json:"judgedBefore,omitempty"` // hosts judged before the last resume: thresholds start there
 	FailedBefore int        `json:"failedBefore,omitempty"` // hosts failed before the last resume
+
+	// Withdrawn: what it granted no longer counts, because the assignment, or
+	// another rollout that completed, took its place. Until then hosts keep
+	// what they were granted, also by one that was aborted.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 // StageCount is how a stage stands, in hosts. Each host counts for one stage:

@@ -268,6 +268,7 @@ func (s Strategy) Validate() error {
 	}
 	return first(
 		validName("name", s.Name),
+		validateOrder(s.Stages),
 		notNegative("maxFailed", s.MaxFailed), notNegative("minSample", s.MinSample),
 		notNegative("deadline", s.Deadline), notNegative("maxInFlight", s.MaxInFlight),
 		below("window", s.Window.Validate()), below("rate", s.Rate.Validate()),

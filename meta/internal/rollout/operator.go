@@ -139,9 +139,9 @@ func Supersede(r api.Rollout, why Reason, by string, now time.Time) (api.Rollout
 }
 
 func refused(r api.Rollout, verb, why string) error {
-	return &api.Problem{
-		Type: "urn:ops-meta:rollout-state", Title: "The rollout's state does not allow this", Status: 409,
-		Detail: fmt.Sprintf("cannot %s rollout %s: it is %s, and %s", verb, r.ID, r.State, why),
-		Hint:   "ops-meta rollout show " + r.ID,
+	return &api.Error{
+		Kind:    api.KindConflict,
+		Message: fmt.Sprintf("cannot %s rollout %s: it is %s, and %s", verb, r.ID, r.State, why),
+		Hint:    "ops-meta rollout show " + r.ID,
 	}
 }

@@ -24,6 +24,7 @@ type bench struct {
 
 func newBench(t *testing.T, s api.Strategy, hosts int) *bench {
 	t.Helper()
+	s.Name = "test"
 	if err := s.Validate(); err != nil {
 		t.Fatalf("strategy: %v", err)
 	}

@@ -11,8 +11,8 @@ import (
 // Report is what a host last said of the agent that is rolled out.
 type Report struct {
 	Agent api.HostAgent
-	// Desired is the version the host says it is working towards; older
-	// sidecars don't say.
+	// Desired is the version the host says it is working towards; empty when
+	// it does not say.
 	Desired string
 	Stop    bool // the agent shall be stopped, not started
 	At      time.Time
@@ -32,13 +32,15 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 	if g.Outcome == api.OutcomeFailed || a.Rollout != "" && a.Rollout != r.ID || rep.Desired != "" && rep.Desired != r.Version {
 		return Verdict{} // final, or about something else than this grant
 	}
-	switch meta.Phase(a.Phase) {
-	case meta.PhaseRolledBack:
-		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
-	case meta.PhaseFailed:
-		return failure(ReasonHostFailed, a, "failed")
-	case meta.PhaseIdle, "":
+	switch phase := meta.Phase(a.Phase); {
+	case phase == meta.PhaseIdle || phase == "":
 		return judgeIdle(r, g, rep)
+	case a.Rollout == "" && rep.Desired == "":
+		return Verdict{} // it may still speak of what was wanted before
+	case phase == meta.PhaseRolledBack:
+		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
+	case phase == meta.PhaseFailed:
+		return failure(ReasonHostFailed, a, "failed")
 	}
 	return Verdict{} // in the middle of its transaction, or held
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Open reports whether w lets grants be made at now. A window that runs past
-// midnight belongs to the day it begins on; From equal to To is the whole
-// day. No window is always open, one that can't be read never is.
+// midnight belongs to the day it begins on. No window is always open, one that can't be read
+// never is.
 func Open(w *api.Window, now time.Time) bool {
 	if w == nil {
 		return true
@@ -56,6 +56,5 @@ func onDay(w *api.Window, day time.Weekday) bool {
 	if len(w.Days) == 0 {
 		return true
 	}
-	name := api.Weekdays[(int(day)+6)%7]
-	return slices.ContainsFunc(w.Days, func(d string) bool { return strings.EqualFold(d, name) })
+	return slices.Contains(w.Days, strings.ToLower(day.String()[:3]))
 }
