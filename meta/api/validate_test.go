@@ -12,7 +12,7 @@ import (
 func TestWhatIsRefusedNamesItsField(t *testing.T) {
 	stage := func(s api.Stage) api.Strategy { return api.Strategy{Name: "s", Stages: []api.Stage{s}} }
 	selector := func(s api.Selector) api.Group { return api.Group{Name: "g", Selector: s} }
-	window := func(w api.Window) api.Strategy { return stage(api.Stage{Count: 1, Window: &w}) }
+	window := func(w api.Window) api.Strategy { return stage(api.Stage{Percent: 100, Window: &w}) }
 	assign := func(change func(*api.Assignment)) api.Assignment {
 		a := api.Assignment{Agent: "a", Version: "1", Scope: api.Scope{Kind: api.ScopeEveryone}}
 		change(&a)
