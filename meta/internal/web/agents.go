@@ -1,0 +1,224 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+type agentsView struct {
+	Agents   []api.Agent
+	Overview map[string]api.AgentOverview
+	Shares   map[string][]share
+}
+
+func agentsPage(v *visit) error {
+	ctx := v.r.Context()
+	agents, err := v.api.Agents(ctx, api.ListOptions{Limit: api.MaxPage})
+	if err != nil {
+		return err
+	}
+	overview, err := v.api.Overview(ctx)
+	if err != nil {
+		return err
+	}
+	data := agentsView{Agents: agents.Items, Overview: map[string]api.AgentOverview{}, Shares: map[string][]share{}}
+	for _, a := range overview.Agents {
+		data.Overview[a.Name], data.Shares[a.Name] = a, shares(a.Versions)
+	}
+	v.render(http.StatusOK, "agents", "Agents", data)
+	return nil
+}
+
+type agentView struct {
+	Agent       api.Agent
+	Releases    api.Page[api.Release]
+	Assignments []api.Assignment
+	Rollouts    []api.Rollout
+	Overview    api.AgentOverview
+	Shares      []share
+	Chart       stackChart
+}
+
+func agentPage(v *visit) error {
+	ctx, name := v.r.Context(), v.r.PathValue("name")
+	agent, err := v.api.Agent(ctx, name)
+	if err != nil {
+		return err
+	}
+	data := agentView{Agent: agent}
+	if data.Releases, err = v.api.Releases(ctx, api.ListOptions{Agent: name, Limit: 50, Cursor: v.r.URL.Query().Get("cursor")}); err != nil {
+		return err
+	}
+	assignments, err := v.api.Assignments(ctx, api.ListOptions{Agent: name, Limit: api.MaxPage})
+	if err != nil {
+		return err
+	}
+	rollouts, err := v.api.Rollouts(ctx, api.ListOptions{Agent: name, Limit: 10})
+	if err != nil {
+		return err
+	}
+	overview, err := v.api.Overview(ctx)
+	if err != nil {
+		return err
+	}
+	history, err := v.api.History(ctx, name, v.cfg.Now().Add(-24*time.Hour))
+	if err != nil {
+		return err
+	}
+	data.Assignments, data.Rollouts, data.Chart = assignments.Items, rollouts.Items, versionChart(history, name)
+	for _, a := range overview.Agents {
+		if a.Name == name {
+			data.Overview, data.Shares = a, shares(a.Versions)
+		}
+	}
+	v.render(http.StatusOK, "agent", name, data)
+	return nil
+}
+
+type publishView struct {
+	Agent string
+}
+
+func publishPage(v *visit) error {
+	v.render(http.StatusOK, "publish", "Publish a release", publishView{Agent: v.r.URL.Query().Get("agent")})
+	return nil
+}
+
+// tarballName splits {name}-{version}.tar.gz at the last dash before a digit.
+var tarballName = regexp.MustCompile(`^(.+)-([0-9][^-]*(?:-[A-Za-z][^-]*)*)\.(?:tar\.gz|tgz)$`)
+
+// publish streams an uploaded tarball on to the API: it is never kept here.
+// The fields agent, version and arch come before the file in the form.
+func publish(v *visit) error {
+	parts, err := v.r.MultipartReader()
+	if err != nil {
+		return &api.Problem{Title: "Nothing was uploaded", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Choose a .tar.gz file."}
+	}
+	var upload api.Upload
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return &api.Problem{Title: "No file was chosen", Status: http.StatusBadRequest, Hint: "Choose a {name}-{version}.tar.gz file."}
+		}
+		if err != nil {
+			return err
+		}
+		if part.FormName() != "file" {
+			if err := readField(part, &upload); err != nil {
+				return err
+			}
+			continue
+		}
+		return v.publishFile(part, upload)
+	}
+}
+
+func readField(part *multipart.Part, upload *api.Upload) error {
+	value, err := io.ReadAll(io.LimitReader(part, 256))
+	if err != nil {
+		return err
+	}
+	text := strings.TrimSpace(string(value))
+	switch part.FormName() {
+	case "agent":
+		upload.Agent = text
+	case "version":
+		upload.Version = text
+	case "arch":
+		upload.Arch = text
+	}
+	return nil
+}
+
+func (v *visit) publishFile(part *multipart.Part, upload api.Upload) error {
+	if m := tarballName.FindStringSubmatch(filepath.Base(part.FileName())); m != nil {
+		if upload.Agent == "" {
+			upload.Agent = m[1]
+		}
+		if upload.Version == "" {
+			upload.Version = m[2]
+		}
+	}
+	if upload.Agent == "" || upload.Version == "" {
+		return &api.Problem{
+			Title: "Which release is this?", Status: http.StatusBadRequest,
+			Detail: "The file's name is not {name}-{version}.tar.gz.", Hint: "Rename it, or fill in agent and version.",
+		}
+	}
+	upload.Tarball = part
+	artifact, err := v.api.Upload(v.r.Context(), upload)
+	if err != nil {
+		return err
+	}
+	return v.redirect("/agents/" + url.PathEscape(artifact.Agent) + "#release-" + artifact.Version)
+}
+
+func confirmUnassign(v *visit) error {
+	q := v.r.URL.Query()
+	scope, err := api.ParseScope(q.Get("scope"))
+	if err != nil {
+		return &api.Problem{Title: "There is no such assignment", Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	assignment, err := v.api.Assignment(v.r.Context(), q.Get("agent"), scope)
+	if err != nil {
+		return err
+	}
+	impact, err := v.api.AssignmentImpact(v.r.Context(), assignment)
+	if err != nil {
+		return err
+	}
+	v.render(http.StatusOK, "confirm", "Remove an assignment", confirmView{
+		Question: "Stop saying that " + scope.String() + " runs " + assignment.Agent + " " + assignment.Version + "?",
+		Effect: plural(impact.Hosts, "host belongs", "hosts belong") + " to this scope. Those that another rule covers follow it; " +
+			"the others keep what they run and report it as orphaned.",
+		Action: "/assignments/delete", Button: "Remove the assignment", Danger: true, Back: "/agents/" + url.PathEscape(assignment.Agent),
+		Hidden: map[string]string{"agent": assignment.Agent, "scope": scope.String()},
+	})
+	return nil
+}
+
+func unassign(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	agent := v.r.PostFormValue("agent")
+	scope, err := api.ParseScope(v.r.PostFormValue("scope"))
+	if err != nil {
+		return &api.Problem{Title: "There is no such assignment", Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	if err := v.api.DeleteAssignment(v.r.Context(), agent, scope, 0); err != nil {
+		return err
+	}
+	return v.redirect("/agents/" + url.PathEscape(agent))
+}
+
+// confirmView asks before a change, saying what it does to how many hosts.
+type confirmView struct {
+	Question string
+	Effect   string
+	Sample   []string // hosts it changes
+	Action   string   // where the answer is posted
+	Button   string
+	Danger   bool
+	Reason   bool // ask for one
+	Back     string
+	Hidden   map[string]string
+}
+
+// parseForm reads a small form.
+func (v *visit) parseForm() error {
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
+	if err := v.r.ParseForm(); err != nil {
+		return &api.Problem{Title: "The form could not be read", Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+// What the page does beyond what works without scripts: keyboard shortcuts,
+// upload progress, and telling when live updates stopped.
+"use strict";
+
+const go = { f: "/", h: "/hosts", a: "/agents", r: "/rollouts", g: "/groups", l: "/holds", c: "/changes", s: "/settings" };
+let prefix = false;
+
+function typing(e) {
+  return e.target.closest("input, select, textarea, [contenteditable]") || e.ctrlKey || e.metaKey || e.altKey;
+}
+
+function moveRow(step) {
+  const links = [...document.querySelectorAll("main tbody tr td:first-child a, main tbody tr th a")];
+  if (!links.length) return;
+  const at = links.indexOf(document.activeElement);
+  links[Math.min(links.length - 1, Math.max(0, at + step))].focus();
+}
+
+document.addEventListener("keydown", (e) => {
+  if (typing(e)) return;
+  if (prefix) {
+    prefix = false;
+    if (go[e.key]) { e.preventDefault(); location.href = go[e.key]; }
+    return;
+  }
+  switch (e.key) {
+    case "g": prefix = true; setTimeout(() => { prefix = false; }, 1500); break;
+    case "/": {
+      const search = document.querySelector("input[type=search]");
+      if (search) { e.preventDefault(); search.focus(); search.select(); } else { location.href = "/hosts"; }
+      break;
+    }
+    case "j": moveRow(1); break;
+    case "k": moveRow(-1); break;
+    case "?": document.getElementById("keys")?.showModal(); break;
+  }
+});
+
+// A select marked data-submit sends its form by itself.
+document.addEventListener("change", (e) => {
+  if (e.target.matches("[data-submit]")) e.target.form.requestSubmit();
+});
+
+document.addEventListener("htmx:sseError", () => { document.body.classList.add("offline"); });
+document.addEventListener("htmx:sseOpen", () => { document.body.classList.remove("offline"); });
+
+// Uploads show how far they are; without scripts the form is sent as it is.
+document.addEventListener("submit", (e) => {
+  const form = e.target.closest("form[data-upload]");
+  if (!form) return;
+  e.preventDefault();
+  const bar = form.querySelector("progress");
+  const says = form.querySelector("[role=status]");
+  const xhr = new XMLHttpRequest();
+  xhr.open("POST", form.action);
+  xhr.upload.addEventListener("progress", (p) => {
+    bar.hidden = false;
+    bar.max = p.total;
+    bar.value = p.loaded;
+    says.textContent = p.loaded < p.total ? Math.floor(100 * p.loaded / p.total) + " % sent" : "checking the tarball …";
+  });
+  xhr.addEventListener("load", () => {
+    if (xhr.status < 300) { location.href = xhr.responseURL; return; }
+    document.open();
+    document.write(xhr.responseText);
+    document.close();
+  });
+  xhr.addEventListener("error", () => { says.textContent = "The upload broke off: try again."; });
+  xhr.send(new FormData(form));
+});

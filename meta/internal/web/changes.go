@@ -1,0 +1,81 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+type changesView struct {
+	Entries []changeEntry
+	Next    string
+	Kind    string
+	Kinds   []string
+}
+
+// changeEntry is one write with what it changed, field by field.
+type changeEntry struct {
+	api.AuditEntry
+	Diff []fieldDiff
+}
+
+type fieldDiff struct {
+	Field, Before, After string
+}
+
+var auditKinds = []string{"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "token", "fleet", "notification"}
+
+func changesPage(v *visit) error {
+	q := v.r.URL.Query()
+	page, err := v.api.Audit(v.r.Context(), api.ListOptions{Kind: q.Get("kind"), Actor: q.Get("actor"), Cursor: q.Get("cursor"), Limit: 50})
+	if err != nil {
+		return err
+	}
+	data := changesView{Next: page.Next, Kind: q.Get("kind"), Kinds: auditKinds}
+	for _, e := range page.Items {
+		data.Entries = append(data.Entries, changeEntry{AuditEntry: e, Diff: diffJSON(e.Before, e.After)})
+	}
+	v.render(http.StatusOK, "changes", "Changes", data)
+	return nil
+}
+
+// diffJSON lists the fields that differ between two objects, nested ones by
+// their path, in order.
+func diffJSON(before, after json.RawMessage) []fieldDiff {
+	b, a := map[string]string{}, map[string]string{}
+	flatten(b, "", before)
+	flatten(a, "", after)
+	keys := maps.Clone(b)
+	maps.Copy(keys, a)
+	var out []fieldDiff
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if b[key] != a[key] && key != "revision" {
+			out = append(out, fieldDiff{Field: key, Before: b[key], After: a[key]})
+		}
+	}
+	return out
+}
+
+func flatten(into map[string]string, path string, value json.RawMessage) {
+	value = bytes.TrimSpace(value)
+	var fields map[string]json.RawMessage
+	if len(value) > 0 && value[0] == '{' && json.Unmarshal(value, &fields) == nil {
+		for key, v := range fields {
+			flatten(into, strings.TrimPrefix(path+"."+key, "."), v)
+		}
+		return
+	}
+	text := string(value)
+	var plain string
+	if json.Unmarshal(value, &plain) == nil {
+		text = plain
+	}
+	if text != "" && text != "null" {
+		into[path] = text
+	}
+}

@@ -1,0 +1,76 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// maxForm bounds a form without a file.
+const maxForm = 256 << 10
+
+type loginView struct {
+	Next  string
+	Error string
+	Hint  string
+}
+
+func (s *site) showLogin(w http.ResponseWriter, r *http.Request) {
+	s.renderLogin(w, http.StatusOK, loginView{Next: localPath(r.URL.Query().Get("next"))})
+}
+
+// login takes a token and makes a session of it.
+func (s *site) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	token, next := strings.TrimSpace(r.PostFormValue("token")), localPath(r.PostFormValue("next"))
+	ctx := api.WithRemoteAddr(r.Context(), r.RemoteAddr)
+	if _, err := s.client.WithToken(token).WhoAmI(ctx); err != nil || token == "" {
+		view := loginView{Next: next, Error: "This token does not let you in.", Hint: "A fresh server writes its first token to admin.token in its data directory."}
+		status := http.StatusUnauthorized
+		if p := (*api.Problem)(nil); errors.As(err, &p) {
+			view.Error, view.Hint, status = p.Error(), p.Hint, p.Status
+		}
+		s.renderLogin(w, status, view)
+		return
+	}
+	sealed, err := s.seal.seal(token)
+	if err != nil {
+		s.renderLogin(w, http.StatusInternalServerError, loginView{Next: next, Error: err.Error()})
+		return
+	}
+	http.SetCookie(w, cookie(sealed, s.cfg.Secure))
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+func (s *site) logout(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, cookie("", s.cfg.Secure))
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// toLogin sends a visitor without a session to the login page, and back
+// afterwards. A partial request gets a status instead, so that a login form
+// never appears inside a page.
+func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
+	to := "/login"
+	if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/live" {
+		to += "?next=" + url.QueryEscape(r.URL.RequestURI())
+	}
+	if r.Header.Get("HX-Request") != "" {
+		w.Header().Set("HX-Redirect", "/login")
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// localPath keeps a login from sending its visitor to another site.
+func localPath(p string) string {
+	u, err := url.Parse(p)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") || strings.Contains(p, `\`) {
+		return "/"
+	}
+	return p
+}

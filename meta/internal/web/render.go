@@ -1,0 +1,250 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// view is what the layout needs besides a page's own Data.
+type view struct {
+	Title  string
+	Nav    string // path of the menu entry that is current
+	Self   string // this page's address, for live updates
+	Viewer api.Identity
+	Data   any
+}
+
+// CanWrite tells a template whether to offer what changes something.
+func (v view) CanWrite() bool {
+	return v.Viewer.Role == api.RoleOperator || v.Viewer.Role == api.RoleAdmin
+}
+
+// IsAdmin tells a template whether to offer what only an admin may do.
+func (v view) IsAdmin() bool { return v.Viewer.Role == api.RoleAdmin }
+
+func parsePages(files embed.FS, now func() time.Time) (map[string]*template.Template, error) {
+	entries, err := files.ReadDir("templates")
+	if err != nil {
+		return nil, err
+	}
+	base, err := template.New("").Funcs(funcs(now)).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	if err != nil {
+		return nil, fmt.Errorf("cannot parse the page's layout: %w", err)
+	}
+	pages := map[string]*template.Template{}
+	for _, e := range entries {
+		name := strings.TrimSuffix(e.Name(), ".html")
+		if name == "layout" || name == "parts" {
+			continue
+		}
+		page, err := base.Clone()
+		if err == nil {
+			page, err = page.ParseFS(files, path.Join("templates", e.Name()))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot parse the page %s: %w", name, err)
+		}
+		pages[name] = page
+	}
+	return pages, nil
+}
+
+// render writes the page whole or not at all: a template that fails half-way
+// must not leave half a page.
+func (v *visit) render(status int, page, title string, data any) {
+	nav := "/" + strings.SplitN(strings.TrimPrefix(v.r.URL.Path, "/"), "/", 2)[0]
+	v.write(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data})
+}
+
+func (s *site) renderLogin(w http.ResponseWriter, status int, data loginView) {
+	s.write(w, status, "login", view{Title: "Log in", Data: data})
+}
+
+func (s *site) write(w http.ResponseWriter, status int, page string, data view) {
+	var out bytes.Buffer
+	if err := s.pages[page].ExecuteTemplate(&out, "layout", data); err != nil {
+		s.cfg.Log.Error().Err(err).Str("page", page).Msg("cannot render")
+		http.Error(w, "cannot render the page: see the server's log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = out.WriteTo(w)
+}
+
+func funcs(now func() time.Time) template.FuncMap {
+	return template.FuncMap{
+		"ago":      func(t time.Time) string { return ago(now(), t) },
+		"unix":     func(s int64) time.Time { return time.Unix(s, 0).UTC() },
+		"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"bytes":    bytesText,
+		"percent":  percent,
+		"plural":   plural,
+		"join":     strings.Join,
+		"query":    withQuery,
+		"scope":    func(s api.Scope) string { return s.String() },
+		"mood":     mood,
+		"words":    words,
+		"list":     func(items ...any) []any { return items },
+		"seconds":  func(n int) string { return (time.Duration(n) * time.Second).String() },
+		"contains": strings.Contains,
+		"pair": func(name string, s []share) agentCard {
+			return agentCard{AgentOverview: api.AgentOverview{Name: name}, Shares: s}
+		},
+		"stageof": stageOf,
+
+		"eventmood":      eventMood,
+		"newestfirst":    newestTransitions,
+		"lasttransition": lastTransition,
+	}
+}
+
+// ago is how long before now t was, in the largest sensible unit.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	d := now.Sub(t)
+	switch {
+	case d < 0:
+		return "in " + span(-d)
+	case d < 2*time.Second:
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func percent(part, whole int) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(whole)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// withQuery is the address u with key set to value, as links that refine a
+// listing need it.
+func withQuery(u, key, value string) (string, error) {
+	parsed, err := url.Parse(u)
+	if err != nil {
+		return "", err
+	}
+	q := parsed.Query()
+	q.Set(key, value)
+	if value == "" {
+		q.Del(key)
+	}
+	if key != "cursor" {
+		q.Del("cursor")
+	}
+	parsed.RawQuery = q.Encode()
+	return parsed.String(), nil
+}
+
+// mood is the colour class of a state, status or phase.
+func mood(state string) string {
+	switch state {
+	case "started", "idle", "ok", "completed", "succeeded":
+		return "good"
+	case "failed", "rolledBack", "rollingBack", "aborted", "failing", "error":
+		return "bad"
+	case "paused", "inconclusive", "awaitingApproval", "held", "silent", "drifted", "problem", "warning":
+		return "warn"
+	case "running", "downloading", "staging", "stopping", "starting", "probation", "updating":
+		return "busy"
+	}
+	if strings.HasPrefix(state, "unknown") {
+		return "bad"
+	}
+	return "calm"
+}
+
+// words turns a camelCase state into words.
+func words(state string) string {
+	var b strings.Builder
+	for _, r := range state {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte(' ')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// eventMood is the colour class of a line of a host's timeline.
+func eventMood(e api.Event) string {
+	switch e.Kind {
+	case api.EventError, api.EventConflict:
+		if e.To == "" && e.Kind == api.EventError {
+			return "good"
+		}
+		return "bad"
+	case api.EventSilent, api.EventHeld, api.EventRemoved:
+		return "warn"
+	case api.EventReturned, api.EventFirstSeen:
+		return "good"
+	case api.EventGrant:
+		return "busy"
+	}
+	return mood(e.To)
+}
+
+func stageOf(r api.Rollout) string {
+	total := len(r.Strategy.Stages)
+	return fmt.Sprintf("stage %d of %d", min(r.Stage+1, total), total)
+}
+
+func newestTransitions(all []api.Transition) []api.Transition {
+	all = slices.Clone(all)
+	slices.Reverse(all)
+	return all
+}
+
+func lastTransition(all []api.Transition) *api.Transition {
+	if len(all) == 0 {
+		return nil
+	}
+	return &all[len(all)-1]
+}

@@ -1,0 +1,102 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+type settingsView struct {
+	Tokens  []api.Token
+	Targets []api.NotifyTarget
+	Dead    []api.Notification
+	Roles   []api.Role
+	Made    *api.Token // its secret is shown this once
+	Version api.Version
+}
+
+func settingsPage(v *visit) error { return v.showSettings(nil) }
+
+func (v *visit) showSettings(made *api.Token) error {
+	ctx := v.r.Context()
+	data := settingsView{Made: made, Roles: []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll}}
+	var err error
+	if data.Version, err = v.api.Version(ctx); err != nil {
+		return err
+	}
+	if v.viewer.Role == api.RoleAdmin {
+		tokens, err := v.api.Tokens(ctx, api.ListOptions{Limit: api.MaxPage})
+		if err != nil {
+			return err
+		}
+		data.Tokens = tokens.Items
+	}
+	if v.viewer.Role != api.RoleViewer {
+		targets, err := v.api.NotifyTargets(ctx, api.ListOptions{Limit: api.MaxPage})
+		if err != nil {
+			return err
+		}
+		dead, err := v.api.DeadLetters(ctx, api.ListOptions{Limit: 50})
+		if err != nil {
+			return err
+		}
+		data.Targets, data.Dead = targets.Items, dead.Items
+	}
+	v.render(http.StatusOK, "settings", "Settings", data)
+	return nil
+}
+
+func createToken(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	asked := api.NewToken{Name: v.r.PostFormValue("name"), Role: api.Role(v.r.PostFormValue("role"))}
+	if text := v.r.PostFormValue("ttl"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: "The duration " + text + " is not one such as 720h.", Field: "ttl"}
+		}
+		asked.TTL = int64(d.Seconds())
+	}
+	token, err := v.api.CreateToken(v.r.Context(), asked)
+	if err != nil {
+		return err
+	}
+	return v.showSettings(&token)
+}
+
+func deleteToken(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	if err := v.api.DeleteToken(v.r.Context(), v.r.PostFormValue("id")); err != nil {
+		return err
+	}
+	return v.redirect("/settings")
+}
+
+func saveTarget(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	form := v.r.PostForm
+	_, err := v.api.PutNotifyTarget(v.r.Context(), api.NotifyTarget{
+		Name: form.Get("name"), Kind: form.Get("kind"), URL: form.Get("url"), Secret: form.Get("secret"),
+		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")),
+	})
+	if err != nil {
+		return err
+	}
+	return v.redirect("/settings")
+}
+
+func deleteTarget(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	if err := v.api.DeleteNotifyTarget(v.r.Context(), v.r.PostFormValue("name"), 0); err != nil {
+		return err
+	}
+	return v.redirect("/settings")
+}

@@ -1,0 +1,186 @@
+// Package web is ops-meta's page: what the fleet runs, what is failing,
+// rollouts as they happen, and everything an operator does daily.
+//
+// It is rendered on the server and uses nothing but /api/v1, through a client
+// whose transport is the API's handler in this process: the page can do only
+// what the visitor's token may, and every write is audited like any other.
+// Scripts are embedded and only add to what works without them: live updates
+// (server-sent events), keyboard shortcuts, upload progress.
+package web
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+//go:embed assets/*.js assets/*.css assets/*.svg
+var assets embed.FS
+
+//go:embed templates/*.html
+var templates embed.FS
+
+// Config is what the page needs of the server.
+type Config struct {
+	API    http.Handler     // answers /api/v1
+	Key    [32]byte         // seals sessions; the same on every replica, see [RandomKey]
+	Secure bool             // the page is reached over TLS: cookies are marked so
+	Now    func() time.Time // nil: time.Now
+	Log    zerolog.Logger
+}
+
+type site struct {
+	client *api.Client
+	seal   *sealer
+	pages  map[string]*template.Template
+	cfg    Config
+}
+
+// New is the page's handler; mount it at /.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	client, err := api.NewClient(api.ClientConfig{Server: "http://ops-meta", Transport: api.HandlerTransport(cfg.API), UserAgent: "ops-meta-page"})
+	if err != nil {
+		return nil, err
+	}
+	seal, err := newSealer(cfg.Key, cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("cannot seal sessions: %w", err)
+	}
+	s := &site{client: client, seal: seal, cfg: cfg}
+	if s.pages, err = parsePages(templates, cfg.Now); err != nil {
+		return nil, err
+	}
+	return s.routes()
+}
+
+func (s *site) routes() (http.Handler, error) {
+	files, err := fs.Sub(assets, "assets")
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/", http.StripPrefix("/assets/", cached(http.FileServerFS(files))))
+	mux.HandleFunc("GET /login", s.showLogin)
+	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("POST /logout", s.logout)
+	for pattern, h := range map[string]func(*visit) error{
+		"GET /{$}":                      overviewPage,
+		"GET /hosts":                    hostsPage,
+		"GET /hosts/{name}":             hostPage,
+		"GET /agents":                   agentsPage,
+		"GET /agents/{name}":            agentPage,
+		"GET /rollouts":                 rolloutsPage,
+		"GET /rollouts/{id}":            rolloutPage,
+		"GET /rollouts/{id}/{action}":   confirmRolloutAction,
+		"POST /rollouts/{id}/{action}":  actOnRollout,
+		"GET /deploy":                   deployPage,
+		"POST /deploy":                  deploy,
+		"GET /publish":                  publishPage,
+		"POST /publish":                 publish,
+		"GET /groups":                   groupsPage,
+		"GET /groups/edit":              editGroup,
+		"POST /groups/edit":             saveGroup,
+		"POST /groups/delete":           deleteGroup,
+		"GET /assignments/delete":       confirmUnassign,
+		"POST /assignments/delete":      unassign,
+		"GET /holds":                    holdsPage,
+		"GET /holds/new":                newHold,
+		"POST /holds/new":               createHold,
+		"POST /holds/{id}/release":      releaseHold,
+		"GET /changes":                  changesPage,
+		"GET /settings":                 settingsPage,
+		"POST /settings/tokens":         createToken,
+		"POST /settings/tokens/delete":  deleteToken,
+		"POST /settings/targets":        saveTarget,
+		"POST /settings/targets/delete": deleteTarget,
+		"GET /live":                     live,
+	} {
+		mux.HandleFunc(pattern, s.visitor(h))
+	}
+	mux.HandleFunc("/", s.visitor(func(*visit) error { return errNotFound }))
+	return secured(mux), nil
+}
+
+// visit is one request of a visitor who has logged in.
+type visit struct {
+	*site
+	w      http.ResponseWriter
+	r      *http.Request
+	api    *api.Client
+	viewer api.Identity
+}
+
+// visitor admits who has a session to h and shows what h returns as an error.
+func (s *site) visitor(h func(*visit) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, err := s.seal.open(r)
+		if err != nil {
+			s.toLogin(w, r)
+			return
+		}
+		r = r.WithContext(api.WithRemoteAddr(r.Context(), r.RemoteAddr))
+		v := &visit{site: s, w: w, r: r, api: s.client.WithToken(token)}
+		if v.viewer, err = v.api.WhoAmI(r.Context()); err == nil {
+			err = h(v)
+		}
+		if err != nil && r.Context().Err() == nil {
+			v.fail(err)
+		}
+	}
+}
+
+var errNotFound = &api.Problem{Title: "There is no such page", Status: http.StatusNotFound, Hint: "Use the menu above."}
+
+// fail shows an error as a page with its status.
+func (v *visit) fail(err error) {
+	p := &api.Problem{Title: "This did not work", Status: http.StatusInternalServerError, Detail: err.Error()}
+	errors.As(err, &p)
+	if p.Status == http.StatusUnauthorized {
+		http.SetCookie(v.w, cookie("", v.cfg.Secure))
+		v.toLogin(v.w, v.r)
+		return
+	}
+	if p.Status >= http.StatusInternalServerError {
+		v.cfg.Log.Error().Err(err).Str("path", v.r.URL.Path).Msg("page failed")
+	}
+	v.render(p.Status, "error", p.Title, p)
+}
+
+// redirect follows a write, so that reloading the page does not repeat it.
+func (v *visit) redirect(to string) error {
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+	return nil
+}
+
+// secured sets what every answer carries: no script, style or picture from
+// elsewhere, no framing, and no write that another site asks for.
+func secured(h http.Handler) http.Handler {
+	h = http.NewCrossOriginProtection().Handler(h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		h.ServeHTTP(w, r)
+	})
+}
+
+func cached(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		h.ServeHTTP(w, r)
+	})
+}
