@@ -35,9 +35,8 @@ type NewArtifact struct {
 // NewToken asks for a token.
 type NewToken struct {
 	Name string `json:"name"`
-	Role Role   `json:"role"`           // viewer, operator, admin, enroll
-	TTL  int64  `json:"ttl,omitempty"`  // seconds; 0: it never expires
-	Host string `json:"host,omitempty"` // with role host: whose heartbeats it may send
+	Role Role   `json:"role"`          // viewer, operator, admin, enroll
+	TTL  int64  `json:"ttl,omitempty"` // seconds; 0: it never expires
 }
 
 // ReleaseNotes is what of a release may be written after it was made.

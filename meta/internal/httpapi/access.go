@@ -1,0 +1,342 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// secretPrefix lets people and scanners recognise our secrets.
+const secretPrefix = "opsm_"
+
+// NewSecret is a bearer secret of 256 random bits.
+func NewSecret() string { return secretPrefix + rand.Text() + rand.Text() }
+
+// HashSecret is how a secret is stored. It needs no salt and no stretching:
+// what is hashed is random already.
+func HashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// TokenSource finds the token that has a secret, by the secret's hash.
+type TokenSource interface {
+	TokenByHash(ctx context.Context, hash string) (api.Token, error)
+}
+
+// AccessConfig says how callers are told apart and held back.
+type AccessConfig struct {
+	Tokens         TokenSource
+	OpenHeartbeats bool           // heartbeats need no credential
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	FailuresPerMin int            // wrong secrets per address and minute; 0: 30
+	EnrolPerMin    int            // enrolments per address and minute; 0: 600
+}
+
+// Access tells who a request comes from and what it may do. What it found
+// once it answers from memory, so that a heartbeat needs no database.
+type Access struct {
+	AccessConfig
+	now      func() time.Time
+	known    tokenCache
+	failures *limiter
+	enrols   *limiter
+	used     usedTokens
+}
+
+// NewAccess returns the access rules of one server.
+func NewAccess(c AccessConfig) *Access {
+	return &Access{
+		AccessConfig: c, now: time.Now, known: tokenCache{byHash: map[string]cachedToken{}},
+		failures: newLimiter(c.FailuresPerMin, 30), enrols: newLimiter(c.EnrolPerMin, 600),
+		used: usedTokens{at: map[string]time.Time{}},
+	}
+}
+
+// How long a token is believed without asking again. Tokens that change are
+// forgotten at once, see Forget; this is for changes nobody told us of.
+const (
+	tokenFresh = time.Minute
+	hostFresh  = 12 * time.Hour
+)
+
+// Identify returns who sent r. Its error is a 401 that says what is wrong
+// with the token, or a 429.
+func (a *Access) Identify(r *http.Request) (api.Identity, error) {
+	from := a.Address(r)
+	secret, ok := bearer(r)
+	if !ok {
+		return api.Identity{From: from.String()}, &denied{
+			status: http.StatusUnauthorized, message: "a token is needed",
+			hint: "give one with --token or OPS_META_TOKEN; the first is in admin.token in the server's data directory",
+		}
+	}
+	if wait := a.failures.over(from); wait > 0 {
+		return api.Identity{}, tooMany("too many wrong tokens from this address", wait)
+	}
+	token, err := a.lookup(r.Context(), HashSecret(secret))
+	if api.KindOf(err) == api.KindNotFound {
+		a.failures.take(from)
+		return api.Identity{}, &denied{
+			status: http.StatusUnauthorized, message: "the token is not known",
+			hint: "it may have been removed; ask an admin for a new one: ops-meta token create NAME --role viewer",
+		}
+	}
+	if err != nil {
+		return api.Identity{}, err
+	}
+	if token.ExpiresAt != nil && !a.now().Before(*token.ExpiresAt) {
+		return api.Identity{}, &denied{
+			status: http.StatusUnauthorized, message: "the token " + token.Name + " expired at " + token.ExpiresAt.UTC().Format(time.RFC3339),
+			hint: "ask an admin for a new one: ops-meta token create NAME --role " + string(token.Role),
+		}
+	}
+	a.used.note(token, a.now())
+	name := token.Name
+	if token.Role == api.RoleHost {
+		name = token.Host
+	}
+	return api.Identity{Name: name, Role: token.Role, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}, nil
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	secret = strings.TrimSpace(secret)
+	return secret, strings.EqualFold(scheme, "bearer") && secret != ""
+}
+
+// lookup answers from memory while that is fresh, and from what it
+// remembers when the database is away.
+func (a *Access) lookup(ctx context.Context, hash string) (api.Token, error) {
+	now := a.now()
+	cached, ok := a.known.get(hash)
+	if ok && now.Before(cached.fresh) {
+		return cached.token, nil
+	}
+	token, err := a.Tokens.TokenByHash(ctx, hash)
+	switch {
+	case err == nil:
+		fresh := now.Add(tokenFresh)
+		if token.Role == api.RoleHost {
+			fresh = now.Add(hostFresh)
+		}
+		a.known.put(hash, cachedToken{token, fresh})
+	case ok && api.KindOf(err) == api.KindUnavailable:
+		return cached.token, nil
+	default:
+		a.known.drop(func(h string, _ api.Token) bool { return h == hash })
+	}
+	return token, err
+}
+
+// Forget makes the next use of a token ask the database again; an empty id
+// means every operator's token.
+func (a *Access) Forget(id string) {
+	a.known.drop(func(_ string, t api.Token) bool {
+		return t.ID == id || t.Host != "" && t.Host == id || id == "" && t.Role != api.RoleHost
+	})
+}
+
+// Used returns when tokens were used since it was last asked.
+func (a *Access) Used() map[string]time.Time { return a.used.drain() }
+
+// rank orders the roles that include each other.
+var rank = map[api.Role]int{api.RoleViewer: 1, api.RoleOperator: 2, api.RoleAdmin: 3}
+
+func allowed(have, need api.Role) bool {
+	if need == api.RoleEnroll || need == api.RoleHost {
+		return have == need
+	}
+	return rank[have] >= rank[need] && rank[have] > 0
+}
+
+// authorize checks that the caller may use an operation.
+func authorize(id api.Identity, need api.Role) error {
+	if need == "" || allowed(id.Role, need) {
+		return nil
+	}
+	return &denied{
+		status:  http.StatusForbidden,
+		message: "the token " + id.Name + " has the role " + string(id.Role) + ", this needs " + string(need),
+		hint:    "ask an admin for a token with that role",
+	}
+}
+
+// Heartbeat checks that r may report for a host: anybody when heartbeats are
+// open, else whoever holds the host's credential or a client certificate in
+// its name.
+func (a *Access) Heartbeat(r *http.Request, host string) error {
+	if a.OpenHeartbeats {
+		return nil
+	}
+	if certified(r, host) {
+		return nil
+	}
+	id, err := a.Identify(r)
+	if err != nil {
+		var d *denied
+		if errors.As(err, &d) && d.status == http.StatusUnauthorized {
+			d.hint = "enrol the host: ops-meta token create NAME --role enroll, then give the sidecar that token"
+		}
+		return err
+	}
+	if id.Role != api.RoleHost || id.Name != host {
+		return &denied{
+			status: http.StatusForbidden, message: "this credential may not send heartbeats of " + clip(host),
+			hint: "each host has its own; enrol it again if it was renamed",
+		}
+	}
+	return nil
+}
+
+// certified reports whether the client's verified certificate is the host's.
+func certified(r *http.Request, host string) bool {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || host == "" {
+		return false
+	}
+	leaf := r.TLS.VerifiedChains[0][0]
+	return leaf.Subject.CommonName == host || slices.Contains(leaf.DNSNames, host)
+}
+
+// Address is where r comes from: the peer, or what a trusted proxy says of it.
+func (a *Access) Address(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		if !a.trusted(addr) {
+			break
+		}
+		before, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		addr = before.Unmap()
+	}
+	return addr
+}
+
+func (a *Access) trusted(addr netip.Addr) bool {
+	return slices.ContainsFunc(a.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+func tooMany(message string, wait time.Duration) *denied {
+	return &denied{status: http.StatusTooManyRequests, message: message, hint: "wait, then try again", retryAfter: wait}
+}
+
+// limiter holds back addresses, each by itself.
+type limiter struct {
+	perMinute int
+	mu        sync.Mutex
+	byAddr    *lru.Cache[netip.Addr, *rate.Limiter]
+}
+
+func newLimiter(perMinute, fallback int) *limiter {
+	if perMinute <= 0 {
+		perMinute = fallback
+	}
+	cache, _ := lru.New[netip.Addr, *rate.Limiter](16_384) // fails only for a size below 1
+	return &limiter{perMinute: perMinute, byAddr: cache}
+}
+
+// of is an address's own limiter. IPv6 addresses share that of their /64.
+func (l *limiter) of(addr netip.Addr) *rate.Limiter {
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			addr = p.Addr()
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r, ok := l.byAddr.Get(addr); ok {
+		return r
+	}
+	r := rate.NewLimiter(rate.Every(time.Minute/time.Duration(l.perMinute)), l.perMinute)
+	l.byAddr.Add(addr, r)
+	return r
+}
+
+// take uses one up and reports whether there was one.
+func (l *limiter) take(addr netip.Addr) bool { return l.of(addr).Allow() }
+
+// over is how long an address must wait until one is left, 0 if one is.
+func (l *limiter) over(addr netip.Addr) time.Duration {
+	left := l.of(addr).Tokens()
+	if left >= 1 {
+		return 0
+	}
+	return time.Duration((1 - left) * float64(time.Minute) / float64(l.perMinute))
+}
+
+type cachedToken struct {
+	token api.Token
+	fresh time.Time
+}
+
+type tokenCache struct {
+	mu     sync.RWMutex
+	byHash map[string]cachedToken
+}
+
+func (c *tokenCache) get(hash string) (cachedToken, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	t, ok := c.byHash[hash]
+	return t, ok
+}
+
+func (c *tokenCache) put(hash string, t cachedToken) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byHash[hash] = t
+}
+
+func (c *tokenCache) drop(gone func(hash string, t api.Token) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for hash, t := range c.byHash {
+		if gone(hash, t.token) {
+			delete(c.byHash, hash)
+		}
+	}
+}
+
+// usedTokens remembers when operators' tokens were used; hosts show it by
+// their heartbeats.
+type usedTokens struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (u *usedTokens) note(t api.Token, now time.Time) {
+	if t.Role == api.RoleHost {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.at[t.ID] = now
+}
+
+func (u *usedTokens) drain() map[string]time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at := u.at
+	u.at = map[string]time.Time{}
+	return at
+}

@@ -1,0 +1,114 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+const oneAssignment = "/agents/{agent}/assignments/{scope}"
+
+func (s *Server) assignmentRoutes() []route {
+	return []route{
+		{
+			method: "GET", path: "/assignments", id: "listAssignments", summary: "Who runs what", role: api.RoleViewer,
+			query: listing(agent, scoped), endpoint: reads(s.listAssignments),
+		},
+		{method: "GET", path: oneAssignment, id: "getAssignment", summary: "What a scope runs", role: api.RoleViewer, endpoint: reads(s.getAssignment)},
+		{
+			method: "PUT", path: oneAssignment, id: "putAssignment", summary: "Let a scope run a version, at once", role: api.RoleOperator,
+			guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
+		},
+		{
+			method: "DELETE", path: oneAssignment, id: "deleteAssignment", summary: "Say nothing any more about a scope",
+			role: api.RoleOperator, guarded: true, endpoint: acts(s.deleteAssignment),
+		},
+		{method: "POST", path: "/impact", id: "impact", summary: "What an assignment would change", role: api.RoleViewer, endpoint: takes(http.StatusOK, func(c *call, a api.Assignment) (api.Impact, error) {
+			if err := a.Validate(); err != nil {
+				return api.Impact{}, err
+			}
+			return s.backend.Assignments.Impact(c.Context(), a)
+		})},
+		{method: "GET", path: "/holds", id: "listHolds", summary: "What is held", role: api.RoleViewer, query: listing(scoped), endpoint: reads(s.listHolds)},
+		{method: "POST", path: "/holds", id: "createHold", summary: "Hold a host, a group or an agent", role: api.RoleOperator, endpoint: takes(http.StatusCreated, func(c *call, h api.Hold) (api.Hold, error) {
+			return s.backend.Holds.CreateHold(c.Context(), c.actor(), h)
+		})},
+		{method: "DELETE", path: "/holds/{id}", id: "deleteHold", summary: "Release a hold", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			return s.backend.Holds.DeleteHold(c.Context(), c.actor(), c.PathValue("id"))
+		})},
+	}
+}
+
+// scope reads one from the path or the query; empty is the zero Scope.
+func scope(field, s string) (api.Scope, error) {
+	if s == "" {
+		return api.Scope{}, nil
+	}
+	parsed, err := api.ParseScope(s)
+	if err != nil {
+		return api.Scope{}, invalid(field, "%s", err)
+	}
+	return parsed, nil
+}
+
+func (s *Server) listAssignments(c *call) (api.Page[api.Assignment], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Assignment]{}, err
+	}
+	of, err := scope("scope", c.URL.Query().Get("scope"))
+	if err != nil {
+		return api.Page[api.Assignment]{}, err
+	}
+	return s.backend.Assignments.Assignments(c.Context(), c.URL.Query().Get("agent"), of, page)
+}
+
+func (s *Server) getAssignment(c *call) (api.Assignment, error) {
+	of, err := scope("scope", c.PathValue("scope"))
+	if err != nil {
+		return api.Assignment{}, err
+	}
+	return s.backend.Assignments.Assignment(c.Context(), c.PathValue("agent"), of)
+}
+
+func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error) {
+	of, err := scope("scope", c.PathValue("scope"))
+	if err != nil {
+		return api.Assignment{}, err
+	}
+	if a.Agent != "" && a.Agent != c.PathValue("agent") || a.Scope != (api.Scope{}) && a.Scope != of {
+		return api.Assignment{}, invalid("scope", "the body is for %s on %s, the address for %s on %s",
+			clip(a.Agent), clip(a.Scope.String()), clip(c.PathValue("agent")), clip(of.String()))
+	}
+	a.Agent, a.Scope = c.PathValue("agent"), of
+	if a.Revision, err = c.revision(); err != nil {
+		return api.Assignment{}, err
+	}
+	return s.backend.Assignments.PutAssignment(c.Context(), c.actor(), a)
+}
+
+func (s *Server) deleteAssignment(c *call) error {
+	of, err := scope("scope", c.PathValue("scope"))
+	if err != nil {
+		return err
+	}
+	revision, err := c.revision()
+	if err != nil {
+		return err
+	}
+	return s.backend.Assignments.DeleteAssignment(c.Context(), c.actor(), api.Assignment{
+		Agent: c.PathValue("agent"), Scope: of, Revision: revision,
+	})
+}
+
+func (s *Server) listHolds(c *call) (api.Page[api.Hold], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Hold]{}, err
+	}
+	of, err := scope("scope", c.URL.Query().Get("scope"))
+	if err != nil {
+		return api.Page[api.Hold]{}, err
+	}
+	return s.backend.Holds.Holds(c.Context(), of, page)
+}

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Backend is what the API needs of the server, noun by noun. Writes record
+// themselves in the audit log and are durable and in force on this server
+// when they return.
+type Backend struct {
+	Agents        Nouns[api.Agent]
+	Groups        Nouns[api.Group]
+	Strategies    Nouns[api.Strategy]
+	NotifyTargets Nouns[api.NotifyTarget]
+	Releases      Releases
+	Artifacts     Artifacts
+	Assignments   Assignments
+	Holds         Holds
+	Hosts         Hosts
+	Fleet         FleetFile
+	Tokens        Tokens
+	Rollouts      Rollouts
+	Notifications Notifications
+	History       History
+	Care          Care
+}
+
+// Nouns keeps one kind of things that have a name and a revision.
+type Nouns[T any] interface {
+	List(ctx context.Context, search string, c api.Cursor) (api.Page[T], error)
+	Get(ctx context.Context, name string) (T, error)
+	Put(ctx context.Context, by api.Actor, noun T) (T, error)
+	Delete(ctx context.Context, by api.Actor, name string, revision int64) error
+}
+
+// ReleaseKey names a release, or with Arch one of its artifacts.
+type ReleaseKey struct{ Agent, Version, Arch string }
+
+// Releases keeps versions of agents.
+type Releases interface {
+	Releases(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Release], error)
+	Release(ctx context.Context, k ReleaseKey) (api.Release, error)
+	PutReleaseNotes(ctx context.Context, by api.Actor, k ReleaseKey, notes string) (api.Release, error)
+	DeleteRelease(ctx context.Context, by api.Actor, k ReleaseKey) error
+}
+
+// Upload is a tarball as it arrives.
+type Upload struct {
+	ReleaseKey        // an empty Arch is told from the programs inside
+	Size       int64  // bytes; 0: not announced
+	SHA256     string // empty: not announced
+	Tarball    io.Reader
+}
+
+// Artifacts takes in tarballs.
+type Artifacts interface {
+	Upload(ctx context.Context, by api.Actor, u Upload) (api.Artifact, error)
+	Register(ctx context.Context, by api.Actor, k ReleaseKey, external string) (api.Artifact, error)
+	Sign(ctx context.Context, by api.Actor, k ReleaseKey, minisig string) (api.Artifact, error)
+	Prune(ctx context.Context, by api.Actor, olderThanDays int, dryRun bool) (api.Pruned, error)
+}
+
+// Assignments keeps which scope runs which version.
+type Assignments interface {
+	Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error)
+	Assignment(ctx context.Context, agent string, scope api.Scope) (api.Assignment, error)
+	PutAssignment(ctx context.Context, by api.Actor, a api.Assignment) (api.Assignment, error)
+	DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error // Agent, Scope and Revision count
+	Impact(ctx context.Context, a api.Assignment) (api.Impact, error)
+}
+
+// Holds keeps what is held.
+type Holds interface {
+	Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error)
+	CreateHold(ctx context.Context, by api.Actor, h api.Hold) (api.Hold, error)
+	DeleteHold(ctx context.Context, by api.Actor, id string) error
+}
+
+// Hosts knows what hosts report.
+type Hosts interface {
+	Overview(ctx context.Context) (api.Overview, error)
+	Hosts(ctx context.Context, q api.HostQuery) (api.Page[api.Host], error)
+	Host(ctx context.Context, name string) (api.Host, error)
+	Match(ctx context.Context, s api.Selector, c api.Cursor) (api.Page[api.Host], error)
+	Explain(ctx context.Context, name string) (api.Explanation, error)
+	DeleteHost(ctx context.Context, by api.Actor, name string) error
+}
+
+// FleetFile reads and writes everything at once.
+type FleetFile interface {
+	Export(ctx context.Context) ([]byte, error)
+	Apply(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.Plan, error)
+	Import(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.ImportReport, error)
+}
+
+// Tokens keeps credentials. Secrets are hashed by the caller, see
+// [HashSecret].
+type Tokens interface {
+	Tokens(ctx context.Context, c api.Cursor) (api.Page[api.Token], error)
+	CreateToken(ctx context.Context, by api.Actor, t api.Token, hash string) (api.Token, error)
+	DeleteToken(ctx context.Context, by api.Actor, id string) error
+}
+
+// Rollouts is the engine.
+type Rollouts interface {
+	Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor) (api.Page[api.Rollout], error)
+	Rollout(ctx context.Context, id string) (api.Rollout, error)
+	CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (api.Rollout, error)
+	ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (api.Rollout, error)
+	Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error)
+	Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (api.Page[api.Grant], error)
+}
+
+// Notifications knows what could not be delivered.
+type Notifications interface {
+	DeadLetters(ctx context.Context, c api.Cursor) (api.Page[api.Notification], error)
+	RetryDeadLetter(ctx context.Context, by api.Actor, id int64) error
+	TestTarget(ctx context.Context, by api.Actor, name string) error
+}
+
+// History is what happened: to hosts, and by whose hand.
+type History interface {
+	Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error)
+	Audit(ctx context.Context, f api.AuditFilter, c api.Cursor) (api.Page[api.AuditEntry], error)
+}
+
+// Care is for whoever runs the server.
+type Care interface {
+	Doctor(ctx context.Context) []api.Check
+	Backup(ctx context.Context, by api.Actor, w io.Writer) error
+}

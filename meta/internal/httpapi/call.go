@@ -1,0 +1,261 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Limits of a JSON body.
+const (
+	maxBody  = 8 << 20 // bytes; a fleet file is the largest
+	maxDepth = 32      // of nested objects and lists
+)
+
+// call is one request on its way through a handler.
+type call struct {
+	*http.Request
+	w      http.ResponseWriter
+	caller api.Identity
+}
+
+// actor is the caller as the audit log names it.
+func (c *call) actor() api.Actor { return api.Actor{Name: c.caller.Name, From: c.caller.From} }
+
+// revision is what the request's preconditions ask of a guarded write: 0
+// nothing, [api.MustNotExist], or a revision.
+func (c *call) revision() (int64, error) {
+	if c.Header.Get("If-None-Match") == "*" {
+		return api.MustNotExist, nil
+	}
+	tag := strings.TrimPrefix(c.Header.Get("If-Match"), "W/")
+	if tag == "" || tag == "*" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+	if err != nil || n <= 0 {
+		return 0, &api.Error{
+			Kind: api.KindInvalid, Field: "If-Match", Message: fmt.Sprintf("If-Match %q is no revision of ours", clip(tag)),
+			Hint: "send the ETag of the latest read as it is",
+		}
+	}
+	return n, nil
+}
+
+// cursor is the page that a listing is asked for.
+func (c *call) cursor() (api.Cursor, error) {
+	q := c.URL.Query()
+	limit, err := intParam(q.Get("limit"), "limit", api.DefaultPage)
+	if err != nil {
+		return api.Cursor{}, err
+	}
+	return api.Cursor{After: q.Get("cursor"), Limit: min(max(limit, 1), api.MaxPage)}, nil
+}
+
+func intParam(s, name string, fallback int) (int, error) {
+	if s == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return 0, invalid(name, "%s %q is not a number", name, clip(s))
+	}
+	return n, nil
+}
+
+func (c *call) boolParam(name string) (bool, error) {
+	s := c.URL.Query().Get(name)
+	if s == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, invalid(name, "%s %q is neither true nor false", name, clip(s))
+	}
+	return on, nil
+}
+
+func (c *call) timeParam(name string) (time.Time, error) {
+	s := c.URL.Query().Get(name)
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, invalid(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, clip(s))
+	}
+	return t, nil
+}
+
+func invalid(field, format string, args ...any) *api.Error {
+	e := api.Errorf(api.KindInvalid, format, args...)
+	e.Field = field
+	return e
+}
+
+// clip keeps a hostile value from filling a message.
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}
+
+// decode reads a JSON body within the limits. A field that is not known is
+// refused with the nearest one that is.
+func (c *call) decode(into any) error {
+	data, err := readAll(c.w, c.Request, maxBody)
+	if err != nil {
+		return err
+	}
+	if err := checkDepth(data); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return explainJSON(err, reflect.TypeOf(into).Elem())
+	}
+	if dec.More() {
+		return invalid("", "the body goes on after its JSON value")
+	}
+	return nil
+}
+
+// readAll reads a body of at most limit bytes.
+func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &tooLarge{limit}
+	case err != nil:
+		return nil, &api.Error{Kind: api.KindInvalid, Message: "the body broke off", Err: err, Hint: "send it again"}
+	}
+	return data, nil
+}
+
+// tooLarge is a body over its limit.
+type tooLarge struct{ limit int64 }
+
+func (e *tooLarge) Error() string {
+	return fmt.Sprintf("the body is larger than %d bytes", e.limit)
+}
+
+// checkDepth refuses JSON nested deeper than anything we take, before a
+// decoder spends memory on it.
+func checkDepth(data []byte) error {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return invalid("", "the body is nested deeper than %d levels", maxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// explainJSON says what is wrong with a body in the operator's words.
+func explainJSON(err error, want reflect.Type) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return &api.Error{Kind: api.KindInvalid, Message: "the body is empty", Hint: "send a JSON object"}
+	case errors.As(err, &syntax):
+		return invalid("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+	case errors.As(err, &kind):
+		return invalid(kind.Field, "%s must be a %s, not a %s", kind.Field, kind.Type, kind.Value)
+	}
+	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !unknown {
+		return invalid("", "the body is not usable: %v", err)
+	}
+	field = strings.Trim(field, `"`)
+	e := invalid(field, "the field %q is not known", clip(field))
+	if near := nearest(field, jsonFields(want, nil)); near != "" {
+		e.Hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return e
+}
+
+// jsonFields are the names of t's fields and of everything below it.
+func jsonFields(t reflect.Type, names []string) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return jsonFields(t.Elem(), names)
+	case reflect.Struct:
+		if t == reflect.TypeFor[time.Time]() {
+			return names
+		}
+		for f := range fieldsOf(t) {
+			names = jsonFields(f.Type, append(names, f.name))
+		}
+	}
+	return names
+}
+
+// nearest is the known name that a typo most likely meant, or "".
+func nearest(name string, known []string) string {
+	best, distance := "", len(name)/2+1
+	for _, k := range known {
+		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// reply writes out as JSON. What has a revision carries it as ETag, and a
+// read whose If-None-Match is that tag gets 304.
+func (c *call) reply(status int, out any) error {
+	data, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("cannot encode the reply: %w", err)
+	}
+	h := c.w.Header()
+	if tag := etagOf(out); tag != "" {
+		h.Set("ETag", tag)
+		if c.Method == http.MethodGet && c.Header.Get("If-None-Match") == tag {
+			c.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	c.w.WriteHeader(status)
+	_, err = c.w.Write(append(data, '\n'))
+	return err
+}
+
+func etagOf(out any) string {
+	v := reflect.ValueOf(out)
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	revision := v.FieldByName("Revision")
+	if !revision.IsValid() || revision.Kind() != reflect.Int64 || revision.Int() <= 0 {
+		return ""
+	}
+	return api.ETag(revision.Int())
+}

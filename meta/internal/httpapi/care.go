@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (s *Server) version(*call) (api.Version, error) {
+	return api.Version{Version: buildinfo.Version(), Protocol: meta.Protocol, Arch: meta.Arch()}, nil
+}
+
+func (s *Server) openapi(c *call) error {
+	c.w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
+	_, err := c.w.Write(s.document)
+	return err
+}
+
+func (s *Server) whoAmI(c *call) (api.Identity, error) { return c.caller, nil }
+
+func (s *Server) overview(c *call) (api.Overview, error) {
+	return s.backend.Hosts.Overview(c.Context())
+}
+
+func (s *Server) doctor(c *call) ([]api.Check, error) { return s.backend.Care.Doctor(c.Context()), nil }
+
+// backup streams; a failure in the middle breaks the connection, so that
+// nobody keeps half an archive for a whole one.
+func (s *Server) backup(c *call) error {
+	noDeadline(c)
+	c.w.Header().Set("Content-Type", "application/gzip")
+	c.w.Header().Set("Content-Disposition", `attachment; filename="ops-meta-backup.tar.gz"`)
+	return s.backend.Care.Backup(c.Context(), c.actor(), c.w)
+}
+
+func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.AuditEntry]{}, err
+	}
+	q := c.URL.Query()
+	f := api.AuditFilter{Actor: q.Get("actor"), Action: q.Get("action"), Kind: q.Get("kind"), Name: q.Get("name")}
+	if f.Since, err = c.timeParam("since"); err != nil {
+		return api.Page[api.AuditEntry]{}, err
+	}
+	if f.Until, err = c.timeParam("until"); err != nil {
+		return api.Page[api.AuditEntry]{}, err
+	}
+	return s.backend.History.Audit(c.Context(), f, page)
+}
+
+func (s *Server) notificationRoutes() []route {
+	return []route{
+		{
+			method: "POST", path: "/notifications/targets/{target}/test", id: "testNotifyTarget", summary: "Send it one notification now",
+			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+				return s.backend.Notifications.TestTarget(c.Context(), c.actor(), c.PathValue("target"))
+			}),
+		},
+		{
+			method: "GET", path: "/notifications/dead", id: "listDeadLetters", summary: "Notifications that could not be delivered",
+			role: api.RoleViewer, query: listing(), endpoint: reads(func(c *call) (api.Page[api.Notification], error) {
+				page, err := c.cursor()
+				if err != nil {
+					return api.Page[api.Notification]{}, err
+				}
+				return s.backend.Notifications.DeadLetters(c.Context(), page)
+			}),
+		},
+		{
+			method: "POST", path: "/notifications/dead/{id}/retry", id: "retryDeadLetter", summary: "Try to deliver it again",
+			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+				id, err := intParam(c.PathValue("id"), "id", 0)
+				if err != nil {
+					return err
+				}
+				return s.backend.Notifications.RetryDeadLetter(c.Context(), c.actor(), int64(id))
+			}),
+		},
+	}
+}
+
+var _ http.Handler = (*Server)(nil)

@@ -1,0 +1,54 @@
+package httpapi
+
+import "github.com/ops-updater/ops-updater/meta/api"
+
+func (s *Server) fleetRoutes() []route {
+	return []route{
+		{method: "GET", path: "/fleet", id: "exportFleet", summary: "Everything an operator has said, as a fleet file", role: api.RoleViewer, endpoint: streams("application/yaml", s.exportFleet)},
+		{
+			method: "PUT", path: "/fleet", id: "applyFleet", summary: "Be as the fleet file says, all of it or nothing",
+			role: api.RoleOperator, query: []param{dryRun}, endpoint: uploads("application/yaml", s.applyFleet),
+		},
+		{
+			method: "POST", path: "/fleet/import", id: "importConfig", summary: "Take the cfg.json of an older ops-meta",
+			role: api.RoleOperator, query: []param{dryRun}, endpoint: uploads("application/json", s.importConfig),
+		},
+	}
+}
+
+func (s *Server) exportFleet(c *call) error {
+	file, err := s.backend.Fleet.Export(c.Context())
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/yaml")
+	_, err = c.w.Write(file)
+	return err
+}
+
+func (s *Server) applyFleet(c *call) (api.Plan, error) {
+	dry, err := c.boolParam("dryRun")
+	if err != nil {
+		return api.Plan{}, err
+	}
+	file, err := readAll(c.w, c.Request, maxBody)
+	if err != nil {
+		return api.Plan{}, err
+	}
+	return s.backend.Fleet.Apply(c.Context(), c.actor(), file, dry)
+}
+
+func (s *Server) importConfig(c *call) (api.ImportReport, error) {
+	dry, err := c.boolParam("dryRun")
+	if err != nil {
+		return api.ImportReport{}, err
+	}
+	file, err := readAll(c.w, c.Request, maxBody)
+	if err != nil {
+		return api.ImportReport{}, err
+	}
+	if err := checkDepth(file); err != nil {
+		return api.ImportReport{}, err
+	}
+	return s.backend.Fleet.Import(c.Context(), c.actor(), file, dry)
+}

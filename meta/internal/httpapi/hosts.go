@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (s *Server) hostRoutes() []route {
+	return []route{
+		{
+			method: "GET", path: "/hosts", id: "listHosts", summary: "Hosts by name; everything given must hold", role: api.RoleViewer,
+			query: listing(
+				param{"q", "part of the name, the address or a label's value", ""}, param{"group", "that this group matches", ""},
+				param{"agent", "that report this agent", ""}, param{"version", "of the agent, or of any", ""},
+				param{"status", "first word of the agent's status", ""}, param{"phase", "of the agent, or of any", ""},
+				param{"arch", "such as linux_amd64", ""},
+				param{"failing", "an agent failed, was rolled back or has an error", "boolean"},
+				param{"silent", "not seen for three intervals", "boolean"},
+				param{"problem", "two hosts under one name, a wrong clock", "boolean"},
+				param{"drifted", "a version is not the wanted one", "boolean"}),
+			endpoint: reads(s.listHosts),
+		},
+		{method: "GET", path: "/hosts/{host}", id: "getHost", summary: "One host", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Host, error) {
+			return s.backend.Hosts.Host(c.Context(), c.PathValue("host"))
+		})},
+		{method: "DELETE", path: "/hosts/{host}", id: "deleteHost", summary: "Forget a host and void its credential", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			return s.backend.Hosts.DeleteHost(c.Context(), c.actor(), c.PathValue("host"))
+		})},
+		{
+			method: "GET", path: "/hosts/{host}/events", id: "listHostEvents", summary: "A host's timeline, the newest first", role: api.RoleViewer,
+			query: listing(agent, param{"kind", "such as version", ""}, since, param{"until", "before this time", ""}), endpoint: reads(s.hostEvents),
+		},
+		{method: "GET", path: "/hosts/{host}/explain", id: "explain", summary: "What a host shall run, and which rule says so", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Explanation, error) {
+			return s.backend.Hosts.Explain(c.Context(), c.PathValue("host"))
+		})},
+		{
+			method: "POST", path: "/selectors/match", id: "matchSelector", summary: "Known hosts that a selector matches", role: api.RoleViewer,
+			query: listing(), endpoint: takes(http.StatusOK, s.matchSelector),
+		},
+	}
+}
+
+func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	v := c.URL.Query()
+	q := api.HostQuery{
+		Search: v.Get("q"), Group: v.Get("group"), Agent: v.Get("agent"), Version: v.Get("version"),
+		Status: v.Get("status"), Phase: v.Get("phase"), Arch: v.Get("arch"), After: page.After, Limit: page.Limit,
+	}
+	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted} {
+		if *on, err = c.boolParam(name); err != nil {
+			return api.Page[api.Host]{}, err
+		}
+	}
+	return s.backend.Hosts.Hosts(c.Context(), q)
+}
+
+func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	f := api.EventFilter{Host: c.PathValue("host"), Agent: c.URL.Query().Get("agent"), Kind: c.URL.Query().Get("kind")}
+	if f.Since, err = c.timeParam("since"); err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	if f.Until, err = c.timeParam("until"); err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	return s.backend.History.Events(c.Context(), f, page)
+}
+
+func (s *Server) matchSelector(c *call, selector api.Selector) (api.Page[api.Host], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	if err := selector.Validate(); err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	return s.backend.Hosts.Match(c.Context(), selector, page)
+}

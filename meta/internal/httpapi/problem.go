@@ -1,0 +1,117 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// statusOf is the one place that turns a kind of error into an HTTP status.
+var statusOf = map[api.ErrorKind]int{
+	api.KindNotFound:    http.StatusNotFound,
+	api.KindExists:      http.StatusConflict,
+	api.KindConflict:    http.StatusConflict,
+	api.KindImmutable:   http.StatusConflict,
+	api.KindInvalid:     http.StatusBadRequest,
+	api.KindUnavailable: http.StatusServiceUnavailable,
+	api.KindInternal:    http.StatusInternalServerError,
+}
+
+// hints are for errors that bring none of their own.
+var hints = map[api.ErrorKind]string{
+	api.KindExists:      "read what is there, or choose another name",
+	api.KindConflict:    "read it again and repeat the change on what you find",
+	api.KindImmutable:   "publish the new content under a new version",
+	api.KindUnavailable: "try again in a moment; the server's /readyz says what is missing",
+	api.KindInternal:    "the server's log says more under this request's id",
+}
+
+// denied is a request that its caller may not make.
+type denied struct {
+	status     int // 401, 403 or 429
+	message    string
+	hint       string
+	retryAfter time.Duration
+}
+
+func (e *denied) Error() string { return e.message }
+
+// withProblems lets an error bring the list of everything wrong with a file.
+type withProblems interface{ FileProblems() []api.FileProblem }
+
+// problemOf is what the caller is told of err.
+func problemOf(err error) *api.Problem {
+	var (
+		d     *denied
+		large *tooLarge
+		e     *api.Error
+		p     *api.Problem
+	)
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &d):
+		return &api.Problem{Type: urn("denied"), Status: d.status, Detail: d.message, Hint: d.hint}
+	case errors.As(err, &large):
+		return &api.Problem{
+			Type: urn("tooLarge"), Status: http.StatusRequestEntityTooLarge, Detail: large.Error(),
+			Hint: "send less at once",
+		}
+	case errors.As(err, &e):
+		return problemOfKind(e)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return problemOfKind(&api.Error{Kind: api.KindUnavailable, Message: "the request was not finished in time"})
+	}
+	return problemOfKind(&api.Error{Kind: api.KindInternal, Message: "something went wrong in the server"})
+}
+
+func problemOfKind(e *api.Error) *api.Problem {
+	p := &api.Problem{Type: urn(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field}
+	if p.Status == 0 {
+		p.Status = http.StatusInternalServerError
+	}
+	if e.Err != nil && e.Kind == api.KindInvalid {
+		p.Detail = e.Error()
+	}
+	if p.Hint == "" {
+		p.Hint = hints[e.Kind]
+	}
+	var files withProblems
+	if errors.As(e, &files) {
+		p.Problems = files.FileProblems()
+	}
+	return p
+}
+
+func urn(code string) string { return "urn:ops-meta:" + code }
+
+// writeProblem answers r with err, and logs what is the server's own fault.
+func writeProblem(w http.ResponseWriter, r *http.Request, err error, log zerolog.Logger) {
+	p := problemOf(err)
+	p.Title = http.StatusText(p.Status)
+	p.Instance = w.Header().Get("X-Request-Id")
+	if p.Status >= http.StatusInternalServerError {
+		log.Error().Err(err).Str("request", p.Instance).Str("method", r.Method).Str("path", r.URL.Path).Msg("request failed")
+	}
+	h := w.Header()
+	var d *denied
+	if errors.As(err, &d) {
+		if d.status == http.StatusUnauthorized {
+			h.Set("WWW-Authenticate", `Bearer realm="ops-meta"`)
+		}
+		if d.retryAfter > 0 {
+			h.Set("Retry-After", strconv.Itoa(int(d.retryAfter.Seconds())+1))
+		}
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
+}

@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+const (
+	oneRelease = "/agents/{agent}/releases/{version}"
+
+	maxSignature = 4 << 10 // bytes of a minisign file
+)
+
+func (s *Server) releaseRoutes() []route {
+	return []route{
+		{
+			method: "GET", path: "/releases", id: "listReleases", summary: "Releases, the newest version first",
+			role: api.RoleViewer, query: listing(agent), endpoint: reads(s.listReleases),
+		},
+		{method: "GET", path: oneRelease, id: "getRelease", summary: "One release", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Release, error) {
+			return s.backend.Releases.Release(c.Context(), c.release())
+		})},
+		{method: "PUT", path: oneRelease, id: "putReleaseNotes", summary: "Make a release or write its notes", role: api.RoleOperator, endpoint: takes(http.StatusOK, s.putReleaseNotes)},
+		{method: "DELETE", path: oneRelease, id: "deleteRelease", summary: "Remove a release that nothing wants", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			return s.backend.Releases.DeleteRelease(c.Context(), c.actor(), c.release())
+		})},
+		{method: "POST", path: oneRelease + "/artifacts", id: "registerArtifact", summary: "Fetch and hash a tarball that is hosted elsewhere", role: api.RoleOperator, endpoint: takes(http.StatusCreated, s.registerArtifact)},
+		{
+			method: "PUT", path: oneRelease + "/artifacts/{arch}", id: "uploadArtifact",
+			summary: "Publish a tarball; the arch auto is told from the programs inside", role: api.RoleOperator,
+			query:    []param{{"sha256", "refuse any other content", ""}},
+			endpoint: uploads("application/gzip", s.upload),
+		},
+		{method: "PUT", path: oneRelease + "/artifacts/{arch}/signature", id: "putSignature", summary: "Store a minisign signature", role: api.RoleOperator, endpoint: uploads("text/plain", s.sign)},
+		{
+			method: "POST", path: "/artifacts/prune", id: "pruneArtifacts", summary: "Remove artifacts that nothing uses", role: api.RoleAdmin,
+			query:    []param{dryRun, {"olderThanDays", "only those published longer ago; 30 unless told", "integer"}},
+			endpoint: reads(s.prune),
+		},
+	}
+}
+
+func (c *call) release() ReleaseKey {
+	arch := c.PathValue("arch")
+	if arch == "auto" {
+		arch = ""
+	}
+	return ReleaseKey{Agent: c.PathValue("agent"), Version: c.PathValue("version"), Arch: arch}
+}
+
+func (s *Server) listReleases(c *call) (api.Page[api.Release], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Release]{}, err
+	}
+	return s.backend.Releases.Releases(c.Context(), c.URL.Query().Get("agent"), page)
+}
+
+func (s *Server) putReleaseNotes(c *call, n api.ReleaseNotes) (api.Release, error) {
+	return s.backend.Releases.PutReleaseNotes(c.Context(), c.actor(), c.release(), n.Notes)
+}
+
+func (s *Server) registerArtifact(c *call, n api.NewArtifact) (api.Artifact, error) {
+	noDeadline(c)
+	k := c.release()
+	k.Arch = n.Arch
+	return s.backend.Artifacts.Register(c.Context(), c.actor(), k, n.External)
+}
+
+// upload streams the body to the artifacts; their limit on its size applies.
+func (s *Server) upload(c *call) (api.Artifact, error) {
+	noDeadline(c)
+	return s.backend.Artifacts.Upload(c.Context(), c.actor(), Upload{
+		ReleaseKey: c.release(), Size: max(c.ContentLength, 0), SHA256: c.URL.Query().Get("sha256"),
+		Tarball: &patient{c: c},
+	})
+}
+
+// noDeadline lets an exchange take as long as it moves.
+func noDeadline(c *call) {
+	rc := http.NewResponseController(c.w)
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Time{})
+}
+
+// uploadStall is how long an upload may stand still.
+const uploadStall = 2 * time.Minute
+
+// patient reads a body without a deadline for the whole, but with one for
+// each read.
+type patient struct{ c *call }
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = http.NewResponseController(p.c.w).SetReadDeadline(time.Now().Add(uploadStall))
+	return p.c.Body.Read(b)
+}
+
+func (s *Server) sign(c *call) (api.Artifact, error) {
+	text, err := readAll(c.w, c.Request, maxSignature)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	return s.backend.Artifacts.Sign(c.Context(), c.actor(), c.release(), string(text))
+}
+
+func (s *Server) prune(c *call) (api.Pruned, error) {
+	dry, err := c.boolParam("dryRun")
+	if err != nil {
+		return api.Pruned{}, err
+	}
+	days, err := intParam(c.URL.Query().Get("olderThanDays"), "olderThanDays", 30)
+	if err != nil {
+		return api.Pruned{}, err
+	}
+	return s.backend.Artifacts.Prune(c.Context(), c.actor(), days, dry)
+}

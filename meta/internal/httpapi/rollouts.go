@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (s *Server) rolloutRoutes() []route {
+	routes := []route{
+		{
+			method: "GET", path: "/rollouts", id: "listRollouts", summary: "Rollouts, the newest first", role: api.RoleViewer,
+			query: listing(agent, param{"state", "only in this state; active: not ended", ""}), endpoint: reads(s.listRollouts),
+		},
+		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, endpoint: takes(http.StatusCreated, func(c *call, n api.NewRollout) (api.Rollout, error) {
+			return s.backend.Rollouts.CreateRollout(c.Context(), c.actor(), n)
+		})},
+		{method: "GET", path: "/rollouts/{id}", id: "getRollout", summary: "One rollout", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Rollout, error) {
+			return s.backend.Rollouts.Rollout(c.Context(), c.PathValue("id"))
+		})},
+		{method: "GET", path: "/rollouts/{id}/transitions", id: "listTransitions", summary: "What it went through, the oldest first", role: api.RoleViewer, query: listing(), endpoint: reads(s.transitions)},
+		{
+			method: "GET", path: "/rollouts/{id}/grants", id: "listGrants", summary: "Which hosts may have its target", role: api.RoleViewer,
+			query: listing(param{"state", "pending, succeeded or failed", ""}), endpoint: reads(s.grants),
+		},
+	}
+	for action, summary := range map[string]string{
+		api.ActionApprove: "Open the gate it waits at", api.ActionPause: "Stop new grants", api.ActionResume: "Go on",
+		api.ActionAbort: "End it where it is", api.ActionRollback: "End it and go back to the previous release",
+	} {
+		routes = append(routes, route{
+			method: "POST", path: "/rollouts/{id}/" + action, id: action + "Rollout", summary: summary, role: api.RoleOperator,
+			endpoint: takes(http.StatusOK, func(c *call, a api.RolloutAction) (api.Rollout, error) {
+				return s.backend.Rollouts.ActOnRollout(c.Context(), c.actor(), c.PathValue("id"), action, a)
+			}),
+		})
+	}
+	return routes
+}
+
+func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Rollout]{}, err
+	}
+	f := api.RolloutFilter{Agent: c.URL.Query().Get("agent")}
+	if state := c.URL.Query().Get("state"); state == "active" {
+		f.Active = true
+	} else {
+		f.State = api.RolloutState(state)
+	}
+	return s.backend.Rollouts.Rollouts(c.Context(), f, page)
+}
+
+func (s *Server) transitions(c *call) (api.Page[api.Transition], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Transition]{}, err
+	}
+	return s.backend.Rollouts.Transitions(c.Context(), c.PathValue("id"), page)
+}
+
+func (s *Server) grants(c *call) (api.Page[api.Grant], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Grant]{}, err
+	}
+	f := api.GrantFilter{Rollout: c.PathValue("id")}
+	switch state := c.URL.Query().Get("state"); state {
+	case "":
+	case "pending":
+		f.Open = true
+	case api.OutcomeSucceeded, api.OutcomeFailed:
+		f.Outcome = state
+	default:
+		return api.Page[api.Grant]{}, invalid("state", "state %q is not known: want pending, succeeded or failed", clip(state))
+	}
+	return s.backend.Rollouts.Grants(c.Context(), f, page)
+}

@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// route is one operation of the API; the table of them is in routes.go.
+type route struct {
+	method  string
+	path    string // below /api/v1, in the notation of http.ServeMux
+	id      string // operationId
+	summary string
+	role    api.Role // that the caller needs at least; empty: no token at all
+	query   []param
+	guarded bool // takes If-Match
+	endpoint
+}
+
+// tag groups operations in the document: the path's first segment.
+func (r route) tag() string { return firstSegment(r.path) }
+
+// param is a parameter in the query.
+type param struct {
+	name, about string
+	kind        string // JSON schema type; empty: string
+}
+
+// endpoint is a handler with what the document says of its bodies.
+type endpoint struct {
+	in       reflect.Type // nil: no JSON body
+	inMedia  string       // of a body that is not JSON
+	out      reflect.Type // nil: no JSON reply
+	outMedia string       // of a reply that is not JSON
+	status   int
+	serve    func(*call) error
+}
+
+// reads is an endpoint that takes no body.
+func reads[Out any](f func(*call) (Out, error)) endpoint {
+	return endpoint{out: reflect.TypeFor[Out](), status: http.StatusOK, serve: func(c *call) error {
+		out, err := f(c)
+		if err != nil {
+			return err
+		}
+		return c.reply(http.StatusOK, out)
+	}}
+}
+
+// takes is an endpoint that takes a JSON body.
+func takes[In, Out any](status int, f func(*call, In) (Out, error)) endpoint {
+	return endpoint{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), status: status, serve: func(c *call) error {
+		var in In
+		if err := c.decode(&in); err != nil {
+			return err
+		}
+		out, err := f(c, in)
+		if err != nil {
+			return err
+		}
+		return c.reply(status, out)
+	}}
+}
+
+// uploads is an endpoint that takes a body of another media type as it comes.
+func uploads[Out any](media string, f func(*call) (Out, error)) endpoint {
+	e := reads(f)
+	e.inMedia = media
+	return e
+}
+
+// acts is an endpoint that takes and returns nothing.
+func acts(f func(*call) error) endpoint {
+	return endpoint{status: http.StatusNoContent, serve: func(c *call) error {
+		if err := f(c); err != nil {
+			return err
+		}
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}}
+}
+
+// streams is an endpoint that writes its own reply. An error after the first
+// byte breaks the connection.
+func streams(media string, f func(*call) error) endpoint {
+	return endpoint{outMedia: media, status: http.StatusOK, serve: f}
+}

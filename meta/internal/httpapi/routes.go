@@ -1,0 +1,105 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Queries that listings share.
+var (
+	paging = []param{
+		{"limit", "items of a page, at most 1000", "integer"},
+		{"cursor", "next of the page before", ""},
+	}
+	search = param{"q", "part of the name, any case", ""}
+	dryRun = param{"dryRun", "say what would change, and change nothing", "boolean"}
+	since  = param{"since", "not before this time", ""}
+	agent  = param{"agent", "only of this agent", ""}
+	scoped = param{"scope", "everyone, group:NAME, host:NAME or agent:NAME", ""}
+)
+
+func listing(own ...param) []param { return slices.Concat(own, paging) }
+
+// routes is the whole API.
+func (s *Server) routes() []route {
+	return slices.Concat(
+		s.serverRoutes(),
+		nounRoutes("agents", "agent", "Agent", s.backend.Agents, func(a *api.Agent) (*string, *int64) { return &a.Name, &a.Revision }),
+		nounRoutes("groups", "group", "Group", s.backend.Groups, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }),
+		nounRoutes("strategies", "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
+		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
+		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.rolloutRoutes(), s.accessRoutes(), s.notificationRoutes(),
+	)
+}
+
+func (s *Server) serverRoutes() []route {
+	return []route{
+		{method: "GET", path: "/version", id: "version", summary: "What this server is", endpoint: reads(s.version)},
+		{method: "GET", path: "/openapi.json", id: "openapi", summary: "This document", endpoint: streams("application/vnd.oai.openapi+json", s.openapi)},
+		{method: "GET", path: "/whoami", id: "whoAmI", summary: "Who the caller is", role: api.RoleViewer, endpoint: reads(s.whoAmI)},
+		{method: "GET", path: "/overview", id: "overview", summary: "The fleet at a glance", role: api.RoleViewer, endpoint: reads(s.overview)},
+		{
+			method: "GET", path: "/events", id: "follow", summary: "What changes, as server-sent events", role: api.RoleViewer,
+			query:    []param{{"after", "the seq to continue from; Last-Event-ID does the same", "integer"}},
+			endpoint: streams("text/event-stream", s.follow),
+		},
+		{method: "GET", path: "/doctor", id: "doctor", summary: "Let the server examine itself", role: api.RoleAdmin, endpoint: reads(s.doctor)},
+		{method: "POST", path: "/backup", id: "backup", summary: "An archive of all data", role: api.RoleAdmin, endpoint: streams("application/gzip", s.backup)},
+		{
+			method: "GET", path: "/audit", id: "listAudit", summary: "Who did what, the newest first", role: api.RoleViewer,
+			query: listing(
+				param{"actor", "only by this token", ""}, param{"action", "such as create", ""}, param{"kind", "such as agent", ""},
+				param{"name", "of the thing", ""}, since, param{"until", "before this time", ""}),
+			endpoint: reads(s.audit),
+		},
+	}
+}
+
+// nounRoutes are the five operations of things that have a name and a
+// revision.
+func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (name *string, revision *int64)) []route {
+	one := "/" + path + "/{" + key + "}"
+	return []route{
+		{
+			method: "GET", path: "/" + path, id: "list" + name, summary: "All of them, by name", role: api.RoleViewer, query: listing(search),
+			endpoint: reads(func(c *call) (api.Page[T], error) {
+				page, err := c.cursor()
+				if err != nil {
+					return api.Page[T]{}, err
+				}
+				return nouns.List(c.Context(), c.URL.Query().Get("q"), page)
+			}),
+		},
+		{
+			method: "GET", path: one, id: "get" + name, summary: "One of them", role: api.RoleViewer,
+			endpoint: reads(func(c *call) (T, error) { return nouns.Get(c.Context(), c.PathValue(key)) }),
+		},
+		{
+			method: "PUT", path: one, id: "put" + name, summary: "Make or replace one", role: api.RoleOperator, guarded: true,
+			endpoint: takes(http.StatusOK, func(c *call, noun T) (T, error) {
+				name, revision := parts(&noun)
+				if *name != "" && *name != c.PathValue(key) {
+					return noun, invalid("name", "the body's name %q is not the address's %q", clip(*name), clip(c.PathValue(key)))
+				}
+				*name = c.PathValue(key)
+				var err error
+				if *revision, err = c.revision(); err != nil {
+					return noun, err
+				}
+				return nouns.Put(c.Context(), c.actor(), noun)
+			}),
+		},
+		{
+			method: "DELETE", path: one, id: "delete" + name, summary: "Remove one that nothing uses", role: api.RoleOperator, guarded: true,
+			endpoint: acts(func(c *call) error {
+				revision, err := c.revision()
+				if err != nil {
+					return err
+				}
+				return nouns.Delete(c.Context(), c.actor(), c.PathValue(key), revision)
+			}),
+		},
+	}
+}

@@ -1,0 +1,121 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"iter"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// object is a piece of the OpenAPI document.
+type object = map[string]any
+
+// jsonField is a struct's field as encoding/json sees it.
+type jsonField struct {
+	reflect.StructField
+	name     string
+	optional bool
+}
+
+// fieldsOf yields the fields of a struct that JSON shows, embedded ones too.
+func fieldsOf(t reflect.Type) iter.Seq[jsonField] {
+	return func(yield func(jsonField) bool) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if f.Anonymous && tag == "" {
+				for inner := range fieldsOf(f.Type) {
+					if !yield(inner) {
+						return
+					}
+				}
+				continue
+			}
+			if tag == "" || tag == "-" || !f.IsExported() {
+				continue
+			}
+			optional := strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
+			if !yield(jsonField{f, tag, optional}) {
+				return
+			}
+		}
+	}
+}
+
+// schemas collects the document's named schemas from Go types.
+type schemas struct{ named object }
+
+// of is the schema of a type; structs become named ones that are referred to.
+func (s schemas) of(t reflect.Type) object {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return object{"type": "string", "format": "date-time"}
+	case t == reflect.TypeFor[json.RawMessage]():
+		return object{}
+	case t == reflect.TypeFor[[]byte]():
+		return object{"type": "string", "contentEncoding": "base64"}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return s.of(t.Elem())
+	case reflect.String:
+		return object{"type": "string"}
+	case reflect.Bool:
+		return object{"type": "boolean"}
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return object{"type": "integer"}
+	case reflect.Float64:
+		return object{"type": "number"}
+	case reflect.Slice:
+		return object{"type": []string{"array", "null"}, "items": s.of(t.Elem())}
+	case reflect.Map:
+		return object{"type": []string{"object", "null"}, "additionalProperties": s.of(t.Elem())}
+	case reflect.Struct:
+		return s.ofStruct(t)
+	}
+	panic("httpapi: no schema for " + t.String())
+}
+
+func (s schemas) ofStruct(t reflect.Type) object {
+	name := schemaName(t)
+	ref := object{"$ref": "#/components/schemas/" + name}
+	if _, done := s.named[name]; done {
+		return ref
+	}
+	s.named[name] = object{} // ends the recursion of types that hold themselves
+	properties, required := object{}, []string{}
+	for f := range fieldsOf(t) {
+		properties[f.name] = s.of(f.Type)
+		if !f.optional {
+			required = append(required, f.name)
+		}
+	}
+	schema := object{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		schema["required"] = required
+	}
+	s.named[name] = schema
+	return ref
+}
+
+// schemaName is the type's own name; Page[Agent] becomes AgentPage.
+func schemaName(t reflect.Type) string {
+	name, args, generic := strings.Cut(t.Name(), "[")
+	if !generic {
+		return name
+	}
+	args = strings.TrimSuffix(args, "]")
+	return args[strings.LastIndex(args, ".")+1:] + name
+}
+
+// loosely is the schema of what is sent: the server fills in what is left
+// out and says itself what must be there.
+func (s schemas) loosely(t reflect.Type) object {
+	strict := s.of(t)
+	if t.Kind() != reflect.Struct {
+		return strict
+	}
+	schema, _ := s.named[schemaName(t)].(object)
+	return object{"type": "object", "properties": schema["properties"], "additionalProperties": false}
+}
