@@ -43,3 +43,15 @@ type NewToken struct {
 type ReleaseNotes struct {
 	Notes string `json:"notes"`
 }
+
+// Validate checks the name and the role of a token that an operator makes.
+// The error is an [*Error] of KindInvalid with its Field.
+func (t Token) Validate() error {
+	switch t.Role {
+	case RoleViewer, RoleOperator, RoleAdmin, RoleEnroll:
+		return validName("name", t.Name)
+	case RoleHost:
+		return fieldErr("role", "host is for credentials that enrolment gives")
+	}
+	return fieldErr("role", "%q is not known: want viewer, operator, admin or enroll", clip(string(t.Role)))
+}

@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -19,22 +17,9 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// secretPrefix lets people and scanners recognise our secrets.
-const secretPrefix = "opsm_"
-
-// NewSecret is a bearer secret of 256 random bits.
-func NewSecret() string { return secretPrefix + rand.Text() + rand.Text() }
-
-// HashSecret is how a secret is stored. It needs no salt and no stretching:
-// what is hashed is random already.
-func HashSecret(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
-}
-
-// TokenSource finds the token that has a secret, by the secret's hash.
+// TokenSource finds the token that has a secret; NotFound when there is none.
 type TokenSource interface {
-	TokenByHash(ctx context.Context, hash string) (api.Token, error)
+	Authenticate(ctx context.Context, secret string) (api.Token, error)
 }
 
 // AccessConfig says how callers are told apart and held back.
@@ -60,7 +45,7 @@ type Access struct {
 // NewAccess returns the access rules of one server.
 func NewAccess(c AccessConfig) *Access {
 	return &Access{
-		AccessConfig: c, now: time.Now, known: tokenCache{byHash: map[string]cachedToken{}},
+		AccessConfig: c, now: time.Now, known: tokenCache{byHash: map[secretHash]cachedToken{}},
 		failures: newLimiter(c.FailuresPerMin, 30), enrols: newLimiter(c.EnrolPerMin, 600),
 		used: usedTokens{at: map[string]time.Time{}},
 	}
@@ -87,7 +72,7 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	if wait := a.failures.over(from); wait > 0 {
 		return api.Identity{}, tooMany("too many wrong tokens from this address", wait)
 	}
-	token, err := a.lookup(r.Context(), HashSecret(secret))
+	token, err := a.lookup(r.Context(), secret)
 	if api.KindOf(err) == api.KindNotFound {
 		a.failures.take(from)
 		return api.Identity{}, &denied{
@@ -120,13 +105,13 @@ func bearer(r *http.Request) (string, bool) {
 
 // lookup answers from memory while that is fresh, and from what it
 // remembers when the database is away.
-func (a *Access) lookup(ctx context.Context, hash string) (api.Token, error) {
-	now := a.now()
+func (a *Access) lookup(ctx context.Context, secret string) (api.Token, error) {
+	now, hash := a.now(), secretHash(sha256.Sum256([]byte(secret)))
 	cached, ok := a.known.get(hash)
 	if ok && now.Before(cached.fresh) {
 		return cached.token, nil
 	}
-	token, err := a.Tokens.TokenByHash(ctx, hash)
+	token, err := a.Tokens.Authenticate(ctx, secret)
 	switch {
 	case err == nil:
 		fresh := now.Add(tokenFresh)
@@ -137,7 +122,7 @@ func (a *Access) lookup(ctx context.Context, hash string) (api.Token, error) {
 	case ok && api.KindOf(err) == api.KindUnavailable:
 		return cached.token, nil
 	default:
-		a.known.drop(func(h string, _ api.Token) bool { return h == hash })
+		a.known.drop(func(h secretHash, _ api.Token) bool { return h == hash })
 	}
 	return token, err
 }
@@ -145,7 +130,7 @@ func (a *Access) lookup(ctx context.Context, hash string) (api.Token, error) {
 // Forget makes the next use of a token ask the database again; an empty id
 // means every operator's token.
 func (a *Access) Forget(id string) {
-	a.known.drop(func(_ string, t api.Token) bool {
+	a.known.drop(func(_ secretHash, t api.Token) bool {
 		return t.ID == id || t.Host != "" && t.Host == id || id == "" && t.Role != api.RoleHost
 	})
 }
@@ -284,6 +269,9 @@ func (l *limiter) over(addr netip.Addr) time.Duration {
 	return time.Duration((1 - left) * float64(time.Minute) / float64(l.perMinute))
 }
 
+// secretHash stands for a secret in memory.
+type secretHash [sha256.Size]byte
+
 type cachedToken struct {
 	token api.Token
 	fresh time.Time
@@ -291,23 +279,23 @@ type cachedToken struct {
 
 type tokenCache struct {
 	mu     sync.RWMutex
-	byHash map[string]cachedToken
+	byHash map[secretHash]cachedToken
 }
 
-func (c *tokenCache) get(hash string) (cachedToken, bool) {
+func (c *tokenCache) get(hash secretHash) (cachedToken, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	t, ok := c.byHash[hash]
 	return t, ok
 }
 
-func (c *tokenCache) put(hash string, t cachedToken) {
+func (c *tokenCache) put(hash secretHash, t cachedToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.byHash[hash] = t
 }
 
-func (c *tokenCache) drop(gone func(hash string, t api.Token) bool) {
+func (c *tokenCache) drop(gone func(hash secretHash, t api.Token) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for hash, t := range c.byHash {

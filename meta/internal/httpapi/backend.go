@@ -96,12 +96,13 @@ type FleetFile interface {
 	Import(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.ImportReport, error)
 }
 
-// Tokens keeps credentials. Secrets are hashed by the caller, see
-// [HashSecret].
+// Tokens keeps credentials. The Secret of one is in what makes it, and
+// nowhere else.
 type Tokens interface {
 	Tokens(ctx context.Context, c api.Cursor) (api.Page[api.Token], error)
-	CreateToken(ctx context.Context, by api.Actor, t api.Token, hash string) (api.Token, error)
+	CreateToken(ctx context.Context, by api.Actor, t api.Token) (api.Token, error)
 	DeleteToken(ctx context.Context, by api.Actor, id string) error
+	Enroll(ctx context.Context, by api.Actor, host string) (api.Token, error)
 }
 
 // Rollouts is the engine.

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agnivade/levenshtein"
-
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -193,7 +191,7 @@ func explainJSON(err error, want reflect.Type) error {
 	}
 	field = strings.Trim(field, `"`)
 	e := invalid(field, "the field %q is not known", clip(field))
-	if near := nearest(field, jsonFields(want, nil)); near != "" {
+	if near := api.Nearest(field, jsonFields(want, nil)); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return e
@@ -213,17 +211,6 @@ func jsonFields(t reflect.Type, names []string) []string {
 		}
 	}
 	return names
-}
-
-// nearest is the known name that a typo most likely meant, or "".
-func nearest(name string, known []string) string {
-	best, distance := "", len(name)/2+1
-	for _, k := range known {
-		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
 }
 
 // reply writes out as JSON. What has a revision carries it as ETag, and a

@@ -30,32 +30,21 @@ func (s *Server) accessRoutes() []route {
 }
 
 func (s *Server) createToken(c *call, n api.NewToken) (api.Token, error) {
-	switch n.Role {
-	case api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll:
-	default:
-		return api.Token{}, invalid("role", "role %q is not known: want viewer, operator, admin or enroll", clip(string(n.Role)))
-	}
 	if n.TTL < 0 {
 		return api.Token{}, invalid("ttl", "ttl must not be negative: got %d", n.TTL)
 	}
 	token := api.Token{Name: n.Name, Role: n.Role}
+	if err := token.Validate(); err != nil {
+		return api.Token{}, err
+	}
 	if n.TTL > 0 {
 		end := s.access.now().UTC().Add(time.Duration(n.TTL) * time.Second)
 		token.ExpiresAt = &end
 	}
-	return s.issue(c, token)
+	return s.backend.Tokens.CreateToken(c.Context(), c.actor(), token)
 }
 
-// issue makes a token with a fresh secret, which only its reply shows.
-func (s *Server) issue(c *call, token api.Token) (api.Token, error) {
-	secret := NewSecret()
-	made, err := s.backend.Tokens.CreateToken(c.Context(), c.actor(), token, HashSecret(secret))
-	made.Secret = secret
-	return made, err
-}
-
-// enroll gives a host its credential. A host that enrols again gets a new
-// one, and the old one is void.
+// enroll gives a host its credential.
 func (s *Server) enroll(c *call, e api.Enrolment) (api.Credential, error) {
 	if !s.access.enrols.take(s.access.Address(c.Request)) {
 		return api.Credential{}, tooMany("too many enrolments from this address", time.Minute/time.Duration(s.access.enrols.perMinute))
@@ -63,7 +52,7 @@ func (s *Server) enroll(c *call, e api.Enrolment) (api.Credential, error) {
 	if err := (api.Scope{Kind: api.ScopeHost, Name: e.Hostname}).Validate(); err != nil {
 		return api.Credential{}, invalid("hostname", "hostname %q is no host name", clip(e.Hostname))
 	}
-	made, err := s.issue(c, api.Token{Name: "host " + e.Hostname, Role: api.RoleHost, Host: e.Hostname})
+	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {
 		return api.Credential{}, err
 	}
