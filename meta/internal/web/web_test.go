@@ -1,0 +1,287 @@
+package web_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/web"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// hostile is what an unfriendly host could report as an error.
+const hostile = `<script>alert(1)</script>`
+
+// peer is a stand-in for /api/v1: it knows one token per role, answers what
+// pages ask for from a table, and remembers what was written.
+type peer struct {
+	replies map[string]any // by path below /api/v1
+	writes  []string       // "METHOD path body"
+}
+
+func newPeer() *peer {
+	later := now.Add(time.Hour)
+	rollout := api.Rollout{
+		ID: "r1", Agent: "falcon-agent", Version: "5.1.4", Previous: "5.1.3", Scope: api.Scope{Kind: api.ScopeEveryone}, State: api.RolloutRunning, Stage: 1,
+		Strategy: api.Strategy{Name: "careful", Stages: []api.Stage{{Name: "canary", Count: 1}, {Percent: 25, Approval: true, Soak: 60}, {Percent: 100, Window: &api.Window{From: "09:00", To: "17:00"}}}},
+		Progress: []api.StageCount{{Size: 1, Granted: 1, Succeeded: 1}, {Size: 5, Granted: 3, Succeeded: 1, Failed: 1}}, UpdatedAt: now, CreatedBy: "eve",
+	}
+	host := api.Host{
+		Name: "web-1", IP: "192.0.2.1", Arch: "linux_amd64", Dialect: "v1", LastSeen: now.Add(-time.Minute), FirstSeen: now.Add(-48 * time.Hour), Labels: map[string]string{"dc": "a"},
+		Problems: []string{"clock is 400 s ahead"}, Agents: []api.HostAgent{{Name: "falcon-agent", Version: "5.1.3", Wanted: "5.1.4", Status: "started", Phase: "rolledBack", Error: hostile}},
+	}
+	overview := api.Overview{Hosts: 1, Failing: 1, Agents: []api.AgentOverview{{Name: "falcon-agent", Hosts: 1, Failing: 1, Versions: map[string]int{"5.1.3": 1}}}}
+	sample := func(ago time.Duration, failing int) api.Sample {
+		return api.Sample{At: now.Add(-ago), Agent: "falcon-agent", Hosts: 3, Failing: failing, Versions: map[string]int{"5.1.3": 2, "5.1.4": 1}}
+	}
+	return &peer{replies: map[string]any{
+		"overview": overview, "history": []api.Sample{sample(time.Hour, 0), sample(time.Minute, 1)},
+		"hosts": api.Page[api.Host]{Items: []api.Host{host}, Total: 1}, "hosts/web-1": host,
+		"hosts/web-1/explain": api.Explanation{Host: "web-1", Known: true, Groups: []string{"canary"}, Agents: []api.AgentExplanation{{Agent: "falcon-agent", Version: "5.1.4", Cmd: "start", Reason: "everyone", Rules: []api.Rule{{Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "5.1.4", Wins: true}, {Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Rollout: "r1"}}}}},
+		"hosts/web-1/events":  api.Page[api.Event]{Items: []api.Event{{Kind: api.EventVersion, Agent: "falcon-agent", From: "5.1.2", To: "5.1.3", Time: now}}, Next: "c2"},
+		"agents":              api.Page[api.Agent]{Items: []api.Agent{{Name: "falcon-agent", Description: "collects"}}},
+		"agents/falcon-agent": api.Agent{Name: "falcon-agent", ConfigFileName: "cfg.json"},
+		"releases":            api.Page[api.Release]{Items: []api.Release{{Agent: "falcon-agent", Version: "5.1.4", Artifacts: []api.Artifact{{Arch: "linux_amd64", Size: 123456, MD5: "aa", SHA256: "bb", Warnings: []string{"an ELF of another arch"}}}}}},
+		"assignments":         api.Page[api.Assignment]{Items: []api.Assignment{{Agent: "falcon-agent", Version: "5.1.3", Scope: api.Scope{Kind: api.ScopeEveryone}}}},
+		"groups":              api.Page[api.Group]{Items: []api.Group{{Name: "canary", Selector: api.Selector{Prefixes: []string{"web-"}, Labels: map[string]string{"dc": "a"}}}}},
+		"groups/canary":       api.Group{Name: "canary", Revision: 3, Selector: api.Selector{Prefixes: []string{"web-"}}},
+		"selectors/match":     api.Page[api.Host]{Items: []api.Host{host}},
+		"holds":               api.Page[api.Hold]{Items: []api.Hold{{ID: "h1", Scope: api.Scope{Kind: api.ScopeHost, Name: "web-1"}, Reason: "disk", Until: &later}}},
+		"strategies":          api.Page[api.Strategy]{Items: []api.Strategy{{Name: "careful"}}},
+		"rollouts":            api.Page[api.Rollout]{Items: []api.Rollout{rollout}}, "rollouts/r1": rollout,
+		"rollouts/r1/transitions": api.Page[api.Transition]{Items: []api.Transition{{To: api.RolloutRunning, Reason: "started", Message: "The rollout began.", Time: now}}},
+		"rollouts/r1/grants":      api.Page[api.Grant]{Items: []api.Grant{{Host: "web-1", Outcome: "failed", Reason: "rolled back", Judged: &now}}},
+		"audit":                   api.Page[api.AuditEntry]{Items: []api.AuditEntry{{Actor: "eve", Action: "update", Kind: "group", Name: "canary", Time: now, Before: json.RawMessage(`{"priority":1,"selector":{"hosts":["a"]}}`), After: json.RawMessage(`{"priority":2,"selector":{"hosts":["a"]}}`)}}},
+		"version":                 api.Version{Version: "1.2.3"}, "tokens": api.Page[api.Token]{Items: []api.Token{{ID: "t1", Name: "ci", Role: api.RoleOperator}}},
+		"notifications/targets": api.Page[api.NotifyTarget]{}, "notifications/dead": api.Page[api.Notification]{},
+	}}
+}
+
+func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	role := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer token-of-")
+	path := strings.TrimPrefix(r.URL.Path, "/api/v1/")
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case role != "viewer" && role != "operator" && role != "admin":
+		w.WriteHeader(http.StatusUnauthorized)
+		_ = json.NewEncoder(w).Encode(api.Problem{Title: "This token is not known", Status: http.StatusUnauthorized})
+	case path == "whoami":
+		_ = json.NewEncoder(w).Encode(api.Identity{Name: "eve", Role: api.Role(role), From: r.RemoteAddr})
+	case r.Method != http.MethodGet && path != "selectors/match":
+		body, _ := io.ReadAll(r.Body)
+		p.writes = append(p.writes, r.Method+" "+path+" "+string(body))
+		_ = json.NewEncoder(w).Encode(api.Rollout{ID: "r1"})
+	case p.replies[path] != nil:
+		_ = json.NewEncoder(w).Encode(p.replies[path])
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(api.Problem{Title: "There is no " + path, Status: http.StatusNotFound})
+	}
+}
+
+// open starts the page on loopback and returns a browser-like client.
+func open(t *testing.T, p *peer) (*http.Client, string) {
+	t.Helper()
+	handler, err := web.New(web.Config{API: p, Key: web.RandomKey(), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	jar, _ := cookiejar.New(nil)
+	return &http.Client{Jar: jar}, server.URL
+}
+
+func login(t *testing.T, c *http.Client, base, role string) {
+	t.Helper()
+	if status, body := post(t, c, base+"/login", url.Values{"token": {"token-of-" + role}}); status != http.StatusOK || !strings.Contains(body, "Fleet") {
+		t.Fatalf("login as %s: %d\n%s", role, status, body)
+	}
+}
+
+func get(t *testing.T, c *http.Client, u string) (int, string) {
+	t.Helper()
+	resp, err := c.Get(u)
+	return reply(t, resp, err)
+}
+
+func post(t *testing.T, c *http.Client, u string, form url.Values) (int, string) {
+	t.Helper()
+	resp, err := c.PostForm(u, form)
+	return reply(t, resp, err)
+}
+
+func reply(t *testing.T, resp *http.Response, err error) (int, string) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "script-src 'self'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("%s: Content-Security-Policy is %q", resp.Request.URL, csp)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "admin")
+	cases := []struct {
+		path string
+		want []string
+	}{
+		{"/", []string{"falcon-agent", "5.1.3", "Rollouts under way", "Failing now", "polyline", `aria-label="falcon-agent over time. Now: 1 host on 5.1.4, 2 hosts on 5.1.3."`}},
+		{"/hosts?state=failing", []string{"web-1", "192.0.2.1", "→ 5.1.4", "rolled back"}},
+		{"/hosts/web-1", []string{"clock is 400 s ahead", "5.1.2 → 5.1.3", "Earlier", "2 rules", "dc=a"}},
+		{"/agents", []string{"collects", "5.1.3: 1"}},
+		{"/agents/falcon-agent", []string{"120.6 KiB", "an ELF of another arch", "everyone"}},
+		{"/rollouts", []string{"falcon-agent 5.1.4", "stage 2 of 3"}},
+		{"/rollouts/r1", []string{"needs approval", "1 succeeded · 1 failed · 3 granted", "rolled back", "09:00–17:00 UTC", "/rollouts/r1/pause"}},
+		{"/rollouts/r1/rollback", []string{"takes 4 hosts back to 5.1.3", "danger"}},
+		{"/groups", []string{"web-…", "dc=a"}},
+		{"/groups/edit?name=canary", []string{"web-", "1 host matches"}},
+		{"/holds", []string{"host:web-1", "in 60 min"}},
+		{"/holds/new?scope=agent:falcon-agent", []string{"agent:falcon-agent"}},
+		{"/changes", []string{"priority", "<del>1</del>", "<ins>2</ins>"}},
+		{"/settings", []string{"1.2.3", "ci", "Revoke"}},
+		{"/deploy?agent=falcon-agent", []string{"5.1.4", "group canary", "careful"}},
+		{"/publish?agent=falcon-agent", []string{`value="falcon-agent"`}},
+	}
+	for _, tc := range cases {
+		t.Run(tc.path, func(t *testing.T) {
+			status, body := get(t, c, base+tc.path)
+			if status != http.StatusOK {
+				t.Fatalf("status %d\n%s", status, body)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("does not show %q\n%s", want, body)
+				}
+			}
+			if strings.Contains(body, hostile) {
+				t.Error("a host's words became markup")
+			}
+			if !strings.Contains(body, `lang="en"`) || !strings.Contains(body, "<main") {
+				t.Error("is not a whole page")
+			}
+		})
+	}
+}
+
+func TestWithoutASessionOneLogsInFirst(t *testing.T) {
+	c, base := open(t, newPeer())
+	_, body := get(t, c, base+"/hosts?state=failing")
+	if !strings.Contains(body, `name="next" value="/hosts?state=failing"`) {
+		t.Fatalf("want a login that leads back\n%s", body)
+	}
+	if status, body := post(t, c, base+"/login", url.Values{"token": {"wrong"}}); status != http.StatusUnauthorized || !strings.Contains(body, "This token is not known") {
+		t.Fatalf("wrong token: %d\n%s", status, body)
+	}
+	if status, _ := post(t, c, base+"/login", url.Values{}); status != http.StatusUnauthorized {
+		t.Fatalf("no token: %d", status)
+	}
+}
+
+func TestLoginLeadsNowhereElse(t *testing.T) {
+	for _, next := range []string{"https://elsewhere.example/", "//elsewhere.example/", `/\elsewhere.example/`, "javascript:alert(1)"} {
+		c, base := open(t, newPeer())
+		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		resp, err := c.PostForm(base+"/login", url.Values{"token": {"token-of-admin"}, "next": {next}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if to := resp.Header.Get("Location"); to != "/" {
+			t.Errorf("next=%s leads to %q", next, to)
+		}
+	}
+}
+
+func TestAForgedSessionIsNone(t *testing.T) {
+	c, base := open(t, newPeer())
+	u, _ := url.Parse(base)
+	c.Jar.SetCookies(u, []*http.Cookie{{Name: "ops_meta_session", Value: "eyJ0IjoidG9rZW4tb2YtYWRtaW4iLCJlIjo5OTk5OTk5OTk5fQ"}})
+	if _, body := get(t, c, base+"/"); !strings.Contains(body, "Log in") {
+		t.Fatal("a forged cookie let somebody in")
+	}
+}
+
+func TestAnotherSiteCannotWrite(t *testing.T) {
+	p := newPeer()
+	c, base := open(t, p)
+	login(t, c, base, "admin")
+	req, _ := http.NewRequest(http.MethodPost, base+"/rollouts/r1/abort", strings.NewReader("reason=x"))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	resp, err := c.Do(req)
+	if status, _ := reply(t, resp, err); status != http.StatusForbidden || len(p.writes) != 0 {
+		t.Fatalf("status %d, writes %v; want 403 and none", status, p.writes)
+	}
+}
+
+func TestWritesReachTheAPI(t *testing.T) {
+	cases := []struct {
+		name, path string
+		form       url.Values
+		want       string
+	}{
+		{"pause", "/rollouts/r1/pause", url.Values{"reason": {"looks odd"}}, `POST rollouts/r1/pause {"reason":"looks odd"}`},
+		{"rollout", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "strategy": {"careful"}}, `POST rollouts {"agent":"falcon-agent","version":"5.1.4","scope":{"kind":"group","name":"canary"},"strategy":"careful"}`},
+		{"at once", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"everyone"}, "strategy": {"(now)"}}, `PUT agents/falcon-agent/assignments/everyone {"agent":"falcon-agent","scope":{"kind":"everyone"},"version":"5.1.4"}`},
+		{"hold", "/holds/new", url.Values{"host": {"web-1"}, "reason": {"disk"}, "for": {"1h"}}, `POST holds {"id":"","scope":{"kind":"host","name":"web-1"},"reason":"disk","until":"2026-03-01T13:00:00Z"`},
+		{"release", "/holds/h1/release", nil, "DELETE holds/h1"},
+		{"group", "/groups/edit", url.Values{"name": {"db"}, "prefixes": {"db-\ndb2-\n"}, "labels": {"dc = a"}}, `"selector":{"prefixes":["db-","db2-"],"labels":{"dc":"a"}}`},
+		{"token", "/settings/tokens", url.Values{"name": {"ci"}, "role": {"viewer"}, "ttl": {"1h"}}, `POST tokens {"name":"ci","role":"viewer","ttl":3600}`},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			p := newPeer()
+			c, base := open(t, p)
+			login(t, c, base, "admin")
+			if status, body := post(t, c, base+tc.path, tc.form); status >= 400 {
+				t.Fatalf("status %d\n%s", status, body)
+			}
+			if got := strings.Join(p.writes, "\n"); !strings.Contains(got, tc.want) {
+				t.Fatalf("wrote %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestAViewerIsOfferedNoWrites(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "viewer")
+	for _, path := range []string{"/", "/rollouts/r1", "/agents/falcon-agent", "/groups", "/holds", "/settings"} {
+		if _, body := get(t, c, base+path); strings.Contains(body, `href="/deploy`) || strings.Contains(body, "<button>Release") || strings.Contains(body, "/pause") {
+			t.Errorf("%s offers a viewer to change something", path)
+		}
+	}
+}
+
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "operator")
+	if status, body := get(t, c, base+"/hosts/nobody"); status != http.StatusNotFound || !strings.Contains(body, "There is no hosts/nobody") {
+		t.Errorf("unknown host: %d\n%s", status, body)
+	}
+	if status, _ := get(t, c, base+"/no/such/page"); status != http.StatusNotFound {
+		t.Errorf("unknown page: %d", status)
+	}
+	if status, body := post(t, c, base+"/holds/new", url.Values{"host": {"a"}, "reason": {"x"}, "for": {"soon"}}); status != http.StatusBadRequest || !strings.Contains(body, "12h") {
+		t.Errorf("bad duration: %d\n%s", status, body)
+	}
+}
