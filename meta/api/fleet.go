@@ -23,7 +23,7 @@ type GrantRequest struct {
 	Rollout  string   `json:"rollout"`
 	Host     string   `json:"host"`
 	Agent    string   `json:"agent"`
-	Groups   []string `json:"groups"`   // every group that matches the host, sorted
+	Groups   []string `json:"groups"`   // that match the host and that anything in force names, sorted
 	Reported string   `json:"reported"` // the version it reports; empty: none
 }
 

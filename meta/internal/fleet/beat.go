@@ -1,0 +1,257 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Beat is a heartbeat as it came in.
+type Beat struct {
+	Dialect meta.Dialect
+	Remote  string // the peer's address without its port
+	Body    []byte // decompressed
+}
+
+// Report is a heartbeat decoded and within limits.
+type Report struct {
+	Beat
+	Request  *meta.HeartbeatRequest
+	Problems []string // what was left out of it, for people
+}
+
+// ErrFull is returned for a host that is not known when there are already as
+// many as [Options] allow.
+var ErrFull = api.Errorf(api.KindUnavailable, "there are as many hosts as this server is set up for")
+
+// Steady answers a heartbeat that repeats the previous one of its host but
+// for its timestamps, without decoding it; false means that it does not, and
+// must go to [Fleet.Report]. Only a host that waits for a rollout makes it
+// look further than memory.
+func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
+	name, ok := hostnameOf(b.Body)
+	if !ok {
+		return nil, false
+	}
+	now := time.Now()
+	sum, newest := skeletonOf(b)
+	sh := f.shardOfBytes(name)
+	sh.mu.Lock()
+	h := sh.hosts[string(name)]
+	if h == nil || h.skeleton != sum || h.has(isSilent) || skewed(newest, now, f.interval()) != h.has(isSkewed) {
+		sh.mu.Unlock()
+		return nil, false
+	}
+	f.touch(sh, h, now)
+	reply := f.answer(h)
+	sh.mu.Unlock()
+	if len(reply.waits) == 0 || f.granter == nil {
+		return reply, true
+	}
+	return f.ask(ctx, h, reply), true
+}
+
+// touch notes when a host was heard. The shard is locked.
+func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
+	h.seen = clampSeconds(now.Unix())
+	if !h.has(seenQueued) {
+		h.set(seenQueued, true)
+		sh.seen = append(sh.seen, h)
+	}
+}
+
+// Report takes in a heartbeat and answers it. A change is waited for until
+// the journal has it, but not longer than CommitWait and not at all while the
+// journal fails: the host's next report would tell it again.
+func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
+	now := time.Now()
+	sum, newest := skeletonOf(r.Beat)
+	if name, ok := hostnameOf(r.Body); !ok || string(name) != r.Request.Hostname {
+		sum = 0 // it could not be found again by its bytes
+	}
+	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.interval()), window: silentAfter * f.interval()}
+	sh := f.shardOf(r.Request.Hostname)
+	sh.mu.Lock()
+	h := sh.hosts[r.Request.Hostname]
+	if h == nil {
+		if f.Hosts() >= f.opts.MaxHosts {
+			sh.mu.Unlock()
+			return nil, ErrFull
+		}
+		h = f.addLocked(sh, strings.Clone(r.Request.Hostname))
+	}
+	out := f.take(sh, h, in)
+	sh.mu.Unlock()
+	if out.changed && f.observer != nil {
+		f.observer.HostChanged(out.told)
+	}
+	reply := out.reply
+	if len(reply.waits) > 0 && f.granter != nil && !out.rival {
+		reply = f.ask(ctx, h, reply)
+	}
+	f.await(ctx, out.saved)
+	return reply, nil
+}
+
+// taken is what became of a report.
+type taken struct {
+	outcome
+	reply *Reply
+	told  api.HostReport
+	saved <-chan struct{} // closed when it is durable or cannot be; nil: nothing to wait for
+}
+
+// take merges a report and finds its answer. The shard is locked.
+func (f *Fleet) take(sh *shard, h *host, in intake) taken {
+	boot := bootKey(h)
+	t := taken{outcome: h.take(in)}
+	if t.rival {
+		t.reply = f.answerRival(h, in)
+	} else {
+		f.touch(sh, h, in.now)
+		if t.answer {
+			h.reply = nil
+		}
+		t.reply = f.answer(h)
+	}
+	if bootKey(h) != boot {
+		f.boots.note(h)
+	}
+	if t.changed {
+		t.saved = f.commits.add(h, t.events)
+		t.told = api.HostReport{Host: h.export(), Events: t.events}
+	}
+	return t
+}
+
+// answerRival answers a second host under one name by what it reports, with
+// the grants of the first: neither shall run what nobody granted.
+func (f *Fleet) answerRival(h *host, in intake) *Reply {
+	other := &host{name: h.name, grants: h.grants}
+	other.take(in)
+	return f.answer(other)
+}
+
+// await waits for a change to be durable, within bounds.
+func (f *Fleet) await(ctx context.Context, saved <-chan struct{}) {
+	if saved == nil {
+		return
+	}
+	t := time.NewTimer(f.opts.CommitWait)
+	defer t.Stop()
+	select {
+	case <-saved:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// ask has the rollouts decide about a waiting host, one after the other until
+// one grants, and returns what it is told then.
+func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
+	sh := f.shardOf(h.name)
+	for _, w := range reply.waits {
+		sh.mu.Lock()
+		req := api.GrantRequest{Rollout: w.rollout, Host: h.name, Agent: w.agent, Reported: h.reported(w.agent)}
+		facts := f.factsOf(h)
+		sh.mu.Unlock()
+		req.Groups = f.snapshot.Load().groupsInForce(facts)
+		granted, err := f.granter.Grant(ctx, req)
+		if err != nil {
+			f.opts.Log.Warn().Err(err).Str("host", req.Host).Str("rollout", req.Rollout).Msg("cannot decide about a grant; the host waits on")
+			continue
+		}
+		if granted {
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			f.grantLocked(h, w.rollout)
+			return f.answer(h)
+		}
+	}
+	return reply
+}
+
+// skewed reports whether a host's newest timestamp is too far from now: it
+// may be as old as the interval, never from the future.
+func skewed(newest int64, now time.Time, interval time.Duration) bool {
+	if newest == 0 {
+		return false
+	}
+	off := now.Sub(time.Unix(newest, 0))
+	return off < -2*time.Minute || off > max(10*time.Minute, 2*interval)
+}
+
+// intake is what a host takes in.
+type intake struct {
+	report Report
+	sum    uint64
+	now    time.Time
+	skewed bool
+	window time.Duration // within which two identities are two hosts
+}
+
+// outcome is what a report did to a host.
+type outcome struct {
+	events  []api.Event
+	changed bool // something worth keeping
+	answer  bool // what the answer is made from changed
+	rival   bool // it came from a second host under the name
+}
+
+// take merges a report into the host, unless it is another host's.
+func (h *host) take(in intake) outcome {
+	log := &timeline{host: h.name, now: in.now}
+	firstSeen := h.first == 0
+	if firstSeen {
+		h.first = clampSeconds(in.now.Unix())
+		log.add(api.Event{Kind: api.EventFirstSeen})
+	} else if h.identify(in, log) == second {
+		return outcome{events: log.events, changed: len(log.events) > 0, rival: true}
+	}
+	if h.has(isSilent) {
+		h.set(isSilent, false)
+		if h.rare != nil {
+			h.rare.renamed = ""
+		}
+		log.add(api.Event{Kind: api.EventReturned})
+	}
+	out := outcome{changed: len(log.events) > 0}
+	out.answer = h.takeFacts(in, log, firstSeen)
+	agents, kept := h.takeAgents(in.report.Request.RealAgents, log, firstSeen)
+	out.answer = out.answer || agents
+	problems := h.takeProblems(in)
+	out.events = log.events
+	out.changed = out.changed || len(log.events) > 0 || kept || problems
+	h.skeleton = in.sum
+	return out
+}
+
+func (h *host) takeProblems(in intake) bool {
+	changed := h.has(isSkewed) != in.skewed
+	h.set(isSkewed, in.skewed)
+	problems := in.report.Problems
+	if h.rare == nil && len(problems) == 0 {
+		return changed
+	}
+	if r := h.unusual(); !slices.Equal(r.problems, problems) {
+		r.problems = slices.Clone(problems)
+		changed = true
+	}
+	return changed
+}
+
+// timeline gathers what happened to a host in one report.
+type timeline struct {
+	host   string
+	now    time.Time
+	events []api.Event
+}
+
+func (t *timeline) add(e api.Event) {
+	e.Host, e.Time = t.host, t.now.UTC()
+	t.events = append(t.events, e)
+}

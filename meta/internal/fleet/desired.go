@@ -1,0 +1,119 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// legacyArch is what a host of the older dialect is taken for until its arch
+// is known.
+const legacyArch = "linux_amd64"
+
+// target is what tarballs are chosen for.
+type target struct {
+	dialect meta.Dialect
+	arch    string // {GOOS}_{GOARCH}; empty: not known
+}
+
+// offer is one version an agent may be told.
+type offer struct {
+	desired meta.DesiredAgent
+	rollout string // the rollout that offers it; empty: an assignment
+	open    bool   // hosts without its grant may ask for one
+	problem string // why it only asks for a report
+}
+
+// source is what an offer is made from.
+type source struct {
+	agent      api.Agent
+	assignment api.Assignment // zero when there is none
+	release    *api.Release   // nil: not known
+	version    string
+	rollout    string
+	base       string // public URL of this server
+}
+
+func (s source) offer(t target) offer {
+	o := offer{rollout: s.rollout, desired: meta.DesiredAgent{
+		Name: s.agent.Name, Version: s.version, Rollout: s.rollout,
+		Cmd:             cmp.Or(s.assignment.Cmd, meta.CmdStart),
+		RunUser:         cmp.Or(s.assignment.RunUser, s.agent.RunUser),
+		WorkDir:         cmp.Or(s.assignment.WorkDir, s.agent.WorkDir),
+		ConfigFileName:  cmp.Or(s.assignment.ConfigFileName, s.agent.ConfigFileName),
+		ConfigRemoteURL: cmp.Or(s.assignment.ConfigRemoteURL, s.agent.ConfigRemoteURL),
+		Probation:       cmp.Or(s.assignment.Probation, s.agent.Probation),
+		Keep:            cmp.Or(s.assignment.Keep, s.agent.Keep),
+	}}
+	if o.problem = s.missing(t); o.problem == "" {
+		s.locate(&o.desired, t)
+	} else if o.desired.Cmd == meta.CmdStart {
+		o.desired.Cmd = meta.CmdNone // a stop needs no tarball
+	}
+	return o
+}
+
+// missing says why there is nothing to download, or "".
+func (s source) missing(t target) string {
+	switch {
+	case s.release == nil:
+		return fmt.Sprintf("release %s-%s is not known: publish it", s.agent.Name, s.version)
+	case len(s.release.Artifacts) == 0:
+		return fmt.Sprintf("release %s-%s has no artifact: publish one", s.agent.Name, s.version)
+	case t.arch != "" && s.artifact(t.arch) == nil:
+		return fmt.Sprintf("release %s-%s has no artifact for %s: what runs there runs on", s.agent.Name, s.version, t.arch)
+	}
+	return ""
+}
+
+func (s source) artifact(arch string) *api.Artifact {
+	for i := range s.release.Artifacts {
+		if s.release.Artifacts[i].Arch == arch {
+			return &s.release.Artifacts[i]
+		}
+	}
+	return nil
+}
+
+// locate says where the tarball is. Older clients add no arch, so it is part
+// of their base, and want the base of .md5 files; so does a host that does
+// not tell its arch, since only it knows which digest applies.
+func (s source) locate(d *meta.DesiredAgent, t target) {
+	a := s.artifact(t.arch)
+	switch {
+	case t.dialect == meta.DialectLegacy:
+		d.Tarball = s.baseOf(a) + "/" + t.arch
+		d.MD5 = d.Tarball
+	case a == nil:
+		d.Tarball = s.baseOf(&s.release.Artifacts[0])
+		d.MD5 = d.Tarball
+	default:
+		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseOf(a), a.MD5, a.SHA256, a.Size
+	}
+}
+
+func (s source) baseOf(a *api.Artifact) string {
+	if a.External != "" {
+		return strings.TrimRight(a.External, "/")
+	}
+	return strings.TrimRight(s.base, "/") + "/releases/" + s.agent.Name
+}
+
+// keeping turns an offer of the version that a held agent reports into one
+// that changes nothing: a stop is not repeated, and no configuration file is
+// sent, since placing one would restart the agent.
+func (o offer) keeping() offer {
+	o.desired.ConfigFileName, o.desired.ConfigRemoteURL = "", ""
+	if o.desired.Cmd != meta.CmdStart {
+		o.desired.Cmd = meta.CmdNone
+	}
+	return o
+}
+
+// reportOnly asks for a report of an agent and nothing else.
+func reportOnly(name string) offer {
+	return offer{desired: meta.DesiredAgent{Name: name}}
+}

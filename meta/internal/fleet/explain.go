@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"fmt"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Explain tells what a host is told and why: every rule that speaks of it,
+// which one wins, holds, and where rollouts stand. A host never heard of is
+// explained by its name alone.
+func (f *Fleet) Explain(name string) api.Explanation {
+	snap := f.snapshot.Load()
+	sh := f.shardOf(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := sh.hosts[name]
+	if h == nil {
+		v := &host{name: name, grants: sh.early[name]}
+		return snap.explain(v, f.factsOf(v), meta.DialectV1)
+	}
+	e := snap.explain(h, f.factsOf(h), h.facts.Value().dialect)
+	e.Known = true
+	e.Problems = append(e.Problems, h.problems()...)
+	return e
+}
+
+func (s *Snapshot) explain(v view, f Facts, d meta.Dialect) api.Explanation {
+	e := api.Explanation{Host: f.Name, Groups: s.Groups(f), Agents: []api.AgentExplanation{}, Serial: s.Serial(), Problems: s.Problems()}
+	var matched []int
+	for i, m := range s.matchers {
+		if m.selector.Match(f) {
+			matched = append(matched, i)
+		}
+	}
+	p := s.profile(f, d)
+	names, rules := s.candidates(f.Name, matched)
+	for _, name := range names {
+		e.Agents = append(e.Agents, p.explainAgent(name, rules[name], v))
+	}
+	return e
+}
+
+func (p *profile) explainAgent(name string, rules []rule, v view) api.AgentExplanation {
+	a := api.AgentExplanation{Agent: name, Reported: v.reported(name), Rules: explainRules(rules, v)}
+	winner := "no rule applies: this agent is left out of the answer"
+	for _, r := range a.Rules {
+		if r.Wins {
+			winner = fmt.Sprintf("%s %s", scopeText(r.Scope), winText(r))
+		}
+	}
+	a.Reason = winner
+	if w := p.answer(v).wanted(name); w != nil {
+		a.Version, a.Cmd, a.Problem = w.Version, w.Cmd, w.Problem
+	}
+	for i := range p.plans {
+		if p.plans[i].agent == name && p.plans[i].hold != nil {
+			a.Hold = p.plans[i].hold
+			a.Reason = fmt.Sprintf("held (%s: %s), so it keeps what it has; otherwise %s", scopeText(a.Hold.Scope), a.Hold.Reason, winner)
+		}
+	}
+	return a
+}
+
+// explainRules lists every candidate in the order they are asked.
+func explainRules(rules []rule, v view) []api.Rule {
+	var out []api.Rule
+	won := false
+	for _, r := range rules {
+		for _, ro := range r.rollouts {
+			e := api.Rule{Scope: r.scope, Priority: r.priority, Version: ro.Version, Rollout: ro.ID, State: string(ro.State)}
+			granted := v.granted(ro.ID)
+			e.Wins, e.Reason = !won && granted, rolloutReason(won, granted, ro.State)
+			won = won || e.Wins
+			out = append(out, e)
+		}
+		if r.assignment == nil {
+			continue
+		}
+		e := api.Rule{Scope: r.scope, Priority: r.priority, Version: r.assignment.Version}
+		e.Wins, e.Reason = !won && e.Version != "", assignmentReason(won, e.Version)
+		won = won || e.Wins
+		out = append(out, e)
+	}
+	return out
+}
+
+func rolloutReason(won, granted bool, state api.RolloutState) string {
+	switch {
+	case won:
+		return "a rule before it wins"
+	case granted:
+		return "this host has its grant"
+	case state == api.RolloutRunning:
+		return "this host waits for its grant"
+	}
+	return "this host has no grant, and none are made while it is " + string(state)
+}
+
+func assignmentReason(won bool, version string) string {
+	switch {
+	case won:
+		return "a rule before it wins"
+	case version == "":
+		return "it names no version"
+	}
+	return "the narrowest rule that applies"
+}
+
+func winText(r api.Rule) string {
+	if r.Rollout != "" {
+		return "by rollout " + r.Rollout
+	}
+	return "by assignment"
+}
+
+func scopeText(s api.Scope) string {
+	if s.Name == "" {
+		return string(s.Kind)
+	}
+	return string(s.Kind) + " " + s.Name
+}

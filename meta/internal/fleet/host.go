@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"cmp"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unique"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// host is what is kept of one machine: about 300 bytes for three agents. What
+// many hosts have in common is held once, behind unique handles.
+type host struct {
+	name     string
+	facts    unique.Handle[facts]
+	agents   []agentEntry // sorted by name
+	reply    *Reply       // for reply.snapshot
+	grants   *grantSet    // nil: none
+	rare     *rare        // nil: nothing unusual
+	skeleton uint64       // of the last merged report; 0: none
+	previous uint64       // identity before the present one
+	ip       [16]byte
+	boot     [16]byte
+	first    uint32 // Unix seconds, as the next three
+	seen     uint32
+	bootTime uint32
+	left     uint32 // when the previous identity was last heard
+	flags    flags
+}
+
+type flags uint8
+
+const (
+	hasIP      flags = 1 << iota
+	hasBoot          // boot holds a UUID
+	isSilent         // told so
+	isSkewed         // its clock is off
+	seenQueued       // in the shard's list of what to flush
+)
+
+// rare holds what few hosts have.
+type rare struct {
+	bootID   string   // when it is not a UUID
+	problems []string // of the last report
+	conflict *conflict
+	renamed  string // what it is called now, or was called before
+}
+
+// facts is what many hosts share.
+type facts struct {
+	dialect meta.Dialect
+	arch    string
+	runUser string
+	updater string
+	labels  string // k NUL v NUL, sorted by k
+}
+
+// agentEntry is one agent of a host.
+type agentEntry struct {
+	state    unique.Handle[agentState]
+	since    uint32  // Unix seconds
+	progress float32 // 0 to 1
+}
+
+// agentState is one agent as reported, without what differs from host to
+// host or from heartbeat to heartbeat.
+type agentState struct {
+	name, version, status     string
+	phase                     meta.Phase
+	previous, err             string
+	runUser, workDir, rollout string
+	holdReason                string
+	held, orphaned            bool
+}
+
+func newAgentState(a meta.RealAgent) agentState {
+	return agentState{
+		name: a.Name, version: a.Version, status: a.Status, phase: a.Phase,
+		previous: a.PreviousVersion, err: a.Error,
+		runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
+		holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
+	}
+}
+
+// failing reports whether an operator should look at it.
+func (s *agentState) failing() bool {
+	return s.err != "" || s.phase == meta.PhaseFailed || s.phase == meta.PhaseRolledBack
+}
+
+// word is the status without its detail.
+func (s *agentState) word() string { return statusWord(s.status) }
+
+func statusWord(status string) string {
+	word, _, _ := strings.Cut(status, ":")
+	return word
+}
+
+func (h *host) granted(rollout string) bool { return h.grants.has(rollout) }
+
+func (h *host) reported(agent string) string {
+	if e := h.agent(agent); e != nil {
+		return e.state.Value().version
+	}
+	return ""
+}
+
+func (h *host) agent(name string) *agentEntry {
+	i, found := slices.BinarySearchFunc(h.agents, name, func(e agentEntry, name string) int {
+		return cmp.Compare(e.state.Value().name, name)
+	})
+	if !found {
+		return nil
+	}
+	return &h.agents[i]
+}
+
+func (h *host) has(f flags) bool { return h.flags&f != 0 }
+
+func (h *host) set(f flags, on bool) {
+	h.flags &^= f
+	if on {
+		h.flags |= f
+	}
+}
+
+// unusual returns the host's rare part, making it when there is none.
+func (h *host) unusual() *rare {
+	if h.rare == nil {
+		h.rare = &rare{}
+	}
+	return h.rare
+}
+
+func (h *host) setIP(text string) {
+	addr, err := netip.ParseAddr(text)
+	h.set(hasIP, err == nil)
+	h.ip = [16]byte{}
+	if err == nil {
+		h.ip = addr.As16()
+	}
+}
+
+func (h *host) ipText() string {
+	if !h.has(hasIP) {
+		return ""
+	}
+	return netip.AddrFrom16(h.ip).Unmap().String()
+}
+
+// setBoot keeps a UUID in 16 bytes and anything else as it is.
+func (h *host) setBoot(id string) {
+	h.boot = [16]byte{}
+	h.set(hasBoot, false)
+	if h.rare != nil {
+		h.rare.bootID = ""
+	}
+	plain := strings.ReplaceAll(id, "-", "")
+	if len(id) == 36 && len(plain) == 32 && strings.ToLower(id) == id {
+		if _, err := hex.Decode(h.boot[:], []byte(plain)); err == nil && bootText(h.boot) == id {
+			h.set(hasBoot, true)
+			return
+		}
+	}
+	if id != "" {
+		h.boot = [16]byte{}
+		h.unusual().bootID = id
+	}
+}
+
+func (h *host) bootID() string {
+	switch {
+	case h.has(hasBoot):
+		return bootText(h.boot)
+	case h.rare != nil:
+		return h.rare.bootID
+	}
+	return ""
+}
+
+func bootText(b [16]byte) string {
+	x := hex.EncodeToString(b[:])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
+// export is the host for people and for the store.
+func (h *host) export() api.Host {
+	f := h.facts.Value()
+	out := api.Host{
+		Name: h.name, IP: h.ipText(), Arch: f.arch, RunUser: f.runUser, UpdaterVersion: f.updater,
+		Labels: decodeLabels(f.labels), BootID: h.bootID(), BootTime: int64(h.bootTime), Dialect: string(f.dialect),
+		FirstSeen: fromUnix(h.first), LastSeen: fromUnix(h.seen), Silent: h.has(isSilent),
+		Problems: h.problems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
+	}
+	for _, e := range h.agents {
+		s := e.state.Value()
+		a := api.HostAgent{
+			Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), PreviousVersion: s.previous,
+			Error: s.err, Since: int64(e.since), Progress: float64(e.progress), RunUser: s.runUser, WorkDir: s.workDir,
+			Held: s.held, HoldReason: s.holdReason, Orphaned: s.orphaned, Rollout: s.rollout,
+		}
+		if h.reply != nil {
+			if w := h.reply.wanted(s.name); w != nil {
+				a.Wanted = w.Version
+			}
+		}
+		out.Agents = append(out.Agents, a)
+	}
+	return out
+}
+
+// drifted reports whether an agent runs another version than it is told to.
+func (h *host) drifted(s *agentState) bool {
+	if h.reply == nil {
+		return false
+	}
+	w := h.reply.wanted(s.name)
+	return w != nil && w.Cmd == meta.CmdStart && w.Version != s.version
+}
+
+func encodeLabels(labels map[string]string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	keys := make([]string, 0, len(labels))
+	for k := range labels {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var b strings.Builder
+	for _, k := range keys {
+		b.WriteString(k)
+		b.WriteByte(0)
+		b.WriteString(labels[k])
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+func decodeLabels(s string) map[string]string {
+	if s == "" {
+		return nil
+	}
+	labels := make(map[string]string)
+	for s != "" {
+		var k, v string
+		k, s, _ = strings.Cut(s, "\x00")
+		v, s, _ = strings.Cut(s, "\x00")
+		labels[k] = v
+	}
+	return labels
+}
+
+func toUnix(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return clampSeconds(t.Unix())
+}
+
+func clampSeconds(s int64) uint32 { return uint32(min(max(s, 0), 1<<32-1)) }
+
+func fromUnix(s uint32) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}

@@ -1,0 +1,183 @@
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unique"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// zeroFacts is a host's before its first report.
+var zeroFacts unique.Handle[facts]
+
+// takeFacts merges what a host says of itself and reports whether an answer
+// could depend on what changed. An older client sends no address, so the one
+// it came from counts.
+func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
+	req := in.report.Request
+	old, oldIP := facts{}, h.ipText()
+	if h.facts != zeroFacts {
+		old = h.facts.Value()
+	}
+	h.setIP(cmp.Or(req.IP, in.report.Remote))
+	h.setBoot(req.BootID)
+	h.bootTime = clampSeconds(req.BootTime)
+	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels)}
+	moved := oldIP != h.ipText()
+	if now == old && !moved && h.facts != zeroFacts {
+		return false
+	}
+	h.facts = unique.Make(now)
+	if !quiet {
+		log.add(api.Event{Kind: api.EventHost, Message: factsDiff(old, now, oldIP, h.ipText())})
+	}
+	return true
+}
+
+func factsDiff(old, now facts, oldIP, ip string) string {
+	pairs := []struct{ what, from, to string }{
+		{"address", oldIP, ip},
+		{"arch", old.arch, now.arch},
+		{"user", old.runUser, now.runUser},
+		{"ops-updater", old.updater, now.updater},
+		{"labels", labelText(old.labels), labelText(now.labels)},
+		{"dialect", string(old.dialect), string(now.dialect)},
+	}
+	var parts []string
+	for _, p := range pairs {
+		if p.from != p.to {
+			parts = append(parts, p.what+" "+cmp.Or(p.from, "none")+" → "+cmp.Or(p.to, "none"))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func labelText(encoded string) string {
+	parts := strings.Split(strings.TrimSuffix(encoded, "\x00"), "\x00")
+	var b strings.Builder
+	for i := 0; i+1 < len(parts); i += 2 {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(parts[i] + "=" + parts[i+1])
+	}
+	return b.String()
+}
+
+// takeAgents merges the agents a host reports. The first result says whether
+// a version changed, which answers to held hosts depend on; the second
+// whether anything worth keeping did.
+func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) (versions, keep bool) {
+	next := newEntries(reported)
+	old := h.agents
+	h.agents = next
+	for len(old) > 0 || len(next) > 0 {
+		switch order := compareHeads(old, next); {
+		case order < 0:
+			s := old[0].state.Value()
+			log.add(api.Event{Kind: api.EventRemoved, Agent: s.name, From: s.version})
+			old, versions, keep = old[1:], true, true
+		case order > 0:
+			s := next[0].state.Value()
+			if !quiet {
+				log.added(&s)
+			}
+			next, versions, keep = next[1:], true, true
+		default:
+			if old[0].state != next[0].state {
+				from, to := old[0].state.Value(), next[0].state.Value()
+				log.agent(&from, &to)
+				versions = versions || from.version != to.version
+				keep = keep || worthKeeping(from, to)
+			}
+			old, next = old[1:], next[1:]
+		}
+	}
+	return versions, keep
+}
+
+// worthKeeping leaves out the detail of an unknown status, which may differ
+// each time it is asked.
+func worthKeeping(from, to agentState) bool {
+	from.status, to.status = from.word(), to.word()
+	return from != to
+}
+
+func newEntries(reported []meta.RealAgent) []agentEntry {
+	if len(reported) == 0 {
+		return nil
+	}
+	entries := make([]agentEntry, 0, len(reported))
+	for _, a := range reported {
+		entries = append(entries, agentEntry{state: unique.Make(newAgentState(a)), since: clampSeconds(a.Since), progress: float32(a.Progress)})
+	}
+	slices.SortStableFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().name, b.state.Value().name) })
+	return slices.CompactFunc(entries, func(a, b agentEntry) bool { return a.state.Value().name == b.state.Value().name })
+}
+
+// compareHeads orders the first entries by name; a list at its end is last.
+func compareHeads(a, b []agentEntry) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	}
+	return cmp.Compare(a[0].state.Value().name, b[0].state.Value().name)
+}
+
+func (t *timeline) added(s *agentState) {
+	t.add(api.Event{Kind: api.EventVersion, Agent: s.name, Rollout: s.rollout, To: s.version, Message: s.status})
+	if s.err != "" {
+		t.add(api.Event{Kind: api.EventError, Agent: s.name, Rollout: s.rollout, Message: s.err})
+	}
+}
+
+// agent tells what changed of one agent.
+func (t *timeline) agent(from, to *agentState) {
+	e := api.Event{Agent: to.name, Rollout: cmp.Or(to.rollout, from.rollout)}
+	tell := func(kind, a, b, message string) {
+		if a != b {
+			e.Kind, e.From, e.To, e.Message = kind, a, b, message
+			t.add(e)
+		}
+	}
+	tell(api.EventVersion, from.version, to.version, "")
+	tell(api.EventStatus, from.word(), to.word(), to.status)
+	tell(api.EventPhase, string(from.phase), string(to.phase), to.err)
+	if from.err != to.err {
+		e.Kind, e.From, e.To, e.Message = api.EventError, "", "", to.err
+		t.add(e)
+	}
+	if from.held != to.held {
+		e.Kind, e.From, e.To, e.Message = api.EventHeld, "", "", to.holdReason
+		if !to.held {
+			e.Message = "released"
+		}
+		t.add(e)
+	}
+}
+
+// restore takes over a stored host.
+func (h *host) restore(s api.Host) {
+	h.first, h.seen = toUnix(s.FirstSeen), toUnix(s.LastSeen)
+	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels)})
+	h.setIP(s.IP)
+	h.setBoot(s.BootID)
+	h.bootTime = clampSeconds(s.BootTime)
+	h.set(isSilent, s.Silent)
+	h.skeleton, h.reply = 0, nil
+	entries := make([]agentEntry, 0, len(s.Agents))
+	for _, a := range s.Agents {
+		entries = append(entries, agentEntry{since: clampSeconds(a.Since), progress: float32(a.Progress), state: unique.Make(agentState{
+			name: a.Name, version: a.Version, status: a.Status, phase: meta.Phase(a.Phase),
+			previous: a.PreviousVersion, err: a.Error, runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
+			holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
+		})})
+	}
+	slices.SortFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().name, b.state.Value().name) })
+	h.agents = entries
+}

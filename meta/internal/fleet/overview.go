@@ -1,0 +1,111 @@
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// overviewCache keeps the last overview while a new one would be dear.
+type overviewCache struct {
+	mu   sync.Mutex
+	last api.Overview
+	took time.Duration
+}
+
+// tally counts hosts per distinct state, of which there are few.
+type tally struct {
+	overview api.Overview
+	facts    map[unique.Handle[facts]]int
+	states   map[unique.Handle[agentState]]counts
+}
+
+type counts struct{ hosts, drifted int }
+
+// Overview counts the fleet. With very many hosts it may be a moment old.
+func (f *Fleet) Overview() api.Overview {
+	c := &f.overview
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.last.At.IsZero() && !stale(c.last.At, c.took) {
+		return c.last
+	}
+	start := time.Now()
+	t := tally{facts: make(map[unique.Handle[facts]]int), states: make(map[unique.Handle[agentState]]counts)}
+	for i := range f.shards {
+		t.shard(&f.shards[i])
+	}
+	c.last, c.took = t.result(), time.Since(start)
+	c.last.At = time.Now().UTC()
+	return c.last
+}
+
+func (t *tally) shard(sh *shard) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, h := range sh.hosts {
+		t.host(h)
+	}
+}
+
+func (t *tally) host(h *host) {
+	o := &t.overview
+	o.Hosts++
+	o.Silent += one(h.has(isSilent))
+	if h.has(isSkewed) || h.rare != nil {
+		o.Problems += one(len(h.problems()) > 0)
+	}
+	t.facts[h.facts]++
+	failing, drifted := false, false
+	for _, e := range h.agents {
+		s := e.state.Value()
+		c := t.states[e.state]
+		c.hosts++
+		off := h.drifted(&s)
+		c.drifted += one(off)
+		t.states[e.state] = c
+		failing, drifted = failing || s.failing(), drifted || off
+	}
+	o.Failing += one(failing)
+	o.Drifted += one(drifted)
+}
+
+func (t *tally) result() api.Overview {
+	o := t.overview
+	o.Arches, o.Dialects, o.Agents = make(map[string]int), make(map[string]int), []api.AgentOverview{}
+	for handle, n := range t.facts {
+		o.Arches[cmp.Or(handle.Value().arch, "unknown")] += n
+		o.Dialects[string(handle.Value().dialect)] += n
+	}
+	byName := make(map[string]*api.AgentOverview)
+	for handle, c := range t.states {
+		s := handle.Value()
+		a := byName[s.name]
+		if a == nil {
+			a = &api.AgentOverview{Name: s.name, Versions: make(map[string]int), Statuses: make(map[string]int), Phases: make(map[string]int)}
+			byName[s.name] = a
+		}
+		a.Hosts += c.hosts
+		a.Drifted += c.drifted
+		a.Failing += c.hosts * one(s.failing())
+		a.Versions[cmp.Or(s.version, "none")] += c.hosts
+		a.Statuses[s.word()] += c.hosts
+		a.Phases[cmp.Or(string(s.phase), "none")] += c.hosts
+	}
+	for _, a := range byName {
+		o.Agents = append(o.Agents, *a)
+	}
+	slices.SortFunc(o.Agents, func(a, b api.AgentOverview) int { return cmp.Compare(a.Name, b.Name) })
+	return o
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,196 @@
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	// cheap is what may be computed for every question; dearer results are
+	// kept for idleFactor times as long as they took.
+	cheap      = 5 * time.Millisecond
+	idleFactor = 20
+)
+
+// Host returns one host, as reported and with what it is told now.
+func (f *Fleet) Host(name string) (api.Host, bool) {
+	sh := f.shardOf(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := sh.hosts[name]
+	if h == nil {
+		return api.Host{}, false
+	}
+	f.answer(h)
+	return h.export(), true
+}
+
+// List returns a page of the hosts that a query picks, by name, and how many
+// there are in all.
+func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
+	match, err := f.matcherOf(q)
+	if err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	limit := min(cmp.Or(max(q.Limit, 0), defaultPage), maxPage)
+	page := api.Page[api.Host]{Items: []api.Host{}}
+	for _, name := range f.names() {
+		sh := f.shardOf(name)
+		sh.mu.Lock()
+		if h := sh.hosts[name]; h != nil && match(h) {
+			page.Total++
+			switch {
+			case name <= q.After:
+			case len(page.Items) < limit:
+				f.answer(h)
+				page.Items = append(page.Items, h.export())
+			case page.Next == "":
+				page.Next = page.Items[limit-1].Name
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return page, nil
+}
+
+// Each calls do for every host by name until it returns false. No lock is
+// held meanwhile, so do may ask the fleet.
+func (f *Fleet) Each(do func(api.Host) bool) {
+	for _, name := range f.names() {
+		if h, ok := f.Host(name); ok && !do(h) {
+			return
+		}
+	}
+}
+
+// Members calls do with every host's name and the groups it is in (those that
+// anything in force names), in no order, until it returns false.
+func (f *Fleet) Members(do func(host string, groups []string) bool) {
+	snap := f.snapshot.Load()
+	for _, name := range f.names() {
+		sh := f.shardOf(name)
+		sh.mu.Lock()
+		h := sh.hosts[name]
+		var facts Facts
+		if h != nil {
+			facts = f.factsOf(h)
+		}
+		sh.mu.Unlock()
+		if h != nil && !do(name, snap.groupsInForce(facts)) {
+			return
+		}
+	}
+}
+
+// CountMatching is how many known hosts a selector picks.
+func (f *Fleet) CountMatching(sel *Selector) int {
+	n := 0
+	for _, name := range f.names() {
+		sh := f.shardOf(name)
+		sh.mu.Lock()
+		if h := sh.hosts[name]; h != nil && sel.Match(f.factsOf(h)) {
+			n++
+		}
+		sh.mu.Unlock()
+	}
+	return n
+}
+
+// matcherOf turns a query into a function of a host whose shard is locked.
+func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
+	var group *Selector
+	if q.Group != "" {
+		if group = f.snapshot.Load().selectorOf(q.Group); group == nil {
+			err := api.Errorf(api.KindNotFound, "there is no group %s", q.Group)
+			err.Field = "group"
+			return nil, err
+		}
+	}
+	search := strings.ToLower(q.Search)
+	return func(h *host) bool {
+		return (!q.Silent || h.has(isSilent)) &&
+			(q.Arch == "" || h.facts.Value().arch == q.Arch) &&
+			(search == "" || h.contains(search)) &&
+			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) })) &&
+			(!q.Problem || len(h.problems()) > 0) &&
+			(group == nil || group.Match(f.factsOf(h)))
+	}, nil
+}
+
+func wantsAgent(q api.HostQuery) bool {
+	return q.Agent != "" || q.Version != "" || q.Status != "" || q.Phase != "" || q.Failing || q.Drifted
+}
+
+// matchAgent asks that one and the same agent satisfies all of the query.
+func (h *host) matchAgent(e agentEntry, q api.HostQuery) bool {
+	s := e.state.Value()
+	return (q.Agent == "" || s.name == q.Agent) &&
+		(q.Version == "" || s.version == q.Version) &&
+		(q.Status == "" || s.word() == q.Status) &&
+		(q.Phase == "" || string(s.phase) == q.Phase) &&
+		(!q.Failing || s.failing()) &&
+		(!q.Drifted || h.drifted(&s))
+}
+
+func (h *host) contains(search string) bool {
+	if strings.Contains(strings.ToLower(h.name), search) || strings.Contains(h.ipText(), search) {
+		return true
+	}
+	labels := h.facts.Value().labels
+	return labels != "" && strings.Contains(strings.ToLower(labels), search)
+}
+
+func (s *Snapshot) selectorOf(group string) *Selector {
+	for _, m := range s.matchers {
+		if m.group.Name == group {
+			return m.selector
+		}
+	}
+	return nil
+}
+
+// index is the hosts' names in order.
+type index struct {
+	mu      sync.Mutex
+	names   []string
+	version int64
+	built   time.Time
+	took    time.Duration
+}
+
+// names returns the hosts' names in order. With very many hosts, one that was
+// first heard a moment ago may be missing.
+func (f *Fleet) names() []string {
+	x := &f.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	version := f.version.Load()
+	if x.version == version || !stale(x.built, x.took) {
+		return x.names
+	}
+	start := time.Now()
+	names := make([]string, 0, f.Hosts())
+	for i := range f.shards {
+		sh := &f.shards[i]
+		sh.mu.Lock()
+		for name := range sh.hosts {
+			names = append(names, name)
+		}
+		sh.mu.Unlock()
+	}
+	slices.Sort(names)
+	x.names, x.version, x.built, x.took = names, version, time.Now(), time.Since(start)
+	return names
+}
+
+// stale reports whether what took so long to compute may be computed again.
+func stale(built time.Time, took time.Duration) bool {
+	return took < cheap || time.Since(built) > idleFactor*took
+}

@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+const (
+	maxFlush   = 5000 // hosts in one write of last-seen times
+	drainLimit = 10 * time.Second
+)
+
+// Run saves changes, flushes last-seen times and looks for silent hosts until
+// the context ends; then it saves what is left, within ten seconds. Stop the
+// heartbeats first. The error says what could not be saved.
+func (f *Fleet) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { f.commits.run(ctx) })
+	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logged(f.flush(ctx)) }) })
+	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.sweep(time.Now()) }) })
+	wg.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
+	defer cancel()
+	f.commits.drain(last)
+	err := f.flush(last)
+	if n, _ := f.Backlog(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("cannot save the changes of %d hosts: their next heartbeats will tell them again", n))
+	}
+	return err
+}
+
+func every(ctx context.Context, d time.Duration, do func()) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			do()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *Fleet) logged(err error) {
+	if err != nil {
+		f.opts.Log.Warn().Err(err).Msg("cannot keep when hosts were last heard")
+	}
+}
+
+// flush keeps when hosts were heard since the last flush. What fails is not
+// kept for the next one: the next heartbeat of the host tells it again.
+func (f *Fleet) flush(ctx context.Context) error {
+	if f.opts.Journal == nil {
+		return nil
+	}
+	var seen []api.HostSeen
+	var errs []error
+	write := func() {
+		if len(seen) > 0 {
+			errs = append(errs, f.opts.Journal.FlushSeen(ctx, seen))
+			seen = seen[:0]
+		}
+	}
+	for i := range f.shards {
+		seen = f.shards[i].drainSeen(seen)
+		if len(seen) >= maxFlush {
+			write()
+		}
+	}
+	write()
+	return errors.Join(errs...)
+}
+
+func (sh *shard) drainSeen(out []api.HostSeen) []api.HostSeen {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, h := range sh.seen {
+		h.set(seenQueued, false)
+		out = append(out, api.HostSeen{Host: h.name, Seen: fromUnix(h.seen)})
+	}
+	clear(sh.seen)
+	sh.seen = sh.seen[:0]
+	return out
+}
+
+// sweep marks the hosts that fell silent: not heard for three intervals, and
+// not before one interval (and its jitter) after this server's own start,
+// whose absence was not theirs.
+func (f *Fleet) sweep(now time.Time) {
+	interval := f.interval()
+	if now.Sub(f.startedAt) < interval+interval/5 {
+		return
+	}
+	limit := clampSeconds(now.Add(-silentAfter * interval).Unix())
+	for i := range f.shards {
+		f.sweepShard(&f.shards[i], limit, now)
+	}
+}
+
+func (f *Fleet) sweepShard(sh *shard, limit uint32, now time.Time) {
+	var told []api.HostReport
+	var renamed []rename
+	sh.mu.Lock()
+	for _, h := range sh.hosts {
+		if h.has(isSilent) || h.seen >= limit {
+			continue
+		}
+		r, events := f.silence(h, now)
+		if r.to != "" {
+			renamed = append(renamed, r)
+		}
+		f.commits.add(h, events)
+		told = append(told, api.HostReport{Host: h.export(), Events: events})
+	}
+	sh.mu.Unlock()
+	if f.observer != nil {
+		for _, r := range told {
+			f.observer.HostChanged(r)
+		}
+	}
+	for _, r := range renamed {
+		f.link(r, now)
+	}
+}
+
+type rename struct{ from, to string }
+
+// silence marks a host silent, and as renamed when its boot goes on under
+// another name.
+func (f *Fleet) silence(h *host, now time.Time) (rename, []api.Event) {
+	log := &timeline{host: h.name, now: now}
+	h.set(isSilent, true)
+	log.add(api.Event{Kind: api.EventSilent, Message: "not heard since " + fromUnix(h.seen).Format(time.RFC3339)})
+	r := rename{h.name, f.boots.successor(h)}
+	if r.to != "" {
+		h.unusual().renamed = "it reports under a new name: " + r.to
+		log.add(api.Event{Kind: api.EventHost, To: r.to, Message: "renamed to " + r.to})
+	}
+	return r, log.events
+}
+
+// link tells the new name of a host about the old one.
+func (f *Fleet) link(r rename, now time.Time) {
+	sh := f.shardOf(r.to)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if h := sh.hosts[r.to]; h != nil {
+		log := &timeline{host: h.name, now: now}
+		log.add(api.Event{Kind: api.EventHost, From: r.from, Message: "renamed from " + r.from})
+		f.commits.add(h, log.events)
+	}
+}

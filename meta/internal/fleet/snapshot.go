@@ -1,0 +1,163 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Snapshot is a [Config] compiled: immutable but for the answers it remembers.
+type Snapshot struct {
+	number   uint64 // of this compilation
+	cfg      Config
+	rules    ruleTable
+	holds    holdTable
+	matchers []matcher
+	agents   map[string]api.Agent
+	releases map[releaseKey]*api.Release
+	problems []string
+
+	mu       sync.RWMutex
+	profiles map[string]*profile
+}
+
+var compilations atomic.Uint64
+
+// maxProfiles bounds what a snapshot remembers, should each host need its own.
+const maxProfiles = 1 << 20
+
+type releaseKey struct{ agent, version string }
+
+// Compile makes a snapshot of what is wanted at now. It never fails: what is
+// wrong in a configuration is left out and told by [Snapshot.Problems].
+func Compile(cfg Config, now time.Time) *Snapshot {
+	s := &Snapshot{
+		number: compilations.Add(1), cfg: cfg, rules: newRuleTable(cfg.Wanted), holds: newHoldTable(cfg.Holds, now),
+		agents:   make(map[string]api.Agent, len(cfg.Agents)),
+		releases: make(map[releaseKey]*api.Release, len(cfg.Releases)),
+		profiles: make(map[string]*profile),
+	}
+	s.matchers, s.problems = newMatchers(cfg.Wanted)
+	for _, a := range cfg.Agents {
+		s.agents[a.Name] = a
+	}
+	for i, r := range cfg.Releases {
+		s.releases[releaseKey{r.Agent, r.Version}] = &cfg.Releases[i]
+	}
+	return s
+}
+
+// Serial is the configuration's.
+func (s *Snapshot) Serial() int64 { return s.cfg.Serial }
+
+// ValidUntil is when a hold ends and the configuration must be compiled
+// again; zero when none does.
+func (s *Snapshot) ValidUntil() time.Time { return s.holds.next }
+
+// Problems is what is wrong in the configuration and was left out.
+func (s *Snapshot) Problems() []string { return slices.Clone(s.problems) }
+
+// Groups returns the names of the groups that match a host, sorted.
+func (s *Snapshot) Groups(f Facts) []string {
+	names := []string{}
+	for _, m := range s.matchers {
+		if m.selector.Match(f) {
+			names = append(names, m.group.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// groupsInForce is Groups without those that nothing names.
+func (s *Snapshot) groupsInForce(f Facts) []string {
+	names := []string{}
+	for _, m := range s.matchers {
+		if m.relevant && m.selector.Match(f) {
+			names = append(names, m.group.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// profile finds or makes the profile of a host. Hosts share one when the same
+// groups match them, their tarballs are the same, and no rule names them.
+func (s *Snapshot) profile(f Facts, d meta.Dialect) *profile {
+	t := target{dialect: d, arch: f.Arch}
+	if t.dialect == meta.DialectLegacy && t.arch == "" {
+		t.arch = legacyArch
+	}
+	var matched []int
+	var key strings.Builder
+	key.WriteString(string(t.dialect))
+	key.WriteByte(0)
+	key.WriteString(t.arch)
+	for i, m := range s.matchers {
+		if m.relevant && m.selector.Match(f) {
+			matched = append(matched, i)
+			key.Write([]byte{0, byte(i), byte(i >> 8), byte(i >> 16)})
+		}
+	}
+	if s.rules.hosts[f.Name] != nil || s.holds.hosts[f.Name] != nil {
+		key.WriteString("\x00host\x00")
+		key.WriteString(f.Name)
+	}
+	return s.profileOf(key.String(), f.Name, matched, t)
+}
+
+func (s *Snapshot) profileOf(key, host string, matched []int, t target) *profile {
+	s.mu.RLock()
+	p := s.profiles[key]
+	s.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	p = s.newProfile(host, matched, t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.profiles[key]; other != nil {
+		return other
+	}
+	if len(s.profiles) < maxProfiles {
+		s.profiles[key] = p
+	}
+	return p
+}
+
+// candidates walks the rules for a host, narrowest scope first, and groups
+// them by agent in the order of their names.
+func (s *Snapshot) candidates(host string, matched []int) ([]string, map[string][]rule) {
+	byAgent := make(map[string][]rule)
+	add := func(rules []*agentRule, priority int) {
+		for _, ar := range rules {
+			r := ar.rule
+			r.priority = priority
+			byAgent[ar.agent] = append(byAgent[ar.agent], r)
+		}
+	}
+	add(s.rules.hosts[host], 0)
+	for _, i := range matched {
+		add(s.rules.groups[s.matchers[i].group.Name], s.matchers[i].group.Priority)
+	}
+	add(s.rules.everyone, 0)
+	names := make([]string, 0, len(byAgent))
+	for name := range byAgent {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, byAgent
+}
+
+func (s *Snapshot) source(agent, version string) source {
+	a, known := s.agents[agent]
+	if !known {
+		a.Name = agent
+	}
+	return source{agent: a, version: version, release: s.releases[releaseKey{agent, version}], base: s.cfg.PublicURL}
+}
