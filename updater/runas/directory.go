@@ -1,0 +1,79 @@
+package runas
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"os/user"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// lookupTimeout bounds a directory service that does not answer.
+const lookupTimeout = 5 * time.Second
+
+var nameRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
+
+func validName(s string) bool { return nameRule.MatchString(s) }
+
+// fromDirectory finds a user that is not in /etc/passwd.
+func fromDirectory(ctx context.Context, name string) (*user.User, error) {
+	out, err := ask(ctx, "getent", "passwd", name)
+	if err != nil {
+		return nil, err
+	}
+	return parsePasswd(name, out)
+}
+
+// parsePasswd reads one line of passwd(5).
+func parsePasswd(name, line string) (*user.User, error) {
+	f := strings.Split(strings.TrimSpace(line), ":")
+	if len(f) != 7 || f[0] != name {
+		return nil, fmt.Errorf("getent gave %q for user %s", line, name)
+	}
+	return &user.User{Username: f[0], Uid: f[2], Gid: f[3], HomeDir: f[5]}, nil
+}
+
+// groupsOf asks id, which knows every source of groups, and falls back to
+// /etc/group where id is missing or does not answer.
+func groupsOf(ctx context.Context, u *user.User) ([]uint32, error) {
+	var words []string
+	if out, err := ask(ctx, "id", "-G", u.Username); err == nil {
+		words = strings.Fields(out)
+	} else if words, err = u.GroupIds(); err != nil {
+		return nil, err
+	}
+	return parseGroups(append([]string{u.Gid}, words...))
+}
+
+// parseGroups turns group ids into numbers, each once.
+func parseGroups(words []string) ([]uint32, error) {
+	var groups []uint32
+	for _, w := range words {
+		n, err := strconv.ParseUint(w, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("group id %q is not a number", w)
+		}
+		if !slices.Contains(groups, uint32(n)) {
+			groups = append(groups, uint32(n))
+		}
+	}
+	return groups, nil
+}
+
+// ask runs a small system program, within bounds, and gives its output.
+func ask(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	out := newTail(64 << 10)
+	cmd.Stdout = out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("cannot run %s: %w", name, err)
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package runas
+
+import "os"
+
+func program(path string, _ Method) (string, error) {
+	if path != "" {
+		return path, nil
+	}
+	return os.Executable()
+}
