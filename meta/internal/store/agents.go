@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+var agents = noun[api.Agent]{
+	kind: "agent", table: "agents",
+	name:     func(a api.Agent) string { return a.Name },
+	revision: func(a *api.Agent) *int64 { return &a.Revision },
+}
+
+// Agent reads one agent.
+func (r Reader) Agent(ctx context.Context, name string) (api.Agent, error) {
+	return agents.get(ctx, r.q, name)
+}
+
+// Agents lists agents by name.
+func (r Reader) Agents(ctx context.Context, c api.Cursor) (api.Page[api.Agent], error) {
+	return agents.find(ctx, r.q, where{}, c)
+}
+
+// PutAgent creates or replaces an agent, as its Revision demands.
+func (tx *Tx) PutAgent(ctx context.Context, a api.Agent) (api.Agent, error) {
+	if a.Strategy != "" {
+		if _, err := tx.Strategy(ctx, a.Strategy); err != nil {
+			return a, need(err, "strategy")
+		}
+	}
+	return agents.put(ctx, tx, a)
+}
+
+// DeleteAgent deletes an agent that has no releases, assignments or running
+// rollouts.
+func (tx *Tx) DeleteAgent(ctx context.Context, name string, revision int64) error {
+	err := refuseUsed(ctx, tx.q, "agent", name, []use{
+		{"assignment", "assignments", matching("agent", name)},
+		{"rollout", "rollouts", matching("agent", name, "active", 1)},
+		{"hold", "holds", matching("scope_kind", string(api.ScopeAgent), "scope_name", name)},
+		{"release", "releases", matching("agent", name)},
+	})
+	if err != nil {
+		return err
+	}
+	return agents.remove(ctx, tx, name, revision)
+}

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// fault gives an error of the database its kind. Errors that have one, and
+// those of callbacks, pass as they are.
+func fault(what string, err error) error {
+	var known *api.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	var own callbackError
+	if errors.As(err, &own) {
+		return own.err
+	}
+	return &api.Error{Kind: kindOf(err), Message: "cannot " + what, Err: err}
+}
+
+// callbackError carries an error of the caller's function through [fault].
+type callbackError struct{ err error }
+
+func (e callbackError) Error() string { return e.err.Error() }
+func (e callbackError) Unwrap() error { return e.err }
+
+func kindOf(err error) api.ErrorKind {
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		return sqliteKind(lite.Code())
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return postgresKind(pg.Code)
+	}
+	// What is left is a broken or refused connection, or the caller's patience.
+	return api.KindUnavailable
+}
+
+func sqliteKind(code int) api.ErrorKind {
+	switch code {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return api.KindExists
+	}
+	switch code & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_READONLY:
+		return api.KindUnavailable
+	}
+	return api.KindInternal
+}
+
+// postgresKind goes by the classes of PostgreSQL's appendix A.
+func postgresKind(code string) api.ErrorKind {
+	if code == "23505" {
+		return api.KindExists
+	}
+	switch code[:2] {
+	case "08", "25", "40", "53", "55", "57", "58":
+		return api.KindUnavailable
+	}
+	return api.KindInternal
+}
+
+// isRetryable says that a transaction lost against another and may just be
+// run again: serialization failure, deadlock.
+func isRetryable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
+
+func isDone(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func notFound(kind, name string) error {
+	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no %s %q", kind, name)}
+}
+
+func inUse(kind, name, by string) error {
+	return &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("cannot delete %s %q: it is in use by %s", kind, name, by)}
+}

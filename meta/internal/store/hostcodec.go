@@ -1,0 +1,160 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// A host's row holds it in a compact encoding: a version byte, then fields in
+// a fixed order; text and lists have their length before them, numbers are
+// varints. Loading a million hosts is mostly decoding, and this is ten times
+// faster than JSON. New fields go to the end of a host or an agent under a new
+// version number; the decoder knows all versions.
+const hostEncoding = 1
+
+var errHostEncoding = errors.New("host is not encoded as this ops-meta knows")
+
+// What is computed when it is asked for (wanted version, silence, rollout) is
+// not stored; neither are names and times that have columns.
+func encodeHost(b []byte, h api.Host) []byte {
+	b = append(b, hostEncoding)
+	b = putText(b, h.IP, h.Arch, h.RunUser, h.UpdaterVersion, h.BootID, h.Dialect)
+	b = binary.AppendVarint(b, h.BootTime)
+	b = binary.AppendVarint(b, micros(h.FirstSeen))
+	b = binary.AppendUvarint(b, uint64(len(h.Labels)))
+	for _, key := range slices.Sorted(maps.Keys(h.Labels)) {
+		b = putText(b, key, h.Labels[key])
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.Problems)))
+	b = putText(b, h.Problems...)
+	b = binary.AppendUvarint(b, uint64(len(h.Agents)))
+	for _, a := range h.Agents {
+		b = encodeAgent(b, a)
+	}
+	return b
+}
+
+const (
+	flagHeld = 1 << iota
+	flagOrphaned
+)
+
+func encodeAgent(b []byte, a api.HostAgent) []byte {
+	b = putText(b, a.Name, a.Version, a.Status, a.Phase, a.PreviousVersion, a.Error, a.RunUser, a.WorkDir, a.HoldReason)
+	b = binary.AppendVarint(b, a.Since)
+	b = binary.AppendUvarint(b, math.Float64bits(a.Progress))
+	var flags uint64
+	if a.Held {
+		flags |= flagHeld
+	}
+	if a.Orphaned {
+		flags |= flagOrphaned
+	}
+	return binary.AppendUvarint(b, flags)
+}
+
+func putText(b []byte, texts ...string) []byte {
+	for _, s := range texts {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// decodeHost fills h from its row. All text of a host is cut from one string:
+// clone what is kept much longer than the rest.
+func decodeHost(doc []byte, h *api.Host) error {
+	if len(doc) == 0 || doc[0] != hostEncoding {
+		return errHostEncoding
+	}
+	d := hostDecoder{rest: string(doc[1:])}
+	d.texts(&h.IP, &h.Arch, &h.RunUser, &h.UpdaterVersion, &h.BootID, &h.Dialect)
+	h.BootTime = d.number()
+	h.FirstSeen = fromMicros(d.number())
+	if n := d.length(2); n > 0 {
+		h.Labels = make(map[string]string, n)
+		for range n {
+			key := d.text()
+			h.Labels[key] = d.text()
+		}
+	}
+	if n := d.length(1); n > 0 {
+		h.Problems = make([]string, n)
+		for i := range h.Problems {
+			h.Problems[i] = d.text()
+		}
+	}
+	h.Agents = make([]api.HostAgent, d.length(12))
+	for i := range h.Agents {
+		d.agent(&h.Agents[i])
+	}
+	if d.bad {
+		return errHostEncoding
+	}
+	return nil
+}
+
+// hostDecoder cuts fields off a string. After something that can't be, bad is
+// set and everything is empty.
+type hostDecoder struct {
+	rest string
+	bad  bool
+}
+
+func (d *hostDecoder) agent(a *api.HostAgent) {
+	d.texts(&a.Name, &a.Version, &a.Status, &a.Phase, &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
+	a.Since = d.number()
+	a.Progress = math.Float64frombits(d.unsigned())
+	flags := d.unsigned()
+	a.Held, a.Orphaned = flags&flagHeld != 0, flags&flagOrphaned != 0
+}
+
+func (d *hostDecoder) texts(into ...*string) {
+	for _, s := range into {
+		*s = d.text()
+	}
+}
+
+func (d *hostDecoder) text() string {
+	n := d.length(1)
+	s := d.rest[:n]
+	d.rest = d.rest[n:]
+	return s
+}
+
+// length reads a number of things that take at least size bytes each, so that
+// a broken row can't ask for the machine's memory.
+func (d *hostDecoder) length(size int) int {
+	n := d.unsigned()
+	if n > uint64(len(d.rest)/size) {
+		d.bad, d.rest = true, ""
+		return 0
+	}
+	return int(n)
+}
+
+func (d *hostDecoder) unsigned() (n uint64) {
+	for shift := 0; shift < 64; shift += 7 {
+		if len(d.rest) == 0 {
+			break
+		}
+		c := d.rest[0]
+		d.rest = d.rest[1:]
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n
+		}
+	}
+	d.bad, d.rest = true, ""
+	return 0
+}
+
+func (d *hostDecoder) number() int64 {
+	n := d.unsigned()
+	return int64(n>>1) ^ -int64(n&1)
+}

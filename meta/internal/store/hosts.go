@@ -1,0 +1,263 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// chunk is how many rows one statement writes.
+const chunk = 200
+
+// Seen says when a host was last heard of.
+type Seen struct {
+	Host string
+	At   time.Time
+}
+
+// FlushSeen stores when hosts were last seen, in one transaction. An older
+// time than the stored one is ignored.
+func (s *Store) FlushSeen(ctx context.Context, seen []Seen) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	return s.inTx(ctx, "write last seen", func(tx *sql.Tx) error { return upsertSeen(ctx, tx, seen) })
+}
+
+func upsertSeen(ctx context.Context, tx *sql.Tx, seen []Seen) error {
+	latest := lastOf(seen, func(s Seen) string { return clean(s.Host) })
+	for part := range slices.Chunk(latest, chunk) {
+		args := make([]any, 0, 2*len(part))
+		for _, s := range part {
+			args = append(args, clean(s.Host), micros(s.At))
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO host_seen (name, seen) VALUES `+values(len(part), 2)+
+			` ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE excluded.seen > host_seen.seen`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastOf keeps the last item of each name, sorted by name: one statement can't
+// write a row twice, and replicas that write the same rows must do it in the
+// same order.
+func lastOf[T any](items []T, name func(T) string) []T {
+	last := slices.Clone(items)
+	slices.SortStableFunc(last, func(a, b T) int { return cmp.Compare(name(a), name(b)) })
+	kept := last[:0]
+	for i, item := range last {
+		if i+1 == len(last) || name(last[i+1]) != name(item) {
+			kept = append(kept, item)
+		}
+	}
+	return kept
+}
+
+// HostReport is a host whose report changed, and what that adds to timelines.
+type HostReport struct {
+	Host   api.Host
+	Events []api.Event
+}
+
+// SaveReports stores hosts as they are now, when they were seen, and events,
+// all in one transaction: durable when it returns. What a host reports wins
+// over what is stored.
+func (s *Store) SaveReports(ctx context.Context, reports []HostReport) error {
+	if len(reports) == 0 {
+		return nil
+	}
+	latest := lastOf(reports, func(r HostReport) string { return clean(r.Host.Name) })
+	seen := make([]Seen, len(latest))
+	for i, r := range latest {
+		seen[i] = Seen{Host: r.Host.Name, At: r.Host.LastSeen}
+	}
+	var events []api.Event
+	for _, r := range reports {
+		events = append(events, r.Events...)
+	}
+	return s.inTx(ctx, "write reports", func(tx *sql.Tx) error {
+		for part := range slices.Chunk(latest, chunk) {
+			if err := s.upsertHosts(ctx, tx, part); err != nil {
+				return err
+			}
+		}
+		if err := upsertSeen(ctx, tx, seen); err != nil {
+			return err
+		}
+		return insertEvents(ctx, tx, events)
+	})
+}
+
+func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []HostReport) error {
+	args := make([]any, 0, 2*len(reports))
+	rows := make([]byte, 0, 32*len(reports))
+	for i, r := range reports {
+		args = append(args, clean(r.Host.Name), encodeHost(nil, r.Host))
+		if i > 0 {
+			rows = append(rows, ", "...)
+		}
+		rows = fmt.Appendf(rows, "($%d, $%d, %s)", 2*i+1, 2*i+2, s.dialect.Now)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO hosts (name, doc, changed) VALUES `+string(rows)+
+		` ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, changed = excluded.changed`, args...)
+	return err
+}
+
+// LoadHosts calls visit with every host, in the order of names: a million take
+// a few seconds. Computed fields (Silent, agents' Wanted and Rollout) are
+// empty. The text of one host shares memory: clone what is kept for long.
+func (r Reader) LoadHosts(ctx context.Context, visit func(api.Host) error) error {
+	return r.loadHosts(ctx, where{}, ` ORDER BY h.name`, visit)
+}
+
+// Mark is a point in time by the database's clock, for [Reader.HostsSince].
+type Mark int64
+
+// overlap is how far back [Reader.HostsSince] looks again: a transaction that
+// is still under way carries the time of its statement, not of its commit.
+const overlap = 15 * time.Second
+
+// HostsSince calls visit with every host that any replica wrote since a mark,
+// perhaps some more than once, and returns the next mark. The first call, with
+// mark 0, only returns a mark: take it before LoadHosts.
+func (s *Store) HostsSince(ctx context.Context, since Mark, visit func(api.Host) error) (Mark, error) {
+	var now int64
+	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&now); err != nil {
+		return since, fault("read the database's clock", err)
+	}
+	next := Mark(now - overlap.Microseconds())
+	if since == 0 {
+		return next, nil
+	}
+	w := where{}
+	w.add("h.changed >= %s", int64(since))
+	return next, s.loadHosts(ctx, w, ``, visit)
+}
+
+func (r Reader) loadHosts(ctx context.Context, w where, tail string, visit func(api.Host) error) error {
+	query := `SELECT h.name, h.doc, s.seen FROM hosts h LEFT JOIN host_seen s ON s.name = h.name` + w.sql() + tail
+	return each(ctx, r.q, "load hosts", query, w.args, func(rows *sql.Rows) error {
+		h, err := scanHost(rows)
+		if err != nil {
+			return err
+		}
+		return visit(h)
+	})
+}
+
+func scanHost(rows *sql.Rows) (h api.Host, err error) {
+	var doc sql.RawBytes
+	var seen sql.NullInt64
+	if err := rows.Scan(&h.Name, &doc, &seen); err != nil {
+		return h, err
+	}
+	if err := decodeHost(doc, &h); err != nil {
+		return h, &api.Error{Kind: api.KindInternal, Message: fmt.Sprintf("cannot read host %q", h.Name), Err: err}
+	}
+	h.LastSeen = fromMicros(seen.Int64)
+	return h, nil
+}
+
+// Host reads one host as it was last stored.
+func (r Reader) Host(ctx context.Context, name string) (api.Host, error) {
+	var found *api.Host
+	w := matching("h.name", clean(name))
+	err := r.loadHosts(ctx, w, ``, func(h api.Host) error { found = &h; return nil })
+	if err != nil {
+		return api.Host{}, err
+	}
+	if found == nil {
+		return api.Host{}, notFound("host", name)
+	}
+	return *found, nil
+}
+
+// LoadSeen calls visit with when each host was last seen by any replica, if
+// that is after a time.
+func (r Reader) LoadSeen(ctx context.Context, after time.Time, visit func(Seen) error) error {
+	return each(ctx, r.q, "load last seen", `SELECT name, seen FROM host_seen WHERE seen > $1`, []any{micros(after)}, func(rows *sql.Rows) error {
+		var name string
+		var at int64
+		if err := rows.Scan(&name, &at); err != nil {
+			return err
+		}
+		return visit(Seen{Host: name, At: fromMicros(at)})
+	})
+}
+
+// CountHosts returns how many hosts are known.
+func (r Reader) CountHosts(ctx context.Context) (n int, err error) {
+	err = r.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM hosts`).Scan(&n)
+	return n, fault("count hosts", err)
+}
+
+// DeleteHost forgets a host: its report, its timeline and its credential. It
+// is known again with its next heartbeat.
+func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
+	h, err := tx.Host(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		`DELETE FROM hosts WHERE name = $1`,
+		`DELETE FROM host_seen WHERE name = $1`,
+		`DELETE FROM host_events WHERE host = $1`,
+		`DELETE FROM tokens WHERE host = $1`,
+	} {
+		if _, err := tx.q.ExecContext(ctx, statement, h.Name); err != nil {
+			return fault(fmt.Sprintf("delete host %q", name), err)
+		}
+	}
+	return tx.record("delete", "host", h.Name, h, nil)
+}
+
+// AppendEvents adds events to hosts' timelines, in one transaction.
+func (s *Store) AppendEvents(ctx context.Context, events []api.Event) error {
+	return s.inTx(ctx, "write events", func(tx *sql.Tx) error { return insertEvents(ctx, tx, events) })
+}
+
+func insertEvents(ctx context.Context, q querier, events []api.Event) error {
+	for part := range slices.Chunk(events, chunk) {
+		args := make([]any, 0, 8*len(part))
+		for _, e := range part {
+			args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Message))
+		}
+		_, err := q.ExecContext(ctx, `INSERT INTO host_events (host, time, kind, agent, rollout, was, now, message) VALUES `+values(len(part), 8), args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Events lists hosts' events, the newest first.
+func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error) {
+	w := where{}
+	w.equal("host", f.Host)
+	w.equal("agent", f.Agent)
+	w.equal("rollout", f.Rollout)
+	w.equal("kind", f.Kind)
+	w.period("time", f.Since, f.Until)
+	if err := w.before("id", c.After); err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	query := `SELECT id, host, time, kind, agent, rollout, was, now, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
+	return list(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
+		return strconv.FormatInt(e.ID, 10)
+	})
+}
+
+func scanEvent(rows *sql.Rows) (e api.Event, err error) {
+	var at int64
+	err = rows.Scan(&e.ID, &e.Host, &at, &e.Kind, &e.Agent, &e.Rollout, &e.From, &e.To, &e.Message)
+	e.Time = fromMicros(at)
+	return e, err
+}

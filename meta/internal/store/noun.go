@@ -1,0 +1,219 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// noun is a table of things that operators write: a name, a revision and the
+// thing itself as JSON, beside the columns that are searched.
+type noun[T any] struct {
+	kind     string // what errors and the audit log call it
+	table    string
+	name     func(T) string
+	revision func(*T) *int64
+	strip    func(*T)         // what is kept elsewhere; may be nil
+	columns  func(T) []column // what is searched; may be nil
+}
+
+// column is a value that is searched.
+type column struct {
+	name  string
+	value any
+}
+
+// nameOf joins the parts of a name. Only the last may contain a slash.
+func nameOf(parts ...string) string { return strings.Join(parts, "/") }
+
+func (n noun[T]) encode(v T) ([]byte, error) {
+	*n.revision(&v) = 0
+	if n.strip != nil {
+		n.strip(&v)
+	}
+	return json.Marshal(v)
+}
+
+func (n noun[T]) decode(doc []byte, revision int64) (T, error) {
+	var v T
+	if err := json.Unmarshal(doc, &v); err != nil {
+		return v, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored " + n.kind, Err: err}
+	}
+	*n.revision(&v) = revision
+	return v, nil
+}
+
+func (n noun[T]) scan(rows *sql.Rows) (v T, err error) {
+	var revision int64
+	var doc sql.RawBytes
+	if err := rows.Scan(&revision, &doc); err != nil {
+		return v, err
+	}
+	return n.decode(doc, revision)
+}
+
+func (n noun[T]) get(ctx context.Context, q querier, name string) (v T, err error) {
+	var revision int64
+	var doc []byte
+	err = q.QueryRowContext(ctx, `SELECT revision, doc FROM `+n.table+` WHERE name = $1`, clean(name)).Scan(&revision, &doc)
+	if errors.Is(err, sql.ErrNoRows) {
+		return v, notFound(n.kind, name)
+	}
+	if err != nil {
+		return v, fault(fmt.Sprintf("read %s %q", n.kind, name), err)
+	}
+	return n.decode(doc, revision)
+}
+
+// find lists what matches, by name.
+func (n noun[T]) find(ctx context.Context, q querier, w where, c api.Cursor) (api.Page[T], error) {
+	if c.After != "" {
+		w.add("name > %s", clean(c.After))
+	}
+	query := `SELECT revision, doc FROM ` + n.table + w.sql() + ` ORDER BY name` + w.limit(c)
+	return list(ctx, q, "list "+n.table, pageSize(c), query, w.args, n.scan, n.name)
+}
+
+func (n noun[T]) all(ctx context.Context, q querier, w where) ([]T, error) {
+	return all(ctx, q, "list "+n.table, `SELECT revision, doc FROM `+n.table+w.sql()+` ORDER BY name`, w.args, n.scan)
+}
+
+// put creates or replaces v. Its revision says what must be there: 0 whatever
+// it is, [api.MustNotExist] nothing, else exactly that revision. Writing what
+// is there already changes nothing.
+func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
+	name, want := n.name(v), *n.revision(&v)
+	before, err := n.get(ctx, tx.q, name)
+	exists := err == nil
+	if err != nil && api.KindOf(err) != api.KindNotFound {
+		return v, err
+	}
+	if err := checkRevision(n.kind, name, want, exists, *n.revision(&before)); err != nil {
+		return v, err
+	}
+	doc, err := n.encode(v)
+	if err != nil {
+		return v, err
+	}
+	if exists {
+		old, err := n.encode(before)
+		if err != nil {
+			return v, err
+		}
+		if bytes.Equal(old, doc) {
+			return before, nil
+		}
+	}
+	if err := n.write(ctx, tx, v, doc, exists); err != nil {
+		return v, err
+	}
+	*n.revision(&v) = tx.serial
+	if exists {
+		return v, tx.record("update", n.kind, name, before, v)
+	}
+	return v, tx.record("create", n.kind, name, nil, v)
+}
+
+func checkRevision(kind, name string, want int64, exists bool, have int64) error {
+	switch {
+	case want == api.MustNotExist && exists:
+		return &api.Error{Kind: api.KindExists, Message: fmt.Sprintf("%s %q exists already", kind, name)}
+	case want > 0 && !exists:
+		return notFound(kind, name)
+	case want > 0 && want != have:
+		return &api.Error{
+			Kind:    api.KindConflict,
+			Message: fmt.Sprintf("%s %q was changed meanwhile: revision %d was expected, it is %d", kind, name, want, have),
+			Hint:    "read it again and repeat the change",
+		}
+	}
+	return nil
+}
+
+func (n noun[T]) write(ctx context.Context, tx *Tx, v T, doc []byte, exists bool) error {
+	names, args := []string{"name", "revision", "doc"}, []any{clean(n.name(v)), tx.serial, string(doc)}
+	if n.columns != nil {
+		for _, c := range n.columns(v) {
+			names, args = append(names, c.name), append(args, c.value)
+		}
+	}
+	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + values(1, len(names))
+	if exists {
+		var set []string
+		for i, column := range names[1:] {
+			set = append(set, column+" = $"+strconv.Itoa(i+2))
+		}
+		query = `UPDATE ` + n.table + ` SET ` + strings.Join(set, ", ") + ` WHERE name = $1`
+	}
+	_, err := tx.q.ExecContext(ctx, query, args...)
+	return fault(fmt.Sprintf("write %s %q", n.kind, n.name(v)), err)
+}
+
+// remove deletes the thing; revision 0 whatever it is.
+func (n noun[T]) remove(ctx context.Context, tx *Tx, name string, revision int64) error {
+	before, err := n.get(ctx, tx.q, name)
+	if err != nil {
+		return err
+	}
+	if err := checkRevision(n.kind, name, revision, true, *n.revision(&before)); err != nil {
+		return err
+	}
+	if _, err := tx.q.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE name = $1`, clean(name)); err != nil {
+		return fault(fmt.Sprintf("delete %s %q", n.kind, name), err)
+	}
+	return tx.record("delete", n.kind, name, before, nil)
+}
+
+// uses returns the name of a row of a table that matches, empty when none does.
+func uses(ctx context.Context, q querier, table string, w where) (string, error) {
+	var name string
+	err := q.QueryRowContext(ctx, `SELECT name FROM `+table+w.sql()+` ORDER BY name LIMIT 1`, w.args...).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return name, fault("look into "+table, err)
+}
+
+// use is a place where something may be in use.
+type use struct {
+	what  string // singular, for the message
+	table string
+	where where
+}
+
+func refuseUsed(ctx context.Context, q querier, kind, name string, places []use) error {
+	for _, p := range places {
+		by, err := uses(ctx, q, p.table, p.where)
+		if err != nil {
+			return err
+		}
+		if by != "" {
+			return inUse(kind, name, p.what+" "+strconv.Quote(by))
+		}
+	}
+	return nil
+}
+
+// matching is a where of equal columns: matching("agent", a, "version", v).
+func matching(pairs ...any) where {
+	var w where
+	for i := 0; i < len(pairs); i += 2 {
+		w.add(pairs[i].(string)+" = %s", pairs[i+1])
+	}
+	return w
+}
+
+// need reports an input that names something which does not exist.
+func need(err error, field string) error {
+	if api.KindOf(err) != api.KindNotFound || err == nil {
+		return err
+	}
+	return &api.Error{Kind: api.KindInvalid, Field: field, Message: err.Error()}
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// DeleteEvents deletes events from before a time, at most limit of them, and
+// returns how many: call it until it returns less, so that no transaction
+// gets long. The audit log is kept for good.
+func (s *Store) DeleteEvents(ctx context.Context, before time.Time, limit int) (deleted int64, err error) {
+	err = s.inTx(ctx, "delete old events", func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM host_events WHERE id IN (SELECT id FROM host_events WHERE time < $1 LIMIT $2)`, micros(before), limit)
+		if err == nil {
+			deleted, err = result.RowsAffected()
+		}
+		return err
+	})
+	return deleted, err
+}
+
+// ForgetHosts deletes hosts that were not seen since a time, with their
+// timelines and credentials, at most limit of them, and returns their names.
+func (s *Store) ForgetHosts(ctx context.Context, actor api.Actor, before time.Time, limit int) (forgotten []string, err error) {
+	query := `SELECT h.name FROM hosts h JOIN host_seen s ON s.name = h.name WHERE s.seen < $1 ORDER BY s.seen LIMIT $2`
+	_, err = s.Write(ctx, actor, func(tx *Tx) error {
+		forgotten, err = all(ctx, tx.q, "list lost hosts", query, []any{micros(before), limit}, func(rows *sql.Rows) (name string, err error) {
+			return name, rows.Scan(&name)
+		})
+		if err != nil {
+			return err
+		}
+		for _, name := range forgotten {
+			if err := tx.DeleteHost(ctx, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return forgotten, nil
+}
+
+// UnusedReleases lists releases older than a time that are neither assigned
+// nor part of a running rollout, nor what one would go back to: what retention
+// may delete.
+func (s *Store) UnusedReleases(ctx context.Context, before time.Time) ([]api.Release, error) {
+	w, err := s.Wanted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for _, a := range w.Assignments {
+		used[nameOf(a.Agent, a.Version)] = true
+	}
+	for _, r := range w.Rollouts {
+		used[nameOf(r.Agent, r.Version)] = true
+		used[nameOf(r.Agent, r.Previous)] = true
+	}
+	unused := []api.Release{}
+	for _, r := range w.Releases {
+		if !used[releases.name(r)] && r.CreatedAt.Before(before) {
+			unused = append(unused, r)
+		}
+	}
+	return unused, nil
+}

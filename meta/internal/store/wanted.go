@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Serial is the serial of the last operator's write: it grows with every
+// change of what is wanted.
+func (r Reader) Serial(ctx context.Context) (serial int64, err error) {
+	err = r.q.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'serial'`).Scan(&serial)
+	return serial, fault("read serial", err)
+}
+
+// Wanted reads everything that decides what hosts are told, at one moment.
+func (s *Store) Wanted(ctx context.Context) (w api.Wanted, err error) {
+	err = s.view(ctx, "read what is wanted", func(tx *sql.Tx) error {
+		w, err = Reader{q: tx}.Wanted(ctx)
+		return err
+	})
+	return w, err
+}
+
+// Wanted reads everything that decides what hosts are told.
+func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
+	steps := []func() error{
+		func() (err error) { w.Serial, err = r.Serial(ctx); return err },
+		func() (err error) { w.Agents, err = agents.all(ctx, r.q, where{}); return err },
+		func() (err error) { w.Groups, err = groups.all(ctx, r.q, where{}); return err },
+		func() (err error) { w.Strategies, err = strategies.all(ctx, r.q, where{}); return err },
+		func() (err error) { w.Assignments, err = assignments.all(ctx, r.q, where{}); return err },
+		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
+		func() (err error) { w.Rollouts, err = r.activeRollouts(ctx); return err },
+		func() error {
+			stored, err := holds.all(ctx, r.q, where{})
+			w.Holds = bareHolds(stored)
+			return err
+		},
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+func (r Reader) allReleases(ctx context.Context) ([]api.Release, error) {
+	items, err := releases.all(ctx, r.q, where{})
+	if err != nil {
+		return nil, err
+	}
+	return items, r.fillArtifacts(ctx, items)
+}

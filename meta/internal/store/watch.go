@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel is what PostgreSQL's NOTIFY tells replicas on.
+const channel = "ops_meta_serial"
+
+// poll is how often the serial is read when nothing is heard.
+const poll = time.Second
+
+// Change says that what is wanted changed, by this process or another one.
+type Change struct {
+	Serial int64
+}
+
+// hub wakes whoever watches in this process.
+type hub struct {
+	mu      sync.Mutex
+	waiters map[chan struct{}]struct{}
+}
+
+func (h *hub) join() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan struct{}, 1)
+	if h.waiters == nil {
+		h.waiters = map[chan struct{}]struct{}{}
+	}
+	h.waiters[c] = struct{}{}
+	return c
+}
+
+func (h *hub) leave(c chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.waiters, c)
+}
+
+func (h *hub) tell() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.waiters {
+		wake(c)
+	}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// Watch tells when the serial has grown since Watch was called; several
+// changes may come as one. It hears of writes of this process and of other
+// replicas at once, and within a second when PostgreSQL's notifications don't
+// come through. The channel is closed when ctx ends or the store is closed.
+//
+// Watch first and read [Reader.Wanted] then, so that no change falls between.
+func (s *Store) Watch(ctx context.Context) <-chan Change {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.running, cancel)
+	changes := make(chan Change)
+	awake := s.hub.join()
+	last, err := s.Serial(ctx)
+	if err != nil {
+		last = -1 // unknown: the first one read is news
+	}
+	var listening sync.WaitGroup
+	if s.dialect.Postgres {
+		listening.Go(func() { s.listen(ctx, awake) })
+	}
+	s.wg.Go(func() {
+		defer close(changes)
+		defer listening.Wait()
+		defer s.hub.leave(awake)
+		defer stop()
+		defer cancel()
+		s.follow(ctx, awake, last, changes)
+	})
+	return changes
+}
+
+func (s *Store) follow(ctx context.Context, awake <-chan struct{}, last int64, changes chan<- Change) {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		if serial, err := s.Serial(ctx); err == nil && serial != last {
+			select {
+			case changes <- Change{Serial: serial}:
+				last = serial
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case <-awake:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen waits for notifications, reconnecting for as long as it takes.
+func (s *Store) listen(ctx context.Context, awake chan struct{}) {
+	for ctx.Err() == nil {
+		s.listenOnce(ctx, awake)
+		select {
+		case <-time.After(poll):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// listenOnce returns when its connection breaks; polling covers the gap, so
+// the reason is of no interest.
+func (s *Store) listenOnce(ctx context.Context, awake chan struct{}) {
+	conn, err := pgx.Connect(ctx, s.cfg.DSN)
+	if err != nil {
+		return
+	}
+	defer func() {
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), poll)
+		defer cancel()
+		_ = conn.Close(bye)
+	}()
+	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
+		return
+	}
+	wake(awake)
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return
+		}
+		wake(awake)
+	}
+}

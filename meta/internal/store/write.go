@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Tx is one write by an operator (or by the server in its own name). All of
+// its changes, their audit entries and the new serial become visible together.
+type Tx struct {
+	Reader
+	store   *Store
+	actor   api.Actor
+	serial  int64
+	now     time.Time
+	made    int // identifiers made so far
+	entries []auditEntry
+}
+
+var errUnchanged = errors.New("nothing changed")
+
+// Write runs do in a transaction and returns the serial afterwards, which is
+// the old one when do changed nothing. Operators' writes run one at a time, on
+// all replicas. do may run again when PostgreSQL asks for it, so it must not
+// change what is outside of the transaction; its error undoes everything and
+// is returned as it is.
+func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) (serial int64, err error) {
+	err = s.inTx(ctx, "write", func(sqlTx *sql.Tx) error {
+		// The row's lock is what makes operators' writes queue.
+		if err := sqlTx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial' RETURNING value`).Scan(&serial); err != nil {
+			return err
+		}
+		tx := &Tx{Reader: Reader{q: sqlTx}, store: s, actor: actor, serial: serial, now: time.Now().UTC().Truncate(time.Microsecond)}
+		if err := do(tx); err != nil {
+			if isRetryable(err) {
+				return err
+			}
+			return callbackError{err}
+		}
+		if len(tx.entries) == 0 {
+			serial--
+			return errUnchanged
+		}
+		return tx.finish(ctx)
+	})
+	var e *api.Error
+	if errors.As(err, &e) && errors.Is(e.Err, errUnchanged) {
+		return serial, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.hub.tell()
+	return serial, nil
+}
+
+// Serial is the serial that the write will have.
+func (tx *Tx) Serial() int64 { return tx.serial }
+
+// Now is the time of the write.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+func (tx *Tx) finish(ctx context.Context) error {
+	for _, e := range tx.entries {
+		if err := insertAudit(ctx, tx.q, tx.serial, e); err != nil {
+			return err
+		}
+	}
+	if !tx.store.dialect.Postgres {
+		return nil
+	}
+	_, err := tx.q.ExecContext(ctx, `SELECT pg_notify('`+channel+`', '')`)
+	return err
+}
+
+// record notes what the audit log will say. before and after are nil when
+// there was or is nothing.
+func (tx *Tx) record(action, kind, name string, before, after any) error {
+	e := auditEntry{Time: tx.now, Actor: tx.actor, Action: action, Kind: kind, Name: name}
+	var err error
+	if e.Before, err = auditJSON(before); err != nil {
+		return err
+	}
+	if e.After, err = auditJSON(after); err != nil {
+		return err
+	}
+	tx.entries = append(tx.entries, e)
+	return nil
+}
+
+// Record adds an audit entry for something that is not a row of the store,
+// such as a login or a backup. It makes the write count as a change.
+func (tx *Tx) Record(action, kind, name string, before, after any) error {
+	return tx.record(action, kind, name, before, after)
+}
+
+func auditJSON(v any) (json.RawMessage, error) {
+	if v == nil {
+		return nil, nil
+	}
+	return json.Marshal(v)
+}
