@@ -25,6 +25,7 @@ type GrantRequest struct {
 	Agent    string   `json:"agent"`
 	Groups   []string `json:"groups"`   // that match the host and that anything in force names, sorted
 	Reported string   `json:"reported"` // the version it reports; empty: none
+	Held     bool     `json:"held"`     // on the host itself
 }
 
 // Explanation is why a host is told what it is told.

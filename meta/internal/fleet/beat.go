@@ -157,6 +157,9 @@ func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
 	for _, w := range reply.waits {
 		sh.mu.Lock()
 		req := api.GrantRequest{Rollout: w.rollout, Host: h.name, Agent: w.agent, Reported: h.reported(w.agent)}
+		if e := h.agent(w.agent); e != nil {
+			req.Held = e.state.Value().held
+		}
 		facts := f.factsOf(h)
 		sh.mu.Unlock()
 		req.Groups = f.snapshot.Load().groupsInForce(facts)

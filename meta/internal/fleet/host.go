@@ -197,20 +197,24 @@ func (h *host) export() api.Host {
 		Problems: h.problems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
 	}
 	for _, e := range h.agents {
-		s := e.state.Value()
-		a := api.HostAgent{
-			Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), PreviousVersion: s.previous,
-			Error: s.err, Since: int64(e.since), Progress: float64(e.progress), RunUser: s.runUser, WorkDir: s.workDir,
-			Held: s.held, HoldReason: s.holdReason, Orphaned: s.orphaned, Rollout: s.rollout,
-		}
+		a := e.export()
 		if h.reply != nil {
-			if w := h.reply.wanted(s.name); w != nil {
+			if w := h.reply.wanted(a.Name); w != nil {
 				a.Wanted = w.Version
 			}
 		}
 		out.Agents = append(out.Agents, a)
 	}
 	return out
+}
+
+func (e agentEntry) export() api.HostAgent {
+	s := e.state.Value()
+	return api.HostAgent{
+		Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), PreviousVersion: s.previous,
+		Error: s.err, Since: int64(e.since), Progress: float64(e.progress), RunUser: s.runUser, WorkDir: s.workDir,
+		Held: s.held, HoldReason: s.holdReason, Orphaned: s.orphaned, Rollout: s.rollout,
+	}
 }
 
 // drifted reports whether an agent runs another version than it is told to.

@@ -233,6 +233,19 @@ func (r Reader) LoadGrants(ctx context.Context, f api.GrantFilter, visit func(ap
 	})
 }
 
+// GrantsSince calls visit with every grant of a rollout that was made or
+// judged since a time, which other replicas may have done.
+func (r Reader) GrantsSince(ctx context.Context, rollout string, since time.Time, visit func(api.Grant) error) error {
+	query := `SELECT ` + grantColumns + ` FROM grants WHERE rollout = $1 AND (granted >= $2 OR judged >= $2)`
+	return each(ctx, r.q, "list recent grants", query, []any{clean(rollout), micros(since)}, func(rows *sql.Rows) error {
+		g, err := scanGrant(rows)
+		if err != nil {
+			return err
+		}
+		return visit(g)
+	})
+}
+
 // DueGrants lists grants that are not judged by their deadline, the longest
 // due first.
 func (r Reader) DueGrants(ctx context.Context, now time.Time, limit int) ([]api.Grant, error) {

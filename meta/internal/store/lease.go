@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -22,5 +23,16 @@ func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (le
 
 // Resign gives a lease up, so that another replica need not wait for its end.
 func (s *Store) Resign(ctx context.Context, name string) error {
-	return s.exec(ctx, "resign lease", `DELETE FROM leases WHERE name = $1 AND holder = $2`, name, s.id)
+	return s.exec(ctx, "resign lease", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE name = $1 AND holder = $2`, name, s.id)
+}
+
+// Vacant is for how long nobody has held the lease of a name, by the
+// database's clock: negative while somebody does, zero when nobody ever did.
+func (s *Store) Vacant(ctx context.Context, name string) (time.Duration, error) {
+	var us int64
+	err := s.writer.QueryRowContext(ctx, `SELECT `+s.dialect.Now+` - expires FROM leases WHERE name = $1`, name).Scan(&us)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return time.Duration(us) * time.Microsecond, fault("read lease", err)
 }

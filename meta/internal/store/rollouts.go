@@ -19,17 +19,19 @@ var rollouts = noun[api.Rollout]{
 	revision: func(r *api.Rollout) *int64 { return &r.Revision },
 	strip:    func(r *api.Rollout) { r.Progress = nil },
 	columns: func(r api.Rollout) []column {
-		active := 1
-		if ended(r.State) {
-			active = 0
+		active := 0
+		if inForce(r) {
+			active = 1
 		}
 		return append(scopeColumns(r.Scope), column{"agent", r.Agent}, column{"version", r.Version},
 			column{"state", string(r.State)}, column{"active", active}, column{"stage", r.Stage}, column{"created", micros(r.CreatedAt)})
 	},
 }
 
-func ended(s api.RolloutState) bool {
-	return s == api.RolloutAborted || s == api.RolloutCompleted
+// inForce reports whether a rollout's grants count: also an aborted one's,
+// until they are withdrawn, since its hosts keep what they were granted.
+func inForce(r api.Rollout) bool {
+	return !r.Withdrawn && r.State != api.RolloutCompleted
 }
 
 // Rollout reads one rollout with its progress.
@@ -52,6 +54,7 @@ func (r Reader) Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor)
 	w.equal("state", string(f.State))
 	if f.Active {
 		w.add("active = %s", 1)
+		w.add("state <> %s", string(api.RolloutAborted))
 	}
 	if err := rolloutsAfter(&w, c.After); err != nil {
 		return page, err
@@ -84,6 +87,7 @@ func rolloutsAfter(w *where, cursor string) error {
 	return nil
 }
 
+// activeRollouts are those in force.
 func (r Reader) activeRollouts(ctx context.Context) ([]api.Rollout, error) {
 	return r.findRollouts(ctx, matching("active", 1), ` ORDER BY created, name`)
 }

@@ -20,6 +20,7 @@ type Tx struct {
 	now     time.Time
 	made    int // identifiers made so far
 	entries []auditEntry
+	keep    bool // also without entries
 }
 
 var errUnchanged = errors.New("nothing changed")
@@ -44,7 +45,7 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 		}
 		if len(tx.entries) == 0 {
 			serial--
-			return errUnchanged
+			return tx.same(ctx)
 		}
 		return tx.finish(ctx)
 	})
@@ -57,6 +58,19 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 	}
 	s.hub.tell()
 	return serial, nil
+}
+
+// Keep makes the write count though it changes nothing that hosts are told
+// and the audit log need not say it: the serial stays.
+func (tx *Tx) Keep() { tx.keep = true }
+
+// same ends a write without audit entries.
+func (tx *Tx) same(ctx context.Context) error {
+	if !tx.keep {
+		return errUnchanged
+	}
+	_, err := tx.q.ExecContext(ctx, `UPDATE counters SET value = value - 1 WHERE name = 'serial'`)
+	return err
 }
 
 // Serial is the serial that the write will have.

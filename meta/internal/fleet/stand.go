@@ -1,0 +1,91 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Stand is how a host stands to a rollout that concerns it: one whose scope
+// the host is in, and which no narrower rule overrules.
+type Stand struct {
+	Rollout string
+	Host    string
+	Groups  []string      // that match it and are in force
+	Agent   api.HostAgent // as it reported; without a Version when it did not
+	Seen    time.Time
+	Silent  bool
+	Granted bool   // it has the rollout's grant
+	Barred  string // why it can't have the target now: held, or no artifact for it; empty: it can
+	Stop    bool   // it would be told to stop the agent, not to start it
+}
+
+// Stands calls do for each host and rollout in force that concerns it, in no
+// order. No lock is held meanwhile.
+func (f *Fleet) Stands(do func(Stand)) {
+	snap := f.snapshot.Load()
+	var stands []Stand
+	for i := range f.shards {
+		sh := &f.shards[i]
+		stands = stands[:0]
+		sh.mu.Lock()
+		for _, h := range sh.hosts {
+			if h.facts != zeroFacts {
+				stands = f.appendStands(stands, snap, h)
+			}
+		}
+		sh.mu.Unlock()
+		for _, s := range stands {
+			do(s)
+		}
+	}
+}
+
+// StandOf is how one host stands to a rollout, if the rollout concerns it.
+func (f *Fleet) StandOf(host, rollout string) (Stand, bool) {
+	sh := f.shardOf(host)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if h := sh.hosts[host]; h != nil && h.facts != zeroFacts {
+		for _, s := range f.appendStands(nil, f.snapshot.Load(), h) {
+			if s.Rollout == rollout {
+				return s, true
+			}
+		}
+	}
+	return Stand{}, false
+}
+
+func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
+	p := snap.profile(f.factsOf(h), h.facts.Value().dialect)
+	for i := range p.plans {
+		pl := &p.plans[i]
+		for k := range pl.offers {
+			o := &pl.offers[k]
+			if o.rollout == "" {
+				break
+			}
+			s := Stand{
+				Rollout: o.rollout, Host: h.name, Groups: p.groups, Agent: api.HostAgent{Name: pl.agent},
+				Seen: fromUnix(h.seen), Silent: h.has(isSilent), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
+			}
+			if e := h.agent(pl.agent); e != nil {
+				s.Agent = e.export()
+			}
+			s.Barred = barred(pl, o, s.Agent)
+			to = append(to, s)
+		}
+	}
+	return to
+}
+
+func barred(pl *plan, o *offer, a api.HostAgent) string {
+	switch {
+	case pl.hold != nil:
+		return "held: " + pl.hold.Reason
+	case a.Held:
+		return "held on the host: " + a.HoldReason
+	}
+	return o.problem
+}
