@@ -19,6 +19,7 @@ var layers = map[string][]string{
 	// Leaves both programs need.
 	"internal/atomicfile": {},
 	"internal/buildinfo":  {},
+	"internal/faultpoint": {},
 	"internal/jitter":     {},
 	"internal/unpack":     {},
 
@@ -27,11 +28,11 @@ var layers = map[string][]string{
 	"meta/api": {"meta"},
 
 	// The sidecar.
-	"updater/agent":   {"meta", "internal/atomicfile"},
-	"updater/install": {"meta", "internal/atomicfile", "internal/unpack", "internal/jitter"},
+	"updater/agent":   {"meta", "internal/atomicfile", "internal/faultpoint"},
+	"updater/install": {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter"},
 	"updater/runas":   {},
 	"updater/local":   {"meta"},
-	"updater":         {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/jitter"},
+	"updater":         {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter"},
 	"updater/cli":     {"meta", "updater", "updater/local", "internal/buildinfo"},
 
 	// The server.

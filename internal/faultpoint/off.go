@@ -1,0 +1,12 @@
+//go:build !faultpoints
+
+// Package faultpoint lets the kill tests end or stop a program at a named
+// moment. In a build without the tag faultpoints, which is every release, its
+// points do nothing.
+package faultpoint
+
+// Hit marks the moment called name.
+func Hit(string) {}
+
+// Environment is what a child process needs to have the same faults.
+func Environment() []string { return nil }

@@ -1,0 +1,106 @@
+package updater
+
+import (
+	"context"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// start starts the version that is there. That it is done is noted first, so
+// that a crash that takes the host with it is backed off, too.
+func (k *keeper) start(ctx context.Context, step Step) error {
+	k.rec.Crash = k.rec.Crash.started(time.Now())
+	k.note()
+	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(OpStart, step.To), nil)
+	if isMachinery(err) {
+		return err
+	}
+	if err != nil {
+		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error()})
+		return nil
+	}
+	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
+	if k.rec.Last.Phase == meta.PhaseFailed {
+		k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version})
+	}
+	k.e.changed()
+	return nil
+}
+
+// stop stops what runs; its directory stays.
+func (k *keeper) stop(ctx context.Context, step Step) error {
+	r, err := k.do(context.WithoutCancel(ctx), step.From.RunUser, k.job(OpStop, step.From), nil)
+	if isMachinery(err) {
+		return err
+	}
+	if err != nil {
+		k.rec.block(fault{key: stopKey(step.From.Version), version: "stop of " + step.From.Version, reason: err.Error()}, time.Now())
+		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error()})
+		return nil
+	}
+	k.rec.unblock(stopKey(step.From.Version))
+	k.rec.Crash = CrashLog{}
+	k.log().Info().Str("version", step.From.Version).Ints("killed", r.Stopped.Killed).Str("why", r.Stopped.Why).Msg("stopped")
+	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.Why})
+	return nil
+}
+
+// checkConfig fetches the remote config; when it changed, the agent is
+// restarted with it in a transaction, whose rollback brings the old file back.
+// A failed fetch is reported and changes nothing.
+func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error {
+	k.configAt = time.Now()
+	job := k.job(OpConfig, step.To)
+	job.Config, job.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
+	r, err := k.do(ctx, step.To.RunUser, job, nil)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		k.configFailed(step, "cannot refresh "+s.Wish.Agent.ConfigFileName+": "+err.Error())
+		return nil
+	}
+	key := configDigestKey(r.Config.Digest)
+	if b, blocked := k.rec.blocked(key, time.Now()); blocked && r.Config.Changed {
+		job.Op = OpRestoreConfig
+		_, err := k.do(ctx, step.To.RunUser, job, nil)
+		k.configFailed(step, b.explain())
+		return err
+	}
+	if !r.Config.Changed && (k.rec.Config == "" || k.rec.Config == r.Config.Digest) {
+		k.configFailed(step, "")
+		if k.rec.Config != r.Config.Digest {
+			k.rec.Config = r.Config.Digest
+			k.note()
+		}
+		return nil
+	}
+	return k.switchOver(ctx, &Txn{
+		Act: ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
+		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
+	})
+}
+
+// configFailed reports why the config is not as wanted, or with "" that it is.
+func (k *keeper) configFailed(step Step, why string) {
+	last := k.rec.Last
+	if last.Phase != meta.PhaseIdle || last.Error == why {
+		return
+	}
+	if why != "" {
+		k.log().Warn().Msg(why)
+	}
+	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
+}
+
+// outcome notes how something that is no transaction ended.
+func (k *keeper) outcome(o Outcome) {
+	o.Since = time.Now()
+	k.rec.Last = o
+	if o.Phase == meta.PhaseFailed {
+		k.log().Error().Str("version", o.Version).Msg(o.Error)
+	}
+	k.note()
+	k.e.changed()
+}

@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+)
+
+// Verbs of a control script. Every agent has the first three.
+const (
+	VerbStart  = "start"
+	VerbStop   = "stop"
+	VerbStatus = "status"
+	VerbPid    = "pid"
+	VerbHealth = "health"
+)
+
+// ControlJob is one run of an agent's control script.
+type ControlJob struct {
+	Version string
+	Verb    string
+	Timeout time.Duration
+	Env     []string // complete; see [Environment]
+}
+
+// Outcome is how a control script ended and what it printed.
+type Outcome struct {
+	ExitCode int
+	Head     string // the beginning of standard output
+	Tail     string // the end of all output
+	TimedOut bool   // and was killed with its process group
+	Took     time.Duration
+	Limit    time.Duration // the timeout it had
+}
+
+// LastLine is the last line that says something.
+func (o Outcome) LastLine() string { return lastLines(o.Tail, 1) }
+
+// explain says how the run called what failed.
+func (o Outcome) explain(what string) string {
+	said := lastLines(o.Tail, maxLines)
+	if said != "" {
+		said = ": " + said
+	}
+	switch {
+	case o.TimedOut:
+		return fmt.Sprintf("%s did not return within %v and was killed%s", what, o.Limit, said)
+	case o.ExitCode < 0:
+		return what + " was killed" + said
+	}
+	return fmt.Sprintf("%s ended with exit code %d%s", what, o.ExitCode, said)
+}
+
+// Control runs the control script of a version: by path and argument list, in
+// the version directory, with the given environment only, input from
+// /dev/null, in a process group of its own. A timeout or the end of ctx kills
+// that group and only that group, so that an agent that daemonised properly
+// lives on. The error says why the script could not be run at all.
+func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
+	script := d.file(job.Version, control)
+	if err := d.endOldRun(); err != nil {
+		return Outcome{}, err
+	}
+	out, err := d.openOutput(job.Verb)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("cannot run %s %s: %w", script, job.Verb, err)
+	}
+	cmd := exec.Command(script, job.Verb) //nolint:noctx // the end of ctx must kill the group, not only the script
+	cmd.Dir = d.file(job.Version)
+	cmd.Env = job.Env
+	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		out.finish()
+		return Outcome{}, explainScript(script, err)
+	}
+	d.noteRun(cmd.Process.Pid)
+	faultpoint.Hit("control." + job.Verb)
+	timedOut, cause := d.wait(ctx, cmd, job.Timeout)
+	d.forgetRun()
+	o := Outcome{ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
+	o.Head, o.Tail = out.finish()
+	return o, cause
+}
+
+// wait waits for the script itself, not for what it left running.
+func (d Dir) wait(ctx context.Context, cmd *exec.Cmd, timeout time.Duration) (timedOut bool, err error) {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // what matters is in ProcessState
+		close(ended)
+	}()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return false, nil
+	case <-timer.C:
+		timedOut = true
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	<-ended
+	return timedOut, err
+}
+
+// output is where a script's output goes while it runs.
+type output struct {
+	stdout, stderr *os.File
+	pipes          []*pipe
+	log            *os.File
+	offset         int64
+	heard          *capture // standard output
+	all            *capture
+}
+
+// openOutput: what starts a daemon writes to .control.out, which the daemon
+// may keep; the other verbs write into pipes.
+func (d Dir) openOutput(verb string) (*output, error) {
+	o := &output{heard: &capture{}, all: &capture{}}
+	if verb == VerbStart {
+		o.log = d.openLog()
+		o.offset = size(o.log)
+		o.stdout, o.stderr = o.log, o.log
+		return o, nil
+	}
+	stdout, err := newPipe(o.heard)
+	if err != nil {
+		return nil, err
+	}
+	o.pipes, o.stdout = append(o.pipes, stdout), stdout.w
+	stderr, err := newPipe(o.all)
+	if err != nil {
+		stdout.finish()
+		return nil, err
+	}
+	o.pipes, o.stderr = append(o.pipes, stderr), stderr.w
+	return o, nil
+}
+
+func (o *output) finish() (head, tail string) {
+	for _, p := range o.pipes {
+		p.finish()
+	}
+	if o.log != nil {
+		addedSince(o.log, o.offset, o.heard)
+		_ = o.log.Close()
+	}
+	head, end := o.heard.strings()
+	_, errs := o.all.strings()
+	if errs != "" && end != "" {
+		return head, end + "\n" + errs
+	}
+	return head, end + errs
+}
+
+// explainScript says why the kernel would not run script, where its own words
+// mislead.
+func explainScript(script string, err error) error {
+	interpreter, line := shebang(script)
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("cannot run %s: it is not executable, or its directory may not be entered; chmod +x it before packing: %w", script, err)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("cannot run %s: it does not begin with a line such as #!/bin/sh, and is no program for this machine: %w", script, err)
+	case errors.Is(err, syscall.ENOENT) && line != "" && line[len(line)-1] == '\r':
+		return fmt.Errorf("cannot run %s: it has the line ends of Windows (CRLF); convert them before packing: %w", script, err)
+	case errors.Is(err, syscall.ENOENT) && interpreter != "":
+		return fmt.Errorf("cannot run %s: its interpreter %s is not on this host: %w", script, interpreter, err)
+	}
+	return fmt.Errorf("cannot run %s: %w", script, err)
+}

@@ -1,0 +1,14 @@
+// Package agent is one agent on disk: the layout of its directory, the
+// .version file, and its control script.
+//
+//	{workDir}/{name}/
+//	  1.0.0/           a complete, never-changing release; control at its root
+//	  1.0.1/
+//	  .version         the version this agent should run; one line
+//	  .control.out     what start and restart printed
+//	  .control.run     the control script that runs now, if any
+//
+// Its code runs in the short-lived child, as the agent's own user: the
+// resident process never reads or writes below {workDir}, because another user
+// can rewrite everything there.
+package agent

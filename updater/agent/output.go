@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds on what a control script's output may cost.
+const (
+	maxHead  = 4 << 10 // the beginning, where the first word of status is
+	maxTail  = 4 << 10 // the end, where the reason of a failure is
+	maxLines = 5       // of the tail, in a reason
+	maxLog   = 1 << 20 // .control.out
+)
+
+// capture keeps the beginning and the end of a stream.
+type capture struct {
+	mu   sync.Mutex
+	head []byte
+	tail []byte
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if room := maxHead - len(c.head); room > 0 {
+		c.head = append(c.head, p[:min(room, len(p))]...)
+	}
+	c.tail = append(c.tail, p...)
+	if extra := len(c.tail) - maxTail; extra > 0 {
+		c.tail = append(c.tail[:0], c.tail[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (c *capture) strings() (head, tail string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.head), string(c.tail)
+}
+
+// pipe is a pipe into a capture that cannot hold the reader: an agent that
+// daemonised may keep the other end open for years.
+type pipe struct {
+	r, w *os.File
+	into *capture
+	done chan struct{}
+}
+
+func newPipe(into *capture) (*pipe, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p := &pipe{r: r, w: w, into: into, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		_, _ = io.Copy(p.into, p.r)
+	}()
+	return p, nil
+}
+
+// finish takes what the script, which has ended, left in the pipe, waits for
+// nothing more, and closes both ends.
+func (p *pipe) finish() {
+	_ = p.w.Close()
+	_ = p.r.SetReadDeadline(time.Now())
+	<-p.done
+	_ = p.r.SetReadDeadline(time.Time{})
+	p.drain()
+	_ = p.r.Close()
+}
+
+// drain reads what is there now, without waiting and not for ever.
+func (p *pipe) drain() {
+	conn, err := p.r.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Read(func(fd uintptr) bool {
+		buf := make([]byte, 16<<10)
+		for range 8 { // a pipe holds 64 KiB
+			n, err := syscall.Read(int(fd), buf)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if n <= 0 {
+				return true
+			}
+			_, _ = p.into.Write(buf[:n])
+		}
+		return true
+	})
+}
+
+// openLog opens .control.out for appending, so that a daemon that inherits it
+// is never killed by a closed pipe, and empties it once it is large. When it
+// cannot be opened (a full disk), the output is thrown away: an agent is not
+// kept down for want of a log.
+func (d Dir) openLog() *os.File {
+	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(d.file(outputFile), flags, 0o644)
+	if err != nil {
+		f, _ = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		return f
+	}
+	if fi, err := f.Stat(); err == nil && fi.Size() > maxLog {
+		_ = f.Truncate(0)
+	}
+	return f
+}
+
+// size is where the next byte goes, for reading what was added later.
+func size(f *os.File) int64 {
+	fi, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
+}
+
+// addedSince puts what was appended after offset into c.
+func addedSince(f *os.File, offset int64, c *capture) {
+	end := size(f)
+	if end-offset > maxHead+maxTail {
+		_, _ = io.Copy(c, io.NewSectionReader(f, offset, maxHead))
+		offset = end - maxTail
+	}
+	_, _ = io.Copy(c, io.NewSectionReader(f, offset, end-offset))
+}
+
+// lastLines are the last lines of s that say something, at most n, in one line
+// and fit for a log.
+func lastLines(s string, n int) string {
+	var lines []string
+	for line := range strings.Lines(s) {
+		if line = printable(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], " | ")
+}
+
+func printable(line string) string {
+	line = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, line)
+	line = strings.TrimSpace(line)
+	if len(line) > 200 {
+		line = strings.ToValidUTF8(line[:200], "") + "…"
+	}
+	return line
+}

@@ -1,0 +1,114 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+)
+
+// Names of what an install leaves behind when it is cut short, and of what a
+// prune was removing.
+const (
+	partPrefix    = ".part-"
+	stagingPrefix = ".staging-"
+	trashPrefix   = ".trash-"
+)
+
+// PruneJob says what may stay.
+type PruneJob struct {
+	Keep   []string `json:"keep"`             // versions
+	Count  int      `json:"count"`            // of versions; the newest others are kept up to it
+	Drop   string   `json:"drop,omitempty"`   // a version that goes in any case but when .version names it
+	Wanted string   `json:"wanted,omitempty"` // the version whose half-done download may be resumed
+}
+
+// Prune removes every complete version that is not kept, what interrupted
+// installs left, and downloads that nobody will resume. The version that
+// .version names stays in any case; directories that are no version (they have
+// no control) are not ours and stay too. It returns the versions it removed.
+//
+// A version is renamed out of the way first: a directory named like a version
+// is complete, also while it is being removed.
+func (d Dir) Prune(job PruneJob) ([]string, error) {
+	current, err := d.Current()
+	if err != nil {
+		return nil, err
+	}
+	versions, err := d.Versions()
+	if err != nil {
+		return nil, err
+	}
+	var removed []string
+	var errs []error
+	for _, v := range d.surplus(versions, current, job) {
+		faultpoint.Hit("prune")
+		if err := os.Rename(d.file(v), d.file(trashPrefix+v)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot remove %s %s: %w", d.Name, v, err))
+			continue
+		}
+		removed = append(removed, v)
+	}
+	return removed, errors.Join(append(errs, d.sweep(job.Wanted))...)
+}
+
+// surplus is what of versions goes.
+func (d Dir) surplus(versions []string, current string, job PruneJob) []string {
+	room := job.Count
+	versions = slices.DeleteFunc(versions, func(v string) bool {
+		kept := v == current || slices.Contains(job.Keep, v) && v != job.Drop
+		if kept {
+			room--
+		}
+		return kept
+	})
+	slices.SortFunc(versions, func(a, b string) int { return d.modified(b).Compare(d.modified(a)) })
+	if i := slices.Index(versions, job.Drop); i >= 0 {
+		versions = append(slices.Delete(versions, i, i+1), job.Drop)
+		room = min(room, len(versions)-1)
+	}
+	return versions[min(max(room, 0), len(versions)):]
+}
+
+func (d Dir) modified(version string) time.Time {
+	fi, err := os.Lstat(d.file(version))
+	if err != nil {
+		return time.Time{}
+	}
+	return fi.ModTime()
+}
+
+// sweep removes staging directories, trash, and parts of other versions.
+func (d Dir) sweep(wanted string) error {
+	entries, err := os.ReadDir(d.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot sweep %s: %w", d.Path, err)
+	}
+	var errs []error
+	for _, e := range entries {
+		name := e.Name()
+		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) ||
+			strings.HasPrefix(name, partPrefix) && !d.isPartOf(name, wanted)
+		if !stale {
+			continue
+		}
+		if err := os.RemoveAll(d.file(name)); err != nil {
+			errs = append(errs, fmt.Errorf("cannot remove %s: %w", d.file(name), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isPartOf: .part-{name}-{version}, and the same with an extension for what is
+// noted beside it.
+func (d Dir) isPartOf(file, version string) bool {
+	rest, ok := strings.CutPrefix(file, partPrefix+d.Name+"-"+version)
+	return version != "" && ok && (rest == "" || rest == ".json" || rest == ".meta")
+}

@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// maxScript is how much of a control script is read to learn its verbs.
+const maxScript = 256 << 10
+
+// shebang is the interpreter that script names, and the line that names it.
+func shebang(script string) (interpreter, line string) {
+	text := readScript(script)
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	rest, ok := strings.CutPrefix(string(first), "#!")
+	if !ok {
+		return "", ""
+	}
+	if words := strings.Fields(rest); len(words) > 0 {
+		interpreter = words[0]
+	}
+	return interpreter, string(first)
+}
+
+// supports reports whether script has verb, which not every agent has. To run
+// a script with a verb it may not know is no way to find out: it may print its
+// usage with exit code 0, or do anything. So its text must have the verb as a
+// label of a case, or as a quoted word: health), start|health), "health".
+// A program that is no script has only the verbs every agent has.
+func supports(script, verb string) bool {
+	text := readScript(script)
+	if !bytes.HasPrefix(text, []byte("#!")) {
+		return false
+	}
+	return verbPatterns[verb].Match(text)
+}
+
+var verbPatterns = map[string]*regexp.Regexp{
+	VerbPid:    verbPattern(VerbPid),
+	VerbHealth: verbPattern(VerbHealth),
+}
+
+func verbPattern(verb string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[^#\n]*?(["']` + verb + `["']|(^|[\s|(;])` + verb + `\s*[|)])`)
+}
+
+func readScript(script string) []byte {
+	f, err := os.OpenFile(script, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxScript))
+	return text
+}

@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Status is what an agent's control script says about it.
+type Status struct {
+	Word   string `json:"word"`             // started, stoped or unknown: the constants of meta
+	Detail string `json:"detail,omitempty"` // why it is unknown
+}
+
+// String is the status as the wire has it.
+func (s Status) String() string {
+	if s.Word == meta.StatusUnknown && s.Detail != "" {
+		return s.Word + ": " + s.Detail
+	}
+	return s.Word
+}
+
+// Started reports whether the agent certainly runs.
+func (s Status) Started() bool { return s.Word == meta.StatusStarted }
+
+// Stopped reports whether the agent certainly does not run.
+func (s Status) Stopped() bool { return s.Word == meta.StatusStopped }
+
+func unknown(detail string) Status { return Status{Word: meta.StatusUnknown, Detail: detail} }
+
+// ParseStatus reads the outcome of `control status`: the first word printed,
+// exactly. A substring test would call "not started" started.
+func ParseStatus(o Outcome) Status {
+	if o.TimedOut {
+		return unknown("control status did not return within " + o.Limit.String())
+	}
+	if o.ExitCode != 0 {
+		return unknown(o.explain("control status"))
+	}
+	words := strings.Fields(o.Head)
+	if len(words) == 0 {
+		return unknown("control status printed nothing")
+	}
+	switch words[0] {
+	case meta.StatusStarted:
+		return Status{Word: meta.StatusStarted}
+	case meta.StatusStopped, "stopped":
+		return Status{Word: meta.StatusStopped}
+	}
+	return unknown(o.LastLine())
+}

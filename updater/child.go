@@ -1,0 +1,250 @@
+package updater
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/install"
+)
+
+// Op names what a child is asked to do.
+type Op string
+
+// The operations of a child. Each may be repeated after a child was killed in
+// the middle of it.
+const (
+	OpInspect       Op = "inspect"       // what disk and control say
+	OpInstall       Op = "install"       // download, verify, unpack, place
+	OpConfig        Op = "config"        // fetch the remote config, replace the file when it changed
+	OpRestoreConfig Op = "restoreConfig" // bring back the file that OpConfig replaced
+	OpStop          Op = "stop"          // until nothing of the agent runs
+	OpStart         Op = "start"         // until status says started
+	OpProbe         Op = "probe"         // status, pid and health of one version
+	OpActivate      Op = "activate"      // make .version name a version
+	OpDeactivate    Op = "deactivate"    // remove .version
+	OpPrune         Op = "prune"         // remove what is not kept
+)
+
+// Job is one request to a child: an operation on one agent's directory.
+type Job struct {
+	Op       Op              `json:"op"`
+	Dir      agent.Dir       `json:"dir"`
+	Version  string          `json:"version,omitempty"`
+	Timeouts agent.Timeouts  `json:"timeouts"`
+	Env      []string        `json:"env,omitempty"` // added to the environment of control scripts
+	Install  *install.Job    `json:"install,omitempty"`
+	Config   *install.Config `json:"config,omitempty"`
+	Limits   install.Limits  `json:"limits,omitzero"` // of OpConfig
+	Prune    *agent.PruneJob `json:"prune,omitempty"`
+}
+
+// Result is a child's answer to one [Job]; the field of its operation is set.
+type Result struct {
+	Seen    agent.Observation `json:"seen,omitzero"`
+	Install install.Result    `json:"install,omitzero"`
+	Config  ConfigResult      `json:"config,omitzero"`
+	Stopped agent.Stopped     `json:"stopped,omitzero"`
+	Probe   agent.Probe       `json:"probe,omitzero"`
+	Pruned  []string          `json:"pruned,omitempty"`
+}
+
+// ConfigResult says what [OpConfig] did.
+type ConfigResult struct {
+	Changed bool   `json:"changed"`
+	Digest  string `json:"digest"` // of the file as it is now
+}
+
+// JobError is why a child could not do a job.
+type JobError struct {
+	Message   string `json:"message"`
+	Reason    string `json:"reason,omitempty"`    // machine-readable
+	Permanent bool   `json:"permanent,omitempty"` // trying again will not help
+}
+
+func (e *JobError) Error() string { return e.Message }
+
+// reasonIncomplete: the version to activate is not a complete one.
+const reasonIncomplete = "incomplete"
+
+// patience is how long a child may be silent while it does the job.
+func (j Job) patience() time.Duration {
+	const margin = 15 * time.Second
+	t := j.Timeouts
+	switch j.Op {
+	case OpStop:
+		return 2*t.Stop + 6*t.Status + margin
+	case OpStart:
+		return t.Start + 2*t.Status + margin
+	case OpInspect, OpProbe:
+		return 3*t.Status + margin
+	case OpInstall, OpPrune, OpConfig:
+		return 10 * time.Minute // stalls are noticed by the child itself, long before
+	case OpActivate, OpDeactivate, OpRestoreConfig:
+	}
+	return time.Minute
+}
+
+// line is one line that a child prints.
+type line struct {
+	Progress *install.Progress `json:"progress,omitempty"`
+	Result   *Result           `json:"result,omitempty"`
+	Error    *JobError         `json:"error,omitempty"`
+}
+
+// Child does jobs until in ends: JSON jobs come in, and for each any number of
+// progress lines and then one result or error line goes out. One child does
+// all jobs of a transaction, so that none of them waits for a program to start.
+// The end of in, or of ctx, ends what is being done.
+func Child(ctx context.Context, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	jobs := make(chan Job)
+	failed := make(chan error, 1)
+	go func() {
+		defer cancel() // whoever asked is gone
+		failed <- readJobs(ctx, in, jobs)
+		close(jobs)
+	}()
+	w := &lineWriter{enc: json.NewEncoder(out)}
+	for job := range jobs {
+		w.write(job.answer(ctx, w))
+	}
+	return <-failed
+}
+
+func readJobs(ctx context.Context, in io.Reader, jobs chan<- Job) error {
+	dec := json.NewDecoder(bufio.NewReader(in))
+	for {
+		var job Job
+		if err := dec.Decode(&job); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("cannot read a job: %w", err)
+		}
+		select {
+		case jobs <- job:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type lineWriter struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+func (w *lineWriter) write(l line) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.enc.Encode(l) // nobody listens any more: the end of stdin follows
+}
+
+func (j Job) answer(ctx context.Context, w *lineWriter) line {
+	faultpoint.Hit("child." + string(j.Op) + ".before")
+	r, err := j.do(ctx, func(p install.Progress) { w.write(line{Progress: &p}) })
+	if err == nil {
+		faultpoint.Hit("child." + string(j.Op) + ".after")
+		return line{Result: &r}
+	}
+	e := &JobError{Message: err.Error()}
+	if errors.Is(err, agent.ErrIncomplete) {
+		e.Reason = reasonIncomplete
+	}
+	if ie := (*install.Error)(nil); errors.As(err, &ie) {
+		e.Reason, e.Permanent = ie.Reason, ie.Permanent
+	}
+	return line{Error: e}
+}
+
+func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, err error) {
+	run := agent.Runner{Dir: j.Dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env)}
+	switch j.Op {
+	case OpInspect:
+		r.Seen, err = run.Observe(ctx)
+	case OpInstall:
+		r.Install, err = j.install(ctx, report)
+	case OpConfig:
+		r.Config, err = j.config(ctx)
+	case OpRestoreConfig:
+		err = j.restoreConfig()
+	case OpStop:
+		r.Stopped, err = run.Stop(ctx, j.Version)
+	case OpStart:
+		err = run.Start(ctx, j.Version)
+	case OpProbe:
+		r.Probe = run.Probe(ctx, j.Version)
+	case OpActivate:
+		err = j.Dir.Activate(j.Version)
+	case OpDeactivate:
+		err = j.Dir.Deactivate()
+	case OpPrune:
+		r.Pruned, err = j.Dir.Prune(*j.Prune)
+	default:
+		err = fmt.Errorf("cannot do %q: this version of ops-updater does not know it", j.Op)
+	}
+	return r, err
+}
+
+// install reports at most ten times a second: the reader is a person.
+func (j Job) install(ctx context.Context, report func(install.Progress)) (install.Result, error) {
+	if err := os.MkdirAll(j.Dir.Path, 0o755); err != nil {
+		return install.Result{}, fmt.Errorf("cannot make the directory of %s: %w", j.Dir.Name, err)
+	}
+	var last time.Time
+	var phase install.Progress
+	return install.Run(ctx, *j.Install, func(p install.Progress) {
+		if now := time.Now(); p.Phase != phase.Phase || now.Sub(last) >= 100*time.Millisecond {
+			last, phase = now, p
+			report(p)
+		}
+	})
+}
+
+// maxConfig bounds the copy of a config file that is kept for a rollback.
+const maxConfig = 16 << 20
+
+// config keeps the file that it replaces until the new one has proved itself.
+func (j Job) config(ctx context.Context) (ConfigResult, error) {
+	file, kept := j.configFiles()
+	before, err := os.ReadFile(file)
+	if err == nil && len(before) <= maxConfig {
+		err = atomicfile.Write(kept, before, 0o600)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return ConfigResult{}, fmt.Errorf("cannot keep the config of %s: %w", j.Dir.Name, err)
+	}
+	changed, digest, err := install.FetchConfig(ctx, j.Dir.Path, j.Version, *j.Config, j.Limits)
+	if err != nil || !changed {
+		_ = os.Remove(kept)
+	}
+	return ConfigResult{Changed: changed, Digest: digest}, err
+}
+
+// restoreConfig does nothing when no file is kept.
+func (j Job) restoreConfig() error {
+	file, kept := j.configFiles()
+	err := os.Rename(kept, file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot restore the config of %s: %w", j.Dir.Name, err)
+	}
+	return atomicfile.SyncDir(filepath.Dir(file))
+}
+
+func (j Job) configFiles() (file, kept string) {
+	return filepath.Join(j.Dir.Path, j.Version, j.Config.FileName), filepath.Join(j.Dir.Path, ".config-before-"+j.Version)
+}

@@ -1,0 +1,320 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/install"
+)
+
+// EngineConfig is what an [Engine] needs to know. Zero values get the default
+// named beside them.
+type EngineConfig struct {
+	VarDir         string // of the journal, the holds and the last reply; made if missing
+	DefaultWorkDir string // of agents for which the server names none
+	RunUser        string // the sidecar's own user; default: asked of the system
+	Arch           string // default: this build's
+	CreateUsers    bool   // make a runUser that does not exist
+
+	Concurrency int           // installs at once; default 4
+	Probation   time.Duration // default 30 s
+	Keep        int           // complete versions per agent; default 2
+	Limits      install.Limits
+	Proxy       string   // of downloads; empty: the environment's
+	Env         []string // KEY=value, added to the environment of control scripts
+
+	StatusTimeout time.Duration // of control status, pid and health; default 10 s
+	StartTimeout  time.Duration // until status says started; default 60 s
+	StopTimeout   time.Duration // until status says stoped; default 60 s
+
+	CheckEvery  time.Duration // how often a crashed agent is looked for; default 30 s
+	ConfigEvery time.Duration // how often remote configs are looked at; default 1 min
+
+	Log zerolog.Logger
+
+	// Child is the command line of a child, which calls [Child]; default: this
+	// program with the argument "child".
+	Child []string
+}
+
+func (c EngineConfig) withDefaults() (EngineConfig, error) {
+	c.Concurrency = orDefault(c.Concurrency, 4)
+	c.Keep = max(orDefault(c.Keep, 2), 2)
+	c.Probation = orDefault(c.Probation, 30*time.Second)
+	c.StatusTimeout = orDefault(c.StatusTimeout, 10*time.Second)
+	c.StartTimeout = orDefault(c.StartTimeout, time.Minute)
+	c.StopTimeout = orDefault(c.StopTimeout, time.Minute)
+	c.CheckEvery = orDefault(c.CheckEvery, 30*time.Second)
+	c.ConfigEvery = orDefault(c.ConfigEvery, time.Minute)
+	c.Arch = orDefault(c.Arch, meta.Arch())
+	if c.RunUser == "" {
+		u, err := user.Current()
+		if err != nil {
+			return c, fmt.Errorf("cannot tell who the sidecar runs as: %w", err)
+		}
+		c.RunUser = u.Username
+	}
+	if len(c.Child) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return c, fmt.Errorf("cannot find this program to start its child: %w", err)
+		}
+		c.Child = []string{exe, "child"}
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](v, standard T) T {
+	var zero T
+	if v == zero {
+		return standard
+	}
+	return v
+}
+
+func (c EngineConfig) timeouts() agent.Timeouts {
+	return agent.Timeouts{Status: c.StatusTimeout, Start: c.StartTimeout, Stop: c.StopTimeout}
+}
+
+// ErrUnknownAgent is returned for the name of an agent that is neither wanted
+// nor known from the journal.
+var ErrUnknownAgent = errors.New("no such agent on this host")
+
+// Engine keeps this host's agents as the server wants them: for each agent a
+// keeper of its own observes, plans and acts, so that one that hangs delays no
+// other. All methods may be called at any time from anywhere.
+type Engine struct {
+	cfg    atomic.Pointer[EngineConfig]
+	holds  *holdBook
+	slots  chan struct{} // one for each install that may be under way
+	notify chan struct{}
+	hire   func(ctx context.Context, user string) (hands, error)
+
+	mu      sync.Mutex
+	desired Desired
+	keepers map[string]*keeper
+	ctx     context.Context // of Run; nil before
+	group   sync.WaitGroup
+}
+
+// commandAs makes the command line of a child that runs as user.
+type commandAs func(ctx context.Context, user string) (*exec.Cmd, error)
+
+// NewEngine opens the state below cfg.VarDir: the journal, the holds and the
+// last reply. State that cannot be read is set aside and said so in the log;
+// the error is about what would keep every update from working.
+func NewEngine(cfg EngineConfig) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.VarDir, "journal"), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of the journal: %w", err)
+	}
+	e := &Engine{
+		slots:   make(chan struct{}, cfg.Concurrency),
+		notify:  make(chan struct{}, 1),
+		keepers: map[string]*keeper{},
+	}
+	e.cfg.Store(&cfg)
+	e.hire = func(ctx context.Context, user string) (hands, error) {
+		return startWorker(ctx, e.command, user)
+	}
+	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, "holds.json")); err != nil {
+		cfg.Log.Error().Err(err).Msg("holds are lost")
+	}
+	if e.desired, err = loadDesired(e.desiredFile()); err != nil {
+		cfg.Log.Error().Err(err).Msg("the last reply is lost")
+	}
+	for _, name := range e.journalled() {
+		e.keeper(name)
+	}
+	e.spread(cfg.wishes(e.desired))
+	return e, nil
+}
+
+// Configure replaces the configuration; VarDir, Concurrency and Child stay as
+// they were. Transactions under way keep what they began with.
+func (e *Engine) Configure(cfg EngineConfig) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	old := e.config()
+	cfg.VarDir, cfg.Concurrency, cfg.Child = old.VarDir, old.Concurrency, old.Child
+	e.cfg.Store(&cfg)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spread(cfg.wishes(e.desired))
+	return nil
+}
+
+func (e *Engine) config() *EngineConfig { return e.cfg.Load() }
+
+func (e *Engine) desiredFile() string { return filepath.Join(e.config().VarDir, "desired.json") }
+
+// Run keeps the agents until ctx ends, beginning with transactions that were
+// interrupted and with the last reply. It returns when every keeper has come
+// to a safe stop: one that has stopped an agent to start another version does
+// both before it ends.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.ctx != nil {
+		e.mu.Unlock()
+		return errors.New("cannot run the engine twice")
+	}
+	e.ctx = ctx
+	for _, k := range e.keepers {
+		e.employ(k)
+	}
+	e.mu.Unlock()
+	<-ctx.Done()
+	e.group.Wait()
+	return nil
+}
+
+// employ starts k; e.mu is held.
+func (e *Engine) employ(k *keeper) {
+	if e.ctx == nil || e.ctx.Err() != nil {
+		return
+	}
+	ctx := e.ctx
+	e.group.Go(func() { k.run(ctx) })
+}
+
+// keeper finds or makes the keeper of name; e.mu is held or nobody else has e.
+func (e *Engine) keeper(name string) *keeper {
+	if k := e.keepers[name]; k != nil {
+		return k
+	}
+	k := newKeeper(e, name)
+	e.keepers[name] = k
+	e.employ(k)
+	return k
+}
+
+// Apply makes d what is wanted. It is kept on disk, so that it still holds
+// when the server is away, and validated agent by agent: a bad entry is
+// reported as that agent's error. The error says that d could not be kept; it
+// is followed all the same.
+func (e *Engine) Apply(d Desired) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.equal(e.desired) {
+		return nil
+	}
+	e.desired = d
+	e.spread(e.config().wishes(d))
+	return saveJSON(e.desiredFile(), d)
+}
+
+// spread tells every keeper its wish; e.mu is held or nobody else has e.
+func (e *Engine) spread(wishes map[string]Wish) {
+	for name, w := range wishes {
+		e.keeper(name).want(w)
+	}
+	for name, k := range e.keepers {
+		if _, listed := wishes[name]; !listed {
+			k.want(Wish{})
+		}
+	}
+}
+
+// Notify delivers a value, soon after, when a transaction ended or failed:
+// a heartbeat should go out at once.
+func (e *Engine) Notify() <-chan struct{} { return e.notify }
+
+func (e *Engine) changed() {
+	select {
+	case e.notify <- struct{}{}:
+	default:
+	}
+}
+
+// Report asks every agent for its status and returns what the heartbeat says
+// about them, sorted by name. An agent that does not answer before ctx ends is
+// reported as it was last seen, with the time of that; so is one that is in a
+// transaction.
+func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
+	e.ask(ctx)
+	states := e.States()
+	agents := make([]meta.RealAgent, 0, len(states))
+	for _, s := range states {
+		if s.Version != "" || s.Error != "" || s.DesiredVersion != "" {
+			agents = append(agents, s.RealAgent)
+		}
+	}
+	return agents
+}
+
+// ask makes every keeper look, and waits for them.
+func (e *Engine) ask(ctx context.Context) {
+	var looks []<-chan struct{}
+	for _, k := range e.everyone() {
+		looks = append(looks, k.look())
+	}
+	for _, looked := range looks {
+		select {
+		case <-looked:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// States is what is known about every agent, sorted by name, without asking
+// any of them.
+func (e *Engine) States() []State {
+	var states []State
+	for _, k := range e.everyone() {
+		states = append(states, k.snapshot())
+	}
+	return states
+}
+
+func (e *Engine) everyone() []*keeper {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]*keeper, 0, len(e.keepers))
+	for _, k := range e.keepers {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b *keeper) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+func (e *Engine) find(name string) (*keeper, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if k := e.keepers[name]; k != nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrUnknownAgent, name)
+}
+
+// Settle waits until no agent has anything left to be done now: everything is
+// as wanted, or must wait, or cannot be had.
+func (e *Engine) Settle(ctx context.Context) error {
+	for _, k := range e.everyone() {
+		select {
+		case <-k.settled():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Hold is an operator's word on this host that an agent's version stays as it
+// is, whatever the server wants. A held agent that crashed is started again.
+type Hold struct {
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"version,omitempty"` // to go back to first; empty: stay at what is there
+	Against string    `json:"against,omitempty"` // the hold ends when another version than this is wanted
+}
+
+// holdBook is the holds of this host, kept in one file.
+type holdBook struct {
+	path string
+	mu   sync.Mutex
+	held map[string]Hold
+}
+
+// openHolds always returns a usable book; the error says what was lost.
+func openHolds(path string) (*holdBook, error) {
+	b := &holdBook{path: path, held: map[string]Hold{}}
+	err := loadJSON(path, &b.held)
+	if b.held == nil {
+		b.held = map[string]Hold{}
+	}
+	return b, err
+}
+
+func (b *holdBook) get(name string) *Hold {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h, ok := b.held[name]
+	if !ok {
+		return nil
+	}
+	return &h
+}
+
+// set keeps h, or removes the hold when h is nil. On an error nothing changed.
+func (b *holdBook) set(name string, h *Hold) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := maps.Clone(b.held)
+	if h == nil {
+		delete(next, name)
+	} else {
+		next[name] = *h
+	}
+	if err := saveJSON(b.path, next); err != nil {
+		return err
+	}
+	b.held = next
+	return nil
+}
+
+// Hold keeps an agent at the version it has, until [Engine.Unhold]. An install
+// under way is given up; once the old version is being stopped, the
+// transaction goes on to its end.
+func (e *Engine) Hold(name, reason string) error {
+	if !meta.ValidName(name) {
+		return fmt.Errorf("cannot hold %.80q: it is not an agent's name", name)
+	}
+	if err := e.holds.set(name, &Hold{Reason: orDefault(reason, "by an operator"), Since: time.Now()}); err != nil {
+		return fmt.Errorf("cannot hold %s: %w", name, err)
+	}
+	e.config().Log.Info().Str("agent", name).Str("reason", reason).Msg("held")
+	e.nudge(name)
+	return nil
+}
+
+// Unhold ends a hold, also one that [Engine.Rollback] made.
+func (e *Engine) Unhold(name string) error {
+	if e.holds.get(name) == nil {
+		return fmt.Errorf("cannot unhold %s: it is not held", name)
+	}
+	if err := e.holds.set(name, nil); err != nil {
+		return fmt.Errorf("cannot unhold %s: %w", name, err)
+	}
+	e.config().Log.Info().Str("agent", name).Msg("no longer held")
+	e.nudge(name)
+	return nil
+}
+
+// Rollback goes back to the version that ran before and stays there until
+// [Engine.Unhold], or until the server wants another version than it wants now.
+func (e *Engine) Rollback(name, reason string) error {
+	k, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	s := k.snapshot()
+	switch {
+	case s.Wish.Agent.Cmd != meta.CmdStart || s.Wish.Refused != "":
+		return fmt.Errorf("cannot roll %s back: the server does not want it started", name)
+	case s.PreviousVersion == "":
+		return fmt.Errorf("cannot roll %s back: no version ran before %s", name, s.Version)
+	case !slices.Contains(s.Seen.Versions, s.PreviousVersion):
+		return fmt.Errorf("cannot roll %s back: %s is no longer on disk", name, s.PreviousVersion)
+	}
+	h := Hold{
+		Reason: orDefault(reason, "rolled back by an operator"), Since: time.Now(),
+		Version: s.PreviousVersion, Against: s.Wish.Agent.Version,
+	}
+	if err := e.holds.set(name, &h); err != nil {
+		return fmt.Errorf("cannot roll %s back: %w", name, err)
+	}
+	e.config().Log.Info().Str("agent", name).Str("to", h.Version).Str("reason", h.Reason).Msg("rollback asked for")
+	k.nudge()
+	return nil
+}
+
+// Clear ends every quarantine and back-off of an agent: what is wanted is
+// tried again at once.
+func (e *Engine) Clear(name string) error {
+	k, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	k.clear()
+	return nil
+}
+
+func (e *Engine) nudge(name string) {
+	if k, err := e.find(name); err == nil {
+		k.nudge()
+	}
+}
+
+// Plan says for every agent what would be done next, and why, and does
+// nothing. What is wanted is d, or the last reply when d is nil. It needs no
+// [Engine.Run].
+func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
+	e.mu.Lock()
+	want := e.desired
+	e.mu.Unlock()
+	if d != nil {
+		want = *d
+	}
+	wishes := e.config().wishes(want)
+	names := slices.Collect(maps.Keys(wishes))
+	for _, k := range e.everyone() {
+		names = append(names, k.name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	steps := make([]Step, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			k := newKeeper(e, name)
+			defer k.dismiss()
+			k.want(wishes[name])
+			steps[i] = Plan(k.observe(ctx))
+		})
+	}
+	group.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(errors.New("cannot finish the plan in time"), err)
+	}
+	return steps, nil
+}

@@ -1,0 +1,47 @@
+package updater
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// journalFile is where the record of an agent is. Its only writer is the
+// agent's keeper.
+func (e *Engine) journalFile(name string) string {
+	return filepath.Join(e.config().VarDir, "journal", name+".json")
+}
+
+// journalled lists the agents that have a record.
+func (e *Engine) journalled() []string {
+	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, "journal"))
+	if err != nil {
+		e.config().Log.Error().Err(err).Msg("cannot list the journal")
+		return nil
+	}
+	var names []string
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), ".json"); ok && meta.ValidName(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// openRecord reads the record of name. One that cannot be read is set aside
+// and begun anew: what is true is on the disk, and asked there.
+func (e *Engine) openRecord(name string) (Record, error) {
+	r := Record{Name: name}
+	if !meta.ValidName(name) {
+		return r, nil
+	}
+	err := loadJSON(e.journalFile(name), &r)
+	if err == nil && r.Name != name {
+		err = fmt.Errorf("cannot use the journal of %s: it is about %.80q", name, r.Name)
+		r = Record{Name: name}
+	}
+	return r, err
+}

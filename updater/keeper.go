@@ -1,0 +1,285 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/internal/jitter"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/install"
+)
+
+// keeper looks after one agent: it observes, plans one step, acts, and begins
+// again, until nothing is left to be done. Everything about the agent happens
+// in its goroutine, one thing after the other.
+type keeper struct {
+	e    *Engine
+	name string
+	wake chan struct{}
+
+	// Of the goroutine.
+	rec      Record
+	saved    bool // a record of the agent is on disk
+	configAt time.Time
+	stuck    int  // times in a row that our own machinery failed
+	resumed  bool // the transaction that the last process left was taken up
+	crew     map[string]hands
+
+	mu      sync.Mutex
+	wish    Wish
+	state   State
+	looked  chan struct{} // closed after the next look
+	calm    chan struct{} // closed while nothing is left to be done
+	busy    bool          // in a transaction: do not wait for a look
+	cleared bool          // an operator wants everything tried again
+	giveUp  context.CancelFunc
+	fire    context.CancelFunc
+}
+
+// State is what is known about one agent.
+type State struct {
+	meta.RealAgent
+	Wish   Wish              `json:"wish"`
+	Seen   agent.Observation `json:"seen"`
+	Step   Step              `json:"step"` // planned last
+	Blocks []Block           `json:"blocks,omitempty"`
+	Crash  CrashLog          `json:"crash,omitzero"`
+	Hold   *Hold             `json:"hold,omitempty"`
+
+	Done, Total int64 // bytes of the download or unpacking under way
+}
+
+func newKeeper(e *Engine, name string) *keeper {
+	k := &keeper{
+		e: e, name: name, wake: make(chan struct{}, 1), crew: map[string]hands{},
+		looked: make(chan struct{}), calm: make(chan struct{}),
+	}
+	var err error
+	if k.rec, err = e.openRecord(name); err != nil {
+		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
+		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
+	}
+	k.saved = k.rec.Last.Phase != ""
+	k.state = State{RealAgent: meta.RealAgent{
+		Name: name, Status: meta.StatusUnknown, RunUser: k.rec.At.RunUser, WorkDir: k.rec.At.WorkDir,
+	}}
+	return k
+}
+
+func (k *keeper) log() *zerolog.Logger {
+	l := k.e.config().Log.With().Str("agent", k.name).Logger()
+	return &l
+}
+
+// run keeps the agent until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	k.mu.Lock()
+	k.fire = cancel
+	k.mu.Unlock()
+	defer k.dismiss()
+	for ctx.Err() == nil {
+		pause := k.tend(ctx)
+		k.dismiss()
+		if pause <= 0 {
+			continue
+		}
+		k.settle()
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-k.wake:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// tend does one round and says how long nothing is to be done after it.
+func (k *keeper) tend(ctx context.Context) time.Duration {
+	k.takeOrders()
+	s := k.observe(ctx)
+	if ctx.Err() != nil {
+		return 0
+	}
+	step := Plan(s)
+	k.publish(s, step)
+	return k.act(ctx, s, step)
+}
+
+func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration {
+	pause := jitter.Around(k.e.config().CheckEvery)
+	var err error
+	switch {
+	case step.Act == ActNone:
+		return pause
+	case step.Act == ActWait:
+		return max(min(pause, time.Until(step.Until)), time.Millisecond)
+	case step.Act == ActResume:
+		err = k.resume(ctx)
+	case step.Act == ActStart:
+		err = k.start(ctx, step)
+	case step.Act == ActStop:
+		err = k.stop(ctx, step)
+	case step.Act == ActConfig:
+		err = k.checkConfig(ctx, s, step)
+	default:
+		err = k.replace(ctx, s, step)
+	}
+	if err == nil {
+		k.stuck = 0
+		return 0
+	}
+	if ctx.Err() != nil {
+		return 0
+	}
+	return k.machineryFailed(err)
+}
+
+// machineryFailed: what was to be done is still to be done, a little later.
+func (k *keeper) machineryFailed(err error) time.Duration {
+	if k.stuck++; k.stuck == 1 {
+		k.e.changed()
+	}
+	pause := jitter.Backoff(time.Second, time.Minute, k.stuck)
+	k.log().Error().Err(err).Int("failures", k.stuck).Dur("pause", pause).Msg("cannot go on, trying again")
+	k.update(func(s *State) { s.Error = join(s.Error, err.Error()) })
+	return pause
+}
+
+// observe gathers everything that a decision depends on.
+func (k *keeper) observe(ctx context.Context) Situation {
+	k.mu.Lock()
+	wish := k.wish
+	k.mu.Unlock()
+	s := Situation{Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
+	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
+	s.At = k.rec.At
+	if s.At == (Place{}) {
+		s.At = wish.Place
+	}
+	if !meta.ValidName(k.name) || s.At == (Place{}) {
+		s.Blind = "it has no place on this host"
+		s.Journal = k.rec
+		return s
+	}
+	s.Seen, s.Blind = k.see(ctx, s.At)
+	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
+		// What was there is gone; nothing ties the agent to that place.
+		s.At = wish.Place
+		s.Seen, s.Blind = k.see(ctx, s.At)
+	}
+	if s.Seen.Version != "" && k.rec.Txn == nil {
+		k.rec.At = s.At
+	}
+	s.Journal = k.rec
+	return s
+}
+
+func (k *keeper) see(ctx context.Context, at Place) (agent.Observation, string) {
+	r, err := k.do(ctx, at.RunUser, k.job(OpInspect, Target{Place: at}), nil)
+	if err != nil {
+		return agent.Observation{Status: agent.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error()
+	}
+	return r.Seen, ""
+}
+
+// hold is the operator's hold, unless the server wants something newer than
+// what it was made against.
+func (k *keeper) hold(w Wish) *Hold {
+	h := k.e.holds.get(k.name)
+	if h == nil || h.Against == "" || !w.Listed || w.Agent.Version == h.Against {
+		return h
+	}
+	if err := k.e.holds.set(k.name, nil); err != nil {
+		k.log().Error().Err(err).Msg("cannot end the hold")
+		return h
+	}
+	k.log().Info().Str("version", w.Agent.Version).Msg("the hold after the rollback ends: another version is wanted")
+	return nil
+}
+
+// job is a job on the agent's directory in t's place.
+func (k *keeper) job(op Op, t Target) Job {
+	cfg := k.e.config()
+	return Job{Op: op, Dir: t.Place.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env}
+}
+
+// do has a job done by the hands of user. Hands that are lost are replaced:
+// every job may be repeated.
+func (k *keeper) do(ctx context.Context, user string, job Job, progress func(install.Progress)) (Result, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		r, err := k.doOnce(ctx, user, job, progress)
+		if err == nil || !errors.Is(err, errChildLost) || try == tries || ctx.Err() != nil {
+			return r, err
+		}
+		k.log().Warn().Err(err).Str("op", string(job.Op)).Msg("the child is replaced")
+	}
+}
+
+func (k *keeper) doOnce(ctx context.Context, user string, job Job, progress func(install.Progress)) (Result, error) {
+	h := k.crew[user]
+	if h == nil {
+		var err error
+		if h, err = k.e.hire(ctx, user); err != nil {
+			return Result{}, machineryError{err}
+		}
+		k.crew[user] = h
+	}
+	r, err := h.do(ctx, job, job.patience(), progress)
+	if errors.Is(err, errChildLost) || ctx.Err() != nil {
+		h.close()
+		delete(k.crew, user)
+	}
+	return r, err
+}
+
+// dismiss ends the children.
+func (k *keeper) dismiss() {
+	for user, h := range k.crew {
+		h.close()
+		delete(k.crew, user)
+	}
+}
+
+// machineryError: it is ourselves who failed, neither the release nor the agent.
+type machineryError struct{ err error }
+
+func (e machineryError) Error() string { return e.err.Error() }
+func (e machineryError) Unwrap() error { return e.err }
+
+func isMachinery(err error) bool {
+	var m machineryError
+	return errors.As(err, &m) || errors.Is(err, errChildLost)
+}
+
+// save writes the journal.
+func (k *keeper) save() error {
+	if !meta.ValidName(k.name) {
+		return nil
+	}
+	if k.rec.Last.Phase == "" {
+		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
+	}
+	if err := saveJSON(k.e.journalFile(k.name), k.rec); err != nil {
+		return fmt.Errorf("cannot write the journal of %s: %w", k.name, err)
+	}
+	k.saved = true
+	return nil
+}
+
+// note saves what happened; when that cannot be written, what happened has
+// happened all the same.
+func (k *keeper) note() {
+	if err := k.save(); err != nil {
+		k.log().Error().Err(err).Msg("an outcome is not in the journal")
+	}
+}

@@ -1,0 +1,144 @@
+package updater
+
+import (
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// What others tell a keeper, and what it tells them.
+
+// want sets the wish. An install of something else is given up.
+func (k *keeper) want(w Wish) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w == k.wish {
+		return
+	}
+	k.wish = w
+	k.disturb()
+}
+
+// nudge makes the keeper look and plan now.
+func (k *keeper) nudge() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.disturb()
+}
+
+// clear makes the keeper forget what failed and try again now.
+func (k *keeper) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cleared = true
+	k.disturb()
+}
+
+// disturb: k.mu is held.
+func (k *keeper) disturb() {
+	select {
+	case <-k.calm:
+		k.calm = make(chan struct{})
+	default:
+	}
+	if k.giveUp != nil {
+		k.giveUp()
+	}
+	k.rouse()
+}
+
+func (k *keeper) rouse() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look makes the keeper look; the channel is closed once it has. A keeper in a
+// transaction is not waited for.
+func (k *keeper) look() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.busy {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	k.rouse()
+	return k.looked
+}
+
+// settled is closed while the keeper has nothing to do.
+func (k *keeper) settled() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.calm
+}
+
+// settle says that nothing is left to be done, unless something new has come.
+func (k *keeper) settle() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.wake) > 0 {
+		return
+	}
+	select {
+	case <-k.calm:
+	default:
+		close(k.calm)
+	}
+}
+
+// takeOrders does what an operator asked for.
+func (k *keeper) takeOrders() {
+	k.mu.Lock()
+	cleared := k.cleared
+	k.cleared = false
+	k.mu.Unlock()
+	if !cleared {
+		return
+	}
+	k.rec.Blocks, k.rec.Crash = nil, CrashLog{}
+	k.configAt = time.Time{}
+	if k.rec.Txn == nil {
+		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
+	}
+	k.note()
+	k.log().Info().Msg("quarantine and back-off cleared by an operator")
+}
+
+func (k *keeper) snapshot() State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// publish makes a look and what was planned after it known.
+func (k *keeper) publish(s Situation, step Step) {
+	k.logStep(step)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = s.state(step)
+	k.busy = step.Act.Replaces() || step.Act == ActResume
+	close(k.looked)
+	k.looked = make(chan struct{})
+}
+
+// logStep logs a plan once.
+func (k *keeper) logStep(step Step) {
+	if old := k.snapshot().Step; old.Act == step.Act && old.Reason == step.Reason {
+		return
+	}
+	event := k.log().Info()
+	if step.Act == ActNone || step.Act == ActWait {
+		event = k.log().Debug()
+	}
+	event.Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)
+}
+
+// update changes the state that others see, in the middle of an act.
+func (k *keeper) update(change func(*State)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change(&k.state)
+}

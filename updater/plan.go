@@ -1,0 +1,234 @@
+package updater
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/agent"
+)
+
+// Act is what is to be done about one agent.
+type Act string
+
+// The acts. ActNone and ActWait change nothing on the host.
+const (
+	ActNone       Act = "none"       // as wanted, or nothing may be done
+	ActWait       Act = "wait"       // something is wanted, but not before Until
+	ActResume     Act = "resume"     // finish or undo an interrupted transaction
+	ActInstall    Act = "install"    // the first version
+	ActUpgrade    Act = "upgrade"    // to a newer version
+	ActDowngrade  Act = "downgrade"  // to an older version
+	ActChange     Act = "change"     // to a version that is only different
+	ActMove       Act = "move"       // to another workDir
+	ActChangeUser Act = "changeUser" // to another runUser in the same workDir
+	ActRollback   Act = "rollback"   // to the version an operator went back to
+	ActStart      Act = "start"      // the version that is there
+	ActStop       Act = "stop"       // what runs
+	ActConfig     Act = "config"     // look whether the remote config changed
+)
+
+// Replaces reports whether a stops one version to start another, or the same
+// one elsewhere: a transaction.
+func (a Act) Replaces() bool {
+	switch a {
+	case ActInstall, ActUpgrade, ActDowngrade, ActChange, ActMove, ActChangeUser, ActRollback:
+		return true
+	case ActNone, ActWait, ActResume, ActStart, ActStop, ActConfig:
+	}
+	return false
+}
+
+// Step is what is to be done next about one agent, and why.
+type Step struct {
+	Agent  string    `json:"agent"`
+	Act    Act       `json:"act"`
+	From   Target    `json:"from,omitzero"` // what runs now
+	To     Target    `json:"to,omitzero"`   // what shall run
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"` // of ActWait
+}
+
+// Place is where an agent lives and as whom it runs.
+type Place struct {
+	WorkDir string `json:"workDir"`
+	RunUser string `json:"runUser"`
+}
+
+// Target is one version in one place.
+type Target struct {
+	Place
+	Version string `json:"version"`
+}
+
+// Situation is everything a decision about one agent depends on.
+type Situation struct {
+	Name    string
+	Wish    Wish              // what the server wants
+	At      Place             // where the agent is, or would be
+	Seen    agent.Observation // what disk and control say there
+	Blind   string            // why nothing could be seen, or empty
+	Journal Record
+	Hold    *Hold
+	Now     time.Time
+
+	ConfigDue bool // the remote config has not been looked at for a while
+}
+
+// Plan decides the next step for one agent. Nothing else decides.
+func Plan(s Situation) Step {
+	step := s.decide()
+	step.Agent = s.Name
+	return step
+}
+
+func (s Situation) decide() Step {
+	switch {
+	case s.Journal.Txn != nil:
+		t := s.Journal.Txn
+		return Step{Act: ActResume, From: t.From, To: t.To, Reason: fmt.Sprintf("an interrupted %s stands at %s", t.Act, t.Phase)}
+	case s.Wish.Refused != "":
+		return none("refused: " + s.Wish.Refused)
+	case s.Blind != "":
+		return none("cannot be inspected: " + s.Blind)
+	case !s.Wish.Listed && s.Seen.Version == "":
+		return none("not wanted, and nothing is installed")
+	case !s.Wish.Listed:
+		return none("orphaned: no longer in the list of desired agents; left as it is")
+	}
+	switch s.Wish.Agent.Cmd {
+	case meta.CmdNone:
+		return none("no command: only reported")
+	case meta.CmdStop:
+		return s.wantStopped()
+	}
+	return s.wantStarted()
+}
+
+func none(reason string) Step { return Step{Act: ActNone, Reason: reason} }
+
+func (s Situation) wantStopped() Step {
+	switch {
+	case !s.installed():
+		return none("stop is wanted, and nothing is installed")
+	case s.Seen.Status.Stopped():
+		return none("stoped, as wanted")
+	case s.Hold != nil:
+		return none("held: " + s.Hold.Reason + "; stop is wanted")
+	}
+	return s.unlessBlocked(stopKey(s.Seen.Version), Step{
+		Act: ActStop, From: s.now(), Reason: "stop is wanted, and it is " + s.Seen.Status.String(),
+	})
+}
+
+func (s Situation) wantStarted() Step {
+	if s.Hold != nil {
+		return s.held()
+	}
+	want := s.want()
+	step := Step{From: s.now(), To: want}
+	switch {
+	case !s.installed() && s.Seen.Version != "":
+		step.Act, step.From = ActInstall, Target{}
+		step.Reason = fmt.Sprintf("%s is named but not there, %s is wanted", s.Seen.Version, want.Version)
+	case !s.installed():
+		step.Act, step.From = ActInstall, Target{}
+		step.Reason = "nothing is installed, " + want.Version + " is wanted"
+	case s.At.WorkDir != want.WorkDir:
+		step.Act = ActMove
+		step.Reason = fmt.Sprintf("workDir is %s, %s is wanted", s.At.WorkDir, want.WorkDir)
+	case s.At.RunUser != want.RunUser:
+		step.Act = ActChangeUser
+		step.Reason = fmt.Sprintf("runUser is %s, %s is wanted", s.At.RunUser, want.RunUser)
+	case s.Seen.Version != want.Version:
+		step.Act = replacement(s.Seen.Version, want.Version)
+		step.Reason = fmt.Sprintf("%s is there, %s is wanted", s.Seen.Version, want.Version)
+	default:
+		return s.keepRunning()
+	}
+	return s.orKeepRunning(s.unlessBlocked(s.Journal.releaseKey(s.Wish), step))
+}
+
+// held: a hold freezes the version; what crashed is still started again. A
+// hold that an operator's rollback made also says which version it freezes.
+func (s Situation) held() Step {
+	h := s.Hold
+	switch {
+	case !s.installed():
+		return none("held: " + h.Reason + "; nothing is installed")
+	case h.Version != "" && h.Version != s.Seen.Version:
+		to := Target{Place: s.At, Version: h.Version}
+		step := Step{Act: ActRollback, From: s.now(), To: to, Reason: "an operator went back: " + h.Reason}
+		return s.orKeepRunning(s.unlessBlocked(rollbackKey(h.Version), step))
+	case s.Seen.Status.Stopped():
+		return s.restart("held (" + h.Reason + ") and ")
+	}
+	return none("held: " + h.Reason)
+}
+
+// keepRunning: the right version is there; it shall also run, with its config
+// up to date.
+func (s Situation) keepRunning() Step {
+	switch {
+	case s.Seen.Status.Stopped():
+		return s.restart("")
+	case !s.Seen.Status.Started():
+		return none("status is " + s.Seen.Status.String() + "; left as it is")
+	case s.ConfigDue && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
+		return Step{Act: ActConfig, From: s.now(), To: s.now(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
+	}
+	return none("as wanted")
+}
+
+// restart starts what is there, not too often: a crash loop must not wear out
+// the host.
+func (s Situation) restart(prefix string) Step {
+	step := Step{Act: ActStart, To: s.now(), Reason: prefix + "stoped though start is wanted"}
+	if until := s.Journal.Crash.Until; until.After(s.Now) {
+		step.Act, step.Until = ActWait, until
+		step.Reason = fmt.Sprintf("%sstoped again after %d starts; the next one waits", prefix, s.Journal.Crash.Starts)
+	}
+	return step
+}
+
+// orKeepRunning: while a replacement waits, what is there shall run.
+func (s Situation) orKeepRunning(step Step) Step {
+	if step.Act == ActWait && s.installed() && s.Seen.Status.Stopped() {
+		if start := s.restart("while " + s.want().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
+			return start
+		}
+	}
+	return step
+}
+
+// unlessBlocked turns step into a wait while what it would do is in quarantine
+// or backed off.
+func (s Situation) unlessBlocked(key string, step Step) Step {
+	b, blocked := s.Journal.blocked(key, s.Now)
+	if !blocked {
+		return step
+	}
+	step.Act, step.Until = ActWait, b.Until
+	step.Reason = b.explain()
+	return step
+}
+
+// installed: .version names something that is there.
+func (s Situation) installed() bool { return s.Seen.Version != "" && s.Seen.Complete }
+
+func (s Situation) now() Target { return Target{Place: s.At, Version: s.Seen.Version} }
+
+func (s Situation) want() Target {
+	return Target{Place: s.Wish.Place, Version: s.Wish.Agent.Version}
+}
+
+func replacement(from, to string) Act {
+	switch meta.CompareVersions(to, from) {
+	case meta.Newer:
+		return ActUpgrade
+	case meta.Older:
+		return ActDowngrade
+	case meta.Equal, meta.Different:
+	}
+	return ActChange
+}

@@ -1,0 +1,132 @@
+package updater
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Back-off of what failed. A release that was at fault is in quarantine, long
+// and longer; what failed for a reason that passes (a full disk, a server that
+// is away) is tried again soon.
+const (
+	quarantineBase  = 10 * time.Minute
+	quarantineLimit = 24 * time.Hour
+	retryBase       = 15 * time.Second
+	retryLimit      = 15 * time.Minute
+	maxBlocks       = 16
+)
+
+// Block keeps one release, or one other thing that failed, from being tried
+// again before Until. It is known by a key, which for releases is the digest:
+// other content under the same version is another release.
+type Block struct {
+	Key        string    `json:"key"`
+	Version    string    `json:"version"`
+	Reason     string    `json:"reason"`
+	Failures   int       `json:"failures"`
+	Since      time.Time `json:"since"` // of the first failure
+	Until      time.Time `json:"until"`
+	Quarantine bool      `json:"quarantine"` // the release was at fault
+}
+
+func (b Block) explain() string {
+	kind := "backed off"
+	if b.Quarantine {
+		kind = "in quarantine"
+	}
+	return fmt.Sprintf("%s is %s after %s: %s", b.Version, kind, times(b.Failures), b.Reason)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "one failure"
+	}
+	return fmt.Sprintf("%d failures", n)
+}
+
+// fault is why something did not work.
+type fault struct {
+	key, version string
+	reason       string
+	release      bool // the release is to blame
+}
+
+// block adds a failure: the wait doubles with every one, up to a limit.
+func (r *Record) block(f fault, now time.Time) Block {
+	b := Block{Key: f.key, Since: now}
+	if i := r.blockIndex(f.key); i >= 0 {
+		b = r.Blocks[i]
+		r.Blocks = slices.Delete(r.Blocks, i, i+1)
+	}
+	b.Version, b.Reason, b.Quarantine = f.version, f.reason, f.release
+	b.Failures++
+	base, limit := retryBase, retryLimit
+	if f.release {
+		base, limit = quarantineBase, quarantineLimit
+	}
+	b.Until = now.Add(doubled(base, limit, b.Failures))
+	r.Blocks = append(r.Blocks, b)
+	if extra := len(r.Blocks) - maxBlocks; extra > 0 {
+		r.Blocks = slices.Delete(r.Blocks, 0, extra)
+	}
+	return b
+}
+
+// unblock forgets the failures under key.
+func (r *Record) unblock(key string) {
+	if i := r.blockIndex(key); i >= 0 {
+		r.Blocks = slices.Delete(r.Blocks, i, i+1)
+	}
+}
+
+func (r *Record) blocked(key string, now time.Time) (Block, bool) {
+	i := r.blockIndex(key)
+	if i < 0 || !r.Blocks[i].Until.After(now) {
+		return Block{}, false
+	}
+	return r.Blocks[i], true
+}
+
+// failedBefore: a release of this version failed, under whatever key.
+func (r *Record) failedBefore(version string) bool {
+	return slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Quarantine && b.Version == version })
+}
+
+func (r *Record) blockIndex(key string) int {
+	return slices.IndexFunc(r.Blocks, func(b Block) bool { return b.Key == key })
+}
+
+// doubled is base·2ⁿ⁻¹, capped.
+func doubled(base, limit time.Duration, n int) time.Duration {
+	for range n - 1 {
+		if base *= 2; base >= limit {
+			return limit
+		}
+	}
+	return base
+}
+
+// releaseKey identifies the release that w asks for: by digest when it is
+// known or was learned by an earlier install from the same source, by that
+// source until then.
+func (r *Record) releaseKey(w Wish) string {
+	a := w.Agent
+	switch {
+	case a.SHA256 != "":
+		return "sha256:" + lower(a.SHA256)
+	case a.MD5Digest(w.Dialect) != "":
+		return "md5:" + a.MD5Digest(w.Dialect)
+	}
+	source := a.MD5URL(w.Dialect, meta.Arch())
+	if r.Learned.Source == source {
+		return "md5:" + r.Learned.MD5
+	}
+	return "source:" + source
+}
+
+func stopKey(version string) string     { return "stop:" + version }
+func rollbackKey(version string) string { return "rollback:" + version }
+func configDigestKey(digest string) string    { return "config:" + digest }

@@ -1,0 +1,84 @@
+package updater
+
+import (
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Record is what the journal keeps about one agent. It holds intent and
+// outcomes, which the host cannot be asked for; what is true on the host is
+// asked of disk and control every time.
+type Record struct {
+	Name     string   `json:"name"`
+	At       Place    `json:"at,omitzero"`        // where the agent is
+	Previous string   `json:"previous,omitempty"` // the version before the last committed one
+	Txn      *Txn     `json:"txn,omitempty"`      // half done; nil otherwise
+	Last     Outcome  `json:"last"`
+	Blocks   []Block  `json:"blocks,omitempty"`
+	Learned  Learned  `json:"learned,omitzero"`
+	Config   string   `json:"config,omitempty"` // digest of the remote config it was started with
+	Crash    CrashLog `json:"crash,omitzero"`
+}
+
+// Txn is a transaction: one version in one place takes over from another.
+type Txn struct {
+	Act     Act        `json:"act"`
+	Reason  string     `json:"reason"`
+	From    Target     `json:"from,omitzero"` // no version: nothing ran before
+	To      Target     `json:"to"`
+	Wish    Wish       `json:"wish"` // as it was when the transaction began
+	Key     string     `json:"key"`  // what is blocked when it fails
+	Phase   meta.Phase `json:"phase"`
+	Began   time.Time  `json:"began"`
+	Since   time.Time  `json:"since"` // when Phase was entered
+	Resumed int        `json:"resumed,omitempty"`
+	Failure string     `json:"failure,omitempty"` // why it is being rolled back
+	Blame   bool       `json:"blame,omitempty"`   // the release is at fault
+	Notes   string     `json:"notes,omitempty"`   // what did not go by the book
+	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
+}
+
+// Outcome is how the last transaction, or the last attempt at anything else, ended.
+type Outcome struct {
+	Phase   meta.Phase `json:"phase"`             // idle, rolledBack or failed
+	Version string     `json:"version,omitempty"` // that was wanted
+	Error   string     `json:"error,omitempty"`
+	Rollout string     `json:"rollout,omitempty"`
+	Since   time.Time  `json:"since"`
+}
+
+// Learned is the digest that an install found behind an address.
+type Learned struct {
+	Source string `json:"source"`
+	MD5    string `json:"md5"`
+}
+
+// Back-off of starts after crashes.
+const (
+	crashBase  = 5 * time.Second
+	crashLimit = 5 * time.Minute
+	crashCalm  = 10 * time.Minute // this long after a start it counts as a new crash
+)
+
+// CrashLog counts the starts of an agent that did not stay up.
+type CrashLog struct {
+	Starts int       `json:"starts"`
+	Last   time.Time `json:"last"`
+	Until  time.Time `json:"until"` // no start before
+}
+
+// started notes a start at now: the first crash after a calm time is answered
+// at once, the following ones wait twice as long each time.
+func (c CrashLog) started(now time.Time) CrashLog {
+	if now.Sub(c.Last) > crashCalm {
+		c.Starts = 0
+	}
+	c.Starts++
+	c.Last = now
+	c.Until = now.Add(doubled(crashBase, crashLimit, c.Starts))
+	return c
+}
+
+func lower(s string) string { return strings.ToLower(s) }

@@ -1,0 +1,125 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// resume finishes or undoes the transaction that the journal says is half
+// done, after a restart or after our own machinery failed.
+func (k *keeper) resume(ctx context.Context) error {
+	t := k.rec.Txn
+	if !k.resumed {
+		t.Resumed++
+	}
+	k.resumed = true
+	switch t.Phase {
+	case meta.PhaseDownloading, meta.PhaseStaging:
+		return k.abandon(ctx, t, "interrupted before anything was stopped")
+	case meta.PhaseRollingBack:
+		return k.rollBack(ctx, t, t.Failure, t.Blame)
+	case meta.PhaseStopping, meta.PhaseStarting, meta.PhaseProbation:
+	case meta.PhaseIdle, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld:
+		return k.abandon(ctx, t, "the journal has it in phase "+string(t.Phase)+", which is no phase to resume")
+	default:
+		return k.abandon(ctx, t, fmt.Sprintf("the journal has it in phase %q, which is unknown", t.Phase))
+	}
+	if t.Resumed > maxResumes {
+		return k.rollBack(ctx, t, fmt.Sprintf("interrupted %d times", t.Resumed), true)
+	}
+	if k.alreadyOver(ctx, t) {
+		return k.prove(ctx, t)
+	}
+	return k.switchOver(ctx, t)
+}
+
+// alreadyOver: the new version was started before the interruption and still
+// runs. Then it is not stopped again, it only has to prove itself.
+func (k *keeper) alreadyOver(ctx context.Context, t *Txn) bool {
+	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
+		return false
+	}
+	r, err := k.do(ctx, t.To.RunUser, k.job(OpInspect, t.To), nil)
+	return err == nil && r.Seen.Version == t.To.Version && r.Seen.Status.Started()
+}
+
+// rollBack stops the new version and starts the previous one. Until the new
+// one is certainly stopped, nothing is started beside it.
+func (k *keeper) rollBack(shutdown context.Context, t *Txn, why string, blame bool) error {
+	ctx := context.WithoutCancel(shutdown)
+	t.Failure, t.Blame = why, blame
+	k.mustEnter(t, meta.PhaseRollingBack)
+	if err := k.stopOne(ctx, t, t.To); err != nil {
+		return machineryError{fmt.Errorf("cannot stop the failed version, so nothing else is started: %w", err)}
+	}
+	if err := k.flipBack(ctx, t); err != nil {
+		return err
+	}
+	faultpoint.Hit("sidecar.flippedBack")
+	var startErr error
+	if t.From.Version != "" {
+		if _, startErr = k.do(ctx, t.From.RunUser, k.job(OpStart, t.From), nil); isMachinery(startErr) {
+			return startErr
+		}
+	}
+	faultpoint.Hit("sidecar.restarted")
+	return k.rolledBack(ctx, t, startErr)
+}
+
+// flipBack makes disk and config what they were. A disk that cannot be written
+// does not keep the previous version down: it is started first, and flipping
+// is tried again later.
+func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
+	if t.Act == ActConfig {
+		job := k.job(OpRestoreConfig, t.To)
+		job.Config = remoteConfig(t.Wish.Agent)
+		if _, err := k.do(ctx, t.To.RunUser, job, nil); err != nil {
+			return machineryError{err}
+		}
+	}
+	op, target := OpActivate, t.From
+	switch {
+	case t.From.Version == "":
+		op, target = OpDeactivate, t.To
+	case t.From.Place != t.To.Place && t.From.WorkDir != t.To.WorkDir:
+		return nil // the place it comes from was never touched
+	}
+	_, err := k.do(ctx, target.RunUser, k.job(op, target), nil)
+	je := (*JobError)(nil)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &je) && je.Reason == reasonIncomplete:
+		// The previous version is gone: better nothing than the failed one.
+		t.Failure = join(t.Failure, err.Error())
+		t.From = Target{}
+		return k.flipBack(ctx, t)
+	case op == OpActivate:
+		_, startErr := k.do(ctx, target.RunUser, k.job(OpStart, target), nil)
+		return machineryError{errors.Join(err, startErr)}
+	}
+	return machineryError{err}
+}
+
+func (k *keeper) rolledBack(ctx context.Context, t *Txn, startErr error) error {
+	now := time.Now()
+	o := Outcome{Phase: meta.PhaseRolledBack, Error: join(t.Failure, t.Notes)}
+	switch {
+	case t.From.Version == "":
+		o.Phase = meta.PhaseFailed
+	case startErr != nil:
+		o.Phase = meta.PhaseFailed
+		o.Error = join(o.Error, "and the previous version did not come back: "+startErr.Error())
+		k.rec.Crash = k.rec.Crash.started(now)
+	}
+	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: t.Failure, release: t.Blame}, now)
+	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
+		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)
+	k.end(ctx, t, o)
+	return nil
+}

@@ -1,0 +1,69 @@
+package updater
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/agent"
+)
+
+func (p Place) dir(name string) agent.Dir {
+	return agent.Dir{Path: filepath.Join(p.WorkDir, name), Name: name}
+}
+
+// state is what the world is told about a situation and the step planned in it.
+func (s Situation) state(step Step) State {
+	last := s.Journal.Last
+	st := State{
+		RealAgent: meta.RealAgent{
+			Name: s.Name, Version: s.Seen.Version, Status: s.Seen.Status.String(), Timestamp: s.Seen.At.Unix(),
+			RunUser: s.At.RunUser, WorkDir: s.At.WorkDir,
+			Phase: orDefault(last.Phase, meta.PhaseIdle), PreviousVersion: s.Journal.Previous,
+			Error: last.Error, Since: unix(last.Since), Rollout: s.Wish.Agent.Rollout,
+			Orphaned: !s.Wish.Listed && s.Seen.Version != "",
+		},
+		Wish: s.Wish, Seen: s.Seen, Step: step, Blocks: s.Journal.Blocks, Crash: s.Journal.Crash, Hold: s.Hold,
+	}
+	if s.Wish.Listed {
+		st.DesiredVersion = s.Wish.Agent.Version
+	}
+	if t := s.Journal.Txn; t != nil {
+		st.Phase, st.Since, st.Rollout = t.Phase, unix(t.Since), t.Wish.Agent.Rollout
+		st.Error = t.Failure
+		return st
+	}
+	st.stand(s)
+	return st
+}
+
+// stand adds what keeps the agent from being as wanted: a refusal, blindness,
+// a hold or a block. Phase and error of an outcome that no longer matters, as
+// something else is wanted by now, are dropped.
+func (st *State) stand(s Situation) {
+	last := s.Journal.Last
+	if last.Phase != meta.PhaseIdle && last.Version != "" && last.Version != s.Wish.Agent.Version && s.Hold == nil {
+		st.Phase, st.Error = meta.PhaseIdle, ""
+	}
+	switch {
+	case s.Wish.Refused != "":
+		st.Phase, st.Error = meta.PhaseFailed, "refused: "+s.Wish.Refused
+	case s.Blind != "":
+		st.Phase, st.Error = meta.PhaseFailed, s.Blind
+	case s.Hold != nil:
+		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
+	case st.Step.Act == ActWait:
+		st.Error = strings.TrimPrefix(st.Error+"; "+st.Step.Reason, "; ")
+		if strings.Contains(st.Step.Reason, last.Error) { // it says it all
+			st.Error = st.Step.Reason
+		}
+	}
+}
+
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}

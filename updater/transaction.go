@@ -1,0 +1,307 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/install"
+)
+
+// maxResumes is how often a transaction may be interrupted after the old
+// version was stopped before it is undone: it may be what interrupts us.
+const maxResumes = 3
+
+// replace carries out a transaction from its beginning. A nil error means that
+// it has ended, well or not; otherwise our own machinery failed, and the
+// journal says where to go on.
+func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
+	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Wish: s.Wish, Began: time.Now()}
+	if t.Act == ActRollback {
+		t.Key = rollbackKey(t.To.Version)
+		return k.switchOver(ctx, t)
+	}
+	t.Key = k.rec.releaseKey(s.Wish)
+	if err := k.enter(t, meta.PhaseDownloading); err != nil {
+		return k.refuse(ctx, t, err)
+	}
+	err := k.fetch(ctx, t)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // the journal remembers; the next start begins again
+	case !k.stillWanted(t):
+		return k.abandon(ctx, t, "something else is wanted by now")
+	case err != nil:
+		return k.refuse(ctx, t, err)
+	}
+	if b, blocked := k.rec.blocked(t.Key, time.Now()); blocked {
+		return k.abandon(ctx, t, b.explain())
+	}
+	return k.switchOver(ctx, t)
+}
+
+// enter writes the intent into the journal before the act, and tells it.
+func (k *keeper) enter(t *Txn, phase meta.Phase) error {
+	t.Phase, t.Since = phase, time.Now()
+	k.rec.Txn = t
+	err := k.save()
+	k.update(func(s *State) {
+		s.Phase, s.Since, s.Progress, s.Done, s.Total, s.Error = phase, t.Since.Unix(), 0, 0, 0, t.Failure
+	})
+	k.log().Info().Str("act", string(t.Act)).Str("phase", string(phase)).Str("from", t.From.Version).Str("to", t.To.Version).Msg("transaction")
+	faultpoint.Hit("sidecar." + string(phase))
+	return err
+}
+
+// mustEnter is for phases that begin when there is no way back to doing
+// nothing: with an agent stopped, a journal that cannot be written is said
+// aloud and does not keep the agent down. Recovery from the phase before does
+// the same again.
+func (k *keeper) mustEnter(t *Txn, phase meta.Phase) {
+	if err := k.enter(t, phase); err != nil {
+		k.log().Error().Err(err).Msg("going on without")
+	}
+}
+
+// fetch has the wanted version completed on disk, beside the running one.
+func (k *keeper) fetch(ctx context.Context, t *Txn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	k.mu.Lock()
+	k.giveUp = cancel
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		k.giveUp = nil
+		k.mu.Unlock()
+	}()
+	if !k.stillWanted(t) {
+		return nil
+	}
+	select {
+	case k.e.slots <- struct{}{}:
+		defer func() { <-k.e.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := k.e.prepareDir(t.To.Place, k.name); err != nil {
+		return err
+	}
+	if err := k.dropSuspect(ctx, t); err != nil {
+		return err
+	}
+	r, err := k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p install.Progress) { k.progress(t, p) })
+	if err != nil {
+		return err
+	}
+	if source := t.Wish.Agent.MD5URL(t.Wish.Dialect, k.e.config().Arch); source != "" && r.Install.MD5 != "" {
+		k.rec.Learned = Learned{Source: source, MD5: lower(r.Install.MD5)}
+		t.Key = k.rec.releaseKey(t.Wish)
+	}
+	return nil
+}
+
+// dropSuspect removes a directory of the wanted version that failed before: it
+// is kept until then for those who look for the reason, but a digest that is
+// tried again is also downloaded again.
+func (k *keeper) dropSuspect(ctx context.Context, t *Txn) error {
+	if t.To.Version == t.From.Version || !k.rec.failedBefore(t.To.Version) {
+		return nil
+	}
+	return k.prune(ctx, t.To.Place, t.To.Version)
+}
+
+func (k *keeper) installJob(t *Txn) Job {
+	cfg := k.e.config()
+	a := t.Wish.Agent
+	job := k.job(OpInstall, t.To)
+	job.Install = &install.Job{
+		Agent: a.Name, Version: a.Version, Dir: job.Dir.Path,
+		Tarballs: []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)},
+		MD5:      a.MD5Digest(t.Wish.Dialect), SHA256: lower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
+		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Proxy: cfg.Proxy,
+	}
+	return job
+}
+
+func remoteConfig(a meta.DesiredAgent) *install.Config {
+	if a.ConfigFileName == "" || a.ConfigRemoteURL == "" {
+		return nil
+	}
+	return &install.Config{FileName: a.ConfigFileName, URL: a.ConfigRemoteURL}
+}
+
+func (k *keeper) progress(t *Txn, p install.Progress) {
+	if p.Phase == meta.PhaseStaging && t.Phase == meta.PhaseDownloading {
+		k.mustEnter(t, meta.PhaseStaging)
+	}
+	k.update(func(s *State) {
+		s.Done, s.Total = p.Done, p.Total
+		if p.Total > 0 {
+			s.Progress = min(float64(p.Done)/float64(p.Total), 1)
+		}
+	})
+}
+
+// stillWanted: neither the server nor an operator changed their mind.
+func (k *keeper) stillWanted(t *Txn) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wish == t.Wish && k.e.holds.get(k.name) == nil
+}
+
+// switchOver stops the old version and starts the new one. It is not
+// interrupted by the end of the sidecar: what is stopped is also started.
+func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
+	ctx := context.WithoutCancel(shutdown)
+	if err := k.enter(t, meta.PhaseStopping); err != nil {
+		return k.refuse(ctx, t, err)
+	}
+	if err := k.stopOld(ctx, t); isMachinery(err) {
+		return err
+	} else if err != nil {
+		return k.refuse(ctx, t, err)
+	}
+	faultpoint.Hit("sidecar.stopped")
+	k.mustEnter(t, meta.PhaseStarting)
+	if _, err := k.do(ctx, t.To.RunUser, k.job(OpActivate, t.To), nil); isMachinery(err) {
+		return err
+	} else if err != nil {
+		return k.rollBack(ctx, t, err.Error(), false)
+	}
+	faultpoint.Hit("sidecar.activated")
+	if _, err := k.do(ctx, t.To.RunUser, k.job(OpStart, t.To), nil); isMachinery(err) {
+		return err
+	} else if err != nil {
+		return k.rollBack(ctx, t, err.Error(), true)
+	}
+	faultpoint.Hit("sidecar.started")
+	return k.prove(shutdown, t)
+}
+
+// stopOld makes sure that nothing of the agent runs, neither in the place that
+// it leaves nor in the one that it goes to.
+func (k *keeper) stopOld(ctx context.Context, t *Txn) error {
+	if t.From.Version != "" {
+		if err := k.stopOne(ctx, t, t.From); err != nil {
+			return err
+		}
+	}
+	if t.From.Version == "" || t.From.Place != t.To.Place {
+		return k.stopOne(ctx, t, t.To)
+	}
+	return nil
+}
+
+func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
+	r, err := k.do(ctx, old.RunUser, k.job(OpStop, old), nil)
+	if err != nil {
+		return err
+	}
+	if r.Stopped.Why != "" {
+		note := fmt.Sprintf("stopping took force (killed %v): %s", r.Stopped.Killed, r.Stopped.Why)
+		t.Notes = join(t.Notes, note)
+		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.Why)
+	}
+	k.update(func(s *State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
+	return nil
+}
+
+// commit: the new version has proved itself.
+func (k *keeper) commit(ctx context.Context, t *Txn, how string) error {
+	faultpoint.Hit("sidecar.proved")
+	if t.From.Version != "" && t.From.Version != t.To.Version {
+		k.rec.Previous = t.From.Version
+	}
+	if t.Act == ActRollback {
+		k.rec.Previous = "" // what we came from is what the operator did not want
+	}
+	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, CrashLog{}
+	k.rec.unblock(t.Key)
+	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
+	k.end(ctx, t, Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
+	return nil
+}
+
+// refuse ends a transaction before anything was stopped: the old version runs
+// on.
+func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
+	release := false
+	if je := (*JobError)(nil); errors.As(cause, &je) {
+		release = je.Permanent
+	}
+	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: cause.Error(), release: release}, time.Now())
+	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
+	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Error: join(cause.Error(), t.Notes)})
+	return nil
+}
+
+// abandon ends a transaction before anything was stopped, without blame.
+func (k *keeper) abandon(ctx context.Context, t *Txn, why string) error {
+	k.log().Info().Str("act", string(t.Act)).Str("to", t.To.Version).Msg("given up: " + why)
+	k.end(ctx, t, k.rec.Last)
+	return nil
+}
+
+// end writes the outcome, then cleans up, then has it reported.
+func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
+	o.Version, o.Rollout, o.Since = t.To.Version, t.Wish.Agent.Rollout, time.Now()
+	k.rec.Last, k.rec.Txn = o, nil
+	k.note()
+	faultpoint.Hit("sidecar.ended")
+	k.tidy(ctx, t)
+	k.e.changed()
+}
+
+// tidy removes versions that are no longer needed, and what interrupted
+// installs left.
+func (k *keeper) tidy(ctx context.Context, t *Txn) {
+	places := []Place{t.To.Place}
+	if t.From.Version != "" && t.From.Place != t.To.Place {
+		places = append(places, t.From.Place)
+	}
+	for _, p := range places {
+		err := k.prune(ctx, p, "")
+		if err == nil {
+			continue
+		}
+		k.log().Warn().Err(err).Msg("cannot clean up")
+		k.rec.Last.Error = join(k.rec.Last.Error, "cannot clean up: "+err.Error())
+		k.note()
+	}
+}
+
+// prune keeps what is running (.version names it), previous and wanted, and
+// fills up to the number of versions that shall be kept; but not drop.
+func (k *keeper) prune(ctx context.Context, at Place, drop string) error {
+	k.mu.Lock()
+	w := k.wish
+	k.mu.Unlock()
+	job := k.job(OpPrune, Target{Place: at})
+	job.Prune = &agent.PruneJob{Keep: []string{}, Wanted: w.Agent.Version, Count: orDefault(w.Agent.Keep, k.e.config().Keep), Drop: drop}
+	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
+		if v != "" && v != drop {
+			job.Prune.Keep = append(job.Prune.Keep, v)
+		}
+	}
+	if t := k.rec.Txn; t != nil && t.From.Version != "" {
+		job.Prune.Keep = append(job.Prune.Keep, t.From.Version)
+	}
+	_, err := k.do(ctx, at.RunUser, job, nil)
+	return err
+}
+
+func join(parts ...string) string {
+	var said []string
+	for _, p := range parts {
+		if p != "" {
+			said = append(said, p)
+		}
+	}
+	return strings.Join(said, "; ")
+}

@@ -1,0 +1,102 @@
+package updater
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Desired is one reply of the server, as far as it concerns agents.
+type Desired struct {
+	Agents  []meta.DesiredAgent `json:"agents"`
+	Dialect meta.Dialect        `json:"dialect"` // the reply was in; DialectV1 if empty
+}
+
+func (d Desired) equal(other Desired) bool {
+	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents)
+}
+
+// Wish is what is wanted of one agent, with the host's defaults filled in.
+type Wish struct {
+	Agent   meta.DesiredAgent `json:"agent"`
+	Place   Place             `json:"place"`
+	Dialect meta.Dialect      `json:"dialect"`
+	Listed  bool              `json:"listed"`            // the agent was in the reply
+	Refused string            `json:"refused,omitempty"` // why its entry is not followed
+}
+
+// wishes takes a reply apart: one wish for each name. An entry that is not
+// allowed, or comes twice, becomes a refused wish and does not touch the others.
+func (c EngineConfig) wishes(d Desired) map[string]Wish {
+	all := make(map[string]Wish, len(d.Agents))
+	for _, a := range d.Agents {
+		w := Wish{Agent: a, Dialect: d.Dialect, Listed: true, Place: Place{WorkDir: a.WorkDir, RunUser: a.RunUser}}
+		if w.Place.WorkDir == "" {
+			w.Place.WorkDir = c.DefaultWorkDir
+		}
+		if w.Place.RunUser == "" {
+			w.Place.RunUser = c.RunUser
+		}
+		if w.Dialect == "" {
+			w.Dialect = meta.DialectV1
+		}
+		if err := a.Validate(); err != nil {
+			w.Refused = err.Error()
+		}
+		if _, twice := all[a.Name]; twice {
+			w.Refused = "the name is in the list twice"
+		}
+		all[a.Name] = w
+	}
+	return all
+}
+
+// loadDesired reads the last good reply. None is no error; one that cannot be
+// read is set aside.
+func loadDesired(path string) (Desired, error) {
+	var d Desired
+	err := loadJSON(path, &d)
+	return d, err
+}
+
+func saveJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return atomicfile.Write(path, data, 0o600)
+}
+
+// maxStateFile bounds what is read back of our own files.
+const maxStateFile = 16 << 20
+
+// loadJSON reads path into v. A missing file leaves v as it is. A file that
+// cannot be understood is set aside as {path}.corrupt-{time}, with an error
+// that says so, and v is left as it is.
+func loadJSON[T any](path string, v *T) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var read T
+	if err == nil && len(data) > maxStateFile {
+		err = fmt.Errorf("it is %d bytes long", len(data))
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &read)
+	}
+	if err != nil {
+		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405")
+		return errors.Join(fmt.Errorf("cannot read %s, set aside as %s: %w", path, filepath.Base(aside), err), os.Rename(path, aside))
+	}
+	*v = read
+	return nil
+}
