@@ -3,16 +3,17 @@
 package main
 
 import (
-	"flag"
-	"fmt"
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
 
-	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/updater/cli"
 )
 
 func main() {
-	version := flag.Bool("v", false, "print the version and exit")
-	flag.Parse()
-	if *version {
-		fmt.Println(buildinfo.Version())
-	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	code := cli.Main(ctx, os.Args[1:], cli.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	stop()
+	os.Exit(code)
 }

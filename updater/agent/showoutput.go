@@ -1,0 +1,40 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// maxShown is how much of .control.out [Dir.Output] returns.
+const maxShown = 64 << 10
+
+// Output is the end of what start and restart printed; empty when they never
+// ran.
+func (d Dir) Output() (string, error) {
+	f, err := os.OpenFile(d.file(outputFile), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the output of %s: %w", d.Name, err)
+	}
+	defer func() { _ = f.Close() }()
+	fi, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("cannot read the output of %s: %w", d.Name, err)
+	}
+	if !fi.Mode().IsRegular() {
+		return "", fmt.Errorf("cannot read the output of %s: %s is not a file", d.Name, outputFile)
+	}
+	from := max(fi.Size()-maxShown, 0)
+	data, err := io.ReadAll(io.NewSectionReader(f, from, maxShown))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the output of %s: %w", d.Name, err)
+	}
+	return strings.ToValidUTF8(string(data), "?"), nil
+}

@@ -1,0 +1,230 @@
+package updater
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/jitter"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// agents is what the heartbeat needs of the engine. Neither call waits for
+// work on an agent.
+type agents interface {
+	Report(ctx context.Context) []meta.RealAgent
+	Apply(d Desired) error // an error: it could not be kept
+}
+
+// beat is the heartbeat loop.
+type beat struct {
+	agents  agents
+	log     zerolog.Logger
+	metrics *local.Metrics
+	news    <-chan struct{} // something is worth reporting at once
+	reload  chan Config     // a new configuration
+	host    hostFacts
+
+	// Owned by run.
+	config   Config
+	client   *meta.Client
+	pace     pace
+	rejected []meta.Rejected // of the last reply, to be reported
+
+	mu    sync.Mutex
+	state local.Heartbeat
+}
+
+func newBeat(config Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
+	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config), host: readHostFacts()}
+	b.state.Interval = config.Interval.Seconds()
+	return b, b.use(config)
+}
+
+// client makes the heartbeat client that config describes.
+func (c Config) client() (*meta.Client, error) {
+	return meta.NewClient(meta.ClientConfig{
+		Servers: c.Servers, Dialect: c.Dialect, Token: c.Token, Proxy: c.Proxy,
+		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure,
+		UserAgent: "ops-updater/" + buildinfo.Version(),
+	})
+}
+
+func (b *beat) use(config Config) error {
+	client, err := config.client()
+	if err != nil {
+		return err
+	}
+	if b.client != nil {
+		b.client.Close()
+	}
+	b.config, b.client = config, client
+	b.pace.configured = config.Interval
+	return nil
+}
+
+// State is how the heartbeat is doing.
+func (b *beat) State() local.Heartbeat {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state
+}
+
+func (b *beat) note(change func(*local.Heartbeat)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.state)
+}
+
+// run sends heartbeats until ctx ends. The first one waits a random part of
+// the interval, so that a fleet that starts together does not report together.
+func (b *beat) run(ctx context.Context) {
+	defer func() { b.client.Close() }()
+	next := time.Now().Add(jitter.First(b.pace.interval()))
+	for {
+		b.note(func(s *local.Heartbeat) { s.Next = next })
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case config := <-b.reload:
+			b.reloaded(config)
+			next = b.pace.soon(time.Now(), next)
+		case <-b.news:
+			next = b.pace.soon(time.Now(), next)
+		case <-timer.C:
+			b.once(ctx)
+			next = time.Now().Add(b.pace.wait(time.Now()))
+		}
+		timer.Stop()
+	}
+}
+
+func (b *beat) reloaded(config Config) {
+	if err := b.use(config); err != nil {
+		b.log.Error().Err(err).Msg("the heartbeat keeps its old configuration")
+		return
+	}
+	b.pace = pace{configured: config.Interval}
+}
+
+// once makes one heartbeat and takes the reply to the engine.
+func (b *beat) once(ctx context.Context) error {
+	request := b.request(ctx)
+	start := time.Now()
+	reply, err := b.client.Beat(ctx, request)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	b.metrics.Heartbeat(time.Since(start), err)
+	if err != nil {
+		b.failed(err)
+		return err
+	}
+	b.answered(reply)
+	if b.pace.interval() > time.Minute {
+		b.client.Close()
+	}
+	debug.FreeOSMemory() // what a reply and its parsing took goes back at once
+	return nil
+}
+
+func (b *beat) failed(err error) {
+	after := meta.RetryAfter(err)
+	b.pace = b.pace.failed(time.Now(), after)
+	event := b.log.Warn()
+	if b.pace.failures > 3 {
+		event = b.log.Debug() // said often enough; status and the recovery say how long
+	}
+	event.Err(err).Int("failures", b.pace.failures).Dur("retryAfter", after).Msg("heartbeat failed")
+	b.note(func(s *local.Heartbeat) { s.Failures, s.Error = b.pace.failures, err.Error() })
+}
+
+func (b *beat) answered(reply meta.Reply) {
+	was := b.State()
+	if reply.Passed != nil {
+		b.log.Warn().Err(reply.Passed).Str("answered", reply.Server).Msg("a server was passed over")
+	}
+	if b.pace.failures > 0 || was.Server != reply.Server || was.Dialect != reply.Dialect {
+		b.log.Info().Str("server", reply.Server).Str("dialect", string(reply.Dialect)).Int("failuresBefore", b.pace.failures).Msg("heartbeat answered")
+	}
+	if reply.Unchanged {
+		b.pace = b.pace.answered(int(b.pace.steered / time.Second))
+	} else {
+		b.pace = b.pace.answered(reply.Interval)
+		b.want(reply)
+	}
+	b.note(func(s *local.Heartbeat) {
+		s.Server, s.Dialect, s.LastOK = reply.Server, reply.Dialect, time.Now()
+		s.Failures, s.Error, s.Interval = 0, "", b.pace.interval().Seconds()
+	})
+}
+
+func (b *beat) want(reply meta.Reply) {
+	if !slices.Equal(b.rejected, reply.Rejected) {
+		for _, r := range reply.Rejected {
+			b.log.Error().Str("agent", r.Name).Str("reason", r.Reason).Msg("an agent of the reply was refused")
+		}
+	}
+	b.rejected = reply.Rejected
+	if err := b.agents.Apply(desiredOf(reply, b.config.DesiredAgent)); err != nil {
+		b.log.Error().Err(err).Msg("the reply could not be kept")
+		b.client.Forget() // ask for the whole of it again
+	}
+}
+
+// desiredOf is the part of a reply that concerns this sidecar: all of it,
+// unless the configuration names the only agent to look after.
+func desiredOf(reply meta.Reply, only string) Desired {
+	d := Desired{Dialect: reply.Dialect}
+	for _, a := range reply.DesiredAgents {
+		if only == "" || a.Name == only {
+			d.Agents = append(d.Agents, a)
+		}
+	}
+	return d
+}
+
+// request is what the host says about itself now.
+func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
+	ip := b.config.IP
+	if ip == "" {
+		ip = localAddress(ctx, b.config.Servers)
+	}
+	return meta.HeartbeatRequest{
+		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),
+		RealAgents: withRejected(b.agents.Report(ctx), b.rejected, time.Now()),
+		Arch:       meta.Arch(), Labels: b.config.Labels,
+		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol,
+	}
+}
+
+// withRejected adds what was refused of the last reply to the report: as the
+// error of the agent it names, or as an agent of its own.
+func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Time) []meta.RealAgent {
+	report = slices.Clone(report)
+	if report == nil {
+		report = []meta.RealAgent{}
+	}
+	for _, r := range rejected {
+		if r.Name == "" {
+			continue // nobody to report it as; it is in the log
+		}
+		i := slices.IndexFunc(report, func(a meta.RealAgent) bool { return a.Name == r.Name })
+		if i < 0 {
+			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed})
+			i = len(report) - 1
+		}
+		if report[i].Error == "" {
+			report[i].Error = "refused: " + r.Reason
+		}
+	}
+	return report
+}

@@ -1,0 +1,227 @@
+package updater
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/runas"
+)
+
+// Verdict is how bad a [Finding] is.
+type Verdict string
+
+// The verdicts. Only VerdictFail keeps the sidecar from starting.
+const (
+	VerdictOK   Verdict = "ok"
+	VerdictWarn Verdict = "warning"
+	VerdictFail Verdict = "error"
+)
+
+// Finding is the outcome of one start-up check.
+type Finding struct {
+	Name    string  `json:"name"`
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail"`
+	Mend    string  `json:"mend,omitempty"` // what to do about it
+}
+
+// Times that a check may take, and how wrong a clock may be.
+const (
+	probeTimeout = 10 * time.Second
+	sudoTimeout  = 15 * time.Second
+	maxClockSkew = 5 * time.Minute
+)
+
+// Check verifies what is needed on this host before the sidecar starts. It
+// changes nothing but makes the directories that are missing.
+func Check(ctx context.Context, c Config) []Finding {
+	findings := []Finding{{Name: "configuration", Verdict: VerdictOK, Detail: c.Path}}
+	findings = append(findings, checkDir("var_dir", c.VarDir), checkDir("work_dir", c.WorkDir), checkShell())
+	for _, w := range c.warnings() {
+		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
+	}
+	findings = append(findings, checkUsers(ctx, c)...)
+	return append(findings, checkServers(ctx, c)...)
+}
+
+// Failed reports whether one of findings keeps the sidecar from starting.
+func Failed(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Verdict == VerdictFail })
+}
+
+// warnings are what an operator should know about c at every start.
+func (c Config) warnings() []string {
+	var w []string
+	if c.TLS.Insecure {
+		w = append(w, "insecure is true: the server's certificate is not verified, anybody on the way can tell this host what to run")
+	}
+	if c.Token != "" {
+		for _, s := range c.Servers {
+			if readable(s) {
+				w = append(w, "the token goes to "+s+" without TLS: anybody on the way can read it")
+			}
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Enabled && err == nil && !loopback(host) {
+		w = append(w, "http.listen "+c.HTTP.Listen+" can be reached from other hosts")
+	}
+	return w
+}
+
+// readable reports whether others can read what is sent to server.
+func readable(server string) bool {
+	base, err := meta.ServerURL(server)
+	if err != nil {
+		return false
+	}
+	u, err := url.Parse(base)
+	return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// checkDir makes dir if it is missing and tries to write there.
+func checkDir(key, dir string) Finding {
+	f := Finding{Name: key, Verdict: VerdictOK, Detail: dir}
+	perm := os.FileMode(0o755)
+	if key == "var_dir" {
+		perm = 0o700
+	}
+	err := os.MkdirAll(dir, perm)
+	var probe *os.File
+	if err == nil {
+		probe, err = os.CreateTemp(dir, ".check-")
+	}
+	if err != nil {
+		f.Verdict, f.Detail = VerdictFail, fmt.Sprintf("cannot write to %s: %v", dir, plainPathError(err))
+		f.Mend = fmt.Sprintf("let %s own it (chown), mount it writable, or set %s to another directory", currentUser(), key)
+		return f
+	}
+	_ = probe.Close()
+	_ = os.Remove(probe.Name())
+	return f
+}
+
+func plainPathError(err error) error {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+func checkShell() Finding {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		return Finding{
+			Name: "shell", Verdict: VerdictFail, Detail: "no sh was found: agents' control scripts need one",
+			Mend: "install a POSIX shell as /bin/sh",
+		}
+	}
+	return Finding{Name: "shell", Verdict: VerdictOK, Detail: sh}
+}
+
+// checkUsers tries to become every user that the last reply names.
+func checkUsers(ctx context.Context, c Config) []Finding {
+	var findings []Finding
+	var desired Desired
+	data, err := os.ReadFile(filepath.Join(c.VarDir, "desired.json"))
+	if err != nil || json.Unmarshal(data, &desired) != nil {
+		return nil // there is no last reply, so nobody is needed yet
+	}
+	var users []string
+	for _, a := range desired.Agents {
+		if a.RunUser != "" && a.RunUser != currentUser() && a.Validate() == nil {
+			users = append(users, a.RunUser)
+		}
+	}
+	slices.Sort(users)
+	for _, u := range slices.Compact(users) {
+		findings = append(findings, checkUser(ctx, u, c.CreateUsers))
+	}
+	return findings
+}
+
+func checkUser(ctx context.Context, name string, create bool) Finding {
+	f := Finding{Name: "user " + name, Verdict: VerdictOK, Detail: "agents can be run as " + name}
+	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
+	defer cancel()
+	err := become(ctx, name)
+	switch {
+	case err == nil:
+	case create && errors.Is(err, runas.ErrUnknownUser):
+		f.Detail = "does not exist yet, create_users makes it"
+	default:
+		f.Verdict, f.Detail = VerdictFail, err.Error()
+	}
+	return f
+}
+
+// become runs nothing as name, to see whether that can be done.
+func become(ctx context.Context, name string) error {
+	p, err := runas.Start(ctx, runas.Command{User: name, Path: "/bin/sh", Args: []string{"-c", ":"}})
+	if err != nil {
+		return err
+	}
+	_ = p.Stdin.Close()
+	return p.Wait()
+}
+
+// checkServers asks every server for a sign of life and compares clocks. A
+// server that is away keeps nothing from starting: the last reply holds.
+func checkServers(ctx context.Context, c Config) []Finding {
+	client, err := c.client()
+	if err != nil {
+		return []Finding{{Name: "server", Verdict: VerdictFail, Detail: err.Error(), Mend: "correct the TLS keys of " + c.Path}}
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var findings []Finding
+	for _, p := range client.Probe(ctx) {
+		if p.Err != nil {
+			findings = append(findings, Finding{
+				Name: "server", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s does not answer: %v", p.Server, p.Err),
+				Mend: "check the address, a firewall, or the proxy key; until it answers the last reply holds",
+			})
+			continue
+		}
+		findings = append(findings, Finding{Name: "server", Verdict: VerdictOK, Detail: p.Server + " answers"})
+		if !p.Date.IsZero() {
+			findings = append(findings, checkClock(p.Server, p.Date, time.Now()))
+		}
+	}
+	return findings
+}
+
+func checkClock(server string, theirs, ours time.Time) Finding {
+	skew := ours.Sub(theirs)
+	if skew.Abs() <= maxClockSkew {
+		return Finding{Name: "clock", Verdict: VerdictOK, Detail: "agrees with " + server}
+	}
+	direction := "ahead of"
+	if skew < 0 {
+		direction = "behind"
+	}
+	return Finding{
+		Name: "clock", Verdict: VerdictWarn,
+		Detail: fmt.Sprintf("this host's clock is %v %s that of %s", skew.Abs().Round(time.Second), direction, server),
+		Mend:   "let NTP set it: certificates, holds and quarantines depend on it",
+	}
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/ops-updater/ops-updater/updater"
+)
+
+func (a *app) check() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "verify what the sidecar needs on this host, and say how to mend what is missing",
+		Long: `Verify what the sidecar needs on this host: its configuration, directories, a
+shell, sudo where another user is needed, the clock. A server that does not
+answer is a warning. Exit code 1 when something keeps the sidecar from starting.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load()
+			if err != nil {
+				return err
+			}
+			findings := updater.Check(cmd.Context(), c)
+			if asJSON {
+				err = a.printJSON(findings)
+			} else {
+				err = writeFindings(a.stdio.Out, findings)
+			}
+			if err == nil && updater.Failed(findings) {
+				err = errors.New("this host is not ready for the sidecar, see above")
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func writeFindings(w io.Writer, findings []updater.Finding) error {
+	for _, f := range findings {
+		if _, err := fmt.Fprintf(w, "%-8s %s: %s\n", f.Verdict, f.Name, printable(f.Detail)); err != nil {
+			return err
+		}
+		if f.Mend != "" {
+			if _, err := fmt.Fprintf(w, "%-8s hint: %s\n", "", f.Mend); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

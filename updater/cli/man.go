@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// man writes the manual pages that packages ship.
+func man() *cobra.Command {
+	return &cobra.Command{
+		Use: "man DIR", Short: "write the manual pages into DIR", Hidden: true,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			header := &doc.GenManHeader{Title: "OPS-UPDATER", Section: "8", Source: "ops-updater " + cmd.Root().Version, Manual: "ops-updater"}
+			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {
+				return fmt.Errorf("cannot write the manual pages: %w", err)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+func (a *app) hold() *cobra.Command {
+	var reason string
+	var length time.Duration
+	cmd := &cobra.Command{
+		Use:   "hold AGENT",
+		Short: "keep AGENT at the version it has, whatever the server wants",
+		Example: `  ops-updater hold falcon-agent --reason "debugging ticket 4711"
+  ops-updater hold falcon-agent --for 2h`,
+		Args: oneAgent,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o := local.Order{Verb: local.VerbHold, Agent: args[0], Reason: reason}
+			if length < 0 {
+				return usageError{errors.New("--for wants a time above 0, such as 2h")}
+			}
+			if length > 0 {
+				o.Until = time.Now().Add(length)
+			}
+			return a.give(cmd, o)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
+	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this `time`, such as 2h")
+	return cmd
+}
+
+func (a *app) order(verb local.Verb, short string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: string(verb) + " AGENT", Short: short, Args: oneAgent,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.give(cmd, local.Order{Verb: verb, Agent: args[0], Reason: reason})
+		},
+	}
+	if verb == local.VerbRollback {
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
+	}
+	return cmd
+}
+
+// give takes an order to the daemon, or to the state on disk when none runs.
+func (a *app) give(cmd *cobra.Command, o local.Order) error {
+	daemon, config, err := a.daemon()
+	if err != nil {
+		return err
+	}
+	o.By = whoami()
+	if err := o.Validate(); err != nil {
+		return usageError{err}
+	}
+	err = daemon.Do(cmd.Context(), o)
+	if errors.Is(err, local.ErrNotRunning) {
+		err = updater.OrderOffline(config, zerolog.Nop(), o)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdio.Out, "%s: %s\n", o.Agent, done[o.Verb])
+	return err
+}
+
+var done = map[local.Verb]string{
+	local.VerbHold:     "held at the version it has",
+	local.VerbUnhold:   "follows the server again",
+	local.VerbRollback: "goes back to its previous version; ops-updater status shows how far it is",
+	local.VerbClear:    "failures forgotten",
+}
+
+func (a *app) reload() *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "make the running sidecar read its configuration again", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			daemon, _, err := a.daemon()
+			if err != nil {
+				return err
+			}
+			r, err := daemon.Reload(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(r.Restart) > 0 {
+				_, _ = fmt.Fprintf(a.stdio.Err, "hint: %s changed, which only counts after ./control restart\n", strings.Join(r.Restart, " and "))
+			}
+			_, err = fmt.Fprintln(a.stdio.Out, "configuration reloaded")
+			return err
+		},
+	}
+}
+
+func (a *app) plan() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "plan", Short: "say what would be done now about every agent, and why; do nothing", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			daemon, config, err := a.daemon()
+			if err != nil {
+				return err
+			}
+			plan, err := daemon.Plan(cmd.Context())
+			if errors.Is(err, local.ErrNotRunning) {
+				plan, err = updater.PlanOffline(cmd.Context(), config, zerolog.Nop())
+			}
+			if err != nil {
+				return err
+			}
+			return a.showPlan(plan, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) showPlan(plan local.Plan, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(plan)
+	}
+	if len(plan.Steps) == 0 {
+		_, err := fmt.Fprintln(a.stdio.Out, "no agent is wanted or known on this host")
+		return err
+	}
+	t := tabwriter.NewWriter(a.stdio.Out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "AGENT\tACT\tFROM\tTO\tWHY")
+	for _, s := range plan.Steps {
+		why := s.Reason
+		if !s.Until.IsZero() {
+			why += ", until " + s.Until.Local().Format(time.DateTime)
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Agent, s.Act, dash(s.From), dash(s.To), printable(why))
+	}
+	return t.Flush()
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdio.Out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
+}
+
+// printable keeps what agents and servers say from moving the cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,203 @@
+// Package cli is the command line of the sidecar: without a verb it is the
+// daemon, and its verbs are the operator's side on the host. Most verbs talk
+// to the running daemon over its unix socket.
+//
+// Exit codes: 0 done, 1 failed, 2 not understood (flags, arguments, cfg.json
+// missing), 3 no sidecar is running, 4 another one is.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// Exit codes.
+const (
+	exitOK         = 0
+	exitFailure    = 1
+	exitUsage      = 2
+	exitNotRunning = 3
+	exitRunning    = 4
+)
+
+// Stdio is what the commands read and write.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Main runs the command that args, without the program's name, ask for, and
+// returns the exit code.
+func Main(ctx context.Context, args []string, stdio Stdio) int {
+	root := newRoot(stdio)
+	root.SetArgs(args)
+	root.SetIn(stdio.In)
+	root.SetOut(stdio.Out)
+	root.SetErr(stdio.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintf(stdio.Err, "ops-updater: %v\n", err)
+	if hint := hintFor(err); hint != "" {
+		_, _ = fmt.Fprintf(stdio.Err, "hint: %s\n", hint)
+	}
+	return codeFor(err)
+}
+
+// usageError is a mistake in how the program was called.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// hinted adds the next step to an error.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e hinted) Error() string { return e.err.Error() }
+func (e hinted) Unwrap() error { return e.err }
+
+func hintFor(err error) string {
+	if h, ok := errors.AsType[hinted](err); ok {
+		return h.hint
+	}
+	switch {
+	case errors.Is(err, local.ErrNotRunning):
+		return "start it with ./control start, or name its configuration with -c"
+	case errors.Is(err, updater.ErrRunning):
+		return "stop it with ./control stop, or talk to it: ops-updater status"
+	case errors.Is(err, fs.ErrPermission):
+		return "run this as the user that the sidecar runs as, or as root"
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return "ops-updater --help lists verbs and flags"
+	}
+	return ""
+}
+
+func codeFor(err error) int {
+	_, usage := errors.AsType[usageError](err)
+	switch {
+	case usage:
+		return exitUsage
+	case errors.Is(err, local.ErrNotRunning):
+		return exitNotRunning
+	case errors.Is(err, updater.ErrRunning):
+		return exitRunning
+	}
+	return exitFailure
+}
+
+// app is what every command shares.
+type app struct {
+	stdio  Stdio
+	config string // path of cfg.json
+}
+
+func newRoot(stdio Stdio) *cobra.Command {
+	a := &app{stdio: stdio}
+	root := &cobra.Command{
+		Use:   "ops-updater [-c cfg.json]",
+		Short: "keeps this host's agents at the version that ops-meta wants",
+		Long: `ops-updater keeps this host's agents at the version that ops-meta wants.
+
+Without a verb it runs the sidecar in the foreground; ./control start runs it
+in the background. The verbs are for people on the host.
+
+Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
+4 another sidecar is running.`,
+		Version:       buildinfo.Version(),
+		Args:          noArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          a.run,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
+	root.Flags().BoolP("version", "v", false, "print the version")
+	root.AddCommand(a.check(), a.plan(), a.once(), a.status(), a.logs(), a.reload(), child(stdio), man())
+	root.AddCommand(a.hold(), a.order(local.VerbUnhold, "follow the server's wishes for AGENT again"),
+		a.order(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
+		a.order(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))
+	return root
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%q is not a verb", strings.Join(args, " "))}
+	}
+	return nil
+}
+
+func oneAgent(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("want the name of one agent, got %d arguments", len(args))}
+	}
+	return nil
+}
+
+// load reads the configuration.
+func (a *app) load() (updater.Config, error) {
+	c, err := updater.LoadConfig(a.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, hinted{usageError{err}, "copy cfg.example.json to " + a.config + " and set server, or name another file with -c"}
+	}
+	if err != nil {
+		return c, hinted{err, "docs/CONFIG.md explains every key"}
+	}
+	return c, nil
+}
+
+// daemon is a client of the running sidecar.
+func (a *app) daemon() (*local.Client, updater.Config, error) {
+	c, err := a.load()
+	if err != nil {
+		return nil, c, err
+	}
+	return local.NewClient(c.VarDir), c, nil
+}
+
+func (a *app) run(cmd *cobra.Command, _ []string) error {
+	c, err := a.load()
+	if err != nil {
+		return err
+	}
+	return updater.Run(cmd.Context(), c)
+}
+
+// child is what the sidecar starts as another user; people don't.
+func child(stdio Stdio) *cobra.Command {
+	return &cobra.Command{
+		Use: "child", Hidden: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return updater.Child(cmd.Context(), stdio.In, stdio.Out)
+		},
+	}
+}
+
+// whoami names the person behind an order, through sudo.
+func whoami() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// watchEvery is how often status --watch looks again.
+const watchEvery = 500 * time.Millisecond
+
+func (a *app) status() *cobra.Command {
+	var asJSON, watch bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "show the running sidecar and its agents",
+		Long: `Show the running sidecar and its agents. On a terminal the table stays and
+moves while something is being installed; --watch keeps it until you press ^C.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			daemon, _, err := a.daemon()
+			if err != nil {
+				return err
+			}
+			s, err := daemon.Status(cmd.Context())
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return a.printJSON(s)
+			case watch || isTerminal(a.stdio.Out) && busy(s):
+				return a.watch(cmd.Context(), daemon, watch)
+			}
+			return writeStatus(a.stdio.Out, s, time.Now())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&watch, "watch", false, "keep looking")
+	return cmd
+}
+
+// watch shows the table again and again, in place on a terminal; not forever,
+// until nothing is at work any more.
+func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	lines := 0
+	for {
+		s, err := daemon.Status(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // ^C is how one stops watching
+		}
+		if err != nil {
+			return err
+		}
+		var text strings.Builder
+		_ = writeStatus(&text, s, time.Now())
+		if isTerminal(a.stdio.Out) && lines > 0 {
+			_, _ = fmt.Fprintf(a.stdio.Out, "\x1b[%dA\x1b[J", lines)
+		}
+		if _, err := io.WriteString(a.stdio.Out, text.String()); err != nil {
+			return err
+		}
+		lines = strings.Count(text.String(), "\n")
+		if !forever && !busy(s) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// busy reports whether some agent is in the middle of something.
+func busy(s local.Status) bool {
+	for _, a := range s.Agents {
+		switch a.Phase {
+		case meta.PhaseDownloading, meta.PhaseStaging, meta.PhaseStopping, meta.PhaseStarting, meta.PhaseProbation, meta.PhaseRollingBack:
+			return true
+		case "", meta.PhaseIdle, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld:
+		}
+	}
+	return false
+}
+
+func writeStatus(w io.Writer, s local.Status, now time.Time) error {
+	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", s.Version, printable(s.Hostname), s.Pid, ago(now.Sub(s.Started)), printable(heartbeat(s.Heartbeat, now)))
+	if err != nil {
+		return err
+	}
+	if len(s.Agents) == 0 {
+		_, err := fmt.Fprintln(w, "no agent is wanted or known on this host")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
+	for _, a := range s.Agents {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(a.Status), dash(phase(a)), printable(note(a)))
+	}
+	return t.Flush()
+}
+
+func heartbeat(h local.Heartbeat, now time.Time) string {
+	next := "next in " + ago(max(h.Next.Sub(now), 0))
+	switch {
+	case h.Failures > 0:
+		last := "never answered yet"
+		if !h.LastOK.IsZero() {
+			last = "last answered " + ago(now.Sub(h.LastOK)) + " ago"
+		}
+		return fmt.Sprintf("heartbeat failing (%d in a row, %s, %s): %s", h.Failures, last, next, h.Error)
+	case h.LastOK.IsZero():
+		return "heartbeat: the first one is due, " + next
+	}
+	return fmt.Sprintf("heartbeat ok: %s, %s dialect, %s ago, %s", h.Server, h.Dialect, ago(now.Sub(h.LastOK)), next)
+}
+
+func phase(a meta.RealAgent) string {
+	if a.Progress > 0 && a.Progress < 1 {
+		return fmt.Sprintf("%s %.0f%%", a.Phase, a.Progress*100)
+	}
+	return string(a.Phase)
+}
+
+func note(a meta.RealAgent) string {
+	var notes []string
+	if a.Held {
+		notes = append(notes, "held: "+a.HoldReason)
+	}
+	if a.Orphaned {
+		notes = append(notes, "orphaned: the server no longer lists it")
+	}
+	if a.Error != "" {
+		notes = append(notes, a.Error)
+	}
+	return strings.Join(notes, "; ")
+}
+
+// ago is a time span as people say it.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,68 @@
+package updater
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// status is what is known now; it asks no agent.
+func (d *daemon) status(context.Context) local.Status {
+	c := d.current()
+	return local.Status{
+		Version: buildinfo.Version(), Hostname: c.Hostname, IP: c.IP, RunUser: d.beat.host.user,
+		Pid: os.Getpid(), Started: d.started, Config: c.Path,
+		Heartbeat: d.beat.State(), Agents: realAgents(d.engine.States()),
+	}
+}
+
+func realAgents(states []State) []meta.RealAgent {
+	agents := make([]meta.RealAgent, 0, len(states))
+	for _, s := range states {
+		agents = append(agents, s.RealAgent)
+	}
+	return agents
+}
+
+func (d *daemon) plan(ctx context.Context) (local.Plan, error) { return planOf(ctx, d.engine) }
+
+func planOf(ctx context.Context, e *Engine) (local.Plan, error) {
+	steps, err := e.Plan(ctx, nil)
+	p := local.Plan{Steps: make([]local.Step, 0, len(steps))}
+	for _, s := range steps {
+		p.Steps = append(p.Steps, local.Step{
+			Agent: s.Agent, Act: string(s.Act), From: s.From.Version, To: s.To.Version, Reason: s.Reason, Until: s.Until,
+		})
+	}
+	return p, err
+}
+
+func (d *daemon) do(_ context.Context, o local.Order) error {
+	d.log.Info().Str("verb", string(o.Verb)).Str("agent", o.Agent).Str("by", o.By).Str("reason", o.Reason).Msg("order of an operator")
+	return obey(d.engine, o)
+}
+
+// obey does what an operator ordered.
+func obey(e *Engine, o local.Order) error {
+	switch o.Verb {
+	case local.VerbHold:
+		return e.Hold(o.Agent, o.Reason)
+	case local.VerbUnhold:
+		return e.Unhold(o.Agent)
+	case local.VerbRollback:
+		return e.Rollback(o.Agent, o.Reason)
+	case local.VerbClear:
+		return e.Clear(o.Agent)
+	}
+	return fmt.Errorf("verb %q is not known", o.Verb)
+}
+
+// output is the end of what an agent's control script printed.
+func (d *daemon) output(ctx context.Context, agent string) (local.Output, error) {
+	text, err := d.engine.Output(ctx, agent)
+	return local.Output{Text: text}, err
+}

@@ -1,0 +1,110 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// SocketName is the unix socket's name in the sidecar's var directory.
+const SocketName = "ops-updater.sock"
+
+// Status is what the sidecar knows about itself and its agents.
+type Status struct {
+	Version   string           `json:"version"`
+	Hostname  string           `json:"hostname"`
+	IP        string           `json:"ip"`
+	RunUser   string           `json:"runUser"`
+	Pid       int              `json:"pid"`
+	Started   time.Time        `json:"started"`
+	Config    string           `json:"config"` // path of cfg.json
+	Heartbeat Heartbeat        `json:"heartbeat"`
+	Agents    []meta.RealAgent `json:"agents"`
+}
+
+// Heartbeat is how the last heartbeat went and when the next one is due.
+type Heartbeat struct {
+	Server   string       `json:"server,omitempty"` // that answered last
+	Dialect  meta.Dialect `json:"dialect,omitempty"`
+	Interval float64      `json:"interval"` // seconds, as configured or steered
+	LastOK   time.Time    `json:"lastOk,omitzero"`
+	Next     time.Time    `json:"next,omitzero"`
+	Failures int          `json:"failures,omitempty"` // in a row
+	Error    string       `json:"error,omitempty"`    // of the last one
+}
+
+// Plan is what the sidecar would do now.
+type Plan struct {
+	Steps []Step `json:"steps"`
+}
+
+// Step is what is to be done next about one agent, and why.
+type Step struct {
+	Agent  string    `json:"agent"`
+	Act    string    `json:"act"`
+	From   string    `json:"from,omitempty"` // version
+	To     string    `json:"to,omitempty"`   // version
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"` // of a step that waits
+}
+
+// Verb is what an operator orders.
+type Verb string
+
+// The verbs of an [Order].
+const (
+	VerbHold     Verb = "hold"     // change nothing about the agent until VerbUnhold
+	VerbUnhold   Verb = "unhold"   // follow the server again
+	VerbRollback Verb = "rollback" // go back to the previous version
+	VerbClear    Verb = "clear"    // forget failures, so that a quarantined release is tried again
+)
+
+// Order is one thing an operator wants of one agent.
+type Order struct {
+	Verb   Verb      `json:"verb"`
+	Agent  string    `json:"agent"`
+	Reason string    `json:"reason,omitempty"`
+	Until  time.Time `json:"until,omitzero"` // of a hold; zero: until unhold
+	By     string    `json:"by,omitempty"`   // user name, for the log
+}
+
+// Validate says what is wrong with o.
+func (o Order) Validate() error {
+	switch o.Verb {
+	case VerbHold, VerbUnhold, VerbRollback, VerbClear:
+	default:
+		return fmt.Errorf("verb %q is not known", o.Verb)
+	}
+	if !meta.ValidName(o.Agent) {
+		return fmt.Errorf("%q is not an agent's name", o.Agent)
+	}
+	if len(o.Reason) > 1000 || len(o.By) > 100 {
+		return fmt.Errorf("the reason is too long")
+	}
+	return nil
+}
+
+// Reloaded is the configuration after a reload.
+type Reloaded struct {
+	Config  json.RawMessage `json:"config"`
+	Restart []string        `json:"restart,omitempty"` // changed keys that only count after a restart
+}
+
+// Output is what an agent's control script printed last.
+type Output struct {
+	Text string `json:"text"`
+}
+
+// Daemon is what the interfaces need of the running sidecar. Each function may
+// be called at any time from any goroutine.
+type Daemon struct {
+	Status  func(context.Context) Status
+	Plan    func(context.Context) (Plan, error)
+	Do      func(context.Context, Order) error
+	Reload  func(context.Context) (Reloaded, error)
+	Output  func(ctx context.Context, agent string) (Output, error)
+	Metrics *Metrics
+}

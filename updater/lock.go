@@ -1,0 +1,44 @@
+package updater
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// ErrRunning says that another sidecar holds the var directory.
+var ErrRunning = errors.New("another ops-updater is running")
+
+// varLock is held by whoever may change what is in the var directory.
+type varLock struct{ file *os.File }
+
+// lockVar makes the var directory if it is missing and takes its lock, which
+// the system gives back when this process ends, however it ends.
+func lockVar(dir string) (*varLock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make var_dir: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock var_dir: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder := make([]byte, 32)
+		n, _ := f.Read(holder)
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w with %s, pid %s", ErrRunning, dir, strings.TrimSpace(string(holder[:n])))
+		}
+		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for people; the lock itself is what counts
+	}
+	return &varLock{f}, nil
+}
+
+func (l *varLock) release() { _ = l.file.Close() }

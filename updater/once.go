@@ -1,0 +1,110 @@
+package updater
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// drawEvery is how often [Once] shows progress.
+const drawEvery = 100 * time.Millisecond
+
+// Progress is how far one agent is, for a person who watches.
+type Progress struct {
+	Agent       string
+	Phase       meta.Phase
+	Done, Total int64 // bytes; Total 0: unknown
+}
+
+// Once does what the daemon does, once and in the foreground: it asks the
+// server, brings every agent to where it is wanted, reports, and returns what
+// was reached. show is called now and then with the agents at work. It needs
+// no daemon and refuses to run beside one ([ErrRunning]).
+func Once(ctx context.Context, config Config, log zerolog.Logger, show func([]Progress)) ([]meta.RealAgent, error) {
+	lock, err := lockVar(config.VarDir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release()
+	setLevel(config)
+	engine, err := NewEngine(config.engine(log))
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBeat(config, engine, engine.Notify(), log, local.NewMetrics())
+	if err != nil {
+		return nil, err
+	}
+	asked := b.once(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	work, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(work) }()
+	err = watch(ctx, engine, show)
+	stop()
+	err = errors.Join(asked, err, <-ended)
+	if ctx.Err() == nil && asked == nil {
+		err = errors.Join(err, b.once(ctx))
+	}
+	return realAgents(engine.States()), err
+}
+
+// watch waits until the engine has settled and shows what it does meanwhile.
+func watch(ctx context.Context, e *Engine, show func([]Progress)) error {
+	settled := make(chan error, 1)
+	go func() { settled <- e.Settle(ctx) }()
+	tick := time.NewTicker(drawEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-settled:
+			show(progressOf(e.States()))
+			return err
+		case <-tick.C:
+			show(progressOf(e.States()))
+		}
+	}
+}
+
+func progressOf(states []State) []Progress {
+	var all []Progress
+	for _, s := range states {
+		all = append(all, Progress{Agent: s.Name, Phase: s.Phase, Done: s.Done, Total: s.Total})
+	}
+	return all
+}
+
+// PlanOffline is what would be done now, for a host where no daemon runs. It
+// changes nothing.
+func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.Plan, error) {
+	engine, err := NewEngine(config.engine(log))
+	if err != nil {
+		return local.Plan{}, err
+	}
+	return planOf(ctx, engine)
+}
+
+// OrderOffline does what an operator ordered on a host where no daemon runs;
+// the next daemon finds it.
+func OrderOffline(config Config, log zerolog.Logger, o local.Order) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	lock, err := lockVar(config.VarDir)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	engine, err := NewEngine(config.engine(log))
+	if err != nil {
+		return err
+	}
+	return obey(engine, o)
+}

@@ -1,0 +1,249 @@
+package updater
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// gcPercent and memoryGoal keep the resident process small: it allocates so
+// little that collecting more often costs nothing.
+const (
+	gcPercent  = 20
+	memoryGoal = 16 << 20
+)
+
+// serverPatience is how long requests to the local interfaces may take to end.
+const serverPatience = time.Second
+
+// daemon is the running sidecar.
+type daemon struct {
+	engine  *Engine
+	beat    *beat
+	log     zerolog.Logger
+	started time.Time
+	ctx     context.Context // of Run
+
+	mu     sync.Mutex // one reload at a time
+	config Config
+}
+
+// Run is the daemon: it keeps the host's agents as the server wants them until
+// ctx ends, and reads its configuration again on SIGHUP. It refuses to run
+// twice with one var directory ([ErrRunning]).
+func Run(ctx context.Context, config Config) error {
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryGoal)
+	lock, err := lockVar(config.VarDir)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	log, closer := openLog(config)
+	defer func() { _ = closer.Close() }()
+	if err := catchCrashes(config.VarDir, log); err != nil {
+		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
+	}
+	err = run(ctx, config, log)
+	if err != nil {
+		log.Error().Err(err).Msg("ops-updater ends")
+	}
+	return err
+}
+
+func run(ctx context.Context, config Config, log zerolog.Logger) error {
+	engine, err := NewEngine(config.engine(log))
+	if err != nil {
+		return err
+	}
+	metrics := local.NewMetrics()
+	b, err := newBeat(config, engine, engine.Notify(), log, metrics)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d := &daemon{engine: engine, beat: b, log: log, started: time.Now(), ctx: ctx, config: config}
+	servers, err := d.listen(metrics)
+	if err != nil {
+		return err
+	}
+	d.hello()
+	var group sync.WaitGroup
+	group.Go(func() { d.reloadOnHangup(ctx) })
+	group.Go(func() { b.run(ctx) })
+	for _, s := range servers {
+		group.Go(func() { s.serve(ctx, log) })
+	}
+	err = engine.Run(ctx)
+	cancel()
+	group.Wait()
+	log.Info().Msg("ops-updater stopped")
+	return err
+}
+
+func (d *daemon) hello() {
+	c := d.config
+	d.log.Info().Str("version", buildinfo.Version()).Int("pid", os.Getpid()).Str("config", c.Path).
+		Str("hostname", c.Hostname).Strs("servers", c.Servers).Dur("interval", c.Interval).Msg("ops-updater started")
+	for _, w := range c.warnings() {
+		d.log.Warn().Msg(w)
+	}
+}
+
+// engine is the part of the configuration that the engine needs.
+func (c Config) engine(log zerolog.Logger) EngineConfig {
+	e := EngineConfig{
+		VarDir: c.VarDir, DefaultWorkDir: c.WorkDir, CreateUsers: c.CreateUsers,
+		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Proxy: c.Proxy,
+		StatusTimeout: c.StatusTimeout, StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout,
+		Log: log,
+	}
+	e.Limits.MaxDownload, e.Limits.MaxUnpacked, e.Limits.MaxFiles = c.MaxDownloadSize, c.MaxUnpackedSize, c.MaxFiles
+	e.Limits.Reserve, e.Limits.MaxRate = c.Reserve, c.MaxDownloadRate
+	e.Limits.StallTimeout, e.Limits.Retries = c.StallTimeout, c.Retries
+	for k, v := range c.Env {
+		e.Env = append(e.Env, k+"="+v)
+	}
+	slices.Sort(e.Env)
+	return e
+}
+
+func (d *daemon) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			_, _ = d.reload(ctx) // said in the log
+		}
+	}
+}
+
+// reload reads the configuration again. When it is bad the old one stays.
+func (d *daemon) reload(ctx context.Context) (local.Reloaded, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next, err := LoadConfig(d.config.Path)
+	if err == nil {
+		_, err = next.client()
+	}
+	if err == nil {
+		err = d.engine.Configure(next.engine(d.log))
+	}
+	if err != nil {
+		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
+		return local.Reloaded{}, err
+	}
+	restart := d.config.changesNeedingRestart(next)
+	next.VarDir = d.config.VarDir
+	d.config = next
+	setLevel(next)
+	select {
+	case d.beat.reload <- next:
+	case <-ctx.Done():
+		return local.Reloaded{}, ctx.Err()
+	case <-d.ctx.Done():
+		return local.Reloaded{}, errors.New("ops-updater is stopping")
+	}
+	d.log.Info().Strs("needRestart", restart).Msg("configuration reloaded")
+	for _, w := range next.warnings() {
+		d.log.Warn().Msg(w)
+	}
+	shown, err := next.redacted()
+	return local.Reloaded{Config: shown, Restart: restart}, err
+}
+
+// current is the configuration that holds now.
+func (d *daemon) current() Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config
+}
+
+// redacted is cfg.json as it is on disk, without its secrets.
+func (c Config) redacted() (json.RawMessage, error) {
+	data, err := readConfigFile(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(data, &keys); err != nil {
+		return nil, err
+	}
+	for _, secret := range []string{"token", "env", "proxy"} {
+		if _, set := keys[secret]; set {
+			keys[secret] = json.RawMessage(`"(hidden)"`)
+		}
+	}
+	return json.Marshal(keys)
+}
+
+// server is one of the local interfaces.
+type server struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+func (d *daemon) listen(metrics *local.Metrics) ([]server, error) {
+	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: metrics}
+	socket, err := local.Listen(d.config.VarDir)
+	if err != nil {
+		return nil, err
+	}
+	servers := []server{newServer(socket, local.Socket(doors))}
+	if c := d.config; c.HTTP.Enabled {
+		l, err := net.Listen("tcp", c.HTTP.Listen)
+		if err != nil {
+			_ = socket.Close()
+			return nil, fmt.Errorf("cannot listen on http.listen: %w", err)
+		}
+		handler := local.HTTP(doors, local.HTTPConfig{Version: buildinfo.Version(), WorkDir: c.WorkDir, Pprof: c.HTTP.Pprof})
+		servers = append(servers, newServer(l, handler))
+		d.log.Info().Stringer("listen", l.Addr()).Msg("local HTTP interface")
+	}
+	return servers, nil
+}
+
+func newServer(l net.Listener, h http.Handler) server {
+	return server{l, &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: nil,
+	}}
+}
+
+// serve answers until ctx ends; requests under way get a moment.
+func (s server) serve(ctx context.Context, log zerolog.Logger) {
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		log.Error().Err(err).Stringer("listen", s.listener.Addr()).Msg("a local interface ended")
+		return
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), serverPatience)
+	defer cancel()
+	if s.http.Shutdown(patience) != nil {
+		_ = s.http.Close()
+	}
+	<-ended
+}
