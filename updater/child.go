@@ -34,6 +34,7 @@ const (
 	OpActivate      Op = "activate"      // make .version name a version
 	OpDeactivate    Op = "deactivate"    // remove .version
 	OpPrune         Op = "prune"         // remove what is not kept
+	OpOutput        Op = "output"        // the end of what the control script printed
 )
 
 // Job is one request to a child: an operation on one agent's directory.
@@ -57,6 +58,7 @@ type Result struct {
 	Stopped agent.Stopped     `json:"stopped,omitzero"`
 	Probe   agent.Probe       `json:"probe,omitzero"`
 	Pruned  []string          `json:"pruned,omitempty"`
+	Output  string            `json:"output,omitempty"`
 }
 
 // ConfigResult says what [OpConfig] did.
@@ -189,6 +191,8 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 		err = j.Dir.Activate(j.Version)
 	case OpDeactivate:
 		err = j.Dir.Deactivate()
+	case OpOutput:
+		r.Output, err = j.Dir.Output()
 	case OpPrune:
 		r.Pruned, err = j.Dir.Prune(*j.Prune)
 	default:

@@ -100,7 +100,7 @@ func run(ctx context.Context, config Config, log zerolog.Logger) error {
 func (d *daemon) hello() {
 	c := d.config
 	d.log.Info().Str("version", buildinfo.Version()).Int("pid", os.Getpid()).Str("config", c.Path).
-		Str("hostname", c.Hostname).Strs("servers", c.Servers).Dur("interval", c.Interval).Msg("ops-updater started")
+		Str("hostname", c.Hostname).Strs("servers", c.Servers).Stringer("interval", c.Interval).Msg("ops-updater started")
 	for _, w := range c.warnings() {
 		d.log.Warn().Msg(w)
 	}

@@ -1,8 +1,10 @@
 package local
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -15,7 +17,7 @@ type Metrics struct {
 	set      *metrics.Set
 	beatOK   *metrics.Counter
 	beatBad  *metrics.Counter
-	beatTook *metrics.Histogram
+	beatTook *metrics.FloatCounter // seconds, all of them
 }
 
 // NewMetrics makes an empty set.
@@ -25,13 +27,13 @@ func NewMetrics() *Metrics {
 		set:      s,
 		beatOK:   s.NewCounter(`ops_updater_heartbeats_total{result="ok"}`),
 		beatBad:  s.NewCounter(`ops_updater_heartbeats_total{result="error"}`),
-		beatTook: s.NewHistogram(`ops_updater_heartbeat_duration_seconds`),
+		beatTook: s.NewFloatCounter(`ops_updater_heartbeat_duration_seconds_sum`),
 	}
 }
 
 // Heartbeat counts one heartbeat.
 func (m *Metrics) Heartbeat(took time.Duration, err error) {
-	m.beatTook.Update(took.Seconds())
+	m.beatTook.Add(took.Seconds())
 	if err != nil {
 		m.beatBad.Inc()
 		return
@@ -61,7 +63,22 @@ func (m *Metrics) write(w io.Writer, s Status) {
 		gauge(w, "agent_error", name, truth(a.Error != ""))
 		gauge(w, "agent_held", name, truth(a.Held))
 	}
-	metrics.WriteProcessMetrics(w)
+	writeProcess(w)
+}
+
+// writeProcess shows the handful of process metrics that alerts are made of,
+// of the hundreds that the library knows.
+func writeProcess(w io.Writer) {
+	var all bytes.Buffer
+	metrics.WriteProcessMetrics(&all)
+	for line := range strings.Lines(all.String()) {
+		name, _, _ := strings.Cut(line, " ")
+		switch name {
+		case "process_resident_memory_bytes", "process_resident_memory_anon_bytes", "process_cpu_seconds_total",
+			"process_open_fds", "process_start_time_seconds", "go_goroutines", "go_memstats_heap_inuse_bytes":
+			_, _ = io.WriteString(w, line)
+		}
+	}
 }
 
 func gauge(w io.Writer, name, labels string, value float64) {
