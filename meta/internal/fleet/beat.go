@@ -86,7 +86,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	}
 	out := f.take(sh, h, in)
 	sh.mu.Unlock()
-	if out.changed && f.observer != nil {
+	if out.told.Host.Name != "" {
 		f.observer.HostChanged(out.told)
 	}
 	reply := out.reply
@@ -123,6 +123,8 @@ func (f *Fleet) take(sh *shard, h *host, in intake) taken {
 	}
 	if t.changed {
 		t.saved = f.commits.add(h, t.events)
+	}
+	if f.observer != nil && (t.changed || t.differs) {
 		t.told = api.HostReport{Host: h.export(), Events: t.events}
 	}
 	return t
@@ -201,6 +203,7 @@ type intake struct {
 type outcome struct {
 	events  []api.Event
 	changed bool // something worth keeping
+	differs bool // something an observer may want to know
 	answer  bool // what the answer is made from changed
 	rival   bool // it came from a second host under the name
 }
@@ -224,11 +227,12 @@ func (h *host) take(in intake) outcome {
 	}
 	out := outcome{changed: len(log.events) > 0}
 	out.answer = h.takeFacts(in, log, firstSeen)
-	agents, kept := h.takeAgents(in.report.Request.RealAgents, log, firstSeen)
-	out.answer = out.answer || agents
+	agents := h.takeAgents(in.report.Request.RealAgents, log, firstSeen)
+	out.answer = out.answer || agents.versions
+	out.differs = agents.any
 	problems := h.takeProblems(in)
 	out.events = log.events
-	out.changed = out.changed || len(log.events) > 0 || kept || problems
+	out.changed = out.changed || len(log.events) > 0 || agents.keep || problems
 	h.skeleton = in.sum
 	return out
 }

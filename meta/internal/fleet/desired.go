@@ -48,10 +48,11 @@ func (s source) offer(t target) offer {
 		Probation:       cmp.Or(s.assignment.Probation, s.agent.Probation),
 		Keep:            cmp.Or(s.assignment.Keep, s.agent.Keep),
 	}}
-	if o.problem = s.missing(t); o.problem == "" {
+	switch missing := s.missing(t); {
+	case missing == "":
 		s.locate(&o.desired, t)
-	} else if o.desired.Cmd == meta.CmdStart {
-		o.desired.Cmd = meta.CmdNone // a stop needs no tarball
+	case o.desired.Cmd == meta.CmdStart: // a stop needs no tarball
+		o.desired.Cmd, o.problem = meta.CmdNone, missing
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,7 +130,7 @@ func (f *Fleet) shardOfBytes(name []byte) *shard {
 }
 
 func (f *Fleet) factsOf(h *host) Facts {
-	if h.facts == (zeroFacts) {
+	if h.facts == zeroFacts {
 		return Facts{Name: h.name}
 	}
 	fs := h.facts.Value()
@@ -154,7 +155,7 @@ func (f *Fleet) Restore(stored api.Host) {
 	h := sh.hosts[stored.Name]
 	switch {
 	case h == nil:
-		h = f.addLocked(sh, stored.Name)
+		h = f.addLocked(sh, strings.Clone(stored.Name))
 	case h.seen > toUnix(stored.LastSeen):
 		return
 	}

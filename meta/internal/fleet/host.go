@@ -72,7 +72,7 @@ type agentEntry struct {
 type agentState struct {
 	name, version, status     string
 	phase                     meta.Phase
-	previous, err             string
+	desired, previous, err    string
 	runUser, workDir, rollout string
 	holdReason                string
 	held, orphaned            bool
@@ -81,7 +81,7 @@ type agentState struct {
 func newAgentState(a meta.RealAgent) agentState {
 	return agentState{
 		name: a.Name, version: a.Version, status: a.Status, phase: a.Phase,
-		previous: a.PreviousVersion, err: a.Error,
+		desired: a.DesiredVersion, previous: a.PreviousVersion, err: a.Error,
 		runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
 		holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
 	}
@@ -168,7 +168,7 @@ func (h *host) setBoot(id string) {
 	}
 	if id != "" {
 		h.boot = [16]byte{}
-		h.unusual().bootID = id
+		h.unusual().bootID = strings.Clone(id)
 	}
 }
 
@@ -211,7 +211,7 @@ func (h *host) export() api.Host {
 func (e agentEntry) export() api.HostAgent {
 	s := e.state.Value()
 	return api.HostAgent{
-		Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), PreviousVersion: s.previous,
+		Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), DesiredVersion: s.desired, PreviousVersion: s.previous,
 		Error: s.err, Since: int64(e.since), Progress: float64(e.progress), RunUser: s.runUser, WorkDir: s.workDir,
 		Held: s.held, HoldReason: s.holdReason, Orphaned: s.orphaned, Rollout: s.rollout,
 	}

@@ -67,10 +67,16 @@ func labelText(encoded string) string {
 	return b.String()
 }
 
-// takeAgents merges the agents a host reports. The first result says whether
-// a version changed, which answers to held hosts depend on; the second
-// whether anything worth keeping did.
-func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) (versions, keep bool) {
+// agentChanges says what kind of things changed in a host's agents.
+type agentChanges struct {
+	any      bool
+	keep     bool // something worth keeping
+	versions bool // which the answers to held hosts depend on
+}
+
+// takeAgents merges the agents a host reports.
+func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) agentChanges {
+	var c agentChanges
 	next := newEntries(reported)
 	old := h.agents
 	h.agents = next
@@ -79,30 +85,32 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 		case order < 0:
 			s := old[0].state.Value()
 			log.add(api.Event{Kind: api.EventRemoved, Agent: s.name, From: s.version})
-			old, versions, keep = old[1:], true, true
+			old, c = old[1:], agentChanges{true, true, true}
 		case order > 0:
 			s := next[0].state.Value()
 			if !quiet {
 				log.added(&s)
 			}
-			next, versions, keep = next[1:], true, true
+			next, c = next[1:], agentChanges{true, true, true}
 		default:
 			if old[0].state != next[0].state {
 				from, to := old[0].state.Value(), next[0].state.Value()
 				log.agent(&from, &to)
-				versions = versions || from.version != to.version
-				keep = keep || worthKeeping(from, to)
+				c.any = true
+				c.versions = c.versions || from.version != to.version
+				c.keep = c.keep || worthKeeping(from, to)
 			}
 			old, next = old[1:], next[1:]
 		}
 	}
-	return versions, keep
+	return c
 }
 
 // worthKeeping leaves out the detail of an unknown status, which may differ
-// each time it is asked.
+// each time it is asked, and what the host only echoes.
 func worthKeeping(from, to agentState) bool {
 	from.status, to.status = from.word(), to.word()
+	from.desired, to.desired, from.rollout, to.rollout = "", "", "", ""
 	return from != to
 }
 
@@ -173,7 +181,7 @@ func (h *host) restore(s api.Host) {
 	entries := make([]agentEntry, 0, len(s.Agents))
 	for _, a := range s.Agents {
 		entries = append(entries, agentEntry{since: clampSeconds(a.Since), progress: float32(a.Progress), state: unique.Make(agentState{
-			name: a.Name, version: a.Version, status: a.Status, phase: meta.Phase(a.Phase),
+			name: a.Name, version: a.Version, status: a.Status, phase: meta.Phase(a.Phase), desired: a.DesiredVersion,
 			previous: a.PreviousVersion, err: a.Error, runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
 			holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
 		})})

@@ -19,6 +19,7 @@ const (
 // the context ends; then it saves what is left, within ten seconds. Stop the
 // heartbeats first. The error says what could not be saved.
 func (f *Fleet) Run(ctx context.Context) error {
+	f.recallSilent()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.commits.run(ctx) })
 	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logged(f.flush(ctx)) }) })
@@ -87,6 +88,31 @@ func (sh *shard) drainSeen(out []api.HostSeen) []api.HostSeen {
 	clear(sh.seen)
 	sh.seen = sh.seen[:0]
 	return out
+}
+
+// recallSilent marks the restored hosts that were silent already when this
+// server was last up, which was when the last of them was heard: their
+// timelines tell it.
+func (f *Fleet) recallSilent() {
+	var last uint32
+	f.eachLocked(func(h *host) { last = max(last, h.seen) })
+	limit := clampSeconds(int64(last) - int64(silentAfter*f.interval()/time.Second))
+	f.eachLocked(func(h *host) {
+		if h.seen < limit {
+			h.set(isSilent, true)
+		}
+	})
+}
+
+func (f *Fleet) eachLocked(do func(*host)) {
+	for i := range f.shards {
+		sh := &f.shards[i]
+		sh.mu.Lock()
+		for _, h := range sh.hosts {
+			do(h)
+		}
+		sh.mu.Unlock()
+	}
 }
 
 // sweep marks the hosts that fell silent: not heard for three intervals, and
