@@ -50,7 +50,7 @@ func (d *daemon) do(_ context.Context, o local.Order) error {
 func obey(e *Engine, o local.Order) error {
 	switch o.Verb {
 	case local.VerbHold:
-		return e.Hold(o.Agent, o.Reason)
+		return e.HoldUntil(o.Agent, o.Reason, o.Until)
 	case local.VerbUnhold:
 		return e.Unhold(o.Agent)
 	case local.VerbRollback:

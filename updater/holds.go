@@ -17,6 +17,7 @@ import (
 type Hold struct {
 	Reason  string    `json:"reason"`
 	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until,omitzero"`    // it ends by itself then; zero: never
 	Version string    `json:"version,omitempty"` // to go back to first; empty: stay at what is there
 	Against string    `json:"against,omitempty"` // the hold ends when another version than this is wanted
 }
@@ -42,7 +43,7 @@ func (b *holdBook) get(name string) *Hold {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, ok := b.held[name]
-	if !ok {
+	if !ok || !h.Until.IsZero() && !time.Now().Before(h.Until) {
 		return nil
 	}
 	return &h
@@ -68,14 +69,17 @@ func (b *holdBook) set(name string, h *Hold) error {
 // Hold keeps an agent at the version it has, until [Engine.Unhold]. An install
 // under way is given up; once the old version is being stopped, the
 // transaction goes on to its end.
-func (e *Engine) Hold(name, reason string) error {
+func (e *Engine) Hold(name, reason string) error { return e.HoldUntil(name, reason, time.Time{}) }
+
+// HoldUntil is [Engine.Hold] that ends by itself; a zero until never comes.
+func (e *Engine) HoldUntil(name, reason string, until time.Time) error {
 	if !meta.ValidName(name) {
 		return fmt.Errorf("cannot hold %.80q: it is not an agent's name", name)
 	}
-	if err := e.holds.set(name, &Hold{Reason: orDefault(reason, "by an operator"), Since: time.Now()}); err != nil {
+	if err := e.holds.set(name, &Hold{Reason: orDefault(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
 		return fmt.Errorf("cannot hold %s: %w", name, err)
 	}
-	e.config().Log.Info().Str("agent", name).Str("reason", reason).Msg("held")
+	e.config().Log.Info().Str("agent", name).Str("reason", reason).Time("until", until).Msg("held")
 	e.nudge(name)
 	return nil
 }
