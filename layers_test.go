@@ -28,12 +28,13 @@ var layers = map[string][]string{
 	"meta/api": {"meta"},
 
 	// The sidecar.
-	"updater/agent":   {"meta", "internal/atomicfile", "internal/faultpoint"},
-	"updater/install": {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter"},
-	"updater/runas":   {},
-	"updater/local":   {"meta"},
-	"updater":         {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter"},
-	"updater/cli":     {"meta", "updater", "updater/local", "internal/buildinfo"},
+	"updater/internal/agenttest": {},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint"},
+	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter"},
+	"updater/runas":              {},
+	"updater/local":              {"meta"},
+	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter"},
+	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},

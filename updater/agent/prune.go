@@ -106,9 +106,9 @@ func (d Dir) sweep(wanted string) error {
 	return errors.Join(errs...)
 }
 
-// isPartOf: .part-{name}-{version}, and the same with an extension for what is
+// isPartOf: .part-{version}, and the same with an extension for what is
 // noted beside it.
 func (d Dir) isPartOf(file, version string) bool {
-	rest, ok := strings.CutPrefix(file, partPrefix+d.Name+"-"+version)
-	return version != "" && ok && (rest == "" || rest == ".json" || rest == ".meta")
+	rest, ok := strings.CutPrefix(file, partPrefix+version)
+	return version != "" && ok && (rest == "" || rest == ".json")
 }
