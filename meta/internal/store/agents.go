@@ -17,9 +17,9 @@ func (r Reader) Agent(ctx context.Context, name string) (api.Agent, error) {
 	return agents.get(ctx, r.q, name)
 }
 
-// Agents lists agents by name.
-func (r Reader) Agents(ctx context.Context, c api.Cursor) (api.Page[api.Agent], error) {
-	return agents.find(ctx, r.q, where{}, c)
+// Agents lists agents by name; search is part of it.
+func (r Reader) Agents(ctx context.Context, search string, c api.Cursor) (api.Page[api.Agent], error) {
+	return agents.find(ctx, r.q, named(search), c)
 }
 
 // PutAgent creates or replaces an agent, as its Revision demands.

@@ -25,15 +25,22 @@ func scopeColumns(s api.Scope) []column {
 	return []column{{"scope_kind", string(s.Kind)}, {"scope_name", clean(s.Name)}}
 }
 
+func (w *where) scope(s api.Scope) {
+	w.equal("scope_kind", string(s.Kind))
+	w.equal("scope_name", clean(s.Name))
+}
+
 // Assignment reads the assignment of an agent to a scope.
 func (r Reader) Assignment(ctx context.Context, agent string, scope api.Scope) (api.Assignment, error) {
 	return assignments.get(ctx, r.q, assignments.name(api.Assignment{Agent: agent, Scope: scope}))
 }
 
-// Assignments lists assignments, of one agent or of all.
-func (r Reader) Assignments(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Assignment], error) {
+// Assignments lists assignments: of one agent or of all, to one scope or to
+// any.
+func (r Reader) Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error) {
 	w := where{}
 	w.equal("agent", agent)
+	w.scope(scope)
 	return assignments.find(ctx, r.q, w, c)
 }
 
@@ -96,9 +103,12 @@ func (r Reader) Hold(ctx context.Context, id string) (api.Hold, error) {
 	return h.Hold, err
 }
 
-// Holds lists holds by their identifiers, which grow with time.
-func (r Reader) Holds(ctx context.Context, c api.Cursor) (api.Page[api.Hold], error) {
-	page, err := holds.find(ctx, r.q, where{}, c)
+// Holds lists holds, of one scope or of any, by their identifiers, which grow
+// with time.
+func (r Reader) Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
+	w := where{}
+	w.scope(scope)
+	page, err := holds.find(ctx, r.q, w, c)
 	return api.Page[api.Hold]{Items: bareHolds(page.Items), Next: page.Next}, err
 }
 

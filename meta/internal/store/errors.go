@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -15,13 +14,13 @@ import (
 // fault gives an error of the database its kind. Errors that have one, and
 // those of callbacks, pass as they are.
 func fault(what string, err error) error {
-	var known *api.Error
-	if err == nil || errors.As(err, &known) {
-		return err
-	}
 	var own callbackError
 	if errors.As(err, &own) {
 		return own.err
+	}
+	var known *api.Error
+	if err == nil || errors.As(err, &known) {
+		return err
 	}
 	return &api.Error{Kind: kindOf(err), Message: "cannot " + what, Err: err}
 }
@@ -75,10 +74,6 @@ func postgresKind(code string) api.ErrorKind {
 func isRetryable(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
-}
-
-func isDone(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func notFound(kind, name string) error {

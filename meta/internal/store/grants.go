@@ -5,158 +5,117 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// GrantRequest asks for a rollout's grant to one host. A limit of 0 is none.
-type GrantRequest struct {
-	Rollout  string
-	Host     string
-	Stage    int       // that the grant counts for
-	Now      time.Time // when it is granted
-	Deadline time.Time // by when the host must be judged
+// errNeedsWrite says that a transaction which only holds a rollout wants to
+// change what operators change.
+var errNeedsWrite = errors.New("needs an operator's transaction")
 
-	TotalLimit  int           // grants of the rollout, all stages together
-	StageLimit  int           // grants that count for Stage
-	MaxInFlight int           // grants of the rollout that are not yet judged
-	RateHosts   int           // grants of the rollout in any RatePeriod
-	RatePeriod  time.Duration // with RateHosts
-	Exclusive   bool          // refuse while another rollout's exclusive grant to the host is not judged
-	Events      []api.Event   // stored with the grant
-}
-
-// Why a request was refused: the Reason of the grant that was not made.
-const (
-	RefusedState    = "not-running"   // the rollout is not running, or not yet at that stage
-	RefusedTotal    = "limit"         // TotalLimit or StageLimit is reached
-	RefusedInFlight = "max-in-flight" // MaxInFlight is reached
-	RefusedRate     = "rate"          // RateHosts is reached
-	RefusedBusy     = "host-busy"     // another rollout changes the host
-)
-
-// ReserveGrant lets a host have a rollout's target if every limit allows it.
-// It is exact with any number of replicas: the rollout's row is locked while
-// limits are compared, counters raised and the grant written, and granted is
-// only true once that is durable. A host that has the rollout's grant already
-// gets it again. A refusal is not an error: granted is false and g.Reason says
-// why.
+// Steer runs do with a rollout as it is stored, while nobody else can change
+// it or grant by it, on any replica: what do decides by r holds exactly, and
+// is durable when Steer returns. do makes grants with [Tx.PutGrant], judges
+// them with [Tx.JudgeGrants], and stores a step of the rollout with
+// [Tx.UpdateRollout].
 //
-// Only a rollout that is running, and has come to the stage, grants: whoever
-// paused it knows that nothing is granted from then on.
-func (s *Store) ReserveGrant(ctx context.Context, r GrantRequest) (granted bool, g api.Grant, err error) {
-	r.Host = clean(r.Host)
-	g, err = s.Grant(ctx, r.Rollout, r.Host)
-	if err == nil || api.KindOf(err) != api.KindNotFound {
-		return err == nil, g, err
-	}
-	g = api.Grant{
-		Rollout: r.Rollout, Host: r.Host, Stage: r.Stage,
-		Granted: fromMicros(micros(r.Now)), Deadline: fromMicros(micros(r.Deadline)),
-	}
-	var refused string
-	var lost bool
-	err = s.inTx(ctx, fmt.Sprintf("grant rollout %q to host %q", r.Rollout, r.Host), func(tx *sql.Tx) error {
-		refused, lost, err = reserve(ctx, tx, r)
-		if err == nil && (refused != "" || lost) {
-			return callbackError{errRefused}
+// Grants and judgements alone take only the rollout's row. As soon as do
+// changes what is wanted, it runs again in an operator's transaction, as
+// [Store.Write] does it, and the serial is returned, else 0. So do may run
+// several times, and must not change what is outside of the transaction.
+func (s *Store) Steer(ctx context.Context, actor api.Actor, rollout string, do func(tx *Tx, r api.Rollout) error) (serial int64, err error) {
+	locked := func(tx *Tx) error {
+		r, err := tx.LockRollout(ctx, rollout)
+		if err != nil {
+			return err
 		}
-		return err
+		return do(tx, r)
+	}
+	err = s.inTx(ctx, fmt.Sprintf("steer rollout %q", rollout), func(sqlTx *sql.Tx) error {
+		tx := s.newTx(sqlTx, actor, 0)
+		return callback(locked(tx))
 	})
-	switch {
-	case lost: // to another replica that granted the same
-		g, err = Reader{q: s.writer}.Grant(ctx, r.Rollout, r.Host)
-		return err == nil, g, err
-	case errors.Is(err, errRefused):
-		g.Reason = refused
-		return false, g, nil
+	if !errors.Is(err, errNeedsWrite) {
+		return 0, err
 	}
-	return err == nil, g, err
+	return s.Write(ctx, actor, locked)
 }
 
-// reserve raises the counters and inserts the grant; a refusal leaves the
-// transaction to be rolled back.
-func reserve(ctx context.Context, tx *sql.Tx, r GrantRequest) (refused string, lost bool, err error) {
-	locked, err := changed(tx.ExecContext(ctx, `UPDATE rollouts SET granted = granted + 1, in_flight = in_flight + 1
-		WHERE name = $1 AND state = $2 AND stage >= $3 AND granted < $4 AND in_flight < $5`,
-		r.Rollout, string(api.RolloutRunning), r.Stage, limitOf(r.TotalLimit), limitOf(r.MaxInFlight)))
-	if err != nil {
-		return "", false, err
+// LockRollout reads a rollout and keeps everybody else from changing it, or
+// granting by it, until the transaction ends.
+func (tx *Tx) LockRollout(ctx context.Context, id string) (api.Rollout, error) {
+	if err := tx.lock(ctx, id); err != nil {
+		return api.Rollout{}, err
 	}
-	if !locked {
-		refused, err = whyNot(ctx, tx, r)
-		return refused, false, err
-	}
-	fits, err := changed(tx.ExecContext(ctx, `INSERT INTO rollout_stages (rollout, stage, granted) VALUES ($1, $2, 1)
-		ON CONFLICT (rollout, stage) DO UPDATE SET granted = rollout_stages.granted + 1 WHERE rollout_stages.granted < $3`,
-		r.Rollout, r.Stage, limitOf(r.StageLimit)))
-	if err != nil || !fits {
-		return RefusedTotal, false, err
-	}
-	if over, err := overRate(ctx, tx, r); err != nil || over {
-		return RefusedRate, false, err
-	}
-	return insertGrant(ctx, tx, r)
+	return tx.Rollout(ctx, id)
 }
 
-func insertGrant(ctx context.Context, tx *sql.Tx, r GrantRequest) (refused string, lost bool, err error) {
-	exclusive := 0
-	if r.Exclusive {
-		exclusive = 1
+func (tx *Tx) lock(ctx context.Context, rollout string) error {
+	if !tx.store.dialect.Postgres { // SQLite's transaction has locked everything
+		return nil
 	}
-	inserted, err := changed(tx.ExecContext(ctx, `INSERT INTO grants (rollout, host, stage, granted, deadline, exclusive)
+	_, err := tx.q.ExecContext(ctx, `SELECT 1 FROM rollouts WHERE name = $1 FOR UPDATE`, clean(rollout))
+	return fault(fmt.Sprintf("lock rollout %q", rollout), err)
+}
+
+// RecentGrants returns how many grants a rollout made after a time.
+func (tx *Tx) RecentGrants(ctx context.Context, rollout string, after time.Time) (n int, err error) {
+	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM grants WHERE rollout = $1 AND granted > $2`, clean(rollout), micros(after)).Scan(&n)
+	return n, fault("count recent grants", err)
+}
+
+// HostBusy reports whether another rollout's exclusive grant to the host is
+// not yet judged.
+func (tx *Tx) HostBusy(ctx context.Context, rollout, host string) (busy bool, err error) {
+	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) > 0 FROM grants WHERE host = $1 AND rollout <> $2 AND outcome = '' AND exclusive = 1`,
+		clean(host), clean(rollout)).Scan(&busy)
+	return busy, fault("look for other grants", err)
+}
+
+// PutGrant makes a grant of a rollout that the transaction has locked and
+// counts it for its stage. A host that has one already is an error of kind
+// Exists. An exclusive grant is refused with Conflict while the host has
+// another rollout's exclusive grant that is not judged: two rollouts can't
+// both win, even when they ask at the same moment.
+func (tx *Tx) PutGrant(ctx context.Context, g api.Grant, exclusive bool) error {
+	flag := 0
+	if exclusive {
+		flag = 1
+	}
+	inserted, err := changed(tx.q.ExecContext(ctx, `INSERT INTO grants (rollout, host, stage, granted, deadline, exclusive)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		r.Rollout, r.Host, r.Stage, micros(r.Now), micros(r.Deadline), exclusive))
+		clean(g.Rollout), clean(g.Host), g.Stage, micros(g.Granted), micros(g.Deadline), flag))
 	if err != nil {
-		return "", false, err
+		return fault("write grant", err)
 	}
 	if !inserted {
-		// By which of the two unique keys? The other transaction has committed.
-		_, err := Reader{q: tx}.Grant(ctx, r.Rollout, r.Host)
-		if api.KindOf(err) == api.KindNotFound && err != nil {
-			return RefusedBusy, false, nil
-		}
-		return "", err == nil, err
+		return tx.whyNotGranted(ctx, g)
 	}
-	return "", false, insertEvents(ctx, tx, r.Events)
+	return tx.tally(ctx, g.Rollout, g.Stage, "granted", 1)
 }
 
-func limitOf(n int) int64 {
-	if n <= 0 {
-		return math.MaxInt64
-	}
-	return int64(n)
-}
-
-func overRate(ctx context.Context, tx *sql.Tx, r GrantRequest) (bool, error) {
-	if r.RateHosts <= 0 {
-		return false, nil
-	}
-	var n int
-	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM grants WHERE rollout = $1 AND granted > $2`,
-		r.Rollout, micros(r.Now.Add(-r.RatePeriod))).Scan(&n)
-	return n >= r.RateHosts, err
-}
-
-// whyNot explains a rollout that did not grant.
-func whyNot(ctx context.Context, tx *sql.Tx, r GrantRequest) (string, error) {
-	var state string
-	var stage, granted int64
-	err := tx.QueryRowContext(ctx, `SELECT state, stage, granted FROM rollouts WHERE name = $1`, r.Rollout).Scan(&state, &stage, &granted)
+// whyNotGranted tells by which of the two unique keys the grant was refused;
+// whoever holds it has committed.
+func (tx *Tx) whyNotGranted(ctx context.Context, g api.Grant) error {
+	_, err := tx.Grant(ctx, g.Rollout, g.Host)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return "", notFound("rollout", r.Rollout)
-	case err != nil:
-		return "", err
-	case state != string(api.RolloutRunning) || stage < int64(r.Stage):
-		return RefusedState, nil
-	case granted >= limitOf(r.TotalLimit):
-		return RefusedTotal, nil
+	case err == nil:
+		return &api.Error{Kind: api.KindExists, Message: fmt.Sprintf("host %q has the grant of rollout %q already", g.Host, g.Rollout)}
+	case api.KindOf(err) == api.KindNotFound:
+		return &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("host %q is in the middle of another rollout", g.Host)}
 	}
-	return RefusedInFlight, nil
+	return err
+}
+
+// MoveDeadlines gives more time to the grants of a rollout that are not
+// judged: to one host's, or to all when host is empty.
+func (tx *Tx) MoveDeadlines(ctx context.Context, rollout, host string, by time.Duration) error {
+	w := matching("rollout", clean(rollout), "outcome", "")
+	w.equal("host", clean(host))
+	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = deadline + `+fmt.Sprint(by.Microseconds())+w.sql(), w.args...)
+	return fault("move deadlines", err)
 }
 
 func changed(result sql.Result, err error) (bool, error) {
@@ -251,17 +210,4 @@ func (r Reader) GrantsSince(ctx context.Context, rollout string, since time.Time
 func (r Reader) DueGrants(ctx context.Context, now time.Time, limit int) ([]api.Grant, error) {
 	query := `SELECT ` + grantColumns + ` FROM grants WHERE outcome = '' AND deadline <= $1 ORDER BY deadline` + fmt.Sprintf(" LIMIT %d", limit)
 	return all(ctx, r.q, "list due grants", query, []any{micros(now)}, scanGrantRow)
-}
-
-// ExtendDeadlines moves deadlines of grants that are not judged to at least a
-// time, so that the server's own downtime is not counted as hosts' silence.
-func (s *Store) ExtendDeadlines(ctx context.Context, until time.Time) (extended int64, err error) {
-	err = s.inTx(ctx, "extend deadlines", func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE grants SET deadline = $1 WHERE outcome = '' AND deadline < $1`, micros(until))
-		if err == nil {
-			extended, err = result.RowsAffected()
-		}
-		return err
-	})
-	return extended, err
 }

@@ -24,9 +24,9 @@ func (r Reader) Group(ctx context.Context, name string) (api.Group, error) {
 	return groups.get(ctx, r.q, name)
 }
 
-// Groups lists groups by name.
-func (r Reader) Groups(ctx context.Context, c api.Cursor) (api.Page[api.Group], error) {
-	return groups.find(ctx, r.q, where{}, c)
+// Groups lists groups by name; search is part of it.
+func (r Reader) Groups(ctx context.Context, search string, c api.Cursor) (api.Page[api.Group], error) {
+	return groups.find(ctx, r.q, named(search), c)
 }
 
 // PutGroup creates or replaces a group, as its Revision demands.
@@ -63,7 +63,7 @@ func (tx *Tx) refuseStaged(ctx context.Context, group string) error {
 			return inUse("group", group, fmt.Sprintf("strategy %q", s.Name))
 		}
 	}
-	running, err := tx.activeRollouts(ctx)
+	running, err := tx.rolloutsInForce(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,9 +89,9 @@ func (r Reader) Strategy(ctx context.Context, name string) (api.Strategy, error)
 	return strategies.get(ctx, r.q, name)
 }
 
-// Strategies lists strategies by name.
-func (r Reader) Strategies(ctx context.Context, c api.Cursor) (api.Page[api.Strategy], error) {
-	return strategies.find(ctx, r.q, where{}, c)
+// Strategies lists strategies by name; search is part of it.
+func (r Reader) Strategies(ctx context.Context, search string, c api.Cursor) (api.Page[api.Strategy], error) {
+	return strategies.find(ctx, r.q, named(search), c)
 }
 
 // PutStrategy creates or replaces a strategy, as its Revision demands. The

@@ -15,27 +15,21 @@ import (
 // chunk is how many rows one statement writes.
 const chunk = 200
 
-// Seen says when a host was last heard of.
-type Seen struct {
-	Host string
-	At   time.Time
-}
-
 // FlushSeen stores when hosts were last seen, in one transaction. An older
 // time than the stored one is ignored.
-func (s *Store) FlushSeen(ctx context.Context, seen []Seen) error {
+func (s *Store) FlushSeen(ctx context.Context, seen []api.HostSeen) error {
 	if len(seen) == 0 {
 		return nil
 	}
 	return s.inTx(ctx, "write last seen", func(tx *sql.Tx) error { return upsertSeen(ctx, tx, seen) })
 }
 
-func upsertSeen(ctx context.Context, tx *sql.Tx, seen []Seen) error {
-	latest := lastOf(seen, func(s Seen) string { return clean(s.Host) })
+func upsertSeen(ctx context.Context, tx *sql.Tx, seen []api.HostSeen) error {
+	latest := lastOf(seen, func(s api.HostSeen) string { return clean(s.Host) })
 	for part := range slices.Chunk(latest, chunk) {
 		args := make([]any, 0, 2*len(part))
 		for _, s := range part {
-			args = append(args, clean(s.Host), micros(s.At))
+			args = append(args, clean(s.Host), micros(s.Seen))
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO host_seen (name, seen) VALUES `+values(len(part), 2)+
 			` ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE excluded.seen > host_seen.seen`, args...)
@@ -61,23 +55,17 @@ func lastOf[T any](items []T, name func(T) string) []T {
 	return kept
 }
 
-// HostReport is a host whose report changed, and what that adds to timelines.
-type HostReport struct {
-	Host   api.Host
-	Events []api.Event
-}
-
 // SaveReports stores hosts as they are now, when they were seen, and events,
 // all in one transaction: durable when it returns. What a host reports wins
 // over what is stored.
-func (s *Store) SaveReports(ctx context.Context, reports []HostReport) error {
+func (s *Store) SaveReports(ctx context.Context, reports []api.HostReport) error {
 	if len(reports) == 0 {
 		return nil
 	}
-	latest := lastOf(reports, func(r HostReport) string { return clean(r.Host.Name) })
-	seen := make([]Seen, len(latest))
+	latest := lastOf(reports, func(r api.HostReport) string { return clean(r.Host.Name) })
+	seen := make([]api.HostSeen, len(latest))
 	for i, r := range latest {
-		seen[i] = Seen{Host: r.Host.Name, At: r.Host.LastSeen}
+		seen[i] = api.HostSeen{Host: r.Host.Name, Seen: r.Host.LastSeen}
 	}
 	var events []api.Event
 	for _, r := range reports {
@@ -96,7 +84,7 @@ func (s *Store) SaveReports(ctx context.Context, reports []HostReport) error {
 	})
 }
 
-func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []HostReport) error {
+func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []api.HostReport) error {
 	args := make([]any, 0, 2*len(reports))
 	rows := make([]byte, 0, 32*len(reports))
 	for i, r := range reports {
@@ -182,14 +170,14 @@ func (r Reader) Host(ctx context.Context, name string) (api.Host, error) {
 
 // LoadSeen calls visit with when each host was last seen by any replica, if
 // that is after a time.
-func (r Reader) LoadSeen(ctx context.Context, after time.Time, visit func(Seen) error) error {
+func (r Reader) LoadSeen(ctx context.Context, after time.Time, visit func(api.HostSeen) error) error {
 	return each(ctx, r.q, "load last seen", `SELECT name, seen FROM host_seen WHERE seen > $1`, []any{micros(after)}, func(rows *sql.Rows) error {
 		var name string
 		var at int64
 		if err := rows.Scan(&name, &at); err != nil {
 			return err
 		}
-		return visit(Seen{Host: name, At: fromMicros(at)})
+		return visit(api.HostSeen{Host: name, Seen: fromMicros(at)})
 	})
 }
 

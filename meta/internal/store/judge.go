@@ -30,8 +30,8 @@ type Judgement struct {
 // transaction, and raises the counters of their stages. It returns those that
 // took effect: a grant is judged once, whoever comes second is ignored.
 func (s *Store) JudgeGrants(ctx context.Context, judgements []Judgement) (took []Judgement, err error) {
-	err = s.inTx(ctx, "judge grants", func(tx *sql.Tx) error {
-		took, err = judgeAll(ctx, tx, judgements)
+	err = s.inTx(ctx, "judge grants", func(sqlTx *sql.Tx) error {
+		took, err = s.newTx(sqlTx, api.Actor{}, 0).JudgeGrants(ctx, judgements)
 		return err
 	})
 	if err != nil {
@@ -40,29 +40,21 @@ func (s *Store) JudgeGrants(ctx context.Context, judgements []Judgement) (took [
 	return took, nil
 }
 
-// JudgeGrants is [Store.JudgeGrants] as part of a write, for judgements that
-// may move the rollout: no grant can be made between the two. By itself it is
-// no change of what is wanted; see [Tx.Keep].
-func (tx *Tx) JudgeGrants(ctx context.Context, judgements []Judgement) ([]Judgement, error) {
-	took, err := judgeAll(ctx, tx.q, judgements)
-	return took, fault("judge grants", err)
-}
-
-func judgeAll(ctx context.Context, q querier, judgements []Judgement) (took []Judgement, err error) {
+// JudgeGrants is [Store.JudgeGrants] as part of a transaction, for judgements
+// that may move the rollout: no grant can be made between the two. By itself
+// it is no change of what is wanted.
+func (tx *Tx) JudgeGrants(ctx context.Context, judgements []Judgement) (took []Judgement, err error) {
 	sorted := slices.Clone(judgements)
 	slices.SortStableFunc(sorted, func(a, b Judgement) int { // no deadlocks between replicas
 		return cmp.Or(cmp.Compare(a.Rollout, b.Rollout), cmp.Compare(a.Host, b.Host))
 	})
 	for i, j := range sorted {
-		if j.Outcome != api.OutcomeSucceeded && j.Outcome != api.OutcomeFailed {
-			return nil, &api.Error{Kind: api.KindInvalid, Field: "outcome", Message: fmt.Sprintf("outcome %q is not known", j.Outcome)}
-		}
 		if i == 0 || sorted[i-1].Rollout != j.Rollout {
-			if err := lockRollout(ctx, q, j.Rollout); err != nil {
+			if err := tx.lock(ctx, j.Rollout); err != nil {
 				return nil, err
 			}
 		}
-		done, err := judge(ctx, q, j)
+		done, err := tx.judge(ctx, j)
 		if err != nil {
 			return nil, err
 		}
@@ -73,47 +65,44 @@ func judgeAll(ctx context.Context, q querier, judgements []Judgement) (took []Ju
 	return took, nil
 }
 
-// lockRollout takes a rollout's row before its grants, as reserving does.
-func lockRollout(ctx context.Context, q querier, rollout string) error {
-	_, err := q.ExecContext(ctx, `UPDATE rollouts SET in_flight = in_flight WHERE name = $1`, clean(rollout))
-	return err
-}
+var counterOf = map[string]string{api.OutcomeSucceeded: "succeeded", api.OutcomeFailed: "failed"}
 
-func judge(ctx context.Context, q querier, j Judgement) (bool, error) {
+func (tx *Tx) judge(ctx context.Context, j Judgement) (took bool, err error) {
+	if counterOf[j.Outcome] == "" || j.Undo && j.Outcome != api.OutcomeFailed {
+		return false, &api.Error{Kind: api.KindInvalid, Field: "outcome", Message: fmt.Sprintf("outcome %q is not known", j.Outcome)}
+	}
 	was := ""
 	if j.Undo {
 		was = api.OutcomeSucceeded
 	}
 	var stage int
-	err := q.QueryRowContext(ctx, `UPDATE grants SET outcome = $3, judged = $4, reason = $5
-		WHERE rollout = $1 AND host = $2 AND outcome = $6 RETURNING stage`,
-		clean(j.Rollout), clean(j.Host), j.Outcome, micros(j.Time), clean(j.Reason), was).Scan(&stage)
+	err = tx.q.QueryRowContext(ctx, `UPDATE grants SET outcome = $4, judged = $5, reason = $6
+		WHERE rollout = $1 AND host = $2 AND outcome = $3 RETURNING stage`,
+		clean(j.Rollout), clean(j.Host), was, j.Outcome, micros(j.Time), clean(j.Reason)).Scan(&stage)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
-	}
-	if err := countJudgement(ctx, q, j, stage); err != nil {
-		return false, err
-	}
-	if err := insertEvents(ctx, q, j.Events); err != nil {
-		return false, err
-	}
-	return true, insertNotes(ctx, q, j.Time, j.Notes)
-}
-
-func countJudgement(ctx context.Context, q querier, j Judgement, stage int) error {
-	succeeded, failed := 1, 0
-	if j.Outcome == api.OutcomeFailed {
-		succeeded, failed = 0, 1
+		return false, fault("judge grant", err)
 	}
 	if j.Undo {
-		succeeded--
-	} else if _, err := q.ExecContext(ctx, `UPDATE rollouts SET in_flight = in_flight - 1 WHERE name = $1`, clean(j.Rollout)); err != nil {
-		return err
+		if err := tx.tally(ctx, j.Rollout, stage, counterOf[was], -1); err != nil {
+			return false, err
+		}
 	}
-	_, err := q.ExecContext(ctx, `UPDATE rollout_stages SET succeeded = succeeded + $3, failed = failed + $4 WHERE rollout = $1 AND stage = $2`,
-		clean(j.Rollout), stage, succeeded, failed)
-	return err
+	if err := tx.tally(ctx, j.Rollout, stage, counterOf[j.Outcome], 1); err != nil {
+		return false, err
+	}
+	if err := insertEvents(ctx, tx.q, j.Events); err != nil {
+		return false, fault("write events", err)
+	}
+	return true, fault("write notifications", insertNotes(ctx, tx.q, j.Time, j.Notes))
+}
+
+// tally changes a counter of a stage.
+func (tx *Tx) tally(ctx context.Context, rollout string, stage int, counter string, by int) error {
+	_, err := tx.q.ExecContext(ctx, `INSERT INTO rollout_stages (rollout, stage, `+counter+`) VALUES ($1, $2, $3)
+		ON CONFLICT (rollout, stage) DO UPDATE SET `+counter+` = rollout_stages.`+counter+` + excluded.`+counter,
+		clean(rollout), stage, by)
+	return fault("count grants", err)
 }

@@ -22,6 +22,7 @@ type noun[T any] struct {
 	revision func(*T) *int64
 	strip    func(*T)         // what is kept elsewhere; may be nil
 	columns  func(T) []column // what is searched; may be nil
+	redact   func(*T)         // what the audit log must not know; may be nil
 }
 
 // column is a value that is searched.
@@ -89,6 +90,9 @@ func (n noun[T]) all(ctx context.Context, q querier, w where) ([]T, error) {
 // it is, [api.MustNotExist] nothing, else exactly that revision. Writing what
 // is there already changes nothing.
 func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
+	if tx.serial == 0 {
+		return v, errNeedsWrite
+	}
 	name, want := n.name(v), *n.revision(&v)
 	before, err := n.get(ctx, tx.q, name)
 	exists := err == nil
@@ -116,9 +120,16 @@ func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
 	}
 	*n.revision(&v) = tx.serial
 	if exists {
-		return v, tx.record("update", n.kind, name, before, v)
+		return v, tx.record("update", n.kind, name, n.public(before), n.public(v))
 	}
-	return v, tx.record("create", n.kind, name, nil, v)
+	return v, tx.record("create", n.kind, name, nil, n.public(v))
+}
+
+func (n noun[T]) public(v T) T {
+	if n.redact != nil {
+		n.redact(&v)
+	}
+	return v
 }
 
 func checkRevision(kind, name string, want int64, exists bool, have int64) error {
@@ -168,7 +179,7 @@ func (n noun[T]) remove(ctx context.Context, tx *Tx, name string, revision int64
 	if _, err := tx.q.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE name = $1`, clean(name)); err != nil {
 		return fault(fmt.Sprintf("delete %s %q", n.kind, name), err)
 	}
-	return tx.record("delete", n.kind, name, before, nil)
+	return tx.record("delete", n.kind, name, n.public(before), nil)
 }
 
 // uses returns the name of a row of a table that matches, empty when none does.

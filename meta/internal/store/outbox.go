@@ -84,8 +84,8 @@ func (s *Store) exec(ctx context.Context, what, query string, args ...any) error
 	return fault(what, err)
 }
 
-// DeadNotifications lists notifications that were given up, newest first.
-func (r Reader) DeadNotifications(ctx context.Context, c api.Cursor) (api.Page[api.Notification], error) {
+// DeadLetters lists notifications that were given up, newest first.
+func (r Reader) DeadLetters(ctx context.Context, c api.Cursor) (api.Page[api.Notification], error) {
 	w := matching("dead", 1)
 	if err := w.before("id", c.After); err != nil {
 		return api.Page[api.Notification]{}, err

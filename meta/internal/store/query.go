@@ -45,6 +45,15 @@ func (w *where) equal(column, value string) {
 	}
 }
 
+// contains looks for part of a text, in any case.
+func (w *where) contains(column, part string) {
+	if part != "" {
+		w.add("LOWER("+column+`) LIKE %s ESCAPE '\'`, "%"+likeEscaper.Replace(strings.ToLower(clean(part)))+"%")
+	}
+}
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
 func (w *where) period(column string, since, until time.Time) {
 	if !since.IsZero() {
 		w.add(column+" >= %s", micros(since))
@@ -65,6 +74,26 @@ func (w *where) before(column, cursor string) error {
 	}
 	w.add(column+" < %s", id)
 	return nil
+}
+
+// after continues an oldest-first listing after the row whose id is the cursor.
+func (w *where) after(column, cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	id, err := strconv.ParseInt(cursor, 10, 64)
+	if err != nil {
+		return badCursor(cursor)
+	}
+	w.add(column+" > %s", id)
+	return nil
+}
+
+// named looks for part of the name.
+func named(search string) where {
+	var w where
+	w.contains("name", search)
+	return w
 }
 
 func badCursor(cursor string) error {

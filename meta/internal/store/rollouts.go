@@ -4,8 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -28,10 +29,17 @@ var rollouts = noun[api.Rollout]{
 	},
 }
 
-// inForce reports whether a rollout's grants count: also an aborted one's,
-// until they are withdrawn, since its hosts keep what they were granted.
+// inForce reports whether a rollout decides what hosts are told: until it
+// ends, and also when it was aborted, since its hosts keep what they were
+// granted until that is withdrawn.
 func inForce(r api.Rollout) bool {
-	return !r.Withdrawn && r.State != api.RolloutCompleted
+	switch {
+	case r.Withdrawn || r.State == api.RolloutCompleted:
+		return false
+	case r.State == api.RolloutAborted:
+		return slices.ContainsFunc(r.Progress, func(p api.StageCount) bool { return p.Granted > 0 })
+	}
+	return true
 }
 
 // Rollout reads one rollout with its progress.
@@ -87,8 +95,7 @@ func rolloutsAfter(w *where, cursor string) error {
 	return nil
 }
 
-// activeRollouts are those in force.
-func (r Reader) activeRollouts(ctx context.Context) ([]api.Rollout, error) {
+func (r Reader) rolloutsInForce(ctx context.Context) ([]api.Rollout, error) {
 	return r.findRollouts(ctx, matching("active", 1), ` ORDER BY created, name`)
 }
 
@@ -177,9 +184,13 @@ func (tx *Tx) UpdateRollout(ctx context.Context, r api.Rollout, t api.Transition
 	if r.Revision <= 0 {
 		return r, &api.Error{Kind: api.KindInvalid, Field: "revision", Message: "a rollout is only written over the revision that was read"}
 	}
-	r.UpdatedAt = tx.now
+	stored, err := tx.LockRollout(ctx, r.ID)
+	if err != nil {
+		return r, err
+	}
+	r.UpdatedAt, r.Progress = tx.now, exact(r.Progress, stored.Progress)
 	progress := r.Progress
-	r, err := rollouts.put(ctx, tx, r)
+	r, err = rollouts.put(ctx, tx, r)
 	if err != nil {
 		return r, err
 	}
@@ -188,6 +199,17 @@ func (tx *Tx) UpdateRollout(ctx context.Context, r api.Rollout, t api.Transition
 		t = api.Transition{}
 	}
 	return r, tx.moved(ctx, r, t, notes)
+}
+
+// exact takes from the stored progress what grants count: they may have gone
+// on since the other was read.
+func exact(progress, stored []api.StageCount) []api.StageCount {
+	taken := make([]api.StageCount, len(stored))
+	copy(taken, progress)
+	for i, p := range stored {
+		taken[i].Granted, taken[i].Succeeded, taken[i].Failed = p.Granted, p.Succeeded, p.Failed
+	}
+	return taken
 }
 
 func (tx *Tx) moved(ctx context.Context, r api.Rollout, t api.Transition, notes []api.Notification) error {
@@ -245,18 +267,36 @@ func writeProgress(ctx context.Context, q querier, rollout string, progress []ap
 }
 
 // Transitions lists what happened to a rollout, oldest first.
-func (r Reader) Transitions(ctx context.Context, rollout string) ([]api.Transition, error) {
-	query := `SELECT doc FROM transitions WHERE rollout = $1 ORDER BY id`
-	return all(ctx, r.q, "list transitions", query, []any{clean(rollout)}, func(rows *sql.Rows) (t api.Transition, err error) {
-		var doc sql.RawBytes
-		if err := rows.Scan(&doc); err != nil {
-			return t, err
-		}
-		if err := json.Unmarshal(doc, &t); err != nil {
-			return t, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored transition", Err: err}
-		}
-		return t, nil
+func (r Reader) Transitions(ctx context.Context, rollout string, c api.Cursor) (api.Page[api.Transition], error) {
+	w := matching("rollout", clean(rollout))
+	if err := w.after("id", c.After); err != nil {
+		return api.Page[api.Transition]{}, err
+	}
+	query := `SELECT id, doc FROM transitions` + w.sql() + ` ORDER BY id` + w.limit(c)
+	page, err := list(ctx, r.q, "list transitions", pageSize(c), query, w.args, scanTransition, func(t storedTransition) string {
+		return strconv.FormatInt(t.id, 10)
 	})
+	bare := api.Page[api.Transition]{Items: []api.Transition{}, Next: page.Next}
+	for _, t := range page.Items {
+		bare.Items = append(bare.Items, t.Transition)
+	}
+	return bare, err
+}
+
+type storedTransition struct {
+	api.Transition
+	id int64
+}
+
+func scanTransition(rows *sql.Rows) (t storedTransition, err error) {
+	var doc sql.RawBytes
+	if err := rows.Scan(&t.id, &doc); err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(doc, &t.Transition); err != nil {
+		return t, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored transition", Err: err}
+	}
+	return t, nil
 }
 
 // LatestRollout reads the newest rollout of an agent to a scope: NotFound when
@@ -272,5 +312,3 @@ func (r Reader) LatestRollout(ctx context.Context, agent string, scope api.Scope
 	}
 	return found[0], nil
 }
-
-var errRefused = errors.New("refused")

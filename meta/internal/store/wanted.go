@@ -32,7 +32,7 @@ func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 		func() (err error) { w.Strategies, err = strategies.all(ctx, r.q, where{}); return err },
 		func() (err error) { w.Assignments, err = assignments.all(ctx, r.q, where{}); return err },
 		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
-		func() (err error) { w.Rollouts, err = r.activeRollouts(ctx); return err },
+		func() (err error) { w.Rollouts, err = r.rolloutsInForce(ctx); return err },
 		func() error {
 			stored, err := holds.all(ctx, r.q, where{})
 			w.Holds = bareHolds(stored)

@@ -36,12 +36,9 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 		if err := sqlTx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial' RETURNING value`).Scan(&serial); err != nil {
 			return err
 		}
-		tx := &Tx{Reader: Reader{q: sqlTx}, store: s, actor: actor, serial: serial, now: time.Now().UTC().Truncate(time.Microsecond)}
-		if err := do(tx); err != nil {
-			if isRetryable(err) {
-				return err
-			}
-			return callbackError{err}
+		tx := s.newTx(sqlTx, actor, serial)
+		if err := callback(do(tx)); err != nil {
+			return err
 		}
 		if len(tx.entries) == 0 {
 			serial--
@@ -73,6 +70,20 @@ func (tx *Tx) same(ctx context.Context) error {
 	return err
 }
 
+// newTx wraps a transaction; without a serial it can't change what is wanted.
+func (s *Store) newTx(tx *sql.Tx, actor api.Actor, serial int64) *Tx {
+	return &Tx{Reader: Reader{q: tx}, store: s, actor: actor, serial: serial, now: time.Now().UTC().Truncate(time.Microsecond)}
+}
+
+// callback marks an error as the caller's own, unless the transaction is to
+// run again.
+func callback(err error) error {
+	if err == nil || isRetryable(err) {
+		return err
+	}
+	return callbackError{err}
+}
+
 // Serial is the serial that the write will have.
 func (tx *Tx) Serial() int64 { return tx.serial }
 
@@ -95,6 +106,9 @@ func (tx *Tx) finish(ctx context.Context) error {
 // record notes what the audit log will say. before and after are nil when
 // there was or is nothing.
 func (tx *Tx) record(action, kind, name string, before, after any) error {
+	if tx.serial == 0 {
+		return errNeedsWrite
+	}
 	e := auditEntry{Time: tx.now, Actor: tx.actor, Action: action, Kind: kind, Name: name}
 	var err error
 	if e.Before, err = auditJSON(before); err != nil {

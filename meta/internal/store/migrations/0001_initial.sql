@@ -5,6 +5,8 @@ CREATE TABLE agents (name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TE
 CREATE TABLE groups (name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL){{.Clustered}};
 CREATE TABLE strategies (name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL){{.Clustered}};
 
+CREATE TABLE notify_targets (name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL){{.Clustered}};
+
 -- agent/version
 CREATE TABLE releases (
 	name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL,
@@ -33,12 +35,11 @@ CREATE TABLE rollouts (
 	name {{.Key}} PRIMARY KEY, revision BIGINT NOT NULL, doc TEXT NOT NULL,
 	agent {{.Key}} NOT NULL, version {{.Key}} NOT NULL, scope_kind {{.Key}} NOT NULL, scope_name {{.Key}} NOT NULL,
 	state {{.Key}} NOT NULL, active BIGINT NOT NULL, stage BIGINT NOT NULL, created BIGINT NOT NULL,
-	progress TEXT NOT NULL DEFAULT '',      -- as the last tick saw it
-	granted BIGINT NOT NULL DEFAULT 0,      -- exact
-	in_flight BIGINT NOT NULL DEFAULT 0){{.Clustered}};
+	progress TEXT NOT NULL DEFAULT ''){{.Clustered}};  -- as the last tick saw it
 CREATE INDEX rollouts_active ON rollouts (active, created);
 CREATE INDEX rollouts_created ON rollouts (created, name);
 
+-- Exact: changed in the transaction that makes or judges a grant.
 CREATE TABLE rollout_stages (
 	rollout {{.Key}} NOT NULL, stage BIGINT NOT NULL,
 	granted BIGINT NOT NULL DEFAULT 0, succeeded BIGINT NOT NULL DEFAULT 0,
@@ -95,6 +96,9 @@ CREATE TABLE outbox (
 	id {{.ID}}, created BIGINT NOT NULL, kind {{.Key}} NOT NULL, target TEXT NOT NULL, payload TEXT NOT NULL,
 	attempts BIGINT NOT NULL DEFAULT 0, next_at BIGINT NOT NULL, error TEXT NOT NULL DEFAULT '', dead BIGINT NOT NULL DEFAULT 0);
 CREATE INDEX outbox_due ON outbox (dead, next_at);
+
+CREATE TABLE samples (agent {{.Key}} NOT NULL, time BIGINT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (agent, time)){{.Clustered}};
+CREATE INDEX samples_time ON samples (time);
 
 CREATE TABLE settings (name {{.Key}} PRIMARY KEY, value TEXT NOT NULL){{.Clustered}};
 

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+var targets = noun[api.NotifyTarget]{
+	kind: "notification target", table: "notify_targets",
+	name:     func(t api.NotifyTarget) string { return t.Name },
+	revision: func(t *api.NotifyTarget) *int64 { return &t.Revision },
+	redact:   func(t *api.NotifyTarget) { *t = hideSecret(*t) },
+}
+
+func hideSecret(t api.NotifyTarget) api.NotifyTarget {
+	t.HasSecret = t.HasSecret || t.Secret != ""
+	t.Secret = ""
+	return t
+}
+
+// NotifyTarget reads one target with its secret: for whoever notifies it.
+func (r Reader) NotifyTarget(ctx context.Context, name string) (api.NotifyTarget, error) {
+	return targets.get(ctx, r.q, name)
+}
+
+// NotifyTargets lists targets with their secrets by name; search is part of
+// it.
+func (r Reader) NotifyTargets(ctx context.Context, search string, c api.Cursor) (api.Page[api.NotifyTarget], error) {
+	return targets.find(ctx, r.q, named(search), c)
+}
+
+// PutNotifyTarget creates or replaces a target, as its Revision demands. One
+// that HasSecret but comes without keeps the secret it has. Neither the audit
+// log nor what is returned has the secret.
+func (tx *Tx) PutNotifyTarget(ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
+	if t.Secret == "" && t.HasSecret {
+		old, err := tx.NotifyTarget(ctx, t.Name)
+		if err != nil && api.KindOf(err) != api.KindNotFound {
+			return t, err
+		}
+		t.Secret = old.Secret
+	}
+	t.HasSecret = t.Secret != ""
+	put, err := targets.put(ctx, tx, t)
+	return hideSecret(put), err
+}
+
+// DeleteNotifyTarget deletes a target; what is owed to it is dropped when it
+// is next tried.
+func (tx *Tx) DeleteNotifyTarget(ctx context.Context, name string, revision int64) error {
+	return targets.remove(ctx, tx, name, revision)
+}

@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// SaveSamples stores how agents stood over the fleet. A second sample of the
+// same agent and moment is ignored.
+func (s *Store) SaveSamples(ctx context.Context, samples []api.Sample) error {
+	return s.inTx(ctx, "write samples", func(tx *sql.Tx) error {
+		for _, sample := range samples {
+			doc, err := json.Marshal(sample)
+			if err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `INSERT INTO samples (agent, time, doc) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+				clean(sample.Agent), micros(sample.At), string(doc))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Samples lists samples since a time, of one agent or of all, the oldest
+// first.
+func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]api.Sample, error) {
+	w := where{}
+	w.equal("agent", clean(agent))
+	w.period("time", since, time.Time{})
+	return all(ctx, r.q, "list samples", `SELECT doc FROM samples`+w.sql()+` ORDER BY time, agent`, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {
+		var doc sql.RawBytes
+		if err := rows.Scan(&doc); err != nil {
+			return sample, err
+		}
+		if err := json.Unmarshal(doc, &sample); err != nil {
+			return sample, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored sample", Err: err}
+		}
+		return sample, nil
+	})
+}
+
+// DeleteSamples deletes samples from before a time.
+func (s *Store) DeleteSamples(ctx context.Context, before time.Time) error {
+	return s.exec(ctx, "delete old samples", `DELETE FROM samples WHERE time < $1`, micros(before))
+}
