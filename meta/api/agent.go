@@ -89,7 +89,7 @@ type Scope struct {
 // most one per (agent, scope). Fields left empty inherit the agent's.
 type Assignment struct {
 	Agent           string `json:"agent" yaml:"agent"`
-	Scope           Scope  `json:"scope" yaml:"scope"`
+	Scope           Scope  `json:"scope" yaml:"scope,flow"`
 	Version         string `json:"version" yaml:"version"`
 	Cmd             string `json:"cmd,omitempty" yaml:"cmd,omitempty"` // start, stop; empty: start
 	RunUser         string `json:"runUser,omitempty" yaml:"runUser,omitempty"`
@@ -105,7 +105,7 @@ type Assignment struct {
 // until it is released or ends.
 type Hold struct {
 	ID        string     `json:"id" yaml:"-"`
-	Scope     Scope      `json:"scope" yaml:"scope"` // host, group or agent
+	Scope     Scope      `json:"scope" yaml:"scope,flow"` // host, group or agent
 	Reason    string     `json:"reason" yaml:"reason"`
 	Until     *time.Time `json:"until,omitempty" yaml:"until,omitempty"`
 	CreatedAt time.Time  `json:"createdAt" yaml:"-"`

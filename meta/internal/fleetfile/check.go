@@ -1,0 +1,201 @@
+package fleetfile
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Known is what the server has that a file may refer to.
+type Known struct {
+	Fleet    api.Fleet           // stands in for the sections that the file does not have
+	Versions map[string][]string // of each agent; nil: versions are not checked
+}
+
+// Check finds everything in the file that breaks a rule or refers to
+// something that does not exist.
+func (f *File) Check(known Known) []api.FileProblem {
+	c := &checker{file: f, whole: Over(known.Fleet, f.Fleet), seen: map[string]string{}}
+	c.agents = names(c.whole.Agents, func(a api.Agent) string { return a.Name })
+	c.groups = names(c.whole.Groups, func(g api.Group) string { return g.Name })
+	c.strategies = names(c.whole.Strategies, func(s api.Strategy) string { return s.Name })
+	c.versions = known.Versions
+	c.run()
+	sortProblems(c.problems)
+	return c.problems
+}
+
+// Over is what there would be after applying wanted: its sections, and those
+// of current where it has none.
+func Over(current, wanted api.Fleet) api.Fleet {
+	return api.Fleet{
+		Agents:      section(current.Agents, wanted.Agents),
+		Strategies:  section(current.Strategies, wanted.Strategies),
+		Groups:      section(current.Groups, wanted.Groups),
+		Assignments: section(current.Assignments, wanted.Assignments),
+		Holds:       section(current.Holds, wanted.Holds),
+	}
+}
+
+func section[T any](current, wanted []T) []T {
+	if wanted == nil {
+		return current
+	}
+	return wanted
+}
+
+// checker goes through a whole fleet; what is not from the file is reported
+// at the section that makes it wrong.
+type checker struct {
+	file                       *File
+	whole                      api.Fleet
+	agents, groups, strategies map[string]bool
+	versions                   map[string][]string
+	seen                       map[string]string // identity → path of the first
+	problems                   []api.FileProblem
+}
+
+func names[T any](list []T, name func(T) string) map[string]bool {
+	out := make(map[string]bool, len(list))
+	for _, x := range list {
+		out[name(x)] = true
+	}
+	return out
+}
+
+func (c *checker) add(path, hint, format string, args ...any) {
+	p := c.file.at(path)
+	c.problems = append(c.problems, api.FileProblem{Line: p.line, Column: p.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+func (c *checker) run() {
+	for i, a := range c.whole.Agents {
+		at := fmt.Sprintf("agents[%d]", i)
+		c.object(at, "agent "+a.Name, a)
+		if a.Strategy != "" {
+			c.refer("agents", at+".strategy", "strategy", a.Strategy, "strategies", c.strategies)
+		}
+	}
+	for i, s := range c.whole.Strategies {
+		at := fmt.Sprintf("strategies[%d]", i)
+		c.object(at, "strategy "+s.Name, s)
+		for j, stage := range s.Stages {
+			if stage.Group != "" {
+				c.refer("strategies", fmt.Sprintf("%s.stages[%d].group", at, j), "group", stage.Group, "groups", c.groups)
+			}
+		}
+	}
+	for i, g := range c.whole.Groups {
+		c.object(fmt.Sprintf("groups[%d]", i), "group "+g.Name, g)
+	}
+	for i, a := range c.whole.Assignments {
+		c.assignment(fmt.Sprintf("assignments[%d]", i), a)
+	}
+	for i, h := range c.whole.Holds {
+		c.hold(fmt.Sprintf("holds[%d]", i), h)
+	}
+}
+
+// object applies an object's own rules and refuses a second one of its kind
+// and name.
+func (c *checker) object(at, identity string, o interface{ Validate() error }) {
+	if !c.fromFile(at) {
+		return
+	}
+	c.rules(at, o)
+	if first, twice := c.seen[identity]; twice {
+		hint := ""
+		if p := c.file.at(first); p.line > 0 {
+			hint = fmt.Sprintf("the first one is on line %d", p.line)
+		}
+		c.add(at, hint, "%s is there twice", identity)
+		return
+	}
+	c.seen[identity] = at
+}
+
+// rules applies an object's own rules.
+func (c *checker) rules(at string, o interface{ Validate() error }) {
+	if err := o.Validate(); err != nil {
+		var e *api.Error
+		path, message := at, err.Error()
+		if errors.As(err, &e) {
+			path = at + "." + e.Field
+		}
+		c.add(path, "", "%s", message)
+	}
+}
+
+// fromFile tells whether a path lies in a section that the file has.
+func (c *checker) fromFile(path string) bool {
+	section, _, _ := strings.Cut(path, "[")
+	_, ok := c.file.places[section]
+	return ok
+}
+
+// refer requires that name exists. When the file has only the section that
+// would contain name, what is missing was removed there.
+func (c *checker) refer(from, at, kind, name, section string, known map[string]bool) {
+	if known[name] {
+		return
+	}
+	if c.fromFile(from) {
+		c.add(at, nearestHint(name, keys(known)), "there is no %s %q", kind, clip(name))
+		return
+	}
+	c.add(section, fmt.Sprintf("keep it, or give %s without it too", from), "%s %q is still used by %s, which this file does not change", kind, clip(name), at)
+}
+
+func (c *checker) assignment(at string, a api.Assignment) {
+	c.object(at, "assignment of "+AssignmentName(a), a)
+	if a.Agent != "" {
+		c.refer("assignments", at+".agent", "agent", a.Agent, "agents", c.agents)
+	}
+	if a.Scope.Kind == api.ScopeGroup && a.Scope.Name != "" {
+		c.refer("assignments", at+".scope.name", "group", a.Scope.Name, "groups", c.groups)
+	}
+	if c.fromFile("assignments") && c.versions != nil && c.agents[a.Agent] && a.Version != "" {
+		c.version(at+".version", a)
+	}
+}
+
+func (c *checker) version(at string, a api.Assignment) {
+	known := map[string]bool{}
+	for _, v := range c.versions[a.Agent] {
+		known[v] = true
+	}
+	if known[a.Version] {
+		return
+	}
+	hint := nearestHint(a.Version, keys(known))
+	if len(known) == 0 {
+		hint = "publish it first: ops-meta publish"
+	}
+	c.add(at, hint, "%s has no release %q", a.Agent, clip(a.Version))
+}
+
+func (c *checker) hold(at string, h api.Hold) {
+	if c.fromFile("holds") {
+		c.rules(at, h)
+	}
+	switch {
+	case h.Scope.Name == "":
+	case h.Scope.Kind == api.ScopeGroup:
+		c.refer("holds", at+".scope.name", "group", h.Scope.Name, "groups", c.groups)
+	case h.Scope.Kind == api.ScopeAgent:
+		c.refer("holds", at+".scope.name", "agent", h.Scope.Name, "agents", c.agents)
+	}
+}
+
+// ScopeName is a scope for people, such as "group canary".
+func ScopeName(s api.Scope) string {
+	if s.Name == "" {
+		return string(s.Kind)
+	}
+	return string(s.Kind) + " " + s.Name
+}
+
+// AssignmentName is what identifies an assignment, for people.
+func AssignmentName(a api.Assignment) string { return a.Agent + " on " + ScopeName(a.Scope) }

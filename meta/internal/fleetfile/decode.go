@@ -1,0 +1,324 @@
+package fleetfile
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// maxNodes bounds what aliases can multiply.
+const maxNodes = 1_000_000
+
+// place is where something stands in the file, from 1.
+type place struct{ line, column int }
+
+// decoder fills Go values from a syntax tree. It goes on after a problem, so
+// that all of them are found, and remembers where each path stands.
+type decoder struct {
+	problems []api.FileProblem
+	places   map[string]place
+	anchors  map[string]ast.Node
+	open     map[string]bool // aliases being followed, to find circles
+	nodes    int
+}
+
+func (d *decoder) problem(at ast.Node, path, hint, format string, args ...any) {
+	p := placeOf(at)
+	d.problems = append(d.problems, api.FileProblem{Line: p.line, Column: p.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// placeOf is where a node begins; a block mapping begins at its first key.
+func placeOf(n ast.Node) place {
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 && !m.IsFlowStyle {
+		n = m.Values[0].Key
+	}
+	tk := n.GetToken()
+	if tk == nil || tk.Position == nil {
+		return place{}
+	}
+	return place{tk.Position.Line, tk.Position.Column}
+}
+
+// value decodes n into v, which is addressable.
+func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
+	if d.nodes++; d.nodes > maxNodes {
+		if d.nodes == maxNodes+1 {
+			d.problem(n, path, "", "the file is too large once its aliases are followed")
+		}
+		return
+	}
+	switch n := n.(type) {
+	case *ast.AnchorNode:
+		d.anchors[n.Name.GetToken().Value] = n.Value
+		d.value(n.Value, v, path)
+		return
+	case *ast.AliasNode:
+		d.alias(n, path, func(target ast.Node) { d.value(target, v, path) })
+		return
+	case *ast.TagNode:
+		if n.Start.Value != "!!str" || v.Kind() != reflect.String {
+			d.problem(n, path, "", "tags such as %s are not used here", clip(n.Start.Value))
+			return
+		}
+		d.value(n.Value, v, path)
+		return
+	}
+	if _, seen := d.places[path]; !seen {
+		d.places[path] = placeOf(n)
+	}
+	d.typed(n, v, path)
+}
+
+// alias calls use with what *name stands for.
+func (d *decoder) alias(n *ast.AliasNode, path string, use func(ast.Node)) {
+	name := n.Value.GetToken().Value
+	target, known := d.anchors[name]
+	switch {
+	case !known:
+		d.problem(n, path, nearestHint(name, keys(d.anchors)), "there is no anchor &%s before this", clip(name))
+	case d.open[name]:
+		d.problem(n, path, "", "the alias *%s contains itself", clip(name))
+	default:
+		d.open[name] = true
+		use(target)
+		delete(d.open, name)
+	}
+}
+
+var timeType = reflect.TypeFor[time.Time]()
+
+func (d *decoder) typed(n ast.Node, v reflect.Value, path string) {
+	if _, null := n.(*ast.NullNode); null {
+		return // says nothing
+	}
+	switch kind := v.Kind(); {
+	case kind == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), path)
+	case v.Type() == timeType:
+		d.time(n, v, path)
+	case kind == reflect.Struct:
+		d.object(n, v, path)
+	case kind == reflect.Slice:
+		d.list(n, v, path)
+	case kind == reflect.Map:
+		d.table(n, v, path)
+	default:
+		d.scalar(n, v, path)
+	}
+}
+
+func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.problem(n, path, "begin each entry with a dash, or write [a, b]", "%s must be a list, not %s", last(path), describe(n))
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
+	for i, item := range seq.Values {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if _, null := item.(*ast.NullNode); null {
+			d.problem(item, at, "", "the entry is empty")
+			continue
+		}
+		d.value(item, v.Index(i), at)
+	}
+}
+
+// table decodes a mapping with free keys, such as labels.
+func (d *decoder) table(n ast.Node, v reflect.Value, path string) {
+	pairs, ok := d.pairs(n, path)
+	if !ok {
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, p := range pairs {
+		key := p.Key.GetToken().Value
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(p.Value, value, path+"."+key)
+		v.SetMapIndex(reflect.ValueOf(key), value)
+	}
+}
+
+// object decodes a mapping whose keys are the fields of a struct.
+func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
+	pairs, ok := d.pairs(n, path)
+	if !ok {
+		return
+	}
+	fields := fieldsOf(v.Type())
+	for _, p := range pairs {
+		key := p.Key.GetToken().Value
+		at := join(path, key)
+		i, known := fields[key]
+		if !known {
+			d.problem(p.Key, at, nearestHint(key, keys(fields)), "unknown field %q%s", clip(key), in(path))
+			continue
+		}
+		d.places[at] = placeOf(p.Key)
+		v.Field(i).SetZero() // of what << has merged
+		d.value(p.Value, v.Field(i), at)
+	}
+}
+
+// pairs are a mapping's entries, those that << merges into it first: what the
+// mapping says itself overrides them.
+func (d *decoder) pairs(n ast.Node, path string) ([]*ast.MappingValueNode, bool) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		d.problem(n, path, "write fields as name: value", "%s must be a mapping, not %s", last(path), describe(n))
+		return nil, false
+	}
+	var merged, own []*ast.MappingValueNode
+	for _, p := range m.Values {
+		switch {
+		case p.Key.IsMergeKey():
+			merged = append(merged, d.merge(p.Value, path)...)
+		case plainKey(p.Key):
+			own = append(own, p)
+		default:
+			d.problem(p.Key, path, "", "a field's name must be plain text")
+		}
+	}
+	return append(merged, own...), true
+}
+
+func plainKey(k ast.MapKeyNode) bool {
+	switch k.(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
+		return true
+	}
+	return false
+}
+
+func (d *decoder) merge(n ast.Node, path string) []*ast.MappingValueNode {
+	alias, ok := n.(*ast.AliasNode)
+	if !ok {
+		d.problem(n, path, "", "<< must be followed by an alias such as *name")
+		return nil
+	}
+	if d.nodes++; d.nodes > maxNodes {
+		return nil
+	}
+	var out []*ast.MappingValueNode
+	d.alias(alias, path, func(target ast.Node) { out, _ = d.pairs(target, path) })
+	return out
+}
+
+func (d *decoder) time(n ast.Node, v reflect.Value, path string) {
+	text, ok := textOf(n)
+	t, err := time.Parse(time.RFC3339, text)
+	if !ok || err != nil {
+		d.problem(n, path, "write it as 2026-01-31T18:00:00Z", "%s must be a time, not %s", last(path), describe(n))
+		return
+	}
+	v.Set(reflect.ValueOf(t.UTC()))
+}
+
+// scalar decodes text, numbers and true or false. What looks like a number is
+// taken as it is written where text is wanted, so that version: 1.10 stays
+// 1.10.
+func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
+	text, isScalar := textOf(n)
+	wrong := func(want string) {
+		d.problem(n, path, "", "%s must be %s, not %s", last(path), want, describe(n))
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if !isScalar {
+			wrong("text")
+			return
+		}
+		v.SetString(text)
+	case reflect.Bool:
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			wrong("true or false")
+			return
+		}
+		v.SetBool(b.Value)
+	case reflect.Int, reflect.Int64:
+		i, err := strconv.ParseInt(text, 10, 64)
+		if _, number := n.(*ast.IntegerNode); !number || err != nil {
+			wrong("a whole number")
+			return
+		}
+		v.SetInt(i)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if !isNumber(n) || err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			wrong("a number")
+			return
+		}
+		v.SetFloat(f)
+	default:
+		panic("fleetfile: no way to decode " + v.Type().String())
+	}
+}
+
+func isNumber(n ast.Node) bool {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return true
+	}
+	return false
+}
+
+// textOf is a scalar as it is written.
+func textOf(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// describe names what stands where something else should.
+func describe(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.StringNode:
+		if q := n.GetToken().Type; q == token.SingleQuoteType || q == token.DoubleQuoteType {
+			return fmt.Sprintf("the quoted text %q", clip(n.Value))
+		}
+	}
+	if text, ok := textOf(n); ok {
+		return strconv.Quote(clip(text))
+	}
+	return "this"
+}
+
+// fieldsOf maps a struct's names in the file to its fields.
+func fieldsOf(t reflect.Type) map[string]int {
+	out := make(map[string]int, t.NumField())
+	for i := range t.NumField() {
+		if name := fieldName(t.Field(i)); name != "" {
+			out[name] = i
+		}
+	}
+	return out
+}
+
+// fieldName is a field's name in the file, empty when it is not in it.
+func fieldName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if name == "-" {
+		return ""
+	}
+	return name
+}
