@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -126,6 +127,7 @@ type Notifications interface {
 type History interface {
 	Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error)
 	Audit(ctx context.Context, f api.AuditFilter, c api.Cursor) (api.Page[api.AuditEntry], error)
+	Samples(ctx context.Context, agent string, since time.Time) ([]api.Sample, error)
 }
 
 // Care is for whoever runs the server.

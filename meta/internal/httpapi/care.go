@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta"
@@ -22,6 +23,18 @@ func (s *Server) whoAmI(c *call) (api.Identity, error) { return c.caller, nil }
 
 func (s *Server) overview(c *call) (api.Overview, error) {
 	return s.backend.Hosts.Overview(c.Context())
+}
+
+// history goes back a day unless it is told how far.
+func (s *Server) history(c *call) ([]api.Sample, error) {
+	from, err := c.timeParam("since")
+	if err != nil {
+		return nil, err
+	}
+	if from.IsZero() {
+		from = time.Now().Add(-24 * time.Hour)
+	}
+	return s.backend.History.Samples(c.Context(), c.URL.Query().Get("agent"), from)
 }
 
 func (s *Server) doctor(c *call) ([]api.Check, error) { return s.backend.Care.Doctor(c.Context()), nil }

@@ -18,7 +18,8 @@ func (s *Server) hostRoutes() []route {
 				param{"failing", "an agent failed, was rolled back or has an error", "boolean"},
 				param{"silent", "not seen for three intervals", "boolean"},
 				param{"problem", "two hosts under one name, a wrong clock", "boolean"},
-				param{"drifted", "a version is not the wanted one", "boolean"}),
+				param{"drifted", "a version is not the wanted one", "boolean"},
+			),
 			endpoint: reads(s.listHosts),
 		},
 		{method: "GET", path: "/hosts/{host}", id: "getHost", summary: "One host", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Host, error) {

@@ -41,6 +41,10 @@ func (s *Server) serverRoutes() []route {
 		{method: "GET", path: "/whoami", id: "whoAmI", summary: "Who the caller is", role: api.RoleViewer, endpoint: reads(s.whoAmI)},
 		{method: "GET", path: "/overview", id: "overview", summary: "The fleet at a glance", role: api.RoleViewer, endpoint: reads(s.overview)},
 		{
+			method: "GET", path: "/history", id: "history", summary: "How agents stood over time, the oldest first, thinned out", role: api.RoleViewer,
+			query: []param{agent, since}, endpoint: reads(s.history),
+		},
+		{
 			method: "GET", path: "/events", id: "follow", summary: "What changes, as server-sent events", role: api.RoleViewer,
 			query:    []param{{"after", "the seq to continue from; Last-Event-ID does the same", "integer"}},
 			endpoint: streams("text/event-stream", s.follow),
@@ -51,7 +55,8 @@ func (s *Server) serverRoutes() []route {
 			method: "GET", path: "/audit", id: "listAudit", summary: "Who did what, the newest first", role: api.RoleViewer,
 			query: listing(
 				param{"actor", "only by this token", ""}, param{"action", "such as create", ""}, param{"kind", "such as agent", ""},
-				param{"name", "of the thing", ""}, since, param{"until", "before this time", ""}),
+				param{"name", "of the thing", ""}, since, param{"until", "before this time", ""},
+			),
 			endpoint: reads(s.audit),
 		},
 	}
