@@ -33,7 +33,7 @@ var ErrFull = api.Errorf(api.KindUnavailable, "there are as many hosts as this s
 // must go to [Fleet.Report]. Only a host that waits for a rollout makes it
 // look further than memory.
 func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
-	name, ok := hostnameOf(b.Body)
+	name, ok := Hostname(b.Body)
 	if !ok {
 		return nil, false
 	}
@@ -70,7 +70,7 @@ func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
 func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	now := time.Now()
 	sum, newest := skeletonOf(r.Beat)
-	if name, ok := hostnameOf(r.Body); !ok || string(name) != r.Request.Hostname {
+	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
 		sum = 0 // it could not be found again by its bytes
 	}
 	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.interval()), window: silentAfter * f.interval()}

@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"strconv"
 
 	"github.com/cespare/xxhash/v2"
@@ -13,7 +15,8 @@ import (
 // Reply is a compiled answer, shared by all hosts that get it.
 type Reply struct {
 	Body   []byte   // JSON in the host's dialect
-	ETag   string   // quoted; the same for equal desired state of another serial
+	Gzip   []byte   // the same compressed; nil when that would not pay
+	ETag   string   // weak: the same for equal desired state of another serial
 	Wanted []Wanted // what Body says, in short
 
 	// Header values ready to be put into a response.
@@ -78,6 +81,23 @@ func (r *Reply) encode(p *profile, desired []meta.DesiredAgent) {
 	}
 	r.ETagHeader = []string{r.ETag}
 	r.LengthHeader = []string{strconv.Itoa(len(r.Body))}
+	r.Gzip = compress(r.Body)
+}
+
+// worthGzip is the size from which a reply would take more than one packet.
+const worthGzip = 1400
+
+func compress(body []byte) []byte {
+	if len(body) < worthGzip {
+		return nil
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write(body)
+	if err = errors.Join(err, z.Close()); err != nil || b.Len() >= len(body) {
+		return nil
+	}
+	return b.Bytes()
 }
 
 func encodeLegacy(desired []meta.DesiredAgent) []byte {
@@ -100,5 +120,5 @@ func encodeJSON(v any) []byte {
 }
 
 func etagOf(body []byte) string {
-	return `"` + strconv.FormatUint(xxhash.Sum64(body), 16) + `"`
+	return `W/"` + strconv.FormatUint(xxhash.Sum64(body), 16) + `"`
 }

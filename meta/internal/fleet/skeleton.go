@@ -13,9 +13,9 @@ var (
 	timestampKey = []byte(`"timestamp":`)
 )
 
-// hostnameOf finds the host name in a report as all known clients write it:
+// Hostname finds the host name in a report as all known clients write it:
 // the first key, without escapes. Anything else takes the ordinary way.
-func hostnameOf(body []byte) ([]byte, bool) {
+func Hostname(body []byte) ([]byte, bool) {
 	rest, ok := bytes.CutPrefix(body, hostnameKey)
 	if !ok {
 		return nil, false

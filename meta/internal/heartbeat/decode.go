@@ -1,0 +1,225 @@
+package heartbeat
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Limits are what a report may hold; zero values get the defaults.
+type Limits struct {
+	Body   int64 // bytes, before and after decompression [1 MiB]
+	Depth  int   // of the JSON [16]
+	Agents int   // per host [256]
+	Labels int   // per host [64]
+}
+
+const (
+	maxHostname = 253
+	maxLabel    = 256  // bytes of a label's name or value
+	maxShort    = 128  // bytes of versions, users, ids
+	maxPath     = 1024 // bytes
+	maxText     = 2048 // bytes of a status or an error
+	maxNotes    = 10   // problems told of one report
+)
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Body: cmp.Or(l.Body, 1<<20), Depth: cmp.Or(l.Depth, 16),
+		Agents: cmp.Or(l.Agents, 256), Labels: cmp.Or(l.Labels, 64),
+	}
+}
+
+// refusal is a report that is not taken, and what its sender is told.
+type refusal struct {
+	status  int
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+// The words of the older server, which its clients may look for.
+var (
+	errBlank    = &refusal{http.StatusBadRequest, "body is blank"}
+	errFormat   = &refusal{http.StatusBadRequest, "body format error"}
+	errHostname = &refusal{http.StatusBadRequest, "hostname is blank"}
+)
+
+// Decode reads a report, keeps it within limits, and says what it left out.
+// Control scripts end their status with a newline; it is trimmed.
+func Decode(body []byte, l Limits) (*meta.HeartbeatRequest, []string, error) {
+	l = l.withDefaults()
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, nil, errBlank
+	}
+	if depth(body) > l.Depth {
+		return nil, nil, refuse(http.StatusBadRequest, "the report is nested deeper than %d", l.Depth)
+	}
+	var req meta.HeartbeatRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, nil, errors.Join(errFormat, err)
+	}
+	n := notes{}
+	if err := checkHost(&req, l, &n); err != nil {
+		return nil, nil, err
+	}
+	if len(req.RealAgents) > l.Agents {
+		return nil, nil, refuse(http.StatusBadRequest, "the report has %d agents, more than %d", len(req.RealAgents), l.Agents)
+	}
+	req.RealAgents = checkAgents(req.RealAgents, &n)
+	return &req, n.list, nil
+}
+
+// depth is how deeply objects and arrays are nested, by their brackets
+// outside of strings; of what is not JSON it is whatever it is.
+func depth(body []byte) int {
+	deepest, now, inString := 0, 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
+// notes gathers what was left out, up to a limit.
+type notes struct{ list []string }
+
+func (n *notes) add(format string, args ...any) {
+	if len(n.list) < maxNotes {
+		n.list = append(n.list, fmt.Sprintf(format, args...))
+	}
+}
+
+var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
+
+func checkHost(req *meta.HeartbeatRequest, l Limits, n *notes) error {
+	req.Hostname = strings.TrimSpace(req.Hostname)
+	switch {
+	case req.Hostname == "":
+		return errHostname
+	case !validHostname(req.Hostname):
+		return refuse(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), maxHostname)
+	case len(req.Labels) > l.Labels:
+		return refuse(http.StatusBadRequest, "the report has %d labels, more than %d", len(req.Labels), l.Labels)
+	}
+	for k, v := range req.Labels {
+		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {
+			return refuse(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", clip(k, 80), maxLabel)
+		}
+	}
+	if req.Arch != "" && !archRule.MatchString(req.Arch) {
+		n.add("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
+		req.Arch = ""
+	}
+	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID} {
+		*s = plain(*s, maxShort)
+	}
+	return nil
+}
+
+// validHostname leaves out what would need escaping in an address, a page or
+// a shell.
+func validHostname(s string) bool {
+	if len(s) > maxHostname || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-:@+", r) {
+			return false
+		}
+	}
+	return s != "." && s != ".."
+}
+
+func checkAgents(agents []meta.RealAgent, n *notes) []meta.RealAgent {
+	seen := make(map[string]bool, len(agents))
+	kept := slices.DeleteFunc(agents, func(a meta.RealAgent) bool {
+		switch {
+		case !meta.ValidName(a.Name):
+			n.add("it reports an agent whose name %q is not allowed; it was left out", clip(a.Name, 80))
+			return true
+		case seen[a.Name]:
+			n.add("it reports the agent %s more than once; the first counts", a.Name)
+			return true
+		}
+		seen[a.Name] = true
+		return false
+	})
+	for i := range kept {
+		tidy(&kept[i], n)
+	}
+	return kept
+}
+
+var phases = []meta.Phase{
+	"", meta.PhaseIdle, meta.PhaseDownloading, meta.PhaseStaging, meta.PhaseStopping, meta.PhaseStarting,
+	meta.PhaseProbation, meta.PhaseRollingBack, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld,
+}
+
+// tidy trims an agent's texts to what may be kept.
+func tidy(a *meta.RealAgent, n *notes) {
+	if a.Version = strings.TrimSpace(a.Version); a.Version != "" && !meta.ValidName(a.Version) {
+		n.add("%s reports the version %q, which is not allowed; it counts as none", a.Name, clip(a.Version, 80))
+		a.Version = ""
+	}
+	if !slices.Contains(phases, a.Phase) {
+		n.add("%s reports the phase %q, which is not known", a.Name, clip(string(a.Phase), 40))
+		a.Phase = ""
+	}
+	a.Status, a.Error, a.HoldReason = plain(a.Status, maxText), plain(a.Error, maxText), plain(a.HoldReason, maxText)
+	a.RunUser, a.WorkDir = plain(a.RunUser, maxShort), plain(a.WorkDir, maxPath)
+	a.DesiredVersion, a.PreviousVersion = plain(a.DesiredVersion, maxShort), plain(a.PreviousVersion, maxShort)
+	a.Rollout = plain(a.Rollout, maxShort)
+	a.Progress = min(max(a.Progress, 0), 1)
+}
+
+// plain trims s, makes its control characters blanks and cuts it to size.
+func plain(s string, size int) string {
+	s = strings.TrimSpace(s)
+	if hasControl(s) {
+		s = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return ' '
+			}
+			return r
+		}, s)
+	}
+	return clip(s, size)
+}
+
+func hasControl(s string) bool { return strings.IndexFunc(s, unicode.IsControl) >= 0 }
+
+// clip cuts s to size bytes, at a character's end.
+func clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	for size > 0 && !utf8.RuneStart(s[size]) {
+		size--
+	}
+	return s[:size]
+}

@@ -1,0 +1,227 @@
+package heartbeat
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+)
+
+// Access decides who may report for a host. An error may say how to answer by
+// methods HTTPStatus() int and RetryAfter() time.Duration; else it is a 401.
+type Access interface {
+	Heartbeat(r *http.Request, host string) error
+}
+
+// Options are a handler's surroundings.
+type Options struct {
+	Fleet       *fleet.Fleet
+	Access      Access                     // nil: heartbeats are open to anybody
+	Address     func(*http.Request) string // where a request comes from; nil: the peer
+	Limits      Limits
+	MaxInFlight int // heartbeats at once; more are asked to come later [4096]
+	Log         zerolog.Logger
+}
+
+// Handler answers heartbeats on [meta.PathV1] and [meta.PathLegacy].
+type Handler struct {
+	opts     Options
+	inFlight atomic.Int64
+	counts   struct{ all, steady, unchanged, refused atomic.Int64 }
+}
+
+// Counts is how many heartbeats there were since the start.
+type Counts struct {
+	All       int64 // answered in any way
+	Steady    int64 // that repeated the one before
+	Unchanged int64 // answered with 304
+	Refused   int64
+}
+
+// New makes a handler.
+func New(o Options) *Handler {
+	o.Limits = o.Limits.withDefaults()
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = 4096
+	}
+	if o.Address == nil {
+		o.Address = peer
+	}
+	return &Handler{opts: o}
+}
+
+// Counts tells how many heartbeats there were.
+func (h *Handler) Counts() Counts {
+	return Counts{h.counts.all.Load(), h.counts.steady.Load(), h.counts.unchanged.Load(), h.counts.refused.Load()}
+}
+
+// ServeHTTP answers one heartbeat.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.counts.all.Add(1)
+	defer h.inFlight.Add(-1)
+	dialect := meta.DialectV1
+	if r.URL.Path == meta.PathLegacy {
+		dialect = meta.DialectLegacy
+	}
+	reply, err := h.answer(r, dialect, h.inFlight.Add(1))
+	if err != nil {
+		h.counts.refused.Add(1)
+		h.refuse(w, r, dialect, err)
+		return
+	}
+	h.write(w, r, reply)
+}
+
+func (h *Handler) answer(r *http.Request, d meta.Dialect, inFlight int64) (*fleet.Reply, error) {
+	if r.Method != http.MethodPost {
+		return nil, refuse(http.StatusMethodNotAllowed, "heartbeats are sent by POST")
+	}
+	if inFlight > int64(h.opts.MaxInFlight) {
+		return nil, refuse(http.StatusServiceUnavailable, "too many heartbeats at once: come again later")
+	}
+	body, err := readBody(r, h.opts.Limits.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer body.release()
+	return h.respond(r, fleet.Beat{Dialect: d, Remote: h.opts.Address(r), Body: body.data})
+}
+
+// respond takes the short way when the report repeats the one before.
+func (h *Handler) respond(r *http.Request, b fleet.Beat) (*fleet.Reply, error) {
+	if name, ok := fleet.Hostname(b.Body); ok {
+		if err := h.authorize(r, name); err != nil {
+			return nil, err
+		}
+		if reply, ok := h.opts.Fleet.Steady(r.Context(), b); ok {
+			h.counts.steady.Add(1)
+			return reply, nil
+		}
+	}
+	req, problems, err := Decode(b.Body, h.opts.Limits)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.authorize(r, []byte(req.Hostname)); err != nil {
+		return nil, err
+	}
+	return h.opts.Fleet.Report(r.Context(), fleet.Report{Beat: b, Request: req, Problems: problems})
+}
+
+func (h *Handler) authorize(r *http.Request, host []byte) error {
+	if h.opts.Access == nil {
+		return nil
+	}
+	return h.opts.Access.Heartbeat(r, string(host))
+}
+
+var jsonHeader = []string{"application/json; charset=utf-8"}
+
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, reply *fleet.Reply) {
+	header := w.Header()
+	header["Etag"] = reply.ETagHeader
+	if match := r.Header["If-None-Match"]; len(match) == 1 && match[0] == reply.ETag {
+		h.counts.unchanged.Add(1)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header["Content-Type"] = jsonHeader
+	if reply.Gzip != nil {
+		header["Vary"] = varyHeader
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			header["Content-Encoding"] = gzipHeader
+			_, _ = w.Write(reply.Gzip)
+			return
+		}
+	}
+	header["Content-Length"] = reply.LengthHeader
+	_, _ = w.Write(reply.Body)
+}
+
+var (
+	varyHeader = []string{"Accept-Encoding"}
+	gzipHeader = []string{"gzip"}
+)
+
+// answered is what a refusal looks like to its sender.
+type answered struct {
+	status  int
+	message string
+	retry   time.Duration
+}
+
+// refuse tells the sender, in the shape its dialect knows, what is wrong.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d meta.Dialect, err error) {
+	a := answerTo(err)
+	h.opts.Log.Debug().Err(err).Int("status", a.status).Str("from", h.opts.Address(r)).Msg("heartbeat refused")
+	header := w.Header()
+	switch a.status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", strconv.Itoa(int(max(a.retry, retryLater())/time.Second)))
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", `Bearer realm="ops-meta"`)
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", http.MethodPost)
+	}
+	if d == meta.DialectLegacy {
+		http.Error(w, a.message, a.status)
+		return
+	}
+	header["Content-Type"] = jsonHeader
+	w.WriteHeader(a.status)
+	_ = json.NewEncoder(w).Encode(errorReply{ErrorMessage: a.message, Message: a.message})
+}
+
+// errorReply is read by old clients whatever the status.
+type errorReply struct {
+	ErrorMessage string `json:"errorMessage"`
+	Success      bool   `json:"success"`
+	Message      string `json:"message"`
+}
+
+func answerTo(err error) answered {
+	var (
+		ref    *refusal
+		denied interface {
+			error
+			HTTPStatus() int
+			RetryAfter() time.Duration
+		}
+		domain *api.Error
+	)
+	switch {
+	case errors.As(err, &ref):
+		return answered{status: ref.status, message: ref.message}
+	case errors.As(err, &denied):
+		return answered{denied.HTTPStatus(), denied.Error(), denied.RetryAfter()}
+	case errors.As(err, &domain) && domain.Kind == api.KindUnavailable:
+		return answered{status: http.StatusServiceUnavailable, message: domain.Message}
+	case errors.As(err, &domain):
+		return answered{status: http.StatusInternalServerError, message: "the server could not take the report"}
+	}
+	return answered{status: http.StatusUnauthorized, message: err.Error()}
+}
+
+// retryLater spreads hosts that were turned away, so that they do not return
+// together.
+func retryLater() time.Duration { return time.Duration(5+rand.IntN(26)) * time.Second }
+
+// peer is the address of the connection's other end.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
