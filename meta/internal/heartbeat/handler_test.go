@@ -54,7 +54,13 @@ type sent struct {
 	header map[string]string
 }
 
-func (m sent) to(t *testing.T, s *httptest.Server) (*http.Response, string) {
+// got is a reply without its body.
+type got struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (m sent) to(t *testing.T, s *httptest.Server) (got, string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodPost, s.URL+m.path, strings.NewReader(m.body))
 	if err != nil {
@@ -72,7 +78,7 @@ func (m sent) to(t *testing.T, s *httptest.Server) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return got{resp.StatusCode, resp.Header}, string(body)
 }
 
 func TestReplies(t *testing.T) {
@@ -250,7 +256,7 @@ func (d deny) Heartbeat(r *http.Request, host string) error {
 	if d.status == 0 {
 		return errors.New("no credential")
 	}
-	return denied{d.status}
+	return denied(d)
 }
 
 type denied struct{ status int }

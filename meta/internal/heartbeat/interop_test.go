@@ -93,6 +93,7 @@ func TestErrorsAreThoseOfTheOlderServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer want.Body.Close()
 			text, err := io.ReadAll(want.Body)
 			if err != nil {
 				t.Fatal(err)

@@ -43,6 +43,10 @@ type denied struct {
 
 func (e *denied) Error() string { return e.message }
 
+// HTTPStatus and RetryAfter tell the heartbeat's handler how to answer.
+func (e *denied) HTTPStatus() int           { return e.status }
+func (e *denied) RetryAfter() time.Duration { return e.retryAfter }
+
 // withProblems lets an error bring the list of everything wrong with a file.
 type withProblems interface{ FileProblems() []api.FileProblem }
 
