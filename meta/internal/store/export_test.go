@@ -1,9 +1,46 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
 
 // Exec runs a statement past the store's methods.
 func Exec(s *Store, query string) error {
 	_, err := s.writer.ExecContext(context.Background(), query)
 	return err
+}
+
+// Tables returns the tables that there are.
+func Tables(ctx context.Context, s *Store) (names []string, err error) {
+	query := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`
+	if s.dialect.Postgres {
+		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY table_name`
+	}
+	rows, err := s.reader.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}
+
+// BackedUp is what an archive holds.
+var BackedUp = tables
+
+// EncodeHost is how a host's row holds it.
+func EncodeHost(h api.Host) []byte { return encodeHost(nil, h) }
+
+// DecodeHost is the opposite of EncodeHost.
+func DecodeHost(doc []byte) (h api.Host, err error) {
+	err = decodeHost(doc, &h)
+	return h, err
 }

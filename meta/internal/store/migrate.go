@@ -53,42 +53,57 @@ func allMigrations(d dialect) ([]migration, error) {
 	return all, nil
 }
 
+// latest stands for the newest version that this ops-meta knows.
+const latest = -1
+
 // migrate brings the schema up to date in one transaction, one process at a
 // time.
 func (s *Store) migrate(ctx context.Context) error {
-	all, err := allMigrations(s.dialect)
-	if err != nil {
-		return err
-	}
 	return s.inTx(ctx, "migrate database", func(tx *sql.Tx) error {
-		if s.dialect.Postgres {
-			if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
-				return err
-			}
-		}
-		at, err := s.schemaVersion(ctx, tx)
+		at, err := s.lockSchema(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if at > len(all) {
-			return api.Errorf(api.KindInvalid, "cannot open database: its schema is version %d, this ops-meta knows %d: use a newer ops-meta", at, len(all))
-		}
-		for _, m := range all[at:] {
-			if err := s.apply(ctx, tx, m); err != nil {
-				return fmt.Errorf("migration %s: %w", m.name, err)
-			}
-		}
-		return nil
+		return s.migrateTo(ctx, tx, at, latest)
 	})
 }
 
-func (s *Store) schemaVersion(ctx context.Context, tx *sql.Tx) (version int, err error) {
+// lockSchema keeps other processes from migrating and returns the version.
+func (s *Store) lockSchema(ctx context.Context, tx *sql.Tx) (version int, err error) {
+	if s.dialect.Postgres {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
+			return 0, err
+		}
+	}
 	_, err = tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)`)
 	if err != nil {
 		return 0, err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&version)
+	return schemaVersion(ctx, tx)
+}
+
+func schemaVersion(ctx context.Context, q querier) (version int, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&version)
 	return version, err
+}
+
+func (s *Store) migrateTo(ctx context.Context, tx *sql.Tx, from, to int) error {
+	all, err := allMigrations(s.dialect)
+	if err != nil {
+		return err
+	}
+	if to == latest {
+		to = len(all)
+	}
+	if from > len(all) || to > len(all) {
+		return api.Errorf(api.KindInvalid, "schema version %d is of a newer ops-meta, this one knows %d: use the newer one", max(from, to), len(all))
+	}
+	for _, m := range all[from:to] {
+		if err := s.apply(ctx, tx, m); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+	}
+	return nil
 }
 
 func (s *Store) apply(ctx context.Context, tx *sql.Tx, m migration) error {

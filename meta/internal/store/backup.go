@@ -1,0 +1,326 @@
+package store
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// An archive is gzip of lines of JSON, the same for both databases, so that a
+// backup of one can be restored into the other:
+//
+//	{"format":"ops-meta-backup","version":1,"schema":1,"created":"…","database":"sqlite"}
+//	{"table":"agents","columns":["name","revision","doc"]}
+//	["web",7,"{…}"]
+//	…
+//	{"end":true,"rows":123}
+//
+// A row's bytes are written as {"bytes":"base64"}. Without the last line an
+// archive is incomplete and is refused.
+const (
+	archiveFormat  = "ops-meta-backup"
+	archiveVersion = 1
+)
+
+// tables is what an archive holds: everything but leases, and the list of
+// migrations, which restoring writes itself.
+var tables = []string{
+	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds",
+	"rollouts", "rollout_stages", "grants", "transitions", "hosts", "host_seen", "host_events",
+	"tokens", "audit", "outbox", "samples", "settings",
+}
+
+// numbered are the tables whose key PostgreSQL counts.
+var numbered = []string{"transitions", "host_events", "audit", "outbox"}
+
+type archiveHeader struct {
+	Format   string    `json:"format"`
+	Version  int       `json:"version"`
+	Schema   int       `json:"schema"`
+	Created  time.Time `json:"created"`
+	Database string    `json:"database"`
+}
+
+type archiveTable struct {
+	Table   string   `json:"table"`
+	Columns []string `json:"columns"`
+}
+
+type archiveEnd struct {
+	End  bool  `json:"end"`
+	Rows int64 `json:"rows"`
+}
+
+type archiveBytes struct {
+	Bytes []byte `json:"bytes"`
+}
+
+// Backup writes an archive of the database as it is at one moment, while it
+// is in use, and returns how many rows it holds. It has hashes of tokens and
+// keys of cookies in it: keep it as safe as the database. Artifacts' contents
+// are not part of it.
+func (s *Store) Backup(ctx context.Context, w io.Writer) (rows int64, err error) {
+	zip := gzip.NewWriter(w)
+	err = s.view(ctx, "back up", func(tx *sql.Tx) error {
+		rows, err = s.writeArchive(ctx, tx, json.NewEncoder(zip))
+		return err
+	})
+	if err == nil {
+		err = zip.Close()
+	}
+	return rows, err
+}
+
+func (s *Store) writeArchive(ctx context.Context, tx *sql.Tx, out *json.Encoder) (rows int64, err error) {
+	out.SetEscapeHTML(false)
+	head := archiveHeader{Format: archiveFormat, Version: archiveVersion, Created: time.Now().UTC(), Database: s.dialect.Name}
+	if head.Schema, err = schemaVersion(ctx, tx); err != nil {
+		return 0, err
+	}
+	if err := out.Encode(head); err != nil {
+		return 0, err
+	}
+	for _, table := range tables {
+		n, err := writeTable(ctx, tx, table, out)
+		if err != nil {
+			return rows, fmt.Errorf("table %s: %w", table, err)
+		}
+		rows += n
+	}
+	return rows, out.Encode(archiveEnd{End: true, Rows: rows})
+}
+
+func writeTable(ctx context.Context, tx *sql.Tx, table string, out *json.Encoder) (n int64, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT * FROM `+table)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return 0, err
+	}
+	if err := out.Encode(archiveTable{Table: table, Columns: columns}); err != nil {
+		return 0, err
+	}
+	row, into := make([]any, len(columns)), make([]any, len(columns))
+	for i := range row {
+		into[i] = &row[i]
+	}
+	for ; rows.Next(); n++ {
+		if err := rows.Scan(into...); err != nil {
+			return n, err
+		}
+		for i, v := range row {
+			if b, ok := v.([]byte); ok {
+				row[i] = archiveBytes{b}
+			}
+		}
+		if err := out.Encode(row); err != nil {
+			return n, err
+		}
+	}
+	return n, rows.Err()
+}
+
+// Restore fills an empty database from an archive, all or nothing, and brings
+// it up to date when the archive is older than this ops-meta. It refuses a
+// database that is in use.
+func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error) {
+	zip, err := gzip.NewReader(bufio.NewReader(r))
+	if err != nil {
+		return 0, notAnArchive(err)
+	}
+	in := &archiveReader{lines: bufio.NewReaderSize(zip, 1<<20)}
+	var head archiveHeader
+	if err := in.next(&head); err != nil || head.Format != archiveFormat || head.Version != archiveVersion {
+		return 0, notAnArchive(err)
+	}
+	s, err := connect(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	err = s.inTx(ctx, "restore", func(tx *sql.Tx) error {
+		rows, err = s.restore(ctx, tx, head, in)
+		return callback(err)
+	})
+	return rows, err
+}
+
+func notAnArchive(err error) error {
+	return &api.Error{Kind: api.KindInvalid, Message: "this is not a complete ops-meta backup", Err: err}
+}
+
+func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in *archiveReader) (int64, error) {
+	at, err := s.lockSchema(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	if at > 0 {
+		return 0, &api.Error{Kind: api.KindExists, Message: "cannot restore: the database is in use", Hint: "restore into a new directory or an empty database"}
+	}
+	if err := s.migrateTo(ctx, tx, 0, head.Schema); err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM counters`); err != nil {
+		return 0, err
+	}
+	rows, err := readTables(ctx, tx, in)
+	if err != nil {
+		return rows, err
+	}
+	if s.dialect.Postgres {
+		for _, table := range numbered {
+			_, err := tx.ExecContext(ctx, `SELECT setval(pg_get_serial_sequence('`+table+`', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM `+table+`), false)`)
+			if err != nil {
+				return rows, err
+			}
+		}
+	}
+	// Whoever knows the old database looks again.
+	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial'`); err != nil {
+		return rows, err
+	}
+	return rows, s.migrateTo(ctx, tx, head.Schema, latest)
+}
+
+// archiveReader reads lines, each of bounded length.
+type archiveReader struct{ lines *bufio.Reader }
+
+const maxArchiveLine = 64 << 20
+
+func (a *archiveReader) line() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := a.lines.ReadSlice('\n')
+		line = append(line, part...)
+		if err == nil {
+			return line, nil
+		}
+		if err != bufio.ErrBufferFull || len(line) > maxArchiveLine {
+			return nil, notAnArchive(err)
+		}
+	}
+}
+
+func (a *archiveReader) next(into any) error {
+	line, err := a.line()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, into)
+}
+
+func readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
+	var load loader
+	for {
+		line, err := in.line()
+		if err != nil {
+			return rows, err
+		}
+		if line[0] == '[' {
+			rows++
+			if err := load.row(ctx, tx, line); err != nil {
+				return rows, err
+			}
+			continue
+		}
+		if err := load.flush(ctx, tx); err != nil {
+			return rows, err
+		}
+		var head struct {
+			archiveTable
+			archiveEnd
+		}
+		if err := json.Unmarshal(line, &head); err != nil {
+			return rows, notAnArchive(err)
+		}
+		if head.End {
+			return rows, complete(rows, head.Rows)
+		}
+		if load, err = newLoader(head.archiveTable); err != nil {
+			return rows, err
+		}
+	}
+}
+
+func complete(read, written int64) error {
+	if read != written {
+		return notAnArchive(fmt.Errorf("%d of %d rows", read, written))
+	}
+	return nil
+}
+
+// loader inserts rows of one table in chunks.
+type loader struct {
+	into    string
+	columns int
+	args    []any
+}
+
+func newLoader(t archiveTable) (loader, error) {
+	ok := slices.Contains(tables, t.Table) && len(t.Columns) > 0
+	for _, c := range t.Columns {
+		ok = ok && c != "" && strings.Trim(c, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
+	}
+	if !ok {
+		return loader{}, notAnArchive(fmt.Errorf("table %q", t.Table))
+	}
+	return loader{into: t.Table + ` (` + strings.Join(t.Columns, ", ") + `)`, columns: len(t.Columns)}, nil
+}
+
+func (l *loader) row(ctx context.Context, tx *sql.Tx, line []byte) error {
+	var cells []json.RawMessage
+	if err := json.Unmarshal(line, &cells); err != nil || len(cells) != l.columns || l.columns == 0 {
+		return notAnArchive(err)
+	}
+	for _, cell := range cells {
+		v, err := readCell(cell)
+		if err != nil {
+			return err
+		}
+		l.args = append(l.args, v)
+	}
+	if len(l.args) < chunk*l.columns {
+		return nil
+	}
+	return l.flush(ctx, tx)
+}
+
+func readCell(cell json.RawMessage) (any, error) {
+	var err error
+	switch cell[0] {
+	case '"':
+		var s string
+		err = json.Unmarshal(cell, &s)
+		return s, err
+	case '{':
+		var b archiveBytes
+		err = json.Unmarshal(cell, &b)
+		return b.Bytes, err
+	}
+	var n int64
+	if err = json.Unmarshal(cell, &n); err != nil {
+		err = notAnArchive(err)
+	}
+	return n, err
+}
+
+func (l *loader) flush(ctx context.Context, tx *sql.Tx) error {
+	if len(l.args) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO `+l.into+` VALUES `+values(len(l.args)/l.columns, l.columns), l.args...)
+	l.args = l.args[:0]
+	return err
+}
