@@ -79,8 +79,8 @@ type Reply struct {
 
 // Rejected is an agent of a reply that breaks the contract.
 type Rejected struct {
-	Name   string // empty when not even that could be read
-	Reason string
+	Name   string `json:"name"` // empty when not even that could be read
+	Reason string `json:"reason"`
 }
 
 // BeatError is why one server did not answer a heartbeat with a desired state.

@@ -164,6 +164,7 @@ func (b *beat) answered(reply meta.Reply) {
 	b.note(func(s *local.Heartbeat) {
 		s.Server, s.Dialect, s.LastOK = reply.Server, reply.Dialect, time.Now()
 		s.Failures, s.Error, s.Interval = 0, "", b.pace.interval().Seconds()
+		s.Refused = b.rejected
 	})
 }
 
@@ -184,6 +185,11 @@ func (b *beat) want(reply meta.Reply) {
 // unless the configuration names the only agent to look after.
 func desiredOf(reply meta.Reply, only string) Desired {
 	d := Desired{Dialect: reply.Dialect}
+	for _, r := range reply.Rejected {
+		if only == "" || r.Name == only {
+			d.Refused = append(d.Refused, r)
+		}
+	}
 	for _, a := range reply.DesiredAgents {
 		if only == "" || a.Name == only {
 			d.Agents = append(d.Agents, a)
@@ -206,8 +212,8 @@ func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
 	}
 }
 
-// withRejected adds what was refused of the last reply to the report: as the
-// error of the agent it names, or as an agent of its own.
+// withRejected adds what was refused of the last reply and is not in the
+// report yet: the engine knows no agent whose name cannot name a directory.
 func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Time) []meta.RealAgent {
 	report = slices.Clone(report)
 	if report == nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -56,6 +58,11 @@ func Run(ctx context.Context, config Config) error {
 	defer lock.release()
 	log, closer := openLog(config)
 	defer func() { _ = closer.Close() }()
+	pidFile := filepath.Join(config.VarDir, "app.pid")
+	if err := atomicfile.Write(pidFile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(pidFile) }()
 	if err := catchCrashes(config.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}

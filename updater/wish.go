@@ -17,11 +17,12 @@ import (
 // Desired is one reply of the server, as far as it concerns agents.
 type Desired struct {
 	Agents  []meta.DesiredAgent `json:"agents"`
-	Dialect meta.Dialect        `json:"dialect"` // the reply was in; DialectV1 if empty
+	Dialect meta.Dialect        `json:"dialect"`           // the reply was in; DialectV1 if empty
+	Refused []meta.Rejected     `json:"refused,omitempty"` // entries of the reply that are not followed
 }
 
 func (d Desired) equal(other Desired) bool {
-	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents)
+	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents) && slices.Equal(d.Refused, other.Refused)
 }
 
 // Wish is what is wanted of one agent, with the host's defaults filled in.
@@ -55,6 +56,14 @@ func (c EngineConfig) wishes(d Desired) map[string]Wish {
 			w.Refused = "the name is in the list twice"
 		}
 		all[a.Name] = w
+	}
+	for _, r := range d.Refused {
+		if _, listed := all[r.Name]; !listed && meta.ValidName(r.Name) {
+			all[r.Name] = Wish{
+				Agent: meta.DesiredAgent{Name: r.Name}, Listed: true, Refused: r.Reason,
+				Place: Place{WorkDir: c.DefaultWorkDir, RunUser: c.RunUser}, Dialect: meta.DialectV1,
+			}
+		}
 	}
 	return all
 }

@@ -98,6 +98,9 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	for _, r := range s.Heartbeat.Refused {
+		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", dash(r.Name), printable(r.Reason))
+	}
 	if len(s.Agents) == 0 {
 		_, err := fmt.Fprintln(w, "no agent is wanted or known on this host")
 		return err

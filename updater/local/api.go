@@ -34,6 +34,8 @@ type Heartbeat struct {
 	Next     time.Time    `json:"next,omitzero"`
 	Failures int          `json:"failures,omitempty"` // in a row
 	Error    string       `json:"error,omitempty"`    // of the last one
+
+	Refused []meta.Rejected `json:"refused,omitempty"` // entries of the last reply that are not followed
 }
 
 // Plan is what the sidecar would do now.
