@@ -1,0 +1,142 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+const (
+	maxRedirects   = 5
+	connectTimeout = 15 * time.Second
+	headerLimit    = 64 << 10
+)
+
+// silent keeps resty from writing to standard error: we return errors.
+type silent struct{}
+
+func (silent) Errorf(string, ...any) {}
+func (silent) Warnf(string, ...any)  {}
+func (silent) Debugf(string, ...any) {}
+
+// newClient makes the HTTP client of one job. It has no total timeout: bodies
+// are watched by [stream].
+func newClient(proxy string, stall time.Duration) (*resty.Client, error) {
+	through := http.ProxyFromEnvironment
+	if proxy != "" {
+		u, err := url.Parse(proxy)
+		if err != nil || u.Host == "" {
+			return nil, permanently(ReasonBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
+		}
+		through = http.ProxyURL(u)
+	}
+	transport := &http.Transport{
+		Proxy:                  through,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		ResponseHeaderTimeout:  stall,
+		MaxResponseHeaderBytes: headerLimit,
+		IdleConnTimeout:        connectTimeout,
+		ReadBufferSize:         64 << 10,
+		DisableCompression:     true, // the tarball's own bytes are wanted
+		ForceAttemptHTTP2:      true,
+	}
+	c := resty.NewWithClient(&http.Client{Transport: transport}).
+		SetLogger(silent{}).
+		SetDoNotParseResponse(true).
+		SetHeader("User-Agent", "ops-updater").
+		SetRedirectPolicy(resty.RedirectPolicyFunc(checkRedirect))
+	return c, nil
+}
+
+var errRedirect = errors.New("redirect refused")
+
+// checkRedirect follows a few redirects over http and https, never from https
+// down to http, and hands no credentials to another host.
+func checkRedirect(next *http.Request, via []*http.Request) error {
+	last := via[len(via)-1].URL
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
+	case next.URL.Scheme != "http" && next.URL.Scheme != "https":
+		return fmt.Errorf("%w: it leads to %s, which is neither http nor https", errRedirect, next.URL.Redacted())
+	case last.Scheme == "https" && next.URL.Scheme != "https":
+		return fmt.Errorf("%w: it leads from https to %s", errRedirect, next.URL.Redacted())
+	}
+	if next.URL.Host != via[0].URL.Host {
+		for _, h := range []string{"Authorization", "Cookie", "Proxy-Authorization", "Referer"} {
+			next.Header.Del(h)
+		}
+	}
+	return nil
+}
+
+// unreached explains why a request got no answer.
+func unreached(ctx context.Context, where string, err error) *Error {
+	switch {
+	case ctx.Err() != nil:
+		return failed(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
+	case errors.Is(err, errRedirect):
+		return permanently(ReasonBadRedirect, "cannot download %s: %w", where, err)
+	default:
+		return failed(ReasonUnreachable, "cannot download %s: %w", where, err)
+	}
+}
+
+// refusedBy explains an answer that is no success.
+func refusedBy(where string, status int) *Error {
+	const form = "cannot download %s: the server answers %d %s"
+	text := http.StatusText(status)
+	switch {
+	case status == http.StatusNotFound || status == http.StatusGone:
+		return permanently(ReasonNotFound, form, where, status, text)
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return permanently(ReasonForbidden, form, where, status, text)
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return failed(ReasonServerBusy, form, where, status, text)
+	case status == http.StatusRequestTimeout || status == http.StatusTooEarly:
+		return failed(ReasonServerError, form, where, status, text)
+	case status >= 400 && status < 500:
+		return permanently(ReasonRefused, form, where, status, text)
+	default:
+		return failed(ReasonServerError, form, where, status, text)
+	}
+}
+
+// retryAfter is how long the server asks us to wait; 0 when it does not.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(v); err == nil {
+		return max(0, min(time.Duration(seconds), 86400)*time.Second)
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// redacted is a URL without its password, for messages.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "an address that is not a URL"
+	}
+	return u.Redacted()
+}
+
+// isWeb reports whether raw is an http or https URL with a host.
+func isWeb(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// discard ends a response that is of no further use.
+func discard(body io.ReadCloser) { _ = body.Close() }

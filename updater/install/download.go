@@ -1,0 +1,301 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// download brings the whole tarball through one pass after the other until one
+// has the wanted digest.
+type download struct {
+	job     Job // with its defaults
+	client  *resty.Client
+	limiter *rate.Limiter
+	free    *guard
+	want    digests
+	report  func(Progress)
+}
+
+// limit is the most bytes the tarball may have.
+func (d *download) limit() int64 {
+	if d.job.Size > 0 {
+		return min(d.job.Size, d.job.Limits.MaxDownload)
+	}
+	return d.job.Limits.MaxDownload
+}
+
+// run returns with a pass that holds the wanted tarball, still being unpacked.
+func (d *download) run(ctx context.Context, p *part, s *stage, resume bool) (*pass, error) {
+	m := newMirrors(d.job.Tarballs, d.job.Limits.Retries)
+	ps := startPass(ctx, p, s)
+	var err error
+	if resume {
+		err = ps.replay(ctx)
+	}
+	for err == nil {
+		back := d.try(ctx, m.url(), ps)
+		if back == nil {
+			return ps, nil
+		}
+		next := decision{err: back.err}
+		if !fatal(back.err.Reason) {
+			next = m.after(*back)
+		}
+		switch {
+		case next.err != nil:
+			err = next.err
+		case next.fresh:
+			ps, err = d.afresh(ctx, ps)
+		}
+		if err == nil {
+			err = pause(ctx, next.wait)
+		}
+	}
+	return nil, errors.Join(onDisk("download the release", err), ps.abandon())
+}
+
+// fatal reasons are ours, not the server's: another mirror does not help.
+func fatal(reason string) bool {
+	switch reason {
+	case ReasonNoSpace, ReasonReadOnly, ReasonNoPermission, ReasonIO, ReasonCancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+// afresh throws away what there is and starts from the first byte.
+func (d *download) afresh(ctx context.Context, old *pass) (*pass, error) {
+	if err := old.abandon(); err != nil {
+		return old, err
+	}
+	if err := old.part.begin(); err != nil {
+		return old, err
+	}
+	return startPass(ctx, old.part, old.stage), nil
+}
+
+// try goes on with the download at one mirror. It returns nil when the pass
+// holds the wanted tarball.
+func (d *download) try(ctx context.Context, url string, ps *pass) *setback {
+	before := ps.size
+	err := d.attempt(ctx, url, ps)
+	var refusal *refusal
+	switch {
+	case errors.As(err, &refusal):
+		return &setback{err: refusal.err, wait: refusal.wait}
+	case errors.Is(err, errAfresh):
+		return &setback{err: errAfresh, wrong: true} // which mirror is to blame is not known
+	case err != nil:
+		e := onDisk("download the release", err)
+		return &setback{err: e, wrong: isWrong(e.Reason), pure: ps.pure, gained: ps.size - before}
+	case !d.want.match(ps.digests()):
+		return &setback{err: d.wrongDigest(url, ps.digests()), wrong: true, pure: ps.pure}
+	}
+	return nil
+}
+
+func isWrong(reason string) bool { return reason == ReasonWrongSize || reason == ReasonTooLarge }
+
+func (d *download) wrongDigest(url string, got digests) *Error {
+	want, have := d.want.sha256, got.sha256
+	kind := "sha256"
+	if want == "" || want == have {
+		kind, want, have = "md5", d.want.md5, got.md5
+	}
+	return failed(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, redacted(url), have, want)
+}
+
+// refusal is an answer without content, and how long the server asks to wait.
+type refusal struct {
+	err  *Error
+	wait time.Duration
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+// attempt makes one request and reads its body to the end.
+func (d *download) attempt(ctx context.Context, url string, ps *pass) error {
+	if known := ps.part.origin.Total; known > 0 && ps.size == known {
+		return nil // the part was complete already
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := d.request(ctx, url, ps)
+	if err != nil {
+		return unreached(ctx, redacted(url), err)
+	}
+	body := resp.RawBody()
+	defer discard(body)
+	total, err := d.begin(resp, url, ps)
+	if err != nil || (total > 0 && ps.size == total) {
+		return err
+	}
+	if err := d.free.before(max(0, total-ps.size), total, ps.stage.written.Load()); err != nil {
+		return err
+	}
+	from := newStream(ctx, body, d.limiter, d.job.Limits.StallTimeout, cancel)
+	if err := d.copy(ps, from, total); err != nil {
+		return broken(ctx, redacted(url), err)
+	}
+	if total > 0 && ps.size < total {
+		return failed(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", redacted(url), ps.size, total)
+	}
+	return nil
+}
+
+func (d *download) request(ctx context.Context, url string, ps *pass) (*resty.Response, error) {
+	req := d.client.R().SetContext(ctx).SetHeader("Accept-Encoding", "identity")
+	if ps.size > 0 {
+		req.SetHeader("Range", fmt.Sprintf("bytes=%d-", ps.size))
+		if v := ps.part.origin.validator(url); v != "" {
+			req.SetHeader("If-Range", v)
+		}
+	}
+	return req.Get(url)
+}
+
+// begin judges the answer's head, and returns the size of the whole tarball, or
+// 0 when nobody knows.
+func (d *download) begin(resp *resty.Response, url string, ps *pass) (int64, error) {
+	total, err := d.position(resp, url, ps)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case d.job.Size > 0 && total > 0 && total != d.job.Size:
+		return 0, failed(ReasonWrongSize, "%s has %d bytes, and %d are announced", redacted(url), total, d.job.Size)
+	case total > d.limit():
+		return 0, failed(ReasonTooLarge, "%s has %d bytes, and %d are allowed", redacted(url), total, d.limit())
+	case total == 0:
+		total = d.job.Size
+	}
+	h := resp.Header()
+	o := origin{URL: url, LastModified: h.Get("Last-Modified"), Total: total}
+	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
+		o.ETag = tag
+	}
+	if err := ps.part.setOrigin(o); err != nil {
+		return 0, onDisk("remember where the download comes from", err)
+	}
+	return total, nil
+}
+
+// position makes sure that the body goes on where the pass is.
+func (d *download) position(resp *resty.Response, url string, ps *pass) (int64, error) {
+	switch status := resp.StatusCode(); status {
+	case http.StatusOK:
+		if ps.size > 0 { // the file has changed, or the server cannot resume
+			return 0, errAfresh
+		}
+		return max(0, resp.RawResponse.ContentLength), nil
+	case http.StatusPartialContent:
+		return d.resumed(resp.Header().Get("Content-Range"), url, ps)
+	case http.StatusRequestedRangeNotSatisfiable:
+		if total, ok := strings.CutPrefix(resp.Header().Get("Content-Range"), "bytes */"); ok && total == strconv.FormatInt(ps.size, 10) {
+			return ps.size, nil // it was complete already
+		}
+		return 0, errAfresh
+	default:
+		return 0, &refusal{err: refusedBy(redacted(url), status), wait: retryAfter(resp.Header(), time.Now())}
+	}
+}
+
+// resumed reads Content-Range. Another mirror's file of another size is not
+// the one that was begun.
+func (d *download) resumed(contentRange, url string, ps *pass) (int64, error) {
+	var first, last, total int64
+	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &total); err != nil || first != ps.size || last < first || last >= total {
+		return 0, errAfresh
+	}
+	if known := ps.part.origin.Total; known > 0 && known != total {
+		return 0, errAfresh
+	}
+	ps.pure = ps.pure && ps.part.origin.URL == url
+	return total, nil
+}
+
+// errAfresh: what has been downloaded cannot be gone on with.
+var errAfresh = failed(ReasonWrongSize, "the server has another file than the one whose download was begun")
+
+// copy takes the body in until its end.
+func (d *download) copy(ps *pass, from io.Reader, total int64) error {
+	limit := d.limit()
+	if total > 0 {
+		limit = min(limit, total)
+	}
+	for {
+		b := ps.flow.buffer()
+		n, err := readChunk(from, b)
+		if ps.size+int64(n) > limit {
+			ps.flow.drop(b)
+			return failed(ReasonTooLarge, "more than %d bytes arrive", limit)
+		}
+		if werr := ps.take(b[:n]); werr != nil {
+			return werr
+		}
+		d.report(Progress{Phase: meta.PhaseDownloading, Done: ps.size, Total: total})
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// chunkTime is how long a chunk may take to fill: a slow download is stored
+// and reported as it comes.
+const chunkTime = 200 * time.Millisecond
+
+// readChunk fills b, because writing much at once is cheaper. What has arrived
+// when the connection breaks is returned with the error.
+func readChunk(r io.Reader, b []byte) (n int, err error) {
+	for began := time.Now(); n < len(b) && err == nil && time.Since(began) < chunkTime; {
+		var m int
+		m, err = r.Read(b[n:])
+		n += m
+	}
+	return n, err
+}
+
+// broken explains why a body could not be read to its end.
+func broken(ctx context.Context, where string, err error) error {
+	var known *Error
+	switch cause := context.Cause(ctx); {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(cause, errStalled):
+		return failed(ReasonStalled, "cannot download %s: %w", where, errStalled)
+	case cause != nil:
+		return failed(ReasonCancelled, "cannot download %s: %w", where, cause)
+	default:
+		return failed(ReasonUnreachable, "cannot download %s: the connection broke: %w", where, err)
+	}
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,221 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// reportInterval is how often the end of unpacking is reported.
+const reportInterval = 200 * time.Millisecond
+
+// Run installs job's release: afterwards {dir}/{version} is complete, verified
+// and on the disk. Every error is an [*Error]; then there is no such directory,
+// and nothing is left but a part that the next run goes on with. report is
+// called from one goroutine at a time; nil is fine.
+func Run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
+	if report == nil {
+		report = func(Progress) {}
+	}
+	if err := job.validate(); err != nil {
+		return Result{}, permanently(ReasonBadJob, "cannot install: %w", err)
+	}
+	job.Limits = job.Limits.withDefaults()
+	r, err := run(ctx, job, report)
+	if err != nil {
+		return Result{}, onDisk(fmt.Sprintf("install %s %s", job.Agent, job.Version), err)
+	}
+	return r, nil
+}
+
+func run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
+	place, err := openPlace(ctx, job.Dir)
+	if err != nil {
+		return Result{}, err
+	}
+	defer place.close()
+	present, err := place.has(job.Version)
+	if err != nil || present {
+		return Result{Present: present}, err
+	}
+	if err := cleanStale(place.root, partName(job.Agent, job.Version)); err != nil {
+		return Result{}, err
+	}
+	client, err := newClient(job.Proxy, job.Limits.StallTimeout)
+	if err != nil {
+		return Result{}, err
+	}
+	defer client.GetClient().CloseIdleConnections()
+	in := &installation{job: job, place: place, files: small{client, job.Limits.StallTimeout, job.Limits.Retries}, report: report}
+	want, err := in.files.wanted(ctx, job)
+	if err != nil {
+		return Result{}, err
+	}
+	return in.install(ctx, want)
+}
+
+// installation is one run, from the known digest on.
+type installation struct {
+	job    Job
+	place  *place
+	files  small
+	report func(Progress)
+	stage  *stage
+	part   *part
+}
+
+func (in *installation) install(ctx context.Context, want digests) (r Result, err error) {
+	free := &guard{dir: in.place.dir, reserve: in.job.Limits.Reserve}
+	in.stage = newStage(in.place.root, in.job.Version, in.job.Limits.unpack(), free)
+	d := &download{
+		job: in.job, client: in.files.client, limiter: newLimiter(in.job.Limits.MaxRate),
+		free: free, want: want, report: in.report,
+	}
+	var size int64
+	if in.part, size, err = openPart(in.place.root, partName(in.job.Agent, in.job.Version), want.key(), d.limit()); err != nil {
+		return r, onDisk("store the download", err)
+	}
+	defer func() { err = in.tidy(err) }()
+	ps, err := d.run(ctx, in.part, in.stage, size > 0)
+	if err != nil {
+		return r, err
+	}
+	tree, err := in.unpacked(ps)
+	if err != nil {
+		return r, err
+	}
+	if err := in.finish(ctx); err != nil {
+		return r, err
+	}
+	got := ps.digests()
+	return Result{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes}, nil
+}
+
+// unpacked waits for the rest of the unpacking, which has gone on during the
+// download.
+func (in *installation) unpacked(ps *pass) (staged, error) {
+	faultpoint.Hit("install.downloaded")
+	ticker := time.NewTicker(reportInterval)
+	defer ticker.Stop()
+	ps.flow.end(nil)
+	for {
+		in.report(Progress{Phase: meta.PhaseStaging, Done: in.stage.written.Load()})
+		select {
+		case <-ps.done:
+			return ps.settle()
+		case <-ticker.C:
+		}
+	}
+}
+
+// finish makes the staged tree the version: config, sync, rename, sync. The
+// part goes before the sync, which would otherwise write it to the disk.
+func (in *installation) finish(ctx context.Context) error {
+	if err := in.addConfig(ctx); err != nil {
+		return err
+	}
+	if err := in.part.remove(); err != nil {
+		return onDisk("remove the downloaded tarball", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	faultpoint.Hit("install.staged")
+	if err := in.place.sync(in.stage.name, in.job.Limits.SyncTimeout); err != nil {
+		return onDisk("sync the release to the disk", err)
+	}
+	faultpoint.Hit("install.synced")
+	if err := in.place.root.Rename(in.stage.name, in.job.Version); err != nil {
+		return onDisk("put the release in its place", err)
+	}
+	if err := syncDir(in.place.root, "."); err != nil {
+		return onDisk("sync the agent's directory", err)
+	}
+	return nil
+}
+
+// tidy leaves the part to a later run, if that can use it, and nothing else.
+func (in *installation) tidy(err error) error {
+	in.part.close()
+	if err == nil {
+		return nil
+	}
+	err = errors.Join(err, in.stage.remove())
+	if e := onDisk("install", err); e.Permanent || e.Reason == ReasonNoSpace {
+		err = errors.Join(err, in.part.remove())
+	}
+	return err
+}
+
+// addConfig puts the remote configuration into the staged tree.
+func (in *installation) addConfig(ctx context.Context) error {
+	c := in.job.Config
+	if c == nil || c.URL == "" {
+		return nil
+	}
+	content, err := in.files.get(ctx, c.URL, in.job.Limits.MaxConfig)
+	if err != nil {
+		return err
+	}
+	root, err := in.place.root.OpenRoot(in.stage.name)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // the file itself has been closed
+	if err := placeConfig(root, c.FileName, content, false); err != nil {
+		return onDisk("put the configuration in its place", err)
+	}
+	return nil
+}
+
+// place is the agent's directory, locked against a second install.
+type place struct {
+	root *os.Root
+	dir  *os.File
+}
+
+func openPlace(ctx context.Context, dir string) (*place, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, onDisk("make the agent's directory", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, onDisk("open the agent's directory", err)
+	}
+	p := &place{root: root}
+	if p.dir, err = root.Open("."); err == nil {
+		err = lock(ctx, p.dir)
+	}
+	if err != nil {
+		p.close()
+		return nil, onDisk("open the agent's directory", err)
+	}
+	return p, nil
+}
+
+func (p *place) close() {
+	if p.dir != nil {
+		_ = p.dir.Close() // which also unlocks
+	}
+	_ = p.root.Close()
+}
+
+// has reports whether the version is there, which means that it is complete.
+func (p *place) has(version string) (bool, error) {
+	fi, err := p.root.Lstat(version)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !fi.IsDir():
+		return false, failed(ReasonOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
+	}
+	return true, nil
+}

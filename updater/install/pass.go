@@ -1,0 +1,135 @@
+package install
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"strings"
+)
+
+// digests of a tarball in lower-case hex; an empty one is not known.
+type digests struct{ md5, sha256 string }
+
+// match reports whether got is what is wanted; at least one must be wanted.
+func (want digests) match(got digests) bool {
+	if want == (digests{}) {
+		return false
+	}
+	return (want.md5 == "" || want.md5 == got.md5) && (want.sha256 == "" || want.sha256 == got.sha256)
+}
+
+// key identifies the wanted tarball in an origin.
+func (want digests) key() string { return "md5:" + want.md5 + " sha256:" + want.sha256 }
+
+func newDigests(md5, sha256 string) digests {
+	return digests{md5: strings.ToLower(md5), sha256: strings.ToLower(sha256)}
+}
+
+// pass is one reading of the tarball from its first byte to its last: into the
+// part, the hashes and the unpacker at once.
+type pass struct {
+	part  *part
+	stage *stage
+	flow  *flow
+	done  chan struct{} // closed when unpacking has ended
+	tree  staged        // what was unpacked, once done is closed
+	err   error         // why unpacking failed, once done is closed
+
+	md5, sha256 hash.Hash
+	size        int64 // bytes so far
+	pure        bool  // all of them from one server in one go
+}
+
+// startPass begins a reading; the unpacker runs until settle or abandon.
+func startPass(ctx context.Context, p *part, s *stage) *pass {
+	ps := &pass{part: p, stage: s, flow: newFlow(), done: make(chan struct{}), md5: md5.New(), sha256: sha256.New(), pure: true}
+	go func() {
+		defer close(ps.done)
+		defer ps.flow.stop()
+		ps.tree, ps.err = s.fill(ctx, ps.flow)
+	}()
+	return ps
+}
+
+// replay feeds what an earlier run has downloaded.
+func (ps *pass) replay(ctx context.Context) error {
+	if _, err := ps.part.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	ps.pure = false
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := ps.flow.buffer()
+		n, err := io.ReadFull(ps.part.file, b)
+		ps.feed(b[:n])
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return ps.localError()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take appends a chunk, whose buffer came from flow.buffer, to everything.
+func (ps *pass) take(b []byte) error {
+	if _, err := ps.part.file.Write(b); err != nil {
+		ps.flow.drop(b)
+		return onDisk("store the download", err)
+	}
+	ps.feed(b)
+	return ps.localError()
+}
+
+func (ps *pass) feed(b []byte) {
+	ps.size += int64(len(b))
+	ps.md5.Write(b)
+	ps.sha256.Write(b)
+	ps.flow.send(b)
+}
+
+// localError is a failure of unpacking that does not depend on the tarball:
+// then going on with the download is of no use. Whether a tarball is hostile or
+// only not the right one is known when all of it has been hashed.
+func (ps *pass) localError() error {
+	select {
+	case <-ps.done:
+	default:
+		return nil
+	}
+	if ps.err == nil {
+		return nil
+	}
+	if e := inArchive(ps.err); !e.Permanent {
+		return e
+	}
+	return nil
+}
+
+// digests are those of everything read so far.
+func (ps *pass) digests() digests {
+	return digests{md5: hex.EncodeToString(ps.md5.Sum(nil)), sha256: hex.EncodeToString(ps.sha256.Sum(nil))}
+}
+
+// settle waits for the unpacker to finish a complete tarball.
+func (ps *pass) settle() (staged, error) {
+	ps.flow.end(nil)
+	<-ps.done
+	if ps.err != nil {
+		return staged{}, inArchive(ps.err)
+	}
+	return ps.tree, nil
+}
+
+// abandon ends the unpacker and removes what it made.
+func (ps *pass) abandon() error {
+	ps.flow.end(errAbandoned)
+	<-ps.done
+	return ps.stage.remove()
+}

@@ -1,0 +1,104 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-resty/resty/v2"
+)
+
+// digestFileLimit bounds a .md5 file: one line of md5sum is far shorter.
+const digestFileLimit = 4 << 10
+
+// small reads files that fit into memory.
+type small struct {
+	client  *resty.Client
+	stall   time.Duration
+	retries int
+}
+
+// get reads the whole file, at most limit bytes, with the same patience as for
+// a tarball.
+func (g small) get(ctx context.Context, url string, limit int64) ([]byte, error) {
+	if !isWeb(url) {
+		return nil, permanently(ReasonBadJob, "cannot download %s: it is not an http or https URL", redacted(url))
+	}
+	m := newMirrors([]string{url}, g.retries)
+	for {
+		b, back := g.try(ctx, url, limit)
+		if back == nil {
+			return b, nil
+		}
+		if fatal(back.err.Reason) {
+			return nil, back.err
+		}
+		next := m.after(*back)
+		if next.err != nil {
+			return nil, next.err
+		}
+		if err := pause(ctx, next.wait); err != nil {
+			return nil, failed(ReasonCancelled, "cannot download %s: %w", redacted(url), err)
+		}
+	}
+}
+
+func (g small) try(ctx context.Context, url string, limit int64) ([]byte, *setback) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := g.client.R().SetContext(ctx).Get(url)
+	if err != nil {
+		return nil, &setback{err: unreached(ctx, redacted(url), err)}
+	}
+	body := resp.RawBody()
+	defer discard(body)
+	if status := resp.StatusCode(); status != http.StatusOK {
+		return nil, &setback{err: refusedBy(redacted(url), status), wait: retryAfter(resp.Header(), time.Now())}
+	}
+	b, err := io.ReadAll(io.LimitReader(newStream(ctx, body, nil, g.stall, cancel), limit+1))
+	if err != nil {
+		return nil, &setback{err: onDisk("download "+redacted(url), broken(ctx, redacted(url), err))}
+	}
+	if int64(len(b)) > limit {
+		return nil, &setback{err: permanently(ReasonTooLarge, "cannot download %s: it has more than %d bytes", redacted(url), limit)}
+	}
+	return b, nil
+}
+
+// wanted finds what the tarball must hash to, asking the server when the job
+// does not say. Without any digest nothing is installed.
+func (g small) wanted(ctx context.Context, job Job) (digests, error) {
+	want := newDigests(job.MD5, job.SHA256)
+	if want != (digests{}) {
+		return want, nil
+	}
+	if job.MD5URL == "" {
+		return want, permanently(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", job.Agent, job.Version)
+	}
+	b, err := g.get(ctx, job.MD5URL, digestFileLimit)
+	if err != nil {
+		return want, err
+	}
+	md5, err := parseMD5File(b)
+	if err != nil {
+		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", redacted(job.MD5URL), err)
+	}
+	return digests{md5: md5}, nil
+}
+
+// parseMD5File reads md5sum's format: the first field is the digest. A leading
+// backslash says that the file's name, which does not matter here, is escaped.
+func parseMD5File(b []byte) (string, error) {
+	fields := strings.Fields(string(b))
+	if len(fields) == 0 {
+		return "", fmt.Errorf("the file is empty, and md5sum's format is wanted")
+	}
+	md5 := strings.ToLower(strings.TrimPrefix(fields[0], `\`))
+	if !isHex(md5, 32) {
+		return "", fmt.Errorf("its first field %.40q is not an md5 digest", fields[0])
+	}
+	return md5, nil
+}
