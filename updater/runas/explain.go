@@ -78,7 +78,9 @@ func ExplainSudo(user, stderr string) string {
 	return ""
 }
 
-func explainExit(method Method, user, stderr string) string {
+// ExplainExit says in a sentence why a command that was started has failed,
+// from what it wrote to its standard error.
+func ExplainExit(method Method, user, stderr string) string {
 	if method == Sudo {
 		if why := ExplainSudo(user, stderr); why != "" {
 			return why
@@ -90,7 +92,8 @@ func explainExit(method Method, user, stderr string) string {
 	return "the command failed"
 }
 
-func explainStart(method Method, user, path string, err error) string {
+// ExplainStart says in a sentence why the program at path could not be started.
+func ExplainStart(method Method, user, path string, err error) string {
 	switch {
 	case method == Setuid && errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("%s cannot execute the program: its file must be executable by everyone (chmod 0755) and lie on a filesystem without noexec", user)

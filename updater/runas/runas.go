@@ -101,21 +101,13 @@ type Process struct {
 // after [Grace] its process group is killed; a command under sudo, which we may
 // not kill, is then given up.
 func Start(ctx context.Context, c Command) (*Process, error) {
-	if err := c.validate(); err != nil {
-		return nil, err
-	}
-	id, err := Lookup(ctx, c.User)
-	if err != nil {
-		return nil, err
-	}
-	method := MethodFor(os.Geteuid(), id.UID)
-	cmd, err := build(c, id, method)
+	cmd, id, method, err := prepare(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{Method: method, user: id.Name, cmd: cmd, stderr: newTail(stderrLimit), ended: make(chan struct{}), done: make(chan struct{})}
 	if err := p.start(); err != nil {
-		return nil, &Error{User: id.Name, Method: method, Why: explainStart(method, id.Name, cmd.Path, err), Err: err}
+		return nil, &Error{User: id.Name, Method: method, Why: ExplainStart(method, id.Name, cmd.Path, err), Err: err}
 	}
 	go p.look(ctx)
 	return p, nil
@@ -157,7 +149,7 @@ func (p *Process) look(ctx context.Context) {
 	}
 	_ = p.stdout.SetReadDeadline(time.Now().Add(pipeDelay)) // a descendant may hold the other end
 	if waited != nil && !errors.Is(waited, exec.ErrWaitDelay) {
-		p.err = &Error{User: p.user, Method: p.Method, Why: explainExit(p.Method, p.user, p.Stderr()), Err: waited}
+		p.err = &Error{User: p.user, Method: p.Method, Why: ExplainExit(p.Method, p.user, p.Stderr()), Err: waited}
 	}
 }
 
@@ -200,6 +192,27 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Stderr is the last part of what the command wrote to its standard error; it
 // is complete after Wait.
 func (p *Process) Stderr() string { return p.stderr.String() }
+
+// Prepare makes the command that [Start] would start, for callers who start and
+// wait for it themselves. Nothing is connected yet; [ExplainStart] and
+// [ExplainExit] tell what its failure means.
+func Prepare(ctx context.Context, c Command) (*exec.Cmd, Method, error) {
+	cmd, _, method, err := prepare(ctx, c)
+	return cmd, method, err
+}
+
+func prepare(ctx context.Context, c Command) (*exec.Cmd, Identity, Method, error) {
+	if err := c.validate(); err != nil {
+		return nil, Identity{}, "", err
+	}
+	id, err := Lookup(ctx, c.User)
+	if err != nil {
+		return nil, Identity{}, "", err
+	}
+	method := MethodFor(os.Geteuid(), id.UID)
+	cmd, err := build(c, id, method)
+	return cmd, id, method, err
+}
 
 func build(c Command, id Identity, method Method) (*exec.Cmd, error) {
 	path, err := program(c.Path, method)
