@@ -1,0 +1,280 @@
+package sim
+
+import (
+	"container/heap"
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// Sim is a fleet. It may be run several times, one after the other: hosts
+// remember what they run.
+type Sim struct {
+	cfg     Config
+	address string
+	hosts   []*host
+
+	mu       sync.Mutex
+	queue    schedule
+	next     int // of the hosts in turn, without an interval
+	sent     int64
+	deadline time.Time
+}
+
+// New makes a fleet whose hosts have not reported yet.
+func New(cfg Config) (*Sim, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	address, err := cfg.address()
+	if err != nil {
+		return nil, err
+	}
+	s := &Sim{cfg: cfg, address: address, hosts: make([]*host, cfg.Hosts)}
+	now := time.Now()
+	for i := range s.hosts {
+		s.hosts[i] = s.newHost(i, now)
+	}
+	return s, nil
+}
+
+// Drive changes how the next run is driven; the hosts stay who they are.
+func (s *Sim) Drive(change func(*Config)) error {
+	cfg := s.cfg
+	change(&cfg)
+	cfg.Hosts, cfg.Seed, cfg.Prefix, cfg.Agents = s.cfg.Hosts, s.cfg.Seed, s.cfg.Prefix, s.cfg.Agents
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	address, err := cfg.address()
+	if err != nil {
+		return err
+	}
+	s.cfg, s.address = cfg, address
+	return nil
+}
+
+// Run sends heartbeats until the count or the duration is reached or the
+// context ends, and tells what it saw.
+func (s *Sim) Run(ctx context.Context) Report {
+	start := time.Now()
+	s.prepare(start)
+	ctx, cancel := context.WithDeadline(ctx, s.deadline)
+	defer cancel()
+	workers := make([]worker, min(s.cfg.Workers, len(s.hosts)))
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() { workers[i].run(ctx, s) })
+	}
+	wg.Wait()
+	return s.summary(workers, time.Since(start))
+}
+
+func (s *Sim) prepare(now time.Time) {
+	s.sent, s.next, s.deadline = 0, 0, now.Add(s.cfg.Duration)
+	s.queue = s.queue[:0]
+	for _, h := range s.hosts {
+		h.busy, h.pace = false, s.cfg.Interval
+	}
+	if s.cfg.Interval == 0 {
+		return
+	}
+	for _, h := range s.hosts {
+		if h.due.Before(now) || h.due.Sub(now) > s.cfg.Interval {
+			h.due = now.Add(time.Duration(float64(s.cfg.Interval) * s.draw(h, drawStart)))
+		}
+		s.queue = append(s.queue, h)
+	}
+	heap.Init(&s.queue)
+}
+
+// take is the host whose turn it is, nil when the run is over. Its heartbeat
+// is due at its due time.
+func (s *Sim) take() *host {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.Count > 0 && s.sent >= s.cfg.Count {
+		return nil
+	}
+	s.sent++
+	if s.cfg.Interval > 0 {
+		if len(s.queue) == 0 {
+			return nil
+		}
+		return heap.Pop(&s.queue).(*host)
+	}
+	for s.hosts[s.next].busy { // there are more hosts than workers
+		s.next = (s.next + 1) % len(s.hosts)
+	}
+	h := s.hosts[s.next]
+	h.busy = true
+	s.next = (s.next + 1) % len(s.hosts)
+	return h
+}
+
+func (s *Sim) giveBack(h *host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.busy = false
+	if s.cfg.Interval > 0 {
+		heap.Push(&s.queue, h)
+	}
+}
+
+func (s *Sim) summary(workers []worker, took time.Duration) Report {
+	r := Report{Elapsed: took, Versions: make(map[string]int), Phases: make(map[string]int), Statuses: make(map[int]int64)}
+	var all histogram
+	for i := range workers {
+		w := &workers[i]
+		all.merge(&w.latency)
+		r.Heartbeats += w.sent
+		r.Errors += w.errors
+		r.Late = max(r.Late, w.late)
+		if r.FirstError == "" {
+			r.FirstError = w.firstError
+		}
+		for status, n := range w.statuses {
+			r.Statuses[status] += n
+		}
+	}
+	r.NotModified = r.Statuses[http.StatusNotModified]
+	for status, n := range r.Statuses {
+		if status != http.StatusOK && status != http.StatusNotModified {
+			r.Refused += n
+		}
+	}
+	r.P50, r.P99, r.Max = all.quantile(0.5), all.quantile(0.99), all.max
+	for _, h := range s.hosts {
+		for _, a := range h.agents {
+			r.Versions[a.name+"@"+a.version]++
+			r.Phases[string(a.phase)]++
+		}
+	}
+	return r
+}
+
+// worker sends one heartbeat at a time.
+type worker struct {
+	conn       conn
+	latency    histogram
+	statuses   map[int]int64
+	sent       int64
+	errors     int64
+	late       time.Duration
+	firstError string
+}
+
+func (w *worker) run(ctx context.Context, s *Sim) {
+	w.conn = conn{address: s.address, keepAlive: !s.cfg.NoKeepAlive}
+	w.statuses = make(map[int]int64)
+	defer w.conn.close()
+	for ctx.Err() == nil {
+		h := s.take()
+		if h == nil {
+			return
+		}
+		if s.cfg.Interval > 0 && !wait(ctx, time.Until(h.due)) {
+			return
+		}
+		w.beat(ctx, s, h)
+		s.giveBack(h)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// beat is one heartbeat of one host, who has the worker for itself.
+func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
+	now := time.Now()
+	if s.cfg.Interval > 0 {
+		w.late = max(w.late, now.Sub(h.due))
+	}
+	s.step(h, now)
+	body, err := json.Marshal(s.report(h, now))
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	path, etag := meta.PathV1, ""
+	if s.dialect(h) == meta.DialectLegacy {
+		path = meta.PathLegacy
+	}
+	if s.cfg.Conditional {
+		etag = h.etag
+	}
+	sent := time.Now()
+	a, err := w.conn.exchange(ctx, path, etag, body)
+	if err != nil && ctx.Err() != nil {
+		return // the run is over
+	}
+	w.sent++
+	h.beats++
+	if err == nil {
+		w.latency.add(time.Since(sent))
+		w.statuses[a.status]++
+		err = s.learn(h, a)
+	}
+	if err != nil {
+		w.fail(err)
+	}
+	s.plan(h, time.Now())
+}
+
+// learn obeys an answer, unless it is what was said before.
+func (s *Sim) learn(h *host, a answer) error {
+	if a.status != http.StatusOK || (a.etag != "" && a.etag == h.etag) {
+		return nil
+	}
+	resp, err := desired(a.body)
+	if err != nil {
+		return err
+	}
+	h.etag = a.etag
+	s.obey(h, resp.DesiredAgents, time.Now())
+	if resp.Interval > 0 && s.cfg.Interval > 0 {
+		h.pace = time.Duration(resp.Interval) * time.Second
+	}
+	return nil
+}
+
+func (w *worker) fail(err error) {
+	w.errors++
+	if w.firstError == "" {
+		w.firstError = err.Error()
+	}
+}
+
+// schedule is the hosts by when they are due.
+type schedule []*host
+
+func (q schedule) Len() int           { return len(q) }
+func (q schedule) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q schedule) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+
+// Push and Pop are for container/heap.
+func (q *schedule) Push(h any) { *q = append(*q, h.(*host)) }
+
+// Pop removes the last host.
+func (q *schedule) Pop() any {
+	old := *q
+	h := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return h
+}
