@@ -22,6 +22,10 @@ type agents interface {
 	Apply(d Desired) error // an error: it could not be kept
 }
 
+// reportPatience is how long a heartbeat waits for control scripts to say how
+// their agents are. Whoever takes longer is reported as last seen.
+const reportPatience = 5 * time.Second
+
 // beat is the heartbeat loop.
 type beat struct {
 	agents  agents
@@ -204,9 +208,11 @@ func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
 	if ip == "" {
 		ip = localAddress(ctx, b.config.Servers)
 	}
+	asking, cancel := context.WithTimeout(ctx, reportPatience)
+	defer cancel()
 	return meta.HeartbeatRequest{
 		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),
-		RealAgents: withRejected(b.agents.Report(ctx), b.rejected, time.Now()),
+		RealAgents: withRejected(b.agents.Report(asking), b.rejected, time.Now()),
 		Arch:       meta.Arch(), Labels: b.config.Labels,
 		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol,
 	}

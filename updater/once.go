@@ -3,6 +3,7 @@ package updater
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -40,20 +41,18 @@ func Once(ctx context.Context, config Config, log zerolog.Logger, show func([]Pr
 	if err != nil {
 		return nil, err
 	}
-	asked := b.once(ctx)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(work) }()
-	err = watch(ctx, engine, show)
-	stop()
-	err = errors.Join(asked, err, <-ended)
-	if ctx.Err() == nil && asked == nil {
-		err = errors.Join(err, b.once(ctx))
+	err = b.once(ctx)
+	if err == nil {
+		err = watch(ctx, engine, show)
 	}
-	return realAgents(engine.States()), err
+	if err == nil {
+		err = b.once(ctx) // what was reached
+	}
+	stop()
+	return realAgents(engine.States()), errors.Join(err, <-ended)
 }
 
 // watch waits until the engine has settled and shows what it does meanwhile.
@@ -92,10 +91,14 @@ func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.
 }
 
 // OrderOffline does what an operator ordered on a host where no daemon runs;
-// the next daemon finds it.
+// the next daemon finds it. Only holds can be changed like this: the other
+// orders need somebody who carries them out ([local.ErrNotRunning]).
 func OrderOffline(config Config, log zerolog.Logger, o local.Order) error {
 	if err := o.Validate(); err != nil {
 		return err
+	}
+	if o.Verb != local.VerbHold && o.Verb != local.VerbUnhold {
+		return fmt.Errorf("cannot %s %s: %w", o.Verb, o.Agent, local.ErrNotRunning)
 	}
 	lock, err := lockVar(config.VarDir)
 	if err != nil {

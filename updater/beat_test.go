@@ -1,0 +1,196 @@
+package updater
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/local"
+)
+
+// fakeAgents is an engine that reports what it is told to.
+type fakeAgents struct {
+	report  []meta.RealAgent
+	applied chan Desired
+}
+
+func (f *fakeAgents) Report(context.Context) []meta.RealAgent { return f.report }
+
+func (f *fakeAgents) Apply(d Desired) error {
+	f.applied <- d
+	return nil
+}
+
+// beatRig is a heartbeat loop with a server that hands over each request and
+// answers what it is told to.
+type beatRig struct {
+	beat     *beat
+	agents   *fakeAgents
+	news     chan struct{}
+	requests chan meta.HeartbeatRequest
+	answers  chan string // "503 …" for a failure; otherwise the body
+	done     chan struct{}
+}
+
+const deadline = 30 * time.Second
+
+func startBeat(t *testing.T, interval time.Duration, change func(*Config)) *beatRig {
+	t.Helper()
+	r := &beatRig{
+		agents: &fakeAgents{applied: make(chan Desired, 100)}, news: make(chan struct{}, 1),
+		requests: make(chan meta.HeartbeatRequest, 100), answers: make(chan string, 100), done: make(chan struct{}),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		var request meta.HeartbeatRequest
+		_ = json.NewDecoder(q.Body).Decode(&request)
+		r.requests <- request
+		answer := <-r.answers
+		if status, failed := strings.CutPrefix(answer, "503 "); failed {
+			w.Header().Set("Retry-After", status)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte(answer))
+	}))
+	t.Cleanup(server.Close)
+	config := defaults(filepath.Join(t.TempDir(), "cfg.json"))
+	config.Servers, config.Hostname, config.Interval = []string{server.URL}, "h", interval
+	if change != nil {
+		change(&config)
+	}
+	var err error
+	if r.beat, err = newBeat(config, r.agents, r.news, zerolog.Nop(), local.NewMetrics()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(r.done)
+		r.beat.run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		close(r.answers)
+		<-r.done
+	})
+	return r
+}
+
+func receive[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(deadline):
+		t.Fatalf("no %s within %v", what, deadline)
+		panic("unreachable")
+	}
+}
+
+const emptyReply = `{"errorMessage":"","desiredAgents":[]}`
+
+func TestNewsMakeAHeartbeatAtOnce(t *testing.T) {
+	r := startBeat(t, 24*time.Hour, nil)
+	for range 3 {
+		r.news <- struct{}{}
+		receive(t, "heartbeat", r.requests)
+		r.answers <- emptyReply
+		receive(t, "reply", r.agents.applied)
+	}
+}
+
+func TestHeartbeatSaysWhatTheHostIs(t *testing.T) {
+	r := startBeat(t, time.Hour, func(c *Config) { c.Labels = map[string]string{"rack": "a7"} })
+	r.agents.report = []meta.RealAgent{{Name: "a", Status: "started"}}
+	r.news <- struct{}{}
+	q := receive(t, "heartbeat", r.requests)
+	r.answers <- emptyReply
+	if q.Hostname != "h" || q.IP != "127.0.0.1" || q.Arch != meta.Arch() || q.Labels["rack"] != "a7" ||
+		q.RunUser == "" || q.UpdaterVersion == "" || q.Protocol != meta.Protocol || len(q.RealAgents) != 1 {
+		t.Errorf("the request is %+v", q)
+	}
+}
+
+func TestI6OneBadAgentIsReportedAndTheOthersAreFollowed(t *testing.T) {
+	r := startBeat(t, time.Hour, nil)
+	r.news <- struct{}{}
+	receive(t, "heartbeat", r.requests)
+	r.answers <- `{"desiredAgents":[
+		{"name":"good","version":"1","tarball":"http://r.example","cmd":"start"},
+		{"name":"bad","version":"../1","cmd":"start"},
+		{"name":"../evil","version":"1","cmd":"start"}]}`
+	d := receive(t, "reply", r.agents.applied)
+	if len(d.Agents) != 1 || d.Agents[0].Name != "good" || len(d.Refused) != 2 {
+		t.Errorf("the engine was told %+v", d)
+	}
+	r.news <- struct{}{}
+	q := receive(t, "second heartbeat", r.requests)
+	r.answers <- emptyReply
+	got := map[string]bool{}
+	for _, a := range q.RealAgents {
+		got[a.Name] = strings.HasPrefix(a.Error, "refused: ")
+	}
+	if diff := cmp.Diff(map[string]bool{"bad": true, "../evil": true}, got); diff != "" {
+		t.Error(diff)
+	}
+	receive(t, "reply", r.agents.applied)
+	r.news <- struct{}{}
+	if q := receive(t, "third heartbeat", r.requests); len(q.RealAgents) != 0 {
+		t.Errorf("still reported after a good reply: %+v", q.RealAgents)
+	}
+	r.answers <- emptyReply
+}
+
+func TestOnlyTheConfiguredAgentIsLookedAfter(t *testing.T) {
+	r := startBeat(t, time.Hour, func(c *Config) { c.DesiredAgent = "mine" })
+	r.news <- struct{}{}
+	receive(t, "heartbeat", r.requests)
+	r.answers <- `{"desiredAgents":[
+		{"name":"mine","version":"1","tarball":"http://r.example","cmd":"start"},
+		{"name":"other","version":"1","tarball":"http://r.example","cmd":"start"}]}`
+	if d := receive(t, "reply", r.agents.applied); len(d.Agents) != 1 || d.Agents[0].Name != "mine" {
+		t.Errorf("the engine was told %+v", d)
+	}
+}
+
+func TestServerSteersThePaceAndReloadsReplaceIt(t *testing.T) {
+	r := startBeat(t, time.Hour, nil)
+	r.news <- struct{}{}
+	receive(t, "heartbeat", r.requests)
+	r.answers <- `{"interval":1,"desiredAgents":[]}`
+	receive(t, "heartbeat after the steered interval", r.requests)
+	r.answers <- `{"interval":3600,"desiredAgents":[]}`
+	receive(t, "reply", r.agents.applied)
+	config := r.beat.config // not used by the loop now: it waits
+	config.Hostname = "renamed"
+	r.beat.reload <- config
+	if q := receive(t, "heartbeat after a reload", r.requests); q.Hostname != "renamed" {
+		t.Errorf("hostname %q after the reload", q.Hostname)
+	}
+	r.answers <- emptyReply
+}
+
+func TestAFailingServerIsAskedAgainAndThatIsShown(t *testing.T) {
+	r := startBeat(t, 2*time.Second, nil)
+	receive(t, "heartbeat", r.requests)
+	r.answers <- "503 "
+	receive(t, "heartbeat after a failure", r.requests)
+	if s := r.beat.State(); s.Failures != 1 || !strings.Contains(s.Error, "HTTP 503") {
+		t.Errorf("the state is %+v", s)
+	}
+	r.answers <- emptyReply
+	receive(t, "reply", r.agents.applied)
+	receive(t, "next heartbeat", r.requests)
+	if s := r.beat.State(); s.Failures != 0 || s.Error != "" || s.LastOK.IsZero() {
+		t.Errorf("the state is %+v", s)
+	}
+	r.answers <- emptyReply
+}
