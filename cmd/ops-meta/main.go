@@ -3,16 +3,15 @@
 package main
 
 import (
-	"flag"
-	"fmt"
-
-	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
 )
 
 func main() {
-	version := flag.Bool("version", false, "print the version and exit")
-	flag.Parse()
-	if *version {
-		fmt.Println(buildinfo.Version())
-	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
 }

@@ -136,8 +136,8 @@ func (c *Client) DeleteToken(ctx context.Context, id string) error {
 	return c.remove(ctx, 0, "tokens", id)
 }
 
-// Audit lists writes, the newest first. It knows Kind, Actor, Search (part
-// of the name) and Since.
+// Audit lists writes, the newest first. It knows Kind, Actor, Search (the
+// name) and Since.
 func (c *Client) Audit(ctx context.Context, o ListOptions) (Page[AuditEntry], error) {
 	return get[Page[AuditEntry]](ctx, c, o.Values(), "audit")
 }

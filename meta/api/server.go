@@ -61,3 +61,10 @@ type FeedItem struct {
 	Kind string    `json:"kind"` // host, agent, release, group, assignment, hold, strategy, rollout, token, notification
 	Name string    `json:"name"`
 }
+
+// Levels of a [Check].
+const (
+	CheckOK      = "ok"
+	CheckWarning = "warning"
+	CheckError   = "error"
+)

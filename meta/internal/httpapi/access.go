@@ -69,10 +69,7 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 			hint: "give one with --token or OPS_META_TOKEN; the first is in admin.token in the server's data directory",
 		}
 	}
-	if wait := a.failures.over(from); wait > 0 {
-		return api.Identity{}, tooMany("too many wrong tokens from this address", wait)
-	}
-	token, err := a.lookup(r.Context(), secret)
+	token, err := a.lookup(r.Context(), from, secret)
 	if api.KindOf(err) == api.KindNotFound {
 		a.failures.take(from)
 		return api.Identity{}, &denied{
@@ -104,12 +101,15 @@ func bearer(r *http.Request) (string, bool) {
 }
 
 // lookup answers from memory while that is fresh, and from what it
-// remembers when the database is away.
-func (a *Access) lookup(ctx context.Context, secret string) (api.Token, error) {
+// remembers when the database is away. Only who may be guessing is counted.
+func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (api.Token, error) {
 	now, hash := a.now(), secretHash(sha256.Sum256([]byte(secret)))
 	cached, ok := a.known.get(hash)
 	if ok && now.Before(cached.fresh) {
 		return cached.token, nil
+	}
+	if wait := a.failures.over(from); wait > 0 && !ok {
+		return api.Token{}, tooMany("too many wrong tokens from this address", wait)
 	}
 	token, err := a.Tokens.Authenticate(ctx, secret)
 	switch {
@@ -222,7 +222,7 @@ func (a *Access) trusted(addr netip.Addr) bool {
 }
 
 func tooMany(message string, wait time.Duration) *denied {
-	return &denied{status: http.StatusTooManyRequests, message: message, hint: "wait, then try again", retryAfter: wait}
+	return &denied{status: http.StatusTooManyRequests, message: message, hint: "wait, then try again", wait: wait}
 }
 
 // limiter holds back addresses, each by itself.

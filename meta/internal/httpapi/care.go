@@ -54,7 +54,7 @@ func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
 		return api.Page[api.AuditEntry]{}, err
 	}
 	q := c.URL.Query()
-	f := api.AuditFilter{Actor: q.Get("actor"), Action: q.Get("action"), Kind: q.Get("kind"), Name: q.Get("name")}
+	f := api.AuditFilter{Actor: q.Get("actor"), Action: q.Get("action"), Kind: q.Get("kind"), Name: q.Get("q")}
 	if f.Since, err = c.timeParam("since"); err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}

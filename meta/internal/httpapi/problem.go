@@ -21,6 +21,7 @@ var statusOf = map[api.ErrorKind]int{
 	api.KindImmutable:   http.StatusConflict,
 	api.KindInvalid:     http.StatusBadRequest,
 	api.KindUnavailable: http.StatusServiceUnavailable,
+	api.KindTooLarge:    http.StatusRequestEntityTooLarge,
 	api.KindInternal:    http.StatusInternalServerError,
 }
 
@@ -35,20 +36,19 @@ var hints = map[api.ErrorKind]string{
 
 // denied is a request that its caller may not make.
 type denied struct {
-	status     int // 401, 403 or 429
-	message    string
-	hint       string
-	retryAfter time.Duration
+	status  int // 401, 403 or 429
+	message string
+	hint    string
+	wait    time.Duration
 }
 
 func (e *denied) Error() string { return e.message }
 
-// HTTPStatus and RetryAfter tell the heartbeat's handler how to answer.
-func (e *denied) HTTPStatus() int           { return e.status }
-func (e *denied) RetryAfter() time.Duration { return e.retryAfter }
+// HTTPStatus is how a heartbeat that is denied is answered.
+func (e *denied) HTTPStatus() int { return e.status }
 
-// withProblems lets an error bring the list of everything wrong with a file.
-type withProblems interface{ FileProblems() []api.FileProblem }
+// RetryAfter is when the caller may come again; 0 when waiting won't help.
+func (e *denied) RetryAfter() time.Duration { return e.wait }
 
 // problemOf is what the caller is told of err.
 func problemOf(err error) *api.Problem {
@@ -87,10 +87,6 @@ func problemOfKind(e *api.Error) *api.Problem {
 	if p.Hint == "" {
 		p.Hint = hints[e.Kind]
 	}
-	var files withProblems
-	if errors.As(e, &files) {
-		p.Problems = files.FileProblems()
-	}
 	return p
 }
 
@@ -110,8 +106,8 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error, log zerolog
 		if d.status == http.StatusUnauthorized {
 			h.Set("WWW-Authenticate", `Bearer realm="ops-meta"`)
 		}
-		if d.retryAfter > 0 {
-			h.Set("Retry-After", strconv.Itoa(int(d.retryAfter.Seconds())+1))
+		if d.wait > 0 {
+			h.Set("Retry-After", strconv.Itoa(int(d.wait.Seconds())+1))
 		}
 	}
 	h.Set("Content-Type", "application/problem+json")

@@ -30,7 +30,8 @@ func (s *Server) routes() []route {
 		nounRoutes("groups", "group", "Group", s.backend.Groups, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }),
 		nounRoutes("strategies", "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
 		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
-		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.rolloutRoutes(), s.accessRoutes(), s.notificationRoutes(),
+		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(),
+		given(s.backend.Rollouts, s.rolloutRoutes), given(s.backend.Notifications, s.notificationRoutes), given(s.backend.Care, s.careRoutes),
 	)
 }
 
@@ -49,17 +50,30 @@ func (s *Server) serverRoutes() []route {
 			query:    []param{{"after", "the seq to continue from; Last-Event-ID does the same", "integer"}},
 			endpoint: streams("text/event-stream", s.follow),
 		},
-		{method: "GET", path: "/doctor", id: "doctor", summary: "Let the server examine itself", role: api.RoleAdmin, endpoint: reads(s.doctor)},
-		{method: "POST", path: "/backup", id: "backup", summary: "An archive of all data", role: api.RoleAdmin, endpoint: streams("application/gzip", s.backup)},
 		{
 			method: "GET", path: "/audit", id: "listAudit", summary: "Who did what, the newest first", role: api.RoleViewer,
 			query: listing(
 				param{"actor", "only by this token", ""}, param{"action", "such as create", ""}, param{"kind", "such as agent", ""},
-				param{"name", "of the thing", ""}, since, param{"until", "before this time", ""},
+				param{"q", "name of the thing", ""}, since, param{"until", "before this time", ""},
 			),
 			endpoint: reads(s.audit),
 		},
 	}
+}
+
+func (s *Server) careRoutes() []route {
+	return []route{
+		{method: "GET", path: "/doctor", id: "doctor", summary: "Let the server examine itself", role: api.RoleAdmin, endpoint: reads(s.doctor)},
+		{method: "POST", path: "/backup", id: "backup", summary: "An archive of all data", role: api.RoleAdmin, endpoint: streams("application/gzip", s.backup)},
+	}
+}
+
+// given leaves out the routes of what a server does not have.
+func given(part any, routes func() []route) []route {
+	if part == nil {
+		return nil
+	}
+	return routes()
 }
 
 // nounRoutes are the five operations of things that have a name and a

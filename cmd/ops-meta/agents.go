@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (a *app) agentsCommand() *cobra.Command {
+	c := &cobra.Command{Use: "agents", Short: "Agents and their defaults", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.show(cmd, a.listAgents)
+	}}
+	c.AddCommand(a.agentSetCommand(), a.agentRemoveCommand())
+	return c
+}
+
+func (a *app) listAgents(ctx context.Context, c *api.Client, w io.Writer) error {
+	all, err := api.All(func(cursor string) (api.Page[api.Agent], error) {
+		return c.Agents(ctx, api.ListOptions{Cursor: cursor})
+	})
+	if err != nil {
+		return err
+	}
+	return a.print(w, all, func(w io.Writer) {
+		t := table{head: []string{"AGENT", "USER", "DIRECTORY", "CONFIG", "PROBATION", "KEEP", "STRATEGY", "DESCRIPTION"}}
+		for _, ag := range all {
+			t.add(cell{ag.Name, bold}, plain(ag.RunUser), plain(ag.WorkDir), plain(ag.ConfigFileName), plain(orDefault(ag.Probation, "s")),
+				plain(orDefault(ag.Keep, "")), plain(ag.Strategy), plain(ag.Description))
+		}
+		t.write(a, w)
+	})
+}
+
+func orDefault(n int, unit string) string {
+	if n == 0 {
+		return "default"
+	}
+	return fmt.Sprint(n) + unit
+}
+
+func (a *app) agentSetCommand() *cobra.Command {
+	var ag api.Agent
+	c := &cobra.Command{Use: "set NAME", Short: "Make an agent, or replace its defaults", Args: cobra.ExactArgs(1)}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		ag.Name = args[0]
+		put, err := client.PutAgent(cmd.Context(), ag)
+		if err != nil {
+			return err
+		}
+		return a.print(a.out, put, func(w io.Writer) { _, _ = fmt.Fprintf(w, "agent %s set\n", put.Name) })
+	}
+	f := c.Flags()
+	f.StringVar(&ag.Description, "description", "", "what it is")
+	f.StringVar(&ag.RunUser, "run-user", "", "user it runs as; empty: the sidecar's own")
+	f.StringVar(&ag.WorkDir, "work-dir", "", "directory its own is made in; empty: the sidecar's default")
+	f.StringVar(&ag.ConfigFileName, "config-file", "", "name of its configuration file")
+	f.StringVar(&ag.ConfigRemoteURL, "config-url", "", "where that file comes from")
+	f.IntVar(&ag.Probation, "probation", 0, "seconds of probation")
+	f.IntVar(&ag.Keep, "keep", 0, "versions kept on the host")
+	f.StringVar(&ag.Strategy, "strategy", "", "how a deploy rolls out")
+	return c
+}
+
+func (a *app) agentRemoveCommand() *cobra.Command {
+	return &cobra.Command{Use: "remove NAME", Short: "Remove an agent that nothing uses", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if err := c.DeleteAgent(cmd.Context(), args[0], 0); err != nil {
+			return err
+		}
+		a.say("agent %s removed", args[0])
+		return nil
+	}}
+}
+
+func (a *app) releasesCommand() *cobra.Command {
+	c := &cobra.Command{Use: "releases [AGENT]", Short: "Releases and their artifacts, the newest first", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.listReleases(ctx, c, w, strings.Join(args, ""))
+		})
+	}}
+	c.AddCommand(a.releaseRemoveCommand(), a.releasePruneCommand())
+	return c
+}
+
+func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agent string) error {
+	all, err := api.All(func(cursor string) (api.Page[api.Release], error) {
+		return c.Releases(ctx, api.ListOptions{Agent: agent, Cursor: cursor})
+	})
+	if err != nil {
+		return err
+	}
+	return a.print(w, all, func(w io.Writer) {
+		t := table{head: []string{"AGENT", "VERSION", "ARCH", "SIZE", "SHA256", "BY", "WHEN", "NOTES"}}
+		for _, r := range all {
+			if len(r.Artifacts) == 0 {
+				t.add(cell{r.Agent, bold}, plain(r.Version), plain("-"), plain("-"), plain("-"), plain(r.CreatedBy), plain(ago(r.CreatedAt)), plain(r.Notes))
+			}
+			for _, art := range r.Artifacts {
+				t.add(cell{r.Agent, bold}, plain(r.Version), plain(art.Arch), plain(bytesText(art.Size)), plain(art.SHA256[:min(12, len(art.SHA256))]),
+					plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
+			}
+		}
+		t.write(a, w)
+	})
+}
+
+func (a *app) releaseRemoveCommand() *cobra.Command {
+	return &cobra.Command{Use: "remove AGENT VERSION", Short: "Remove a release that nothing wants", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if err := c.DeleteRelease(cmd.Context(), args[0], args[1]); err != nil {
+			return err
+		}
+		a.say("release %s %s removed", args[0], args[1])
+		return nil
+	}}
+}
+
+func (a *app) releasePruneCommand() *cobra.Command {
+	var days int
+	var dry bool
+	c := &cobra.Command{Use: "prune", Short: "Remove artifacts that nothing uses", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		p, err := c.PruneArtifacts(cmd.Context(), days, dry)
+		if err != nil {
+			return err
+		}
+		return a.print(a.out, p, func(w io.Writer) { a.printPruned(w, p) })
+	}}
+	c.Flags().IntVar(&days, "older-than", 30, "days since it was published")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say which")
+	return c
+}
+
+func (a *app) printPruned(w io.Writer, p api.Pruned) {
+	for _, art := range p.Artifacts {
+		_, _ = fmt.Fprintf(w, "%s %s %s  %s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size))
+	}
+	verb := "removed"
+	if p.DryRun {
+		verb = "would be removed"
+	}
+	_, _ = fmt.Fprintf(w, "%s %s, %s\n", count(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (a *app) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FILE", Short: "Save everything a running server keeps", Args: cobra.ExactArgs(1),
+		Long: "Save the database and the artifacts of a running server as one archive. It has\nhashes of tokens in it: keep it as safe as the server. - is the standard output.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if args[0] == "-" {
+				return c.Backup(cmd.Context(), a.out)
+			}
+			size, err := backupTo(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			a.say("%s written, %s", args[0], bytesText(size))
+			return nil
+		},
+	}
+}
+
+// backupTo lets a file appear only when it is complete.
+func backupTo(ctx context.Context, c *api.Client, path string) (size int64, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-")
+	if err != nil {
+		return 0, fmt.Errorf("cannot write the backup: %w", err)
+	}
+	defer func() {
+		_ = f.Close()
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := c.Backup(ctx, f); err != nil {
+		return 0, err
+	}
+	if size, err = f.Seek(0, io.SeekCurrent); err != nil {
+		return 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, fmt.Errorf("cannot write the backup: %w", err)
+	}
+	return size, os.Rename(f.Name(), path)
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// lifetime is a duration that also knows days: 90d.
+type lifetime time.Duration
+
+// String is the flag's text.
+func (l *lifetime) String() string {
+	if *l == 0 {
+		return ""
+	}
+	return time.Duration(*l).String()
+}
+
+// Set reads 90d, 12h or 30m.
+func (l *lifetime) Set(s string) error {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		days, err := strconv.Atoi(n)
+		if err != nil || days <= 0 {
+			return fmt.Errorf("%q is not a number of days", s)
+		}
+		*l = lifetime(time.Duration(days) * 24 * time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a time such as 90d, 12h or 30m", s)
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+// Type names the value in the help text.
+func (l *lifetime) Type() string { return "time" }
+
+// end is the moment it is over, nil when it never is.
+func (l *lifetime) end() *time.Time {
+	if *l == 0 {
+		return nil
+	}
+	t := time.Now().Add(time.Duration(*l)).UTC()
+	return &t
+}
+
+func (a *app) tokenCommand() *cobra.Command {
+	c := &cobra.Command{Use: "token", Short: "Tokens: who may do what"}
+	c.AddCommand(a.tokenListCommand(), a.tokenCreateCommand(), a.tokenRemoveCommand(), a.whoAmICommand(), a.enrollCommand())
+	return c
+}
+
+func (a *app) tokenListCommand() *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "All tokens, without their secrets", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			all, err := api.All(func(cursor string) (api.Page[api.Token], error) {
+				return c.Tokens(ctx, api.ListOptions{Cursor: cursor})
+			})
+			if err != nil {
+				return err
+			}
+			return a.print(w, all, func(w io.Writer) {
+				t := table{head: []string{"ID", "NAME", "ROLE", "EXPIRES", "USED", "BY", "MADE"}}
+				for _, tok := range all {
+					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(string(tok.Role)), expiry(tok.ExpiresAt), plain(used(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
+				}
+				t.write(a, w)
+			})
+		})
+	}}
+}
+
+func expiry(t *time.Time) cell {
+	switch {
+	case t == nil:
+		return plain("never")
+	case time.Now().After(*t):
+		return cell{"expired " + ago(*t), red}
+	}
+	return plain("in " + span(time.Until(*t)))
+}
+
+func used(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return ago(*t)
+}
+
+func (a *app) tokenCreateCommand() *cobra.Command {
+	var role string
+	var ttl lifetime
+	c := &cobra.Command{Use: "create NAME", Short: "Make a token; its secret is shown this once", Args: cobra.ExactArgs(1)}
+	c.Long = `Make a token. viewer sees everything, operator also says what is wanted, admin
+also makes tokens and cares for the server; enroll can only be exchanged for a
+host's own credential, once per host.`
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		tok, err := client.CreateToken(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), TTL: int64(time.Duration(ttl).Seconds())})
+		if err != nil {
+			return err
+		}
+		return a.print(a.out, tok, func(w io.Writer) { _, _ = fmt.Fprintln(w, tok.Secret) })
+	}
+	c.Flags().StringVar(&role, "role", "viewer", "viewer, operator, admin or enroll")
+	c.Flags().Var(&ttl, "expires", "how long it is good, such as 90d or 12h; for ever unless told")
+	return c
+}
+
+func (a *app) tokenRemoveCommand() *cobra.Command {
+	return &cobra.Command{Use: "remove ID|NAME", Short: "Make a token void at once", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if err := c.DeleteToken(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		a.say("token %s removed", args[0])
+		return nil
+	}}
+}
+
+func (a *app) whoAmICommand() *cobra.Command {
+	return &cobra.Command{Use: "whoami", Short: "Who the server takes you for", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			id, err := c.WhoAmI(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(w, id, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiry(id.ExpiresAt).text)
+			})
+		})
+	}}
+}
+
+func (a *app) enrollCommand() *cobra.Command {
+	return &cobra.Command{Use: "enroll HOST", Short: "Exchange an enrolment token (--token) for a host's credential", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		cred, err := c.Enroll(cmd.Context(), api.Enrolment{Hostname: args[0]})
+		if err != nil {
+			return err
+		}
+		return a.print(a.out, cred, func(w io.Writer) { _, _ = fmt.Fprintln(w, cred.Secret) })
+	}}
+}
+
+func manCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{Use: "man", Short: "Print the manual page, or write all of them", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		header := &doc.GenManHeader{Title: "OPS-META", Section: "1", Source: "ops-meta " + buildinfo.Version(), Manual: "ops-meta"}
+		root := cmd.Root()
+		root.DisableAutoGenTag = true
+		if dir == "" {
+			return doc.GenMan(root, header, cmd.OutOrStdout())
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return doc.GenManTree(root, header, filepath.Clean(dir))
+	}}
+	c.Flags().StringVar(&dir, "dir", "", "write a page for each command here")
+	return c
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Examine a server, and say what to mend", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			checks, err := client.Doctor(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.print(a.out, checks, func(w io.Writer) { a.printChecks(w, checks) }); err != nil {
+				return err
+			}
+			for _, ch := range checks {
+				if ch.Level == api.CheckError {
+					return fmt.Errorf("%s: %s", ch.Name, ch.Detail)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) printChecks(w io.Writer, checks []api.Check) {
+	styles := map[string]style{api.CheckOK: green, api.CheckWarning: yellow, api.CheckError: red}
+	t := table{head: []string{"CHECK", "", "FOUND"}}
+	for _, ch := range checks {
+		t.add(plain(ch.Name), cell{ch.Level, styles[ch.Level]}, plain(cmp.Or(ch.Detail, "-")))
+		if ch.Hint != "" {
+			t.add(plain(""), plain(""), cell{"→ " + ch.Hint, dim})
+		}
+	}
+	t.write(a, w)
+}

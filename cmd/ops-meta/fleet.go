@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// maxFile bounds a fleet file; the server takes no more either.
+const maxFile = 8 << 20
+
+func (a *app) exportCommand() *cobra.Command {
+	return &cobra.Command{Use: "export", Short: "Print everything operators have said as a fleet file", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		file, err := c.ExportFleet(cmd.Context())
+		if err != nil {
+			return err
+		}
+		_, err = a.out.Write(file)
+		return err
+	}}
+}
+
+func (a *app) diffCommand() *cobra.Command {
+	return a.fleetCommand(&cobra.Command{Use: "diff -f FILE", Short: "What applying a fleet file would change"}, true)
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	return a.fleetCommand(&cobra.Command{Use: "apply -f FILE", Short: "Be as the fleet file says, all of it or nothing"}, false)
+}
+
+func (a *app) fleetCommand(c *cobra.Command, dry bool) *cobra.Command {
+	var path string
+	c.Args = cobra.NoArgs
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		file, err := a.readFile(path)
+		if err != nil {
+			return err
+		}
+		plan, err := client.ApplyFleet(cmd.Context(), file, dry)
+		if err != nil {
+			return err
+		}
+		return a.print(a.out, plan, func(w io.Writer) { a.printPlan(w, plan) })
+	}
+	c.Flags().StringVarP(&path, "file", "f", "", "the fleet file; - is the standard input")
+	_ = c.MarkFlagRequired("file")
+	if !dry {
+		c.Flags().BoolVar(&dry, "dry-run", false, "only say what would change")
+	}
+	return c
+}
+
+// readFile reads a file, or the standard input for "-".
+func (a *app) readFile(path string) ([]byte, error) {
+	in := a.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // only read
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("%s is larger than %d bytes", path, maxFile)}
+	}
+	return data, err
+}
+
+func (a *app) printPlan(w io.Writer, p api.Plan) {
+	marks := map[string]cell{
+		api.ChangeCreate: {"+", green}, api.ChangeUpdate: {"~", yellow}, api.ChangeDelete: {"-", red},
+	}
+	for _, ch := range p.Changes {
+		mark := marks[ch.Action]
+		_, _ = fmt.Fprintln(w, a.paint(a.out, mark.style, fmt.Sprintf("%s %s %s", mark.text, ch.Kind, ch.Name)))
+		if ch.Action != api.ChangeUpdate {
+			continue
+		}
+		for _, f := range ch.Fields {
+			_, _ = fmt.Fprintf(w, "    %s: %s → %s\n", f.Field, orNothing(f.Before), orNothing(f.After))
+		}
+	}
+	switch {
+	case len(p.Changes) == 0:
+		_, _ = fmt.Fprintln(w, "nothing to change")
+	case p.DryRun:
+		_, _ = fmt.Fprintf(w, "%s to make\n", count(len(p.Changes), "change", "changes"))
+	default:
+		_, _ = fmt.Fprintf(w, "%s made\n", count(len(p.Changes), "change", "changes"))
+	}
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "(nothing)"
+	}
+	return s
+}
+
+func (a *app) importCommand() *cobra.Command {
+	var dry bool
+	c := &cobra.Command{Use: "import FILE", Short: "Take the cfg.json of an older ops-meta", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.importConfig(cmd.Context(), args[0], dry)
+	}}
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say how it would be taken")
+	return c
+}
+
+func (a *app) importConfig(ctx context.Context, path string, dry bool) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	file, err := a.readFile(path)
+	if err != nil {
+		return err
+	}
+	report, err := c.ImportConfig(ctx, file, dry)
+	if err != nil {
+		return err
+	}
+	return a.print(a.out, report, func(w io.Writer) {
+		for _, n := range report.Import.Taken {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", n.Path, n.Note)
+		}
+		for _, n := range report.Import.Refused {
+			_, _ = fmt.Fprintln(w, a.paint(a.out, red, fmt.Sprintf("%s: left out: %s", n.Path, n.Note)))
+		}
+		a.printPlan(w, report.Plan)
+	})
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "The fleet at a glance", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				o, err := c.Overview(ctx)
+				if err != nil {
+					return err
+				}
+				return a.print(w, o, func(w io.Writer) { a.printOverview(w, o) })
+			})
+		},
+	}
+}
+
+func (a *app) printOverview(w io.Writer, o api.Overview) {
+	part := func(n int, what string, s style) string {
+		if n == 0 {
+			s = ""
+		}
+		return a.paint(a.out, s, fmt.Sprintf("%d %s", n, what))
+	}
+	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s, %s\n\n", count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
+		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
+	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}
+	for _, ag := range o.Agents {
+		t.add(cell{ag.Name, bold}, plain(fmt.Sprint(ag.Hosts)), alarm(ag.Failing, red), alarm(ag.Drifted, yellow),
+			plain(counts(ag.Statuses)), plain(counts(ag.Versions)))
+	}
+	t.write(a, w)
+}
+
+func alarm(n int, s style) cell {
+	if n == 0 {
+		return plain("0")
+	}
+	return cell{fmt.Sprint(n), s}
+}
+
+// counts lists what there is most of first.
+func counts(m map[string]int) string {
+	keys := slices.SortedFunc(maps.Keys(m), func(x, y string) int { return cmp.Or(m[y]-m[x], strings.Compare(x, y)) })
+	var parts []string
+	for _, k := range keys {
+		parts = append(parts, fmt.Sprintf("%s: %d", cmp.Or(k, "none"), m[k]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a *app) hostsCommand() *cobra.Command {
+	var q api.HostQuery
+	var all bool
+	c := &cobra.Command{
+		Use: "hosts [SEARCH]", Short: "Hosts with their agents", Args: cobra.MaximumNArgs(1),
+		Long: "Hosts by name, each with the agents it reports. SEARCH is part of a name, an\naddress or a label's value; every flag narrows the list further.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				q.Search = args[0]
+			}
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				page, err := hostPages(ctx, c, q, all)
+				if err != nil {
+					return err
+				}
+				return a.print(w, page, func(w io.Writer) { a.printHosts(w, page) })
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&q.Group, "group", "", "that this group matches")
+	f.StringVar(&q.Agent, "agent", "", "that report this agent")
+	f.StringVar(&q.Version, "version", "", "with this version of the agent, or of any")
+	f.StringVar(&q.Status, "status", "", "with the agent, or any, in this status")
+	f.StringVar(&q.Phase, "phase", "", "with the agent, or any, in this phase")
+	f.StringVar(&q.Arch, "arch", "", "of this arch, such as linux_amd64")
+	f.BoolVar(&q.Failing, "failing", false, "where an agent failed, was rolled back or has an error")
+	f.BoolVar(&q.Drifted, "drifted", false, "where a version is not the wanted one")
+	f.BoolVar(&q.Silent, "silent", false, "not seen for three intervals")
+	f.BoolVar(&q.Problem, "problem", false, "with two machines under one name, or a wrong clock")
+	f.IntVar(&q.Limit, "limit", 0, "at most so many (default 100)")
+	f.BoolVar(&all, "all", false, "all of them, however many")
+	return c
+}
+
+// hostPages is one page, or all of them in one.
+func hostPages(ctx context.Context, c *api.Client, q api.HostQuery, all bool) (api.Page[api.Host], error) {
+	if !all {
+		return c.Hosts(ctx, q)
+	}
+	q.Limit = api.MaxPage
+	hosts, err := api.All(func(cursor string) (api.Page[api.Host], error) {
+		q.After = cursor
+		return c.Hosts(ctx, q)
+	})
+	return api.Page[api.Host]{Items: hosts, Total: len(hosts)}, err
+}
+
+func (a *app) printHosts(w io.Writer, page api.Page[api.Host]) {
+	t := table{head: []string{"HOST", "IP", "ARCH", "SEEN", "AGENT", "VERSION", "WANTED", "STATUS", "PHASE", "ERROR"}}
+	for _, h := range page.Items {
+		start := []cell{{h.Name, bold}, plain(h.IP), plain(h.Arch), seenCell(h)}
+		if len(h.Agents) == 0 {
+			t.add(append(start, plain("-"))...)
+		}
+		for _, ag := range h.Agents {
+			t.add(append(start, agentCells(ag)...)...)
+			start = make([]cell, 4) // named once
+		}
+	}
+	t.write(a, w)
+	if page.Next != "" {
+		_, _ = fmt.Fprintf(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", count(len(page.Items), "host", "hosts"))
+	}
+}
+
+func seenCell(h api.Host) cell {
+	if h.Silent {
+		return cell{ago(h.LastSeen), red}
+	}
+	return plain(ago(h.LastSeen))
+}
+
+func agentCells(ag api.HostAgent) []cell {
+	version, status := plain(cmp.Or(ag.Version, "-")), plain(ag.Status)
+	if ag.Wanted != "" && ag.Wanted != ag.Version {
+		version.style = yellow
+	}
+	switch {
+	case ag.Status == meta.StatusStarted:
+		status.style = green
+	case strings.HasPrefix(ag.Status, meta.StatusUnknown):
+		status.style = red
+	}
+	phase := ag.Phase
+	if ag.Held {
+		phase = string(meta.PhaseHeld)
+	}
+	return []cell{plain(ag.Name), version, plain(cmp.Or(ag.Wanted, "-")), status, plain(cmp.Or(phase, "-")), {ag.Error, red}}
+}
+
+func (a *app) hostCommand() *cobra.Command {
+	var forget bool
+	var events int
+	c := &cobra.Command{
+		Use: "host NAME", Short: "One host: what it runs, and what happened to it", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if forget {
+				return a.forgetHost(cmd, args[0])
+			}
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				return a.showHost(ctx, c, w, args[0], events)
+			})
+		},
+	}
+	c.Flags().BoolVar(&forget, "forget", false, "forget the host until its next heartbeat, and void its credential")
+	c.Flags().IntVar(&events, "events", 20, "so many lines of its timeline")
+	return c
+}
+
+func (a *app) forgetHost(cmd *cobra.Command, name string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := c.DeleteHost(cmd.Context(), name); err != nil {
+		return err
+	}
+	a.say("host %s forgotten", name)
+	return nil
+}
+
+func (a *app) showHost(ctx context.Context, c *api.Client, w io.Writer, name string, limit int) error {
+	h, err := c.Host(ctx, name)
+	if err != nil {
+		return err
+	}
+	events, err := c.HostEvents(ctx, name, api.ListOptions{Limit: limit})
+	if err != nil {
+		return err
+	}
+	both := struct {
+		api.Host
+		Events []api.Event `json:"events"`
+	}{h, events.Items}
+	return a.print(w, both, func(w io.Writer) {
+		a.printHost(w, h)
+		a.printEvents(w, events.Items)
+	})
+}
+
+func (a *app) printHost(w io.Writer, h api.Host) {
+	_, _ = fmt.Fprintf(w, "%s  %s  %s  ops-updater %s as %s\n", a.paint(a.out, bold, h.Name), h.IP, h.Arch,
+		cmp.Or(h.UpdaterVersion, "?"), cmp.Or(h.RunUser, "?"))
+	_, _ = fmt.Fprintf(w, "seen %s, first %s, dialect %s\n", ago(h.LastSeen), ago(h.FirstSeen), h.Dialect)
+	for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
+		_, _ = fmt.Fprintf(w, "label %s=%s\n", k, h.Labels[k])
+	}
+	for _, p := range h.Problems {
+		_, _ = fmt.Fprintln(w, a.paint(a.out, red, "problem: "+p))
+	}
+	_, _ = fmt.Fprintln(w)
+	t := table{head: []string{"AGENT", "VERSION", "WANTED", "STATUS", "PHASE", "ERROR"}}
+	for _, ag := range h.Agents {
+		t.add(agentCells(ag)...)
+	}
+	t.write(a, w)
+}
+
+func (a *app) printEvents(w io.Writer, events []api.Event) {
+	if len(events) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w)
+	t := table{head: []string{"WHEN", "WHAT", "AGENT", "FROM", "TO", "MESSAGE"}}
+	for _, e := range events {
+		t.add(plain(ago(e.Time)), plain(e.Kind), plain(e.Agent), plain(e.From), plain(e.To), plain(e.Message))
+	}
+	t.write(a, w)
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain HOST", Short: "What a host shall run, and which rule says so", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				e, err := c.Explain(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(w, e, func(w io.Writer) { a.printExplanation(w, e) })
+			})
+		},
+	}
+}
+
+func (a *app) printExplanation(w io.Writer, e api.Explanation) {
+	known := ""
+	if !e.Known {
+		known = " (never heard of: only its name was matched)"
+	}
+	_, _ = fmt.Fprintf(w, "%s%s: groups %s\n", a.paint(a.out, bold, e.Host), known, cmp.Or(strings.Join(e.Groups, ", "), "none"))
+	for _, p := range e.Problems {
+		_, _ = fmt.Fprintln(w, a.paint(a.out, red, "problem: "+p))
+	}
+	if len(e.Agents) == 0 {
+		_, _ = fmt.Fprintln(w, "nothing matches it, so it is left alone")
+	}
+	for _, ag := range e.Agents {
+		_, _ = fmt.Fprintf(w, "\n%s %s %s: %s\n", a.paint(a.out, bold, ag.Agent), cmp.Or(ag.Version, "-"), cmp.Or(ag.Cmd, "only reports"), ag.Reason)
+		if ag.Problem != "" {
+			_, _ = fmt.Fprintln(w, "  "+a.paint(a.out, red, ag.Problem))
+		}
+		for _, r := range ag.Rules {
+			a.printRule(w, r)
+		}
+	}
+}
+
+func (a *app) printRule(w io.Writer, r api.Rule) {
+	mark := "  "
+	if r.Wins {
+		mark = a.paint(a.out, green, "→ ")
+	}
+	what := r.Scope.String()
+	if r.Scope.Kind == api.ScopeGroup {
+		what += fmt.Sprintf(" (priority %d)", r.Priority)
+	}
+	if r.Rollout != "" {
+		what += " rollout " + r.Rollout + " " + r.State
+	}
+	_, _ = fmt.Fprintf(w, "  %s%s: %s, %s\n", mark, what, cmp.Or(r.Version, "no version"), r.Reason)
+}
+
+func (a *app) auditCommand() *cobra.Command {
+	var o api.ListOptions
+	c := &cobra.Command{
+		Use: "audit", Short: "Who did what, the newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				page, err := c.Audit(ctx, o)
+				if err != nil {
+					return err
+				}
+				return a.print(w, page, func(w io.Writer) { a.printAudit(w, page.Items) })
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Actor, "actor", "", "only by this token")
+	f.StringVar(&o.Kind, "kind", "", "only of this kind, such as agent or release")
+	f.StringVar(&o.Search, "name", "", "only of the thing with this name")
+	f.IntVar(&o.Limit, "limit", 50, "at most so many")
+	return c
+}
+
+func (a *app) printAudit(w io.Writer, entries []api.AuditEntry) {
+	t := table{head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "NAME"}}
+	for _, e := range entries {
+		t.add(plain(e.Time.Local().Format("2006-01-02 15:04:05")), cell{e.Actor, bold}, plain(e.From), plain(e.Action), plain(e.Kind), plain(e.Name))
+	}
+	t.write(a, w)
+}

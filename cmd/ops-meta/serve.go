@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/server"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var path string
+	var flags server.Config
+	c := &cobra.Command{
+		Use: "serve --data DIR", Short: "Run the server", Args: cobra.NoArgs,
+		Long: `Run the server. It needs nothing but a directory: SQLite and the artifacts are in
+it. The first start prints an admin token and writes it to DIR/admin.token.
+
+Settings come from the file (--config, YAML or JSON), the environment
+(OPS_META_LISTEN for listen, OPS_META_PUBLIC_URL for publicUrl, …) and flags;
+each wins over the one before.
+
+Heartbeats need a host's credential unless --open-heartbeats, which is for
+trusted networks and old clients; on a loopback address they are open unless
+--heartbeats credential.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf, err := settings(cmd.Flags(), path, flags)
+			if err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), conf)
+		},
+	}
+	serveFlags(c.Flags(), &flags)
+	c.Flags().StringVar(&path, "config", os.Getenv("OPS_META_CONFIG"), "YAML or JSON file of settings [$OPS_META_CONFIG]")
+	return c
+}
+
+// serveFlags are the settings worth a flag; the file has all of them.
+func serveFlags(f *pflag.FlagSet, c *server.Config) {
+	f.StringVar(&c.Listen, "listen", "", "host:port to listen on (default "+server.DefaultListen+")")
+	f.StringVar(&c.Data, "data", "", "directory of everything that is kept")
+	f.StringVar(&c.DB, "db", "", "postgres://… instead of SQLite in --data")
+	f.StringVar(&c.Artifacts, "artifacts", "", "s3://BUCKET/PREFIX?endpoint=HOST instead of a directory in --data")
+	f.StringVar(&c.PublicURL, "public-url", "", "this server as hosts reach it (default from --listen)")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file; with --tls-key turns TLS on")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file")
+	f.StringVar(&c.ClientCA, "client-ca", "", "PEM file; a client certificate from it is its host's credential")
+	f.StringVar(&c.Heartbeats, "heartbeats", "", "open or credential")
+	f.Bool("open-heartbeats", false, "the same as --heartbeats open")
+	f.IntVar(&c.Interval, "interval", 0, "seconds between heartbeats; 0: each host's own")
+	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
+	f.StringVar(&c.LogFormat, "log-format", "", "json or pretty (default pretty on a terminal)")
+	f.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof to admins")
+}
+
+// settings joins file, environment and flags.
+func settings(f *pflag.FlagSet, path string, flags server.Config) (server.Config, error) {
+	var conf server.Config
+	if path != "" {
+		if err := server.LoadConfig(path, &conf); err != nil {
+			return conf, err
+		}
+	}
+	if err := server.ReadEnv(os.LookupEnv, &conf); err != nil {
+		return conf, &api.Error{Kind: api.KindInvalid, Message: err.Error()}
+	}
+	take := func(name string, set func()) {
+		if f.Changed(name) {
+			set()
+		}
+	}
+	take("listen", func() { conf.Listen = flags.Listen })
+	take("data", func() { conf.Data = flags.Data })
+	take("db", func() { conf.DB = flags.DB })
+	take("artifacts", func() { conf.Artifacts = flags.Artifacts })
+	take("public-url", func() { conf.PublicURL = flags.PublicURL })
+	take("tls-cert", func() { conf.TLSCert = flags.TLSCert })
+	take("tls-key", func() { conf.TLSKey = flags.TLSKey })
+	take("client-ca", func() { conf.ClientCA = flags.ClientCA })
+	take("heartbeats", func() { conf.Heartbeats = flags.Heartbeats })
+	take("open-heartbeats", func() {
+		conf.Heartbeats = server.HeartbeatsCredential
+		if open, _ := f.GetBool("open-heartbeats"); open {
+			conf.Heartbeats = server.HeartbeatsOpen
+		}
+	})
+	take("interval", func() { conf.Interval = flags.Interval })
+	take("log-level", func() { conf.LogLevel = flags.LogLevel })
+	take("log-format", func() { conf.LogFormat = flags.LogFormat })
+	take("pprof", func() { conf.Pprof = flags.Pprof })
+	return conf, nil
+}
+
+func (a *app) serve(ctx context.Context, conf server.Config) error {
+	log, err := newLog(a.err, conf, onTerminal(a.err))
+	if err != nil {
+		return err
+	}
+	s, err := server.Open(ctx, conf, log)
+	if err != nil {
+		return err
+	}
+	n := s.Notice()
+	if n.AdminToken != "" {
+		_, _ = fmt.Fprintf(a.out, "admin token: %s\n  (this once; it is also in %s)\n", n.AdminToken, n.TokenFile)
+	}
+	_, _ = fmt.Fprintf(a.out, "ops-meta listens on %s\n", n.URL)
+	return s.Run(ctx)
+}
+
+// newLog is JSON for machines and a line per event for people.
+func newLog(w io.Writer, conf server.Config, terminal bool) (zerolog.Logger, error) {
+	level := zerolog.InfoLevel
+	if conf.LogLevel != "" {
+		var err error
+		if level, err = zerolog.ParseLevel(strings.ToLower(conf.LogLevel)); err != nil {
+			return zerolog.Logger{}, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log level %q is not known", conf.LogLevel), Hint: "want debug, info, warn or error"}
+		}
+	}
+	switch {
+	case conf.LogFormat == "pretty", conf.LogFormat == "" && terminal:
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05", NoColor: !terminal}
+	case conf.LogFormat == "", conf.LogFormat == "json":
+	default:
+		return zerolog.Logger{}, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log format %q is not known", conf.LogFormat), Hint: "want json or pretty"}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}

@@ -1,0 +1,22 @@
+package server
+
+import (
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta/internal/release"
+)
+
+// openArtifacts opens the directory of artifacts, or the object store that is
+// used instead.
+func (s *Server) openArtifacts(ctx context.Context) error {
+	blobs, err := openBlobs(ctx, s.conf)
+	if err != nil {
+		return err
+	}
+	s.artifacts, err = release.Open(release.Config{Blobs: blobs, Incoming: s.conf.path("artifacts", "incoming"), MaxTarball: s.conf.MaxTarball})
+	return err
+}
+
+func openBlobs(_ context.Context, conf Config) (release.Blobs, error) {
+	return release.OpenDir(conf.path("artifacts", "blobs"))
+}

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// assignments joins assignments and holds to the API.
+type assignments struct{ *core }
+
+// Assignments lists them by agent and scope.
+func (s assignments) Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error) {
+	return s.store.Assignments(ctx, agent, scope, c)
+}
+
+// Assignment reads one.
+func (s assignments) Assignment(ctx context.Context, agent string, scope api.Scope) (api.Assignment, error) {
+	return s.store.Assignment(ctx, agent, scope)
+}
+
+// PutAssignment makes or replaces one.
+func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment) (api.Assignment, error) {
+	if err := a.Validate(); err != nil {
+		return a, err
+	}
+	var put api.Assignment
+	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
+		put, err = tx.PutAssignment(ctx, a)
+		return err
+	})
+	return put, err
+}
+
+// DeleteAssignment removes one.
+func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error {
+	return s.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision) })
+}
+
+// Holds lists those in force.
+func (s assignments) Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
+	return s.store.Holds(ctx, scope, c)
+}
+
+// CreateHold holds a scope.
+func (s assignments) CreateHold(ctx context.Context, by api.Actor, h api.Hold) (api.Hold, error) {
+	if err := h.Validate(); err != nil {
+		return h, err
+	}
+	var made api.Hold
+	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
+		made, err = tx.CreateHold(ctx, h)
+		return err
+	})
+	return made, err
+}
+
+// DeleteHold releases one.
+func (s assignments) DeleteHold(ctx context.Context, by api.Actor, id string) error {
+	return s.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteHold(ctx, id) })
+}
+
+// impactSample is how many names an impact gives.
+const impactSample = 10
+
+// Impact compares what every host is told with what it would be told.
+func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, error) {
+	inScope, err := s.inScope(a.Scope)
+	if err != nil {
+		return api.Impact{}, err
+	}
+	impact := api.Impact{From: map[string]int{}}
+	s.fleet.Each(func(h api.Host) bool {
+		if !inScope(h) {
+			return true
+		}
+		impact.Hosts++
+		if told(h, a.Agent) == a.Version {
+			return true
+		}
+		impact.Changed++
+		impact.From[reportedVersion(h, a.Agent)]++
+		if len(impact.Sample) < impactSample {
+			impact.Sample = append(impact.Sample, h.Name)
+		}
+		return true
+	})
+	impact.Warning = s.warning(a)
+	return impact, nil
+}
+
+// inScope tells the hosts of a scope.
+func (s assignments) inScope(scope api.Scope) (func(api.Host) bool, error) {
+	switch scope.Kind {
+	case api.ScopeHost:
+		return func(h api.Host) bool { return h.Name == scope.Name }, nil
+	case api.ScopeGroup:
+		for _, g := range s.wanted.Load().Groups {
+			if g.Name != scope.Name {
+				continue
+			}
+			selector, err := fleet.CompileSelector(g.Selector)
+			if err != nil {
+				return nil, err
+			}
+			return func(h api.Host) bool { return selector.Match(factsOf(h)) }, nil
+		}
+		e := api.Errorf(api.KindInvalid, "there is no group %.80q", scope.Name)
+		e.Field = "scope.name"
+		return nil, e
+	case api.ScopeEveryone, api.ScopeAgent:
+	}
+	return func(api.Host) bool { return true }, nil
+}
+
+func factsOf(h api.Host) fleet.Facts {
+	return fleet.Facts{Name: h.Name, IP: h.IP, Arch: h.Arch, Labels: h.Labels}
+}
+
+// told is the version that a host is told of an agent now.
+func told(h api.Host, agent string) string {
+	for _, a := range h.Agents {
+		if a.Name == agent {
+			return a.Wanted
+		}
+	}
+	return ""
+}
+
+func reportedVersion(h api.Host, agent string) string {
+	for _, a := range h.Agents {
+		if a.Name == agent {
+			return a.Version
+		}
+	}
+	return ""
+}
+
+// warning says what stands in the way of an assignment.
+func (s assignments) warning(a api.Assignment) string {
+	w := s.wanted.Load()
+	for _, r := range w.Releases {
+		if r.Agent == a.Agent && r.Version == a.Version {
+			if len(r.Artifacts) == 0 {
+				return fmt.Sprintf("release %s %s has no artifact yet", a.Agent, a.Version)
+			}
+			return ""
+		}
+	}
+	return fmt.Sprintf("there is no release %s %s", a.Agent, a.Version)
+}

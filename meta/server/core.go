@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/release"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// core is what every noun's adapter works with.
+type core struct {
+	conf      Config
+	log       zerolog.Logger
+	store     *store.Store
+	fleet     *fleet.Fleet
+	artifacts *release.Store
+	access    *httpapi.Access
+	feed      *httpapi.Feed
+
+	compiling sync.Mutex
+	wanted    atomic.Pointer[wantedIndex]
+}
+
+// wantedIndex is what is wanted with its artifacts by address, so that
+// downloads go on while the database is away.
+type wantedIndex struct {
+	api.Wanted
+	artifacts map[httpapi.ReleaseKey]api.Artifact
+}
+
+func newWantedIndex(w api.Wanted) *wantedIndex {
+	i := &wantedIndex{Wanted: w, artifacts: map[httpapi.ReleaseKey]api.Artifact{}}
+	for _, r := range w.Releases {
+		for _, a := range r.Artifacts {
+			i.artifacts[httpapi.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: a.Arch}] = a
+		}
+	}
+	return i
+}
+
+// write makes one operator's change and has it in force here when it returns.
+func (c *core) write(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
+	serial, err := c.store.Write(ctx, by, do)
+	if err != nil {
+		return err
+	}
+	if err := c.refresh(context.WithoutCancel(ctx), serial); err != nil {
+		c.log.Warn().Err(err).Int64("serial", serial).Msg("change kept, but not yet in force: it will be when the database answers")
+	}
+	return nil
+}
+
+// refresh compiles what is wanted unless a snapshot of that serial is in use
+// already.
+func (c *core) refresh(ctx context.Context, serial int64) error {
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	if now := c.wanted.Load(); now != nil && now.Serial >= serial && serial > 0 {
+		return nil
+	}
+	w, err := c.store.Wanted(ctx)
+	if err != nil {
+		return err
+	}
+	c.compile(w)
+	return nil
+}
+
+func (c *core) compile(w api.Wanted) {
+	snap := fleet.Compile(fleet.Config{Wanted: w, PublicURL: c.conf.PublicURL, Interval: c.conf.Interval}, time.Now())
+	for _, p := range snap.Problems() {
+		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")
+	}
+	c.wanted.Store(newWantedIndex(w))
+	c.fleet.Use(snap)
+}
+
+// recompile makes holds end on time.
+func (c *core) recompile() {
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	if w := c.wanted.Load(); w != nil {
+		c.compile(w.Wanted)
+	}
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleetfile"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// fleetFile joins the fleet file to the API.
+type fleetFile struct{ *core }
+
+// Export writes everything an operator has said.
+func (f fleetFile) Export(ctx context.Context) ([]byte, error) {
+	w, err := f.store.Wanted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return fleetfile.Export(fleetOf(w)), nil
+}
+
+// fleetOf is what of the wanted state a fleet file holds, every section of it.
+func fleetOf(w api.Wanted) api.Fleet {
+	return api.Fleet{
+		Agents: some(w.Agents), Strategies: some(w.Strategies), Groups: some(w.Groups),
+		Assignments: some(w.Assignments), Holds: some(w.Holds),
+	}
+}
+
+// some is the list, never nil: nothing said is not the same as nothing there.
+func some[T any](list []T) []T { return append([]T{}, list...) }
+
+func versionsOf(w api.Wanted) map[string][]string {
+	versions := map[string][]string{}
+	for _, r := range w.Releases {
+		versions[r.Agent] = append(versions[r.Agent], r.Version)
+	}
+	return versions
+}
+
+// errDryRun undoes what was only tried.
+var errDryRun = errors.New("dry run")
+
+// Apply makes the fleet be as a file says. A dry run does all of it and then
+// undoes it, so that it finds what the real one would.
+func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.Plan, error) {
+	parsed, problems := fleetfile.Parse(file)
+	if len(problems) > 0 {
+		return api.Plan{}, badFile(problems)
+	}
+	return f.applyAs(ctx, by, dryRun, func(w api.Wanted) (api.Fleet, error) {
+		problems := parsed.Check(fleetfile.Known{Fleet: fleetOf(w), Versions: versionsOf(w)})
+		if len(problems) > 0 {
+			return api.Fleet{}, badFile(problems)
+		}
+		return parsed.Fleet, nil
+	}, fleetfile.Options{})
+}
+
+// applyAs applies what wanted makes of the present state.
+func (f fleetFile) applyAs(ctx context.Context, by api.Actor, dryRun bool, wanted func(api.Wanted) (api.Fleet, error), o fleetfile.Options) (api.Plan, error) {
+	var changes []api.FleetChange
+	err := f.write(ctx, by, func(tx *store.Tx) error {
+		now, err := tx.Wanted(ctx)
+		if err != nil {
+			return err
+		}
+		fleet, err := wanted(now)
+		if err != nil {
+			return err
+		}
+		changes = fleetfile.Diff(fleetOf(now), fleet, o)
+		for _, ch := range changes {
+			if err := applyChange(ctx, tx, ch); err != nil {
+				return fmt.Errorf("%s %s %s: %w", ch.Action, ch.Kind, ch.Name, err)
+			}
+		}
+		if dryRun {
+			return errDryRun
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errDryRun) {
+		return api.Plan{}, err
+	}
+	return api.Plan{DryRun: dryRun, Changes: append([]api.FleetChange{}, changes...)}, nil
+}
+
+func badFile(problems []api.FileProblem) error {
+	first := problems[0]
+	p := &api.Problem{
+		Type: "urn:ops-meta:invalid", Status: http.StatusBadRequest, Field: first.Path, Problems: problems,
+		Detail: fmt.Sprintf("the file has a problem in line %d, column %d: %s", first.Line, first.Column, first.Message),
+		Hint:   "nothing was changed; mend the file and try again",
+	}
+	if len(problems) > 1 {
+		p.Detail = fmt.Sprintf("the file has %d problems, the first in line %d, column %d: %s", len(problems), first.Line, first.Column, first.Message)
+	}
+	if first.Hint != "" {
+		p.Hint = first.Hint
+	}
+	return p
+}
+
+// applyChange makes one change of a plan.
+func applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange) error {
+	o, remove := ch.After, ch.Action == api.ChangeDelete
+	if remove {
+		o = ch.Before
+	}
+	var err error
+	switch {
+	case o.Agent != nil && remove:
+		err = tx.DeleteAgent(ctx, o.Agent.Name, 0)
+	case o.Agent != nil:
+		_, err = tx.PutAgent(ctx, *o.Agent)
+	case o.Strategy != nil && remove:
+		err = tx.DeleteStrategy(ctx, o.Strategy.Name, 0)
+	case o.Strategy != nil:
+		_, err = tx.PutStrategy(ctx, *o.Strategy)
+	case o.Group != nil && remove:
+		err = tx.DeleteGroup(ctx, o.Group.Name, 0)
+	case o.Group != nil:
+		_, err = tx.PutGroup(ctx, *o.Group)
+	case o.Assignment != nil && remove:
+		err = tx.DeleteAssignment(ctx, o.Assignment.Agent, o.Assignment.Scope, 0)
+	case o.Assignment != nil:
+		_, err = tx.PutAssignment(ctx, *o.Assignment)
+	case o.Hold != nil:
+		err = applyHold(ctx, tx, ch)
+	}
+	return err
+}
+
+// applyHold replaces a hold by a new one: holds themselves never change.
+func applyHold(ctx context.Context, tx *store.Tx, ch api.FleetChange) error {
+	if ch.Before != nil {
+		if err := tx.DeleteHold(ctx, ch.Before.Hold.ID); err != nil {
+			return err
+		}
+	}
+	if ch.After == nil {
+		return nil
+	}
+	_, err := tx.CreateHold(ctx, *ch.After.Hold)
+	return err
+}

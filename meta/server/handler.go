@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	stdlog "log" //nolint:depguard // net/http wants one
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+)
+
+// buildHandler puts everything behind one address.
+func (s *Server) buildHandler(context.Context) error {
+	s.metrics = newMetrics(s.core)
+	var err error
+	s.api, err = httpapi.New(httpapi.Config{
+		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request,
+		Backend: httpapi.Backend{
+			Agents: s.agents(), Groups: s.groups(), Strategies: s.strategies(), NotifyTargets: s.notifyTargets(),
+			Releases: releases{s.core}, Artifacts: releases{s.core}, Assignments: assignments{s.core}, Holds: assignments{s.core},
+			Hosts: hosts{s.core}, Tokens: tokens{s.core}, History: history{s.core}, Fleet: fleetFile{s.core},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/", s.api)
+	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.downloads)
+	mux.HandleFunc("GET /healthz", s.healthy)
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /metrics", s.metrics.serve)
+	if s.conf.Pprof {
+		mux.Handle("GET /debug/pprof/", s.adminsOnly(pprof.Index))
+		mux.Handle("GET /debug/pprof/profile", s.adminsOnly(pprof.Profile))
+	}
+	s.handler = mux
+	return nil
+}
+
+// adminsOnly asks for an admin's token.
+func (s *Server) adminsOnly(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := s.access.Identify(r)
+		if err != nil || id.Role != api.RoleAdmin {
+			http.Error(w, "an admin's token is needed", http.StatusForbidden)
+			return
+		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		h(w, r)
+	})
+}
+
+// healthy says that the process answers.
+func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// readyTimeout bounds the question to the database.
+const readyTimeout = 2 * time.Second
+
+// ready says that the server can keep what it is told. Heartbeats are
+// answered from memory even when it can't.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if _, err := s.store.Serial(ctx); err != nil {
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// quietLog takes what net/http says about broken connections.
+func quietLog(log zerolog.Logger) *stdlog.Logger {
+	return stdlog.New(debugWriter{log}, "", 0)
+}
+
+type debugWriter struct{ log zerolog.Logger }
+
+func (d debugWriter) Write(p []byte) (int, error) {
+	d.log.Debug().Str("detail", string(p)).Msg("connection")
+	return len(p), nil
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// hosts joins the fleet to the API.
+type hosts struct{ *core }
+
+// Overview counts the fleet.
+func (s hosts) Overview(context.Context) (api.Overview, error) { return s.fleet.Overview(), nil }
+
+// Hosts lists what a query picks.
+func (s hosts) Hosts(_ context.Context, q api.HostQuery) (api.Page[api.Host], error) {
+	return s.fleet.List(q)
+}
+
+func noHost(name string) error {
+	return &api.Error{
+		Kind: api.KindNotFound, Message: "there is no host " + name,
+		Hint: "ops-meta hosts lists those that have sent a heartbeat",
+	}
+}
+
+// Host returns one.
+func (s hosts) Host(_ context.Context, name string) (api.Host, error) {
+	h, ok := s.fleet.Host(name)
+	if !ok {
+		return h, noHost(name)
+	}
+	return h, nil
+}
+
+// Match lists the hosts that a selector would pick.
+func (s hosts) Match(ctx context.Context, selector api.Selector, c api.Cursor) (api.Page[api.Host], error) {
+	compiled, err := fleet.CompileSelector(selector)
+	if err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	page := api.Page[api.Host]{Items: []api.Host{}}
+	limit := cmp.Or(c.Limit, api.DefaultPage)
+	s.fleet.Each(func(h api.Host) bool {
+		if !compiled.Match(factsOf(h)) {
+			return ctx.Err() == nil
+		}
+		page.Total++
+		switch {
+		case h.Name <= c.After:
+		case len(page.Items) < limit:
+			page.Items = append(page.Items, h)
+		default:
+			page.Next = page.Items[limit-1].Name
+		}
+		return ctx.Err() == nil
+	})
+	return page, ctx.Err()
+}
+
+// Explain says what a host is told, and why.
+func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) {
+	if err := (api.Scope{Kind: api.ScopeHost, Name: name}).Validate(); err != nil {
+		return api.Explanation{}, err
+	}
+	return s.fleet.Explain(name), nil
+}
+
+// DeleteHost forgets one.
+func (s hosts) DeleteHost(ctx context.Context, by api.Actor, name string) error {
+	err := s.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteHost(ctx, name) })
+	unsaved := api.KindOf(err) == api.KindNotFound
+	if err != nil && !unsaved {
+		return err
+	}
+	s.access.Forget(name)
+	if known := s.fleet.Forget(name); unsaved && !known {
+		return noHost(name)
+	}
+	s.feed.Publish("host", name)
+	return nil
+}
+
+// journal is where the fleet keeps its changes.
+type journal struct{ *core }
+
+// SaveReports keeps hosts and their timelines, and tells who follows them.
+func (j journal) SaveReports(ctx context.Context, reports []api.HostReport) error {
+	if err := j.store.SaveReports(ctx, reports); err != nil {
+		return err
+	}
+	if len(reports) > manyHosts {
+		j.feed.Publish("hosts", "")
+		return nil
+	}
+	for _, r := range reports {
+		j.feed.Publish("host", r.Host.Name)
+	}
+	return nil
+}
+
+// manyHosts in one batch are told of as one change.
+const manyHosts = 20
+
+// FlushSeen keeps when hosts were heard.
+func (j journal) FlushSeen(ctx context.Context, seen []api.HostSeen) error {
+	return j.store.FlushSeen(ctx, seen)
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// noun joins a kind of named things in the store to the API.
+type noun[T any] struct {
+	core     *core
+	list     func(context.Context, string, api.Cursor) (api.Page[T], error)
+	get      func(context.Context, string) (T, error)
+	put      func(*store.Tx, context.Context, T) (T, error)
+	remove   func(*store.Tx, context.Context, string, int64) error
+	validate func(T) error
+}
+
+// List lists by name.
+func (n noun[T]) List(ctx context.Context, search string, c api.Cursor) (api.Page[T], error) {
+	return n.list(ctx, search, c)
+}
+
+// Get reads one.
+func (n noun[T]) Get(ctx context.Context, name string) (T, error) { return n.get(ctx, name) }
+
+// Put makes or replaces one.
+func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
+	if err := n.validate(v); err != nil {
+		return v, err
+	}
+	var put T
+	err := n.core.write(ctx, by, func(tx *store.Tx) (err error) {
+		put, err = n.put(tx, ctx, v)
+		return err
+	})
+	return put, err
+}
+
+// Delete removes one.
+func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision int64) error {
+	return n.core.write(ctx, by, func(tx *store.Tx) error { return n.remove(tx, ctx, name, revision) })
+}
+
+func (c *core) agents() noun[api.Agent] {
+	return noun[api.Agent]{
+		c, c.store.Agents, c.store.Agent, (*store.Tx).PutAgent, (*store.Tx).DeleteAgent, api.Agent.Validate,
+	}
+}
+
+func (c *core) groups() noun[api.Group] {
+	return noun[api.Group]{
+		c, c.store.Groups, c.store.Group, (*store.Tx).PutGroup, (*store.Tx).DeleteGroup, api.Group.Validate,
+	}
+}
+
+func (c *core) strategies() noun[api.Strategy] {
+	return noun[api.Strategy]{
+		c, c.store.Strategies, c.store.Strategy, (*store.Tx).PutStrategy, (*store.Tx).DeleteStrategy, api.Strategy.Validate,
+	}
+}
+
+func (c *core) notifyTargets() noun[api.NotifyTarget] {
+	return noun[api.NotifyTarget]{
+		c, c.store.NotifyTargets, c.store.NotifyTarget, (*store.Tx).PutNotifyTarget, (*store.Tx).DeleteNotifyTarget, api.NotifyTarget.Validate,
+	}
+}
+
+// everything follows a listing to its end.
+func everything[T any](list func(api.Cursor) (api.Page[T], error)) ([]T, error) {
+	return api.All(func(after string) (api.Page[T], error) { return list(api.Cursor{After: after, Limit: api.MaxPage}) })
+}
+
+// pageOf is the page of items after the one that the cursor names.
+func pageOf[T any](items []T, c api.Cursor, key func(T) string) api.Page[T] {
+	total, start := len(items), 0
+	if c.After != "" {
+		start = 1 + slices.IndexFunc(items, func(t T) bool { return key(t) == c.After })
+	}
+	items = items[start:]
+	limit := c.Limit
+	if limit <= 0 {
+		limit = api.DefaultPage
+	}
+	page := api.Page[T]{Items: append([]T{}, items...), Total: total}
+	if len(items) > limit {
+		page.Items = page.Items[:limit]
+		page.Next = key(page.Items[limit-1])
+	}
+	return page
+}

@@ -1,0 +1,302 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// Server is an ops-meta that is ready to serve.
+type Server struct {
+	*core
+	api      *httpapi.Server
+	metrics  *metrics
+	handler  http.Handler
+	listener net.Listener
+	lock     *os.File
+	mark     store.Mark // of the hosts as they were loaded
+	token    string     // the first admin token, when this start made it
+}
+
+// Notice is told what a person who starts a server needs to know: its
+// address, and its first admin token.
+type Notice struct {
+	URL        string
+	AdminToken string // empty: there was one
+	TokenFile  string
+}
+
+// Open opens and loads everything and starts to listen, but serves nothing
+// yet.
+func Open(ctx context.Context, conf Config, log zerolog.Logger) (*Server, error) {
+	conf, err := conf.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{core: &core{conf: conf, log: log, feed: &httpapi.Feed{}}}
+	steps := []func(context.Context) error{
+		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openFleet, s.buildHandler,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+// openData opens the directory and the database. Without PostgreSQL the
+// directory belongs to one server at a time.
+func (s *Server) openData(ctx context.Context) error {
+	if err := os.MkdirAll(s.conf.Data, 0o700); err != nil {
+		return fmt.Errorf("cannot make data directory: %w", err)
+	}
+	var err error
+	if s.lock, err = lockData(s.conf.Data); err != nil {
+		return err
+	}
+	s.store, err = openStore(ctx, s.conf)
+	return err
+}
+
+func openStore(ctx context.Context, conf Config) (*store.Store, error) {
+	if conf.DB != "" {
+		return store.Open(ctx, store.Config{DSN: conf.DB})
+	}
+	return store.Open(ctx, store.Config{Dir: conf.Data})
+}
+
+// lockData takes the directory; the lock ends with the process.
+func lockData(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir+"/ops-meta.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, &api.Error{
+			Kind: api.KindConflict, Message: "another ops-meta uses the data directory " + dir,
+			Hint: "stop it first; several servers share a PostgreSQL (--db), each with a directory of its own",
+		}
+	}
+	return f, nil
+}
+
+func (s *Server) openAccess(ctx context.Context) error {
+	proxies, err := s.conf.proxies()
+	if err != nil {
+		return err
+	}
+	s.access = httpapi.NewAccess(httpapi.AccessConfig{
+		Tokens: s.store, OpenHeartbeats: s.conf.Heartbeats == HeartbeatsOpen, TrustedProxies: proxies,
+		FailuresPerMin: s.conf.FailuresPerMin, EnrolPerMin: s.conf.EnrolPerMin,
+	})
+	s.token, err = s.ensureAdmin(ctx)
+	return err
+}
+
+// listen comes before the fleet is compiled: port 0 is known only now.
+func (s *Server) listen(ctx context.Context) error {
+	conf, err := s.tlsConfig()
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.conf.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w", s.conf.Listen, err)
+	}
+	if s.conf.PublicURL == "" {
+		host, _, _ := net.SplitHostPort(s.conf.Listen)
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		s.conf.PublicURL = s.conf.ownURL(host, port)
+	}
+	if conf != nil {
+		l = tls.NewListener(l, conf)
+	}
+	s.listener = l
+	return nil
+}
+
+// tlsConfig is nil for plain HTTP.
+func (s *Server) tlsConfig() (*tls.Config, error) {
+	if s.conf.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.conf.TLSCert, s.conf.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the TLS certificate: %w", err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if s.conf.ClientCA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(s.conf.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the clients' certificate authority: %w", err)
+	}
+	conf.ClientCAs = x509.NewCertPool()
+	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cannot use the clients' certificate authority %s: there is no PEM certificate in it", s.conf.ClientCA)
+	}
+	conf.ClientAuth = tls.VerifyClientCertIfGiven
+	return conf, nil
+}
+
+// openFleet loads what is wanted and every host.
+func (s *Server) openFleet(ctx context.Context) error {
+	start := time.Now()
+	s.fleet = fleet.New(fleet.Options{
+		Journal: journal{s.core}, Log: s.log, Interval: time.Duration(s.conf.Interval) * time.Second,
+	})
+	if err := s.refresh(ctx, 0); err != nil {
+		return err
+	}
+	var err error
+	if s.mark, err = s.store.HostsSince(ctx, 0, nil); err != nil {
+		return err
+	}
+	err = s.store.LoadHosts(ctx, func(h api.Host) error {
+		s.fleet.Restore(h)
+		return nil
+	})
+	s.log.Info().Int("hosts", s.fleet.Hosts()).Dur("took", time.Since(start)).Msg("fleet loaded")
+	return err
+}
+
+// Notice is what whoever started the server should read.
+func (s *Server) Notice() Notice {
+	return Notice{URL: s.URL(), AdminToken: s.token, TokenFile: s.conf.path(adminToken)}
+}
+
+// URL is the address that the server listens on.
+func (s *Server) URL() string {
+	host, _, _ := net.SplitHostPort(s.conf.Listen)
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	return s.conf.ownURL(host, port)
+}
+
+// Handler is everything the server serves.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Limits of connections.
+const (
+	headerTimeout  = 10 * time.Second
+	requestTimeout = time.Minute // large bodies and long replies move it on
+	idleTimeout    = 11 * time.Minute
+	maxHeader      = 64 << 10
+	drainTimeout   = 20 * time.Second
+)
+
+// Run serves until the context ends, then finishes what is under way and
+// saves everything acknowledged.
+func (s *Server) Run(ctx context.Context) error {
+	s.tellSettings()
+	background, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	var loops sync.WaitGroup
+	fleetDone := s.startLoops(background, &loops)
+	srv := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: quietLog(s.log),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(s.listener) }()
+	_ = atomicfile.Write(s.conf.path("address"), []byte(s.URL()+"\n"), 0o644)
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		s.log.Info().Msg("stopping: finishing what is under way")
+		err = s.drain(srv)
+	}
+	stopLoops()
+	loops.Wait()
+	return errors.Join(err, <-fleetDone, s.close())
+}
+
+// drain ends the change feeds and lets other requests finish.
+func (s *Server) drain(srv *http.Server) error {
+	s.feed.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	err := srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn().Msg("some requests did not finish in time and were broken off")
+		return srv.Close()
+	}
+	return err
+}
+
+// startLoops starts everything that runs beside the requests. The fleet's
+// result comes through the channel when it has saved its last.
+func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan error {
+	fleetDone := make(chan error, 1)
+	go func() { fleetDone <- s.fleet.Run(ctx) }()
+	changes, last := s.store.Watch(ctx), s.lastAudit(ctx)
+	if err := s.refresh(ctx, 0); err != nil {
+		s.log.Warn().Err(err).Msg("cannot read what is wanted")
+	}
+	loops.Go(func() { s.watch(ctx, changes, last) })
+	loops.Go(func() { every(ctx, holdsEvery, s.endHolds) })
+	loops.Go(func() {
+		every(ctx, tokensEvery, func() { s.touchTokens(ctx) })
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), headerTimeout)
+		defer cancel()
+		s.touchTokens(last)
+	})
+	loops.Go(func() { every(ctx, sampleEvery, func() { s.sample(ctx) }) })
+	loops.Go(func() { every(ctx, cleanEvery, func() { s.clean(ctx) }) })
+	if s.conf.DB != "" {
+		loops.Go(func() { s.peers(ctx, s.mark) })
+	}
+	return fleetDone
+}
+
+// tellSettings says at every start what an operator should know.
+func (s *Server) tellSettings() {
+	log := s.log.Info().Str("version", buildinfo.Version()).Str("address", s.URL()).Str("publicUrl", s.conf.PublicURL).
+		Str("database", s.store.Dialect()).Str("heartbeats", s.conf.Heartbeats)
+	log.Msg("ops-meta starts")
+	if s.conf.Heartbeats == HeartbeatsOpen {
+		s.log.Warn().Msg("heartbeats are open: whoever reaches this address may report as any host")
+	}
+	if s.conf.TLSCert == "" {
+		s.log.Warn().Msg("TLS is off: tokens and credentials travel in the clear")
+	}
+}
+
+// close closes what was opened.
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.lock != nil {
+		_ = os.Remove(s.conf.path("address"))
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
