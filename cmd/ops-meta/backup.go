@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/server"
 )
 
 func (a *app) backupCommand() *cobra.Command {
@@ -56,4 +57,33 @@ func backupTo(ctx context.Context, c *api.Client, path string) (size int64, err 
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
 	}
 	return size, os.Rename(f.Name(), path)
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	var path string
+	var flags server.Config
+	c := &cobra.Command{
+		Use: "restore FILE --data DIR", Short: "Fill an empty data directory from a backup", Args: cobra.ExactArgs(1),
+		Long: "Fill an empty data directory (or PostgreSQL database) from a backup. The server\nmust not run; start it afterwards with the same --data.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conf, err := settings(cmd.Flags(), path, flags)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close() //nolint:errcheck // only read
+			done, err := server.Restore(cmd.Context(), conf, f)
+			if err != nil {
+				return err
+			}
+			a.say("restored: %s, %s", count(int(done.Rows), "row", "rows"), count(done.Artifacts, "artifact", "artifacts"))
+			return nil
+		},
+	}
+	serveFlags(c.Flags(), &flags)
+	c.Flags().StringVar(&path, "config", os.Getenv("OPS_META_CONFIG"), "the server's file of settings [$OPS_META_CONFIG]")
+	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -14,7 +13,7 @@ type care struct{ *core }
 
 // Doctor looks at everything that can be wrong with a server.
 func (s care) Doctor(ctx context.Context) []api.Check {
-	checks := []api.Check{s.checkDatabase(ctx), checkSecret(s.conf.path(adminToken)), checkSpace(s.conf.Data)}
+	checks := append(s.store.Check(ctx), checkSecret(s.conf.path(adminToken)), checkSpace(s.conf.Data))
 	checks = append(checks, s.checkSettings()...)
 	checks = append(checks, s.checkFleet(), s.checkContents(ctx))
 	return checks
@@ -22,19 +21,6 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 
 func found(name, level, hint, format string, args ...any) api.Check {
 	return api.Check{Name: name, Level: level, Detail: fmt.Sprintf(format, args...), Hint: hint}
-}
-
-func (s care) checkDatabase(ctx context.Context) api.Check {
-	start := time.Now()
-	serial, err := s.store.Serial(ctx)
-	took := time.Since(start)
-	switch {
-	case err != nil:
-		return found("database", api.CheckError, "look at the database; heartbeats go on from memory", "%v", err)
-	case took > 250*time.Millisecond:
-		return found("database", api.CheckWarning, "a slow disk or network delays changes", "%s answers after %s", s.store.Dialect(), took.Round(time.Millisecond))
-	}
-	return found("database", api.CheckOK, "", "%s, serial %d", s.store.Dialect(), serial)
 }
 
 // checkSecret makes sure that nobody else reads the first token.

@@ -9,7 +9,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 )
 
@@ -22,7 +24,7 @@ func (s *Server) buildHandler(context.Context) error {
 		Backend: httpapi.Backend{
 			Agents: s.agents(), Groups: s.groups(), Strategies: s.strategies(), NotifyTargets: s.notifyTargets(),
 			Releases: releases{s.core}, Artifacts: releases{s.core}, Assignments: assignments{s.core}, Holds: assignments{s.core},
-			Hosts: hosts{s.core}, Tokens: tokens{s.core}, History: history{s.core}, Fleet: fleetFile{s.core},
+			Hosts: hosts{s.core}, Tokens: tokens{s.core}, History: history{s.core}, Fleet: fleetFile{s.core}, Care: care{s.core},
 		},
 	})
 	if err != nil {
@@ -30,6 +32,13 @@ func (s *Server) buildHandler(context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/", s.api)
+	s.beats = heartbeat.New(heartbeat.Options{
+		Fleet: s.fleet, Access: s.access, Log: s.log,
+		Address: func(r *http.Request) string { return s.access.Address(r).String() },
+	})
+	s.metrics.heartbeats(s.beats)
+	mux.Handle(meta.PathV1, s.beats)
+	mux.Handle(meta.PathLegacy, s.beats)
 	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.downloads)
 	mux.HandleFunc("GET /healthz", s.healthy)
 	mux.HandleFunc("GET /readyz", s.ready)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	vm "github.com/VictoriaMetrics/metrics"
+
+	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 )
 
 // metrics is what /metrics shows.
@@ -26,6 +28,17 @@ func newMetrics(c *core) *metrics {
 		return 0
 	})
 	return m
+}
+
+// heartbeats counts them from the handler's own counters.
+func (m *metrics) heartbeats(h *heartbeat.Handler) {
+	count := func(name string, f func(heartbeat.Counts) int64) {
+		m.set.NewGauge(name, func() float64 { return float64(f(h.Counts())) })
+	}
+	count("opsmeta_heartbeats_total", func(c heartbeat.Counts) int64 { return c.All })
+	count("opsmeta_heartbeats_steady_total", func(c heartbeat.Counts) int64 { return c.Steady })
+	count("opsmeta_heartbeats_unchanged_total", func(c heartbeat.Counts) int64 { return c.Unchanged })
+	count("opsmeta_heartbeats_refused_total", func(c heartbeat.Counts) int64 { return c.Refused })
 }
 
 // request counts a finished API request.

@@ -19,6 +19,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -27,6 +28,7 @@ import (
 type Server struct {
 	*core
 	api      *httpapi.Server
+	beats    *heartbeat.Handler
 	metrics  *metrics
 	handler  http.Handler
 	listener net.Listener
@@ -72,15 +74,15 @@ func (s *Server) openData(ctx context.Context) error {
 	if s.lock, err = lockData(s.conf.Data); err != nil {
 		return err
 	}
-	s.store, err = openStore(ctx, s.conf)
+	s.store, err = store.Open(ctx, storeConfig(s.conf))
 	return err
 }
 
-func openStore(ctx context.Context, conf Config) (*store.Store, error) {
+func storeConfig(conf Config) store.Config {
 	if conf.DB != "" {
-		return store.Open(ctx, store.Config{DSN: conf.DB})
+		return store.Config{DSN: conf.DB}
 	}
-	return store.Open(ctx, store.Config{Dir: conf.Data})
+	return store.Config{Dir: conf.Data}
 }
 
 // lockData takes the directory; the lock ends with the process.

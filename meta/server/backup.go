@@ -1,0 +1,184 @@
+package server
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/release"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// A backup is a tar.gz of the artifacts' contents and, as its last entry, the
+// database: a restore that breaks off leaves no database behind.
+const (
+	blobEntry     = "blobs/"
+	databaseEntry = "database"
+)
+
+// Backup writes everything that is kept to w, while the server runs. The
+// database is read first, at one moment; contents never change.
+func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
+	dump, err := os.CreateTemp(s.conf.Data, ".backup-")
+	if err != nil {
+		return fmt.Errorf("cannot make room for the backup: %w", err)
+	}
+	defer func() {
+		_ = dump.Close()
+		_ = os.Remove(dump.Name())
+	}()
+	if _, err := s.store.Write(ctx, by, func(tx *store.Tx) error { return tx.Record("backup", "server", "ops-meta", nil, nil) }); err != nil {
+		return err
+	}
+	if _, err := s.store.Backup(ctx, dump); err != nil {
+		return err
+	}
+	zip, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	out := tar.NewWriter(zip)
+	if err := s.backupContents(ctx, out); err != nil {
+		return err
+	}
+	if err := addFile(out, databaseEntry, dump); err != nil {
+		return err
+	}
+	return errors.Join(out.Close(), zip.Close())
+}
+
+// backupContents adds the content of every artifact that is kept here.
+func (s care) backupContents(ctx context.Context, out *tar.Writer) error {
+	done := map[string]bool{}
+	for _, a := range s.wanted.Load().artifacts {
+		if a.External != "" || done[a.SHA256] {
+			continue
+		}
+		done[a.SHA256] = true
+		content, err := s.artifacts.Open(ctx, a.SHA256)
+		if err != nil {
+			return fmt.Errorf("cannot back up %s %s for %s: %w", a.Agent, a.Version, a.Arch, err)
+		}
+		err = addEntry(out, blobEntry+a.SHA256, content.Size, content)
+		_ = content.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addFile(out *tar.Writer, name string, f *os.File) error {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read back the backup: %w", err)
+	}
+	return addEntry(out, name, size, f)
+}
+
+func addEntry(out *tar.Writer, name string, size int64, r io.Reader) error {
+	head := &tar.Header{Name: name, Size: size, Mode: 0o600, ModTime: time.Now(), Format: tar.FormatPAX}
+	if err := out.WriteHeader(head); err != nil {
+		return fmt.Errorf("cannot write the backup: %w", err)
+	}
+	if _, err := io.Copy(out, r); err != nil {
+		return fmt.Errorf("cannot write the backup: %w", err)
+	}
+	return nil
+}
+
+// Restored is what a restore brought back.
+type Restored struct {
+	Rows      int64 // of the database
+	Artifacts int
+}
+
+// Restore fills an empty data directory (and database) from a backup. The
+// server must not run.
+func Restore(ctx context.Context, conf Config, r io.Reader) (Restored, error) {
+	conf, err := conf.withDefaults()
+	if err != nil {
+		return Restored{}, err
+	}
+	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
+		return Restored{}, fmt.Errorf("cannot make data directory: %w", err)
+	}
+	lock, err := lockData(conf.Data)
+	if err != nil {
+		return Restored{}, err
+	}
+	defer lock.Close() //nolint:errcheck // the lock ends either way
+	blobs, err := openBlobs(ctx, conf)
+	if err != nil {
+		return Restored{}, err
+	}
+	zip, err := gzip.NewReader(r)
+	if err != nil {
+		return Restored{}, notABackup(err)
+	}
+	return restorer{conf, blobs}.run(ctx, tar.NewReader(zip))
+}
+
+func notABackup(err error) error {
+	return &api.Error{Kind: api.KindInvalid, Message: "this is not a complete backup of ops-meta", Err: err, Hint: "make one with: ops-meta backup FILE"}
+}
+
+type restorer struct {
+	conf  Config
+	blobs release.Blobs
+}
+
+func (rs restorer) run(ctx context.Context, in *tar.Reader) (Restored, error) {
+	var done Restored
+	for ctx.Err() == nil {
+		head, err := in.Next()
+		if err != nil {
+			return done, notABackup(err)
+		}
+		if digest, ok := strings.CutPrefix(head.Name, blobEntry); ok {
+			if err := rs.content(ctx, digest, in); err != nil {
+				return done, err
+			}
+			done.Artifacts++
+			continue
+		}
+		if head.Name == databaseEntry {
+			done.Rows, err = store.Restore(ctx, storeConfig(rs.conf), in)
+			return done, err
+		}
+	}
+	return done, ctx.Err()
+}
+
+// content keeps one artifact's content if it is what its name says.
+func (rs restorer) content(ctx context.Context, digest string, r io.Reader) error {
+	f, err := os.CreateTemp(rs.conf.path("artifacts"), ".restore-")
+	if err != nil {
+		return fmt.Errorf("cannot restore artifacts: %w", err)
+	}
+	defer func() {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+	}()
+	sum := sha256.New()
+	size, err := io.Copy(io.MultiWriter(f, sum), r)
+	if err != nil {
+		return notABackup(err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
+		return notABackup(fmt.Errorf("artifact %.64s has the sha256 %s", digest, got))
+	}
+	return rs.blobs.Put(ctx, digest, f, size)
+}
