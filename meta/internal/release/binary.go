@@ -73,6 +73,9 @@ func (b *binaries) warnings(arch string) []string {
 	return out
 }
 
+// defaultArch is what a tarball without any program is taken for.
+const defaultArch = "linux_amd64"
+
 // derive is the one arch that all programs are for.
 func (b *binaries) derive() (string, error) {
 	candidates := slices.Clone(b.arches)
@@ -87,7 +90,7 @@ func (b *binaries) derive() (string, error) {
 	case 1:
 		return candidates[0], nil
 	case 0:
-		return "", invalid("arch", "give the arch, such as linux_amd64", "the arch cannot be told from the tarball: it holds no programs, only scripts or data")
+		return defaultArch, nil
 	}
 	return "", invalid("arch", "give the arch that this tarball is for", "the arch cannot be told from the tarball: it holds programs for %s", strings.Join(candidates, ", "))
 }

@@ -91,7 +91,6 @@ func TestReceiveRefuses(t *testing.T) {
 		{"nothing", declared, nil, api.KindInvalid, "tarball", "archive refused"},
 		{"other content than announced", other, good, api.KindInvalid, "sha256", "instead of the one announced"},
 		{"another size than announced", longer, good, api.KindInvalid, "size", "announced"},
-		{"scripts only and no arch", release.Declared{Agent: "a", Version: "1"}, good, api.KindInvalid, "arch", "no programs"},
 		{"a version like a path", release.Declared{Agent: "a", Version: "../1"}, good, api.KindInvalid, "version", "cannot be a version"},
 		{"an arch like a path", release.Declared{Agent: "a", Version: "1", Arch: "../x"}, good, api.KindInvalid, "arch", "linux_amd64"},
 	}
@@ -178,6 +177,7 @@ func TestArchIsToldFromThePrograms(t *testing.T) {
 		{"two machines", "", []string{linuxAMD64, linuxARM64}, "", nil},
 		{"another machine than declared", "linux_amd64", []string{linuxARM64}, "linux_amd64", []string{"f0 is a program for linux_arm64, not for linux_amd64"}},
 		{"one of many is wrong", "linux_amd64", []string{linuxAMD64, linuxAMD64, linuxARM64, linuxARM64}, "linux_amd64", []string{"f2 is a program for linux_arm64, not for linux_amd64"}},
+		{"no programs", "", []string{"text"}, "linux_amd64", nil},
 		{"no programs, declared", "linux_amd64", []string{"text", javaClass, "\x7fELF"}, "linux_amd64", nil},
 		{"a machine nobody knows", "linux_amd64", []string{program(2, 1, 0, 9999)}, "linux_amd64", nil},
 	}
