@@ -41,7 +41,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	r := fleet.Run(ctx)
-	show(out, r)
+	if _, err := io.WriteString(out, text(r)); err != nil {
+		return err
+	}
 	if r.Errors > 0 {
 		return fmt.Errorf("%d heartbeats failed, the first with: %s", r.Errors, r.FirstError)
 	}
@@ -82,7 +84,8 @@ func parse(args []string) (sim.Config, error) {
 	return c, f.Parse(args)
 }
 
-func show(out io.Writer, r sim.Report) {
+func text(r sim.Report) string {
+	out := new(strings.Builder)
 	fmt.Fprintf(out, "heartbeats   %d in %v, %.0f/s\n", r.Heartbeats, r.Elapsed.Round(time.Millisecond), r.PerSecond())
 	fmt.Fprintf(out, "latency      p50 %v, p99 %v, max %v; sent up to %v late\n", r.P50, r.P99, r.Max, r.Late.Round(time.Millisecond))
 	fmt.Fprintf(out, "not modified %d, refused %d, errors %d %s\n", r.NotModified, r.Refused, r.Errors, r.FirstError)
@@ -92,4 +95,5 @@ func show(out io.Writer, r sim.Report) {
 	for _, k := range slices.Sorted(maps.Keys(r.Phases)) {
 		fmt.Fprintf(out, "%8d  agents are %s\n", r.Phases[k], k)
 	}
+	return out.String()
 }

@@ -308,6 +308,22 @@ func TestSilenceAndReturn(t *testing.T) {
 	})
 }
 
+func TestOneReplicaTellsOfSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		f := newFleet(t, fleet.Options{Journal: j, Interval: time.Minute, Leads: func() bool { return false }}, wanted())
+		stop := start(t, f)
+		beat(t, f, meta.DialectV1, report("quiet"))
+		<-time.After(10 * time.Minute)
+		if o := f.Overview(); o.Silent != 1 {
+			t.Errorf("%d hosts are silent; want 1", o.Silent)
+		}
+		if err := stop(); err != nil || !slices.Equal(j.kinds(), []string{"quiet firstSeen  →"}) {
+			t.Errorf("timeline %q, %v; want silence told by the other replica", j.kinds(), err)
+		}
+	})
+}
+
 func TestARestartIsNotTheFleetsSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}

@@ -33,6 +33,7 @@ type Options struct {
 	CommitWait time.Duration // how long a changed heartbeat waits for the journal
 	FlushEvery time.Duration // of last-seen times
 	SweepEvery time.Duration // for silent hosts
+	Leads      func() bool   // whether this replica writes of silence; nil: it does
 	MaxHosts   int           // hosts beyond it are refused
 	MaxLines   int           // timeline lines kept while the journal fails
 }
@@ -147,7 +148,7 @@ func (f *Fleet) answer(h *host) *Reply {
 }
 
 // Restore puts a stored host into memory, at start and when another replica
-// changed it. What is known already and is newer wins.
+// changed it. What was heard here since, or at the same second, wins.
 func (f *Fleet) Restore(stored api.Host) {
 	sh := f.shardOf(stored.Name)
 	sh.mu.Lock()
@@ -156,7 +157,7 @@ func (f *Fleet) Restore(stored api.Host) {
 	switch {
 	case h == nil:
 		h = f.addLocked(sh, strings.Clone(stored.Name))
-	case h.seen > toUnix(stored.LastSeen):
+	case h.seen >= toUnix(stored.LastSeen):
 		return
 	}
 	h.restore(stored)

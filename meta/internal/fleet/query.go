@@ -39,7 +39,17 @@ func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
 	if err != nil {
 		return api.Page[api.Host]{}, err
 	}
-	limit := min(cmp.Or(max(q.Limit, 0), defaultPage), maxPage)
+	return f.page(match, api.Cursor{After: q.After, Limit: q.Limit}), nil
+}
+
+// Match returns a page of the hosts that a selector picks, by name, and how
+// many there are in all.
+func (f *Fleet) Match(sel *Selector, c api.Cursor) api.Page[api.Host] {
+	return f.page(func(h *host) bool { return sel.Match(f.factsOf(h)) }, c)
+}
+
+func (f *Fleet) page(match func(*host) bool, c api.Cursor) api.Page[api.Host] {
+	limit := min(cmp.Or(max(c.Limit, 0), defaultPage), maxPage)
 	page := api.Page[api.Host]{Items: []api.Host{}}
 	for _, name := range f.names() {
 		sh := f.shardOf(name)
@@ -47,7 +57,7 @@ func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
 		if h := sh.hosts[name]; h != nil && match(h) {
 			page.Total++
 			switch {
-			case name <= q.After:
+			case name <= c.After:
 			case len(page.Items) < limit:
 				f.answer(h)
 				page.Items = append(page.Items, h.export())
@@ -57,7 +67,7 @@ func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
 		}
 		sh.mu.Unlock()
 	}
-	return page, nil
+	return page
 }
 
 // Each calls do for every host by name until it returns false. No lock is

@@ -100,6 +100,18 @@ func TestListPages(t *testing.T) {
 	}
 }
 
+func TestMatchPages(t *testing.T) {
+	f := smallFleet(t)
+	sel, err := fleet.CompileSelector(api.Selector{CIDRs: []string{"10.0.0.0/8"}, Arches: []string{"linux_amd64"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := f.Match(sel, api.Cursor{Limit: 1})
+	if page.Total != 2 || len(page.Items) != 1 || page.Items[0].Name != "web-01" || page.Next != "web-01" || f.CountMatching(sel) != 2 {
+		t.Fatalf("page %+v", page)
+	}
+}
+
 func TestOverviewCounts(t *testing.T) {
 	o := smallFleet(t).Overview()
 	if o.Hosts != 4 || o.Failing != 1 || o.Silent != 0 || o.Drifted != 1 || o.Dialects["legacy"] != 1 || o.Arches["linux_arm64"] != 1 || o.Arches["unknown"] != 1 {

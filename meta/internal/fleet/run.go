@@ -124,8 +124,22 @@ func (f *Fleet) sweep(now time.Time) {
 		return
 	}
 	limit := clampSeconds(now.Add(-silentAfter * interval).Unix())
+	leads := f.opts.Leads == nil || f.opts.Leads()
 	for i := range f.shards {
-		f.sweepShard(&f.shards[i], limit, now)
+		if leads {
+			f.sweepShard(&f.shards[i], limit, now)
+		} else {
+			f.shards[i].hush(limit)
+		}
+	}
+}
+
+// hush marks silent hosts without a word: another replica tells of them.
+func (sh *shard) hush(limit uint32) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, h := range sh.hosts {
+		h.set(isSilent, h.has(isSilent) || h.seen < limit)
 	}
 }
 

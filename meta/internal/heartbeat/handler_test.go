@@ -43,7 +43,12 @@ func newServer(t *testing.T, o heartbeat.Options) *httptest.Server {
 	if o.Fleet == nil {
 		o.Fleet = newFleet(1)
 	}
-	s := httptest.NewServer(heartbeat.New(o))
+	return newHandlerServer(t, heartbeat.New(o))
+}
+
+func newHandlerServer(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s
 }
