@@ -44,10 +44,11 @@ var layers = map[string][]string{
 	"meta/internal/store":     {"meta", "meta/api"},
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/fleet"},
+	"meta/internal/engine":    {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "internal/buildinfo"},
 	"meta/server": {
-		"meta", "meta/api", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
+		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
 		"meta/internal/store", "meta/internal/notify", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},

@@ -67,6 +67,7 @@ const (
 	EventHost      = "host"     // address, arch, sidecar version, labels
 	EventConflict  = "conflict" // two hosts under one name
 	EventGrant     = "grant"    // a rollout let this host have its target
+	EventJudged    = "judged"   // a grant succeeded or failed
 	EventSilent    = "silent"
 	EventReturned  = "returned"
 	EventHeld      = "held"

@@ -16,6 +16,9 @@ const (
 // does not say.
 const DefaultDeadline = 900
 
+// MaxStages is how many stages a strategy may have.
+const MaxStages = 50
+
 // DefaultStrategy is how a deploy rolls out when its agent names no strategy:
 // one host first, then a quarter, then all. The first failure pauses it.
 func DefaultStrategy() Strategy {
@@ -60,13 +63,19 @@ func (s Strategy) StageWindow(i int) *Window {
 }
 
 // validateOrder checks what stages say together: within a group each is larger
-// than the one before, and the last one leaves nobody out, since completion
-// gives the release to every host.
+// than the one before and counts come before percents, and the last stage
+// leaves nobody out, since completion gives the release to every host.
 func validateOrder(stages []Stage) error {
+	if len(stages) > MaxStages {
+		return fieldErr("stages", "are %d: at most %d", len(stages), MaxStages)
+	}
 	counts, percents := map[string]int{}, map[string]float64{}
 	for i, st := range stages {
 		if st.Count > 0 && st.Count <= counts[st.Group] || st.Percent > 0 && st.Percent <= percents[st.Group] {
 			return fieldErr(fmt.Sprintf("stages[%d]", i), "is not larger than a stage before it: counts and percents are cumulative")
+		}
+		if st.Count > 0 && percents[st.Group] > 0 {
+			return fieldErr(fmt.Sprintf("stages[%d]", i), "is a count after a percent of the same hosts: put counts first")
 		}
 		counts[st.Group] = max(counts[st.Group], st.Count)
 		percents[st.Group] = max(percents[st.Group], st.Percent)

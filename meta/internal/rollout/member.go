@@ -29,15 +29,23 @@ func (h Host) inGroup(group string) bool {
 	return group == "" || h.InGroup != nil && h.InGroup(group)
 }
 
-// room is how many more hosts the count stage i may be granted. Counts are
-// cumulative over the stages of the same group; a failure that an operator
-// forgave by resuming gives its place back.
-func room(r api.Rollout, i int) int {
-	used := 0
-	for k := range i + 1 {
-		if r.Strategy.Stages[k].Group == r.Strategy.Stages[i].Group {
-			used += r.Progress[k].Granted - r.Progress[k].Forgiven
+// StageLimit is how many hosts the count stage k may grant by itself, 0 for a
+// stage without a count. Counts are cumulative over the stages of one group,
+// so it is what k's count adds to the one before it; a failure that an
+// operator forgave by resuming gives its place back.
+func StageLimit(r api.Rollout, k int) int {
+	st := r.Strategy.Stages[k]
+	if st.Count == 0 {
+		return 0
+	}
+	before := 0
+	for _, earlier := range r.Strategy.Stages[:k] {
+		if earlier.Group == st.Group {
+			before = max(before, earlier.Count)
 		}
 	}
-	return max(r.Strategy.Stages[i].Count-used, 0)
+	return st.Count - before + r.Progress[k].Forgiven
 }
+
+// room is how many more hosts the count stage k may be granted.
+func room(r api.Rollout, k int) int { return max(StageLimit(r, k)-r.Progress[k].Granted, 0) }

@@ -47,7 +47,7 @@ func drawStrategy(t *rapid.T) api.Strategy {
 			Group:    rapid.SampledFrom([]string{"", "", "lab"}).Draw(t, "group"),
 			Approval: rapid.IntRange(0, 4).Draw(t, "approval") == 0, Soak: rapid.SampledFrom([]int{0, 0, 120}).Draw(t, "soak"),
 		}
-		if rapid.Bool().Draw(t, "counted") {
+		if percent[st.Group] == 0 && rapid.Bool().Draw(t, "counted") {
 			count[st.Group] += rapid.IntRange(1, 5).Draw(t, "count")
 			st.Count = count[st.Group]
 		} else {
@@ -219,9 +219,13 @@ func (w *world) checkLimits() {
 	if s.Rate != nil && w.recent() > s.Rate.Hosts {
 		w.t.Fatalf("%d granted in %d s, limit %d", w.recent(), s.Rate.Period, s.Rate.Hosts)
 	}
+	counted := map[string]int{}
 	for k, st := range s.Stages {
-		if st.Count > 0 && byStage[k] > st.Count {
-			w.t.Fatalf("count stage %d granted %d hosts, limit %d", k, byStage[k], st.Count)
+		if st.Count > 0 {
+			counted[st.Group] += byStage[k]
+			if counted[st.Group] > st.Count {
+				w.t.Fatalf("the stages up to %d granted %d hosts, limit %d", k, counted[st.Group], st.Count)
+			}
 		}
 	}
 }

@@ -23,16 +23,16 @@ func Judged(r api.Rollout, stage int, was string, v Verdict, now time.Time) (api
 		return r, Step{}
 	}
 	p.Failed++
+	return Evaluate(r, v.Message, now)
+}
+
+// Evaluate fails r when more hosts have failed than its strategy bears; last
+// says what failed last. Without a percent the absolute number always counts;
+// with one, zero means that only the percent does.
+func Evaluate(r api.Rollout, last string, now time.Time) (api.Rollout, Step) {
 	if r.State != api.RolloutRunning && r.State != api.RolloutAwaitingApproval {
 		return r, Step{}
 	}
-	return overThreshold(r, now, v.Message)
-}
-
-// overThreshold fails r when more hosts have failed than its strategy bears.
-// Without a percent the absolute number always counts; with one, zero means
-// that only the percent does.
-func overThreshold(r api.Rollout, now time.Time, last string) (api.Rollout, Step) {
 	s, bad, all := r.Strategy, newlyFailed(r), newlyJudged(r)
 	if last != "" {
 		last = "; last: " + last
@@ -61,7 +61,7 @@ func Tick(r api.Rollout, c Census, now time.Time) (api.Rollout, Step) {
 	if r.State != api.RolloutRunning {
 		return r, Step{}
 	}
-	if failed, s := overThreshold(r, now, ""); s.Changed() {
+	if failed, s := Evaluate(r, "", now); s.Changed() {
 		return failed, s
 	}
 	if outstanding(r) > 0 && r.SettledAt == nil {

@@ -47,15 +47,20 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 
 func judgeIdle(r api.Rollout, g api.Grant, rep Report) Verdict {
 	a := rep.Agent
-	healthy := a.Version == r.Version && statusAsWanted(a.Status, rep.Stop)
 	judged := g.Outcome != ""
 	switch {
-	case healthy && !judged:
+	case OnTarget(r, rep) && !judged:
 		return Verdict{Outcome: api.OutcomeSucceeded, Reason: ReasonHealthy, Message: "runs " + r.Version + " in good health"}
 	case judged && !Ended(r.State) && (a.Version != r.Version || statusAsWanted(a.Status, !rep.Stop)):
 		return failure(ReasonUnhealthy, a, fmt.Sprintf("was healthy and now is %s at %s", orNone(a.Status), orNone(a.Version)))
 	}
 	return Verdict{}
+}
+
+// OnTarget reports whether a host runs r's target in good health.
+func OnTarget(r api.Rollout, rep Report) bool {
+	a := rep.Agent
+	return a.Version == r.Version && statusAsWanted(a.Status, rep.Stop) && (a.Phase == "" || a.Phase == string(meta.PhaseIdle))
 }
 
 // Overdue is the verdict on a grant that is not judged when its deadline has

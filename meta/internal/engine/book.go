@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
+)
+
+// overlap is how far back other replicas' grants are read again: they are
+// stamped by those replicas' clocks.
+const overlap = 20 * time.Second
+
+// book is the rollouts in force and their grants, as known here.
+type book struct {
+	mu      sync.RWMutex
+	entries map[string]*entry
+}
+
+type entry struct {
+	rollout api.Rollout
+	grants  map[string]note
+	since   time.Time // grants made or judged after it may be missing
+	read    time.Time // when the rollout was read
+}
+
+// note is what is remembered of a grant.
+type note struct {
+	stage   int32
+	outcome outcome
+}
+
+type outcome uint8
+
+const (
+	open outcome = iota
+	succeeded
+	failed
+)
+
+func outcomeOf(s string) outcome {
+	switch s {
+	case api.OutcomeSucceeded:
+		return succeeded
+	case api.OutcomeFailed:
+		return failed
+	}
+	return open
+}
+
+func (o outcome) text() string {
+	return [...]string{open: "", succeeded: api.OutcomeSucceeded, failed: api.OutcomeFailed}[o]
+}
+
+func (n note) grant(id, host string) api.Grant {
+	return api.Grant{Rollout: id, Host: host, Stage: int(n.stage), Outcome: n.outcome.text()}
+}
+
+// put enters a rollout as it was just read, and says since when its grants
+// must be read and whether it was known.
+func (b *book) put(r api.Rollout) (since time.Time, known bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x := b.entries[r.ID]
+	if x == nil {
+		b.entries[r.ID] = &entry{rollout: r, grants: make(map[string]note), read: time.Now()}
+		return time.Time{}, false
+	}
+	x.rollout, x.read = r, time.Now()
+	return x.since, true
+}
+
+// learned notes that the grants up to a time are known.
+func (b *book) learned(id string, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x := b.entries[id]; x != nil {
+		x.since = at.Add(-overlap)
+	}
+}
+
+// following is every rollout that other replicas may grant or judge, with the
+// time since when.
+func (b *book) following() map[string]time.Time {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	since := make(map[string]time.Time)
+	for id, x := range b.entries {
+		if x.rollout.State == api.RolloutRunning || rollout.InFlight(x.rollout) > 0 {
+			since[id] = x.since
+		}
+	}
+	return since
+}
+
+// note remembers a grant, and reports whether it is news.
+func (b *book) note(g api.Grant) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	x := b.entries[g.Rollout]
+	if x == nil {
+		return false
+	}
+	_, known := x.grants[g.Host]
+	x.grants[g.Host] = note{stage: int32(g.Stage), outcome: outcomeOf(g.Outcome)}
+	return !known
+}
+
+// granted counts a grant made here.
+func (b *book) granted(g api.Grant) {
+	if !b.note(g) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x := b.entries[g.Rollout]; x != nil && g.Stage < len(x.rollout.Progress) {
+		x.rollout.Progress = slices.Clone(x.rollout.Progress)
+		x.rollout.Progress[g.Stage].Granted++
+	}
+}
+
+// look finds a rollout, and a host's grant of it.
+func (b *book) look(id, host string) (r api.Rollout, n note, granted, known bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	x := b.entries[id]
+	if x == nil {
+		return r, n, false, false
+	}
+	n, granted = x.grants[host]
+	return x.rollout, n, granted, true
+}
+
+// refresh replaces a rollout that is still in the book by a newer reading.
+func (b *book) refresh(r api.Rollout) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x := b.entries[r.ID]; x != nil {
+		x.rollout, x.read = r, time.Now()
+	}
+}
+
+// stale reports whether a rollout was read long enough ago to read it again.
+func (b *book) stale(id string) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	x := b.entries[id]
+	return x != nil && time.Since(x.read) > 200*time.Millisecond
+}
+
+// retain drops every rollout that is not among those, and returns their ids.
+func (b *book) retain(rollouts []api.Rollout) (gone []string) {
+	keep := make(map[string]bool, len(rollouts))
+	for _, r := range rollouts {
+		keep[r.ID] = true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range b.entries {
+		if !keep[id] {
+			delete(b.entries, id)
+			gone = append(gone, id)
+		}
+	}
+	return gone
+}
+
+// ids is every rollout in the book that passes.
+func (b *book) ids(pass func(api.Rollout) bool) []string {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	var ids []string
+	for id, x := range b.entries {
+		if pass(x.rollout) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}

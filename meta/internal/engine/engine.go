@@ -1,0 +1,182 @@
+// Package engine makes rollouts happen: it joins the policy (package rollout)
+// to what is stored and to what hosts report.
+//
+// # One writer of each fact
+//
+// A grant is reserved by a conditional update of the rollout's counters and is
+// durable before the reply that carries it; a verdict is stored with the
+// counters it changes, and a failure together with the transition it causes,
+// so that no grant slips between a failed host and the closed gate. Every
+// replica grants and judges. What happens by itself with time (stages that
+// settle, windows, deadlines) is done by one replica, which holds a lease.
+//
+// # What is kept in memory
+//
+// A [book] of the rollouts in force and who has their grants. It may be behind
+// the database, never ahead of it: a look at it only saves asking.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// DefaultTick is how often time is looked at.
+const DefaultTick = time.Second
+
+// Options are an engine's surroundings.
+type Options struct {
+	Store *store.Store
+	Fleet *fleet.Fleet
+	Log   zerolog.Logger
+	Tick  time.Duration // how often time is looked at; 0: [DefaultTick]
+	Lease time.Duration // of who does so; 0: ten ticks, at least 5 s
+	// Grace is how long hosts have to report after the server was away.
+	Grace time.Duration
+	// Link makes the address of a rollout's page; nil: there is none.
+	Link func(rollout string) string
+	// Reload brings what is wanted up to date on this server after a write,
+	// by way of [Engine.Reload].
+	Reload func(context.Context) error
+}
+
+// Engine runs the rollouts of one server.
+type Engine struct {
+	opts   Options
+	book   book
+	shared bool // other replicas may use the same database
+	kick   chan struct{}
+	inbox  inbox
+	lead   sync.Mutex // one tick at a time
+}
+
+// self is who acts when nobody told us to.
+var self = api.Actor{Name: "ops-meta"}
+
+// New makes an engine. Give it what is wanted with [Engine.Reload], attach it
+// to the fleet, and let it [Engine.Run].
+func New(o Options) *Engine {
+	if o.Tick <= 0 {
+		o.Tick = DefaultTick
+	}
+	if o.Lease <= 0 {
+		o.Lease = max(10*o.Tick, 5*time.Second)
+	}
+	if o.Grace <= 0 {
+		o.Grace = fleet.DefaultInterval
+	}
+	return &Engine{
+		opts: o, shared: o.Store.Dialect() != "sqlite", kick: make(chan struct{}, 1),
+		book: book{entries: make(map[string]*entry)}, inbox: newInbox(),
+	}
+}
+
+// Reload takes over what is wanted: grants of rollouts that are new here are
+// read before use puts the configuration in force, and those of rollouts that
+// are gone are dropped after it, so that no host is told less than it was
+// granted meanwhile. Calls must not overlap.
+func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
+	for _, r := range w.Rollouts {
+		if err := e.load(ctx, r); err != nil {
+			return fmt.Errorf("cannot load rollout %s: %w", r.ID, err)
+		}
+	}
+	use()
+	for _, id := range e.book.retain(w.Rollouts) {
+		e.opts.Fleet.DropGrants(id)
+	}
+	e.wake()
+	return nil
+}
+
+// load puts a rollout into the book, or brings its entry up to date.
+func (e *Engine) load(ctx context.Context, r api.Rollout) error {
+	since, known := e.book.put(r)
+	if known && !e.shared {
+		return nil
+	}
+	return e.learn(ctx, r.ID, since)
+}
+
+// learn reads the grants of a rollout that were made or judged since a time.
+func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
+	start := time.Now()
+	var hosts []string
+	err := e.opts.Store.GrantsSince(ctx, id, since, func(g api.Grant) error {
+		if e.book.note(g) {
+			hosts = append(hosts, g.Host)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.opts.Fleet.AddGrants(id, hosts...)
+	e.book.learned(id, start)
+	return nil
+}
+
+// Run judges reports and, while this replica leads, watches the time, until
+// the context ends.
+func (e *Engine) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { e.judgeReports(ctx) })
+	wg.Go(func() { e.watchTime(ctx) })
+	if e.shared {
+		wg.Go(func() { e.followReplicas(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// followReplicas learns of the grants that other replicas make.
+func (e *Engine) followReplicas(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		for id, since := range e.book.following() {
+			if err := e.learn(ctx, id, since); err != nil && ctx.Err() == nil {
+				e.opts.Log.Warn().Err(err).Str("rollout", id).Msg("cannot read other replicas' grants")
+			}
+		}
+	}
+}
+
+// write stores what do does and brings this server up to date.
+func (e *Engine) write(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
+	if _, err := e.opts.Store.Write(ctx, by, do); err != nil {
+		return err
+	}
+	e.reload(ctx)
+	return nil
+}
+
+func (e *Engine) reload(ctx context.Context) {
+	if e.opts.Reload == nil {
+		return
+	}
+	if err := e.opts.Reload(ctx); err != nil && ctx.Err() == nil {
+		e.opts.Log.Warn().Err(err).Msg("cannot take over what was just written; it will be with the next change")
+	}
+}
+
+// wake has the time looked at now, if this replica leads.
+func (e *Engine) wake() {
+	select {
+	case e.kick <- struct{}{}:
+	default: // it is about to
+	}
+}

@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// key is one host in one rollout.
+type key struct{ rollout, host string }
+
+// inbox holds whose grants are to be looked at, each once.
+type inbox struct {
+	mu    sync.Mutex
+	items map[key]struct{}
+	some  chan struct{}
+}
+
+func newInbox() inbox {
+	return inbox{items: make(map[key]struct{}), some: make(chan struct{}, 1)}
+}
+
+func (in *inbox) add(k key) {
+	in.mu.Lock()
+	in.items[k] = struct{}{}
+	in.mu.Unlock()
+	select {
+	case in.some <- struct{}{}:
+	default:
+	}
+}
+
+func (in *inbox) take() map[key]struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	items := in.items
+	in.items = make(map[key]struct{})
+	return items
+}
+
+// HostChanged has the grants of a host judged by what it now reports.
+func (e *Engine) HostChanged(r api.HostReport) {
+	for _, a := range r.Host.Agents {
+		for _, id := range e.book.concerned(a, r.Host.Name) {
+			e.inbox.add(key{id, r.Host.Name})
+		}
+	}
+}
+
+// concerned is the rollouts that a report on an agent may be about.
+func (b *book) concerned(a api.HostAgent, host string) (ids []string) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for id, x := range b.entries {
+		if x.rollout.Agent != a.Name {
+			continue
+		}
+		if n, granted := x.grants[host]; granted && n.outcome != failed || !granted && a.Rollout == id {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// judgeReports judges until the context ends. What fails to be stored is
+// found again by the next tick.
+func (e *Engine) judgeReports(ctx context.Context) {
+	for {
+		select {
+		case <-e.inbox.some:
+		case <-ctx.Done():
+			return
+		}
+		var found []verdict
+		for k := range e.inbox.take() {
+			if v, ok := e.verdictOn(ctx, k); ok {
+				found = append(found, v)
+			}
+		}
+		if err := e.store(ctx, found); err != nil && ctx.Err() == nil {
+			e.opts.Log.Warn().Err(err).Msg("cannot store verdicts; they will be judged again")
+		}
+	}
+}
+
+// verdict is a judgement with what it means.
+type verdict struct {
+	store.Judgement
+	message string
+}
+
+func (e *Engine) verdictOn(ctx context.Context, k key) (verdict, bool) {
+	r, n, granted, known := e.book.look(k.rollout, k.host)
+	if known && !granted { // another replica granted it
+		if ok, err := e.grantedElsewhere(ctx, api.GrantRequest{Rollout: k.rollout, Host: k.host}); err != nil || !ok {
+			return verdict{}, false
+		}
+		e.opts.Fleet.AddGrants(k.rollout, k.host)
+		r, n, granted, known = e.book.look(k.rollout, k.host)
+	}
+	stand, concerned := e.opts.Fleet.StandOf(k.host, k.rollout)
+	if !granted || !known || !concerned {
+		return verdict{}, false
+	}
+	return judged(r, n.grant(k.rollout, k.host), rollout.Judge(r, n.grant(k.rollout, k.host), reportOf(stand)), time.Now())
+}
+
+func reportOf(s fleet.Stand) rollout.Report {
+	return rollout.Report{Agent: s.Agent, Stop: s.Stop, At: s.Seen}
+}
+
+// judged is a verdict of the policy ready to be stored; false when there is
+// none.
+func judged(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (verdict, bool) {
+	if v.Outcome == "" {
+		return verdict{}, false
+	}
+	j := store.Judgement{
+		Rollout: g.Rollout, Host: g.Host, Outcome: v.Outcome, Reason: string(v.Reason), Time: now, Undo: g.Outcome == api.OutcomeSucceeded,
+		Events: []api.Event{{
+			Host: g.Host, Time: now, Kind: api.EventJudged, Agent: r.Agent, Rollout: g.Rollout, To: v.Outcome, Message: v.Message,
+		}},
+	}
+	if v.Outcome == api.OutcomeFailed {
+		j.Notes = []api.Notification{hostFailed(r, j, v.Message)}
+	}
+	return verdict{j, v.Message}, true
+}
+
+// store keeps verdicts: successes together, and the failures of each rollout
+// with what they do to it.
+func (e *Engine) store(ctx context.Context, found []verdict) error {
+	var good []store.Judgement
+	bad := make(map[string][]verdict)
+	for _, v := range found {
+		if v.Outcome == api.OutcomeSucceeded {
+			good = append(good, v.Judgement)
+		} else {
+			bad[v.Rollout] = append(bad[v.Rollout], v)
+		}
+	}
+	for id, failures := range bad {
+		if err := e.fail(ctx, id, failures); err != nil {
+			return err
+		}
+	}
+	if len(good) == 0 {
+		return nil
+	}
+	took, err := e.opts.Store.JudgeGrants(ctx, good)
+	if err != nil {
+		return err
+	}
+	return e.settled(ctx, took)
+}
+
+// fail stores failures and, in the same transaction, what they do to their
+// rollout.
+func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error {
+	var took []store.Judgement
+	moved := false
+	js := make([]store.Judgement, len(failures))
+	for i, f := range failures {
+		js[i] = f.Judgement
+	}
+	_, err := e.opts.Store.Write(ctx, self, func(tx *store.Tx) (err error) {
+		moved = false
+		if took, err = tx.JudgeGrants(ctx, js); err != nil || len(took) == 0 {
+			return err
+		}
+		tx.Keep()
+		r, err := tx.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		last := failures[len(failures)-1]
+		next, step := rollout.Evaluate(e.sane(ctx, tx, r), last.Host+" "+last.message, tx.Now())
+		if moved = step.Changed(); !moved {
+			return nil
+		}
+		_, err = e.move(ctx, tx, next, step, "")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if moved {
+		e.reload(ctx)
+	}
+	return e.settled(ctx, took)
+}
+
+// settled notes verdicts that were stored, and looks at once whether a stage
+// is complete.
+func (e *Engine) settled(ctx context.Context, took []store.Judgement) error {
+	ids := make(map[string]bool)
+	for _, j := range took {
+		e.book.judged(j)
+		ids[j.Rollout] = true
+	}
+	for id := range ids {
+		r, err := e.opts.Store.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		e.book.refresh(r)
+	}
+	if len(took) > 0 {
+		e.wake()
+	}
+	return nil
+}
+
+func (b *book) judged(j store.Judgement) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x := b.entries[j.Rollout]; x != nil {
+		n := x.grants[j.Host]
+		n.outcome = outcomeOf(j.Outcome)
+		x.grants[j.Host] = n
+	}
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// CreateRollout makes a rollout and starts it, unless it is to be a draft. One
+// of the same agent to the same scope that has not ended is superseded.
+func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (r api.Rollout, err error) {
+	err = e.write(ctx, by, func(tx *store.Tx) error {
+		r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
+		if r.Strategy, err = strategyOf(ctx, tx, n); err != nil {
+			return err
+		}
+		if err := possible(ctx, tx, r); err != nil {
+			return err
+		}
+		r, err = e.begin(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
+		return err
+	})
+	return r, err
+}
+
+// strategyOf is the strategy that is asked for: inline, by name, or else the
+// agent's, or else the built-in one.
+func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
+	agent, err := tx.Agent(ctx, n.Agent)
+	if err != nil {
+		return api.Strategy{}, err
+	}
+	if n.Inline != nil {
+		s := *n.Inline
+		if s.Name == "" {
+			s.Name = "inline"
+		}
+		return s, s.Validate()
+	}
+	name := n.Strategy
+	if name == "" {
+		name = agent.Strategy
+	}
+	builtIn := api.DefaultStrategy()
+	if name == "" {
+		name = builtIn.Name
+	}
+	s, err := tx.Strategy(ctx, name)
+	if err != nil && api.KindOf(err) == api.KindNotFound && name == builtIn.Name {
+		return builtIn, nil
+	}
+	return s, err
+}
+
+// possible refuses a rollout that could not do anything.
+func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
+	if err := r.Scope.Validate(); err != nil {
+		return err
+	}
+	if r.Scope.Kind == api.ScopeAgent {
+		return &api.Error{Kind: api.KindInvalid, Field: "scope", Message: "a rollout goes to everyone, a group or a host"}
+	}
+	release, err := tx.Release(ctx, r.Agent, r.Version)
+	if err != nil {
+		return err
+	}
+	if len(release.Artifacts) == 0 {
+		return &api.Error{
+			Kind: api.KindInvalid, Field: "version", Message: "release " + r.Agent + " " + r.Version + " has no artifact yet",
+			Hint: "ops-meta publish " + r.Agent + "-" + r.Version + ".tar.gz",
+		}
+	}
+	others, err := tx.RolloutsInForce(ctx, r.Agent, r.Scope)
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if !rollout.Ended(o.State) && o.Version == r.Version {
+			return &api.Error{
+				Kind: api.KindConflict, Message: "rollout " + o.ID + " of " + o.Agent + " " + o.Version + " to the same hosts is " + string(o.State),
+				Hint: "ops-meta rollout show " + o.ID,
+			}
+		}
+	}
+	return nil
+}
+
+// ActOnRollout does what an operator wants with a rollout, and returns it as
+// it then is; after a rollback, the rollout that rolls back.
+func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (r api.Rollout, err error) {
+	verb, known := map[string]func(api.Rollout, time.Time) (api.Rollout, rollout.Step, error){
+		api.ActionApprove: rollout.Approve, api.ActionPause: rollout.Pause, api.ActionResume: rollout.Resume,
+		api.ActionAbort: rollout.Abort, api.ActionRollback: rollout.Rollback,
+	}[action]
+	if !known {
+		return r, api.Errorf(api.KindNotFound, "there is no action %q on a rollout: want approve, pause, resume, abort or rollback", action)
+	}
+	err = e.write(ctx, by, func(tx *store.Tx) error {
+		was, err := tx.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		next, step, err := verb(was, tx.Now())
+		if err != nil {
+			return err
+		}
+		if r, err = e.move(ctx, tx, next, step, a.Reason); err != nil || step.Effect != rollout.EffectRollback {
+			return err
+		}
+		r, err = tx.LatestRollout(ctx, r.Agent, r.Scope)
+		return err
+	})
+	return r, err
+}
+
+// Rollouts lists rollouts, the newest first.
+func (e *Engine) Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor) (api.Page[api.Rollout], error) {
+	return e.opts.Store.Rollouts(ctx, f, c)
+}
+
+// Rollout reads one rollout.
+func (e *Engine) Rollout(ctx context.Context, id string) (api.Rollout, error) {
+	return e.opts.Store.Rollout(ctx, id)
+}
+
+// Grants lists grants.
+func (e *Engine) Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (api.Page[api.Grant], error) {
+	return e.opts.Store.Grants(ctx, f, c)
+}
+
+// Transitions lists what a rollout went through, the oldest first.
+func (e *Engine) Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error) {
+	page := api.Page[api.Transition]{Items: []api.Transition{}}
+	if _, err := e.opts.Store.Rollout(ctx, id); err != nil {
+		return page, err
+	}
+	all, err := e.opts.Store.Transitions(ctx, id)
+	if err != nil {
+		return page, err
+	}
+	from := 0
+	if c.After != "" {
+		if from, err = strconv.Atoi(c.After); err != nil || from < 0 || from > len(all) {
+			return page, &api.Error{Kind: api.KindInvalid, Field: "cursor", Message: "cursor " + strconv.Quote(c.After) + " is not one that a listing returned"}
+		}
+	}
+	to := len(all)
+	if c.Limit > 0 && from+c.Limit < to {
+		to = from + c.Limit
+		page.Next = strconv.Itoa(to)
+	}
+	page.Items = append(page.Items, all[from:to]...)
+	return page, nil
+}

@@ -1,0 +1,255 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// lease is the name of the right to look at the time.
+const lease = "rollouts"
+
+const (
+	dueAtOnce  = 1000 // grants past their deadline that one tick looks at
+	idleFactor = 20   // a census of a second is taken every twenty at most
+)
+
+// watchTime ticks while this replica leads.
+func (e *Engine) watchTime(ctx context.Context) {
+	var leads bool
+	var renewed, earliest time.Time
+	t := time.NewTicker(e.opts.Tick)
+	defer t.Stop()
+	defer func() { e.resign(ctx, leads) }()
+	for {
+		if time.Since(renewed) > e.opts.Lease/3 || !leads {
+			leads, renewed = e.tryLead(ctx, leads), time.Now()
+		}
+		if leads && !time.Now().Before(earliest) {
+			start := time.Now()
+			if err := e.tick(ctx); err != nil && ctx.Err() == nil {
+				e.opts.Log.Warn().Err(err).Msg("cannot look after the rollouts")
+			}
+			if took := time.Since(start); took > e.opts.Tick/idleFactor {
+				earliest = start.Add(idleFactor * took)
+			}
+		}
+		select {
+		case <-t.C:
+		case <-e.kick:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tryLead takes or keeps the lease. Whoever takes it over after nobody had it
+// gives hosts time to report: that we were away is not their failure.
+func (e *Engine) tryLead(ctx context.Context, led bool) bool {
+	away, err := e.opts.Store.Vacant(ctx, lease)
+	leads := false
+	if err == nil {
+		leads, err = e.opts.Store.TryLead(ctx, lease, e.opts.Lease)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			e.opts.Log.Warn().Err(err).Msg("cannot renew the lease of the rollouts")
+		}
+		return false
+	}
+	if leads && !led && away > 0 {
+		if err := e.forgiveAbsence(ctx, away+e.opts.Lease); err != nil {
+			e.opts.Log.Warn().Err(err).Msg("cannot extend deadlines after an absence")
+		}
+	}
+	return leads
+}
+
+func (e *Engine) resign(ctx context.Context, leads bool) {
+	if !leads {
+		return
+	}
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := e.opts.Store.Resign(bye, lease); err != nil {
+		e.opts.Log.Warn().Err(err).Msg("cannot give up the lease of the rollouts; another server waits for its end")
+	}
+}
+
+// forgiveAbsence extends the deadlines of what is not judged.
+func (e *Engine) forgiveAbsence(ctx context.Context, away time.Duration) error {
+	extended, err := e.opts.Store.ExtendDeadlines(ctx, time.Now().Add(e.opts.Grace))
+	if err != nil || extended == 0 {
+		return err
+	}
+	for _, id := range e.book.ids(func(r api.Rollout) bool { return !rollout.Ended(r.State) }) {
+		err := e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+			return rollout.Downtime(r, away, now)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// transition does what change says to a rollout, if it says so still when the
+// rollout is locked.
+func (e *Engine) transition(ctx context.Context, id string, change func(api.Rollout, time.Time) (api.Rollout, rollout.Step)) error {
+	return e.write(ctx, self, func(tx *store.Tx) error {
+		r, err := tx.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		next, step := change(e.sane(ctx, tx, r), tx.Now())
+		if !step.Changed() {
+			return nil
+		}
+		_, err = e.move(ctx, tx, next, step, "")
+		return err
+	})
+}
+
+// Tick looks at the time now, whoever leads: for tests and simulations.
+func (e *Engine) Tick(ctx context.Context) error { return e.tick(ctx) }
+
+// tick judges what silence or a missed report decides, takes a census, and
+// moves the rollouts on.
+func (e *Engine) tick(ctx context.Context) error {
+	e.lead.Lock()
+	defer e.lead.Unlock()
+	if err := e.overdue(ctx); err != nil {
+		return err
+	}
+	tallies, err := e.tallies(ctx)
+	if err != nil || len(tallies) == 0 {
+		return err
+	}
+	if err := e.store(ctx, e.count(tallies)); err != nil {
+		return err
+	}
+	for id, t := range tallies {
+		if err := e.advance(ctx, id, t.Census()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tallies begins a census of each rollout that a census can move or whose
+// grants are not judged.
+func (e *Engine) tallies(ctx context.Context) (map[string]*rollout.Tally, error) {
+	tallies := make(map[string]*rollout.Tally)
+	for _, id := range e.book.ids(wantsCensus) {
+		r, err := e.opts.Store.Rollout(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		e.book.refresh(r)
+		tallies[id] = rollout.NewTally(r)
+	}
+	return tallies, nil
+}
+
+func wantsCensus(r api.Rollout) bool {
+	return !rollout.Ended(r.State) || rollout.InFlight(r) > 0
+}
+
+// count fills the tallies from the fleet, and finds verdicts that no report
+// brought: one that came while another replica granted, or before a restart.
+func (e *Engine) count(tallies map[string]*rollout.Tally) (found []verdict) {
+	now := time.Now()
+	e.opts.Fleet.Stands(func(s fleet.Stand) {
+		t := tallies[s.Rollout]
+		if t == nil {
+			return
+		}
+		r, n, granted, _ := e.book.look(s.Rollout, s.Host)
+		rep := reportOf(s)
+		h := rollout.Host{
+			Name: s.Host, OnTarget: rollout.OnTarget(r, rep), Held: s.Barred != "", Silent: s.Silent,
+			InGroup: func(g string) bool { return slices.Contains(s.Groups, g) },
+		}
+		if !granted {
+			t.Waiting(h)
+			return
+		}
+		g := n.grant(s.Rollout, s.Host)
+		t.Granted(h, g)
+		if v, ok := judged(r, g, rollout.Judge(r, g, rep), now); ok {
+			found = append(found, v)
+		}
+	})
+	return found
+}
+
+// overdue fails what is not healthy by its deadline.
+func (e *Engine) overdue(ctx context.Context) error {
+	now := time.Now()
+	due, err := e.opts.Store.DueGrants(ctx, now, dueAtOnce)
+	if err != nil {
+		return err
+	}
+	var found []verdict
+	var later []api.Grant
+	for _, g := range due {
+		r, _, _, known := e.book.look(g.Rollout, g.Host)
+		if !known { // withdrawn: whatever came of it does not matter
+			r.ID = g.Rollout
+		}
+		stand, _ := e.opts.Fleet.StandOf(g.Host, g.Rollout)
+		rep := reportOf(stand)
+		rep.Agent.Held = rep.Agent.Held || known && stand.Barred != ""
+		v := rollout.Overdue(r, g, rep, now)
+		if v.Reason == rollout.ReasonHeldDeadline {
+			g.Deadline = now.Add(r.Strategy.GrantDeadline())
+			later = append(later, g)
+		}
+		if f, ok := judged(r, g, v, now); ok {
+			found = append(found, f)
+		}
+	}
+	if len(later) > 0 {
+		if err := e.opts.Store.Postpone(ctx, later); err != nil {
+			return err
+		}
+	}
+	return e.store(ctx, found)
+}
+
+// advance moves a rollout on as far as the census lets it.
+func (e *Engine) advance(ctx context.Context, id string, c rollout.Census) error {
+	for range 1 + api.MaxStages {
+		r, err := e.opts.Store.Rollout(ctx, id)
+		if err != nil {
+			return err
+		}
+		next, step := rollout.Tick(r, c, time.Now())
+		if !step.Changed() {
+			return e.saveProgress(ctx, r, next)
+		}
+		err = e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+			return rollout.Tick(r, c, now)
+		})
+		if err != nil {
+			return err
+		}
+		if step.Reason == rollout.ReasonStageStarted {
+			e.wake() // who is waiting differs from stage to stage: count again
+			return nil
+		}
+	}
+	return nil
+}
+
+func (e *Engine) saveProgress(ctx context.Context, was, now api.Rollout) error {
+	if slices.Equal(was.Progress, now.Progress) {
+		return nil
+	}
+	return e.opts.Store.SaveProgress(ctx, was.ID, now.Progress)
+}
