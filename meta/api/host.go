@@ -29,7 +29,7 @@ type HostAgent struct {
 	Version         string  `json:"version"`
 	Status          string  `json:"status"`
 	Phase           string  `json:"phase,omitempty"`
-	Wanted          string  `json:"wanted,omitempty"` // version that this server wants
+	Wanted          string  `json:"wanted,omitempty"`         // version that this server wants
 	DesiredVersion  string  `json:"desiredVersion,omitempty"` // what the host says it works towards; not stored
 	PreviousVersion string  `json:"previousVersion,omitempty"`
 	Error           string  `json:"error,omitempty"`

@@ -23,7 +23,6 @@ type entry struct {
 	rollout api.Rollout
 	grants  map[string]note
 	since   time.Time // grants made or judged after it may be missing
-	read    time.Time // when the rollout was read
 }
 
 // note is what is remembered of a grant.
@@ -65,10 +64,10 @@ func (b *book) put(r api.Rollout) (since time.Time, known bool) {
 	defer b.mu.Unlock()
 	x := b.entries[r.ID]
 	if x == nil {
-		b.entries[r.ID] = &entry{rollout: r, grants: make(map[string]note), read: time.Now()}
+		b.entries[r.ID] = &entry{rollout: r, grants: make(map[string]note)}
 		return time.Time{}, false
 	}
-	x.rollout, x.read = r, time.Now()
+	x.rollout = r
 	return x.since, true
 }
 
@@ -108,19 +107,6 @@ func (b *book) note(g api.Grant) bool {
 	return !known
 }
 
-// granted counts a grant made here.
-func (b *book) granted(g api.Grant) {
-	if !b.note(g) {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if x := b.entries[g.Rollout]; x != nil && g.Stage < len(x.rollout.Progress) {
-		x.rollout.Progress = slices.Clone(x.rollout.Progress)
-		x.rollout.Progress[g.Stage].Granted++
-	}
-}
-
 // look finds a rollout, and a host's grant of it.
 func (b *book) look(id, host string) (r api.Rollout, n note, granted, known bool) {
 	b.mu.RLock()
@@ -138,16 +124,8 @@ func (b *book) refresh(r api.Rollout) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if x := b.entries[r.ID]; x != nil {
-		x.rollout, x.read = r, time.Now()
+		x.rollout = r
 	}
-}
-
-// stale reports whether a rollout was read long enough ago to read it again.
-func (b *book) stale(id string) bool {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	x := b.entries[id]
-	return x != nil && time.Since(x.read) > 200*time.Millisecond
 }
 
 // retain drops every rollout that is not among those, and returns their ids.

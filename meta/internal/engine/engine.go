@@ -50,12 +50,13 @@ type Options struct {
 
 // Engine runs the rollouts of one server.
 type Engine struct {
-	opts   Options
-	book   book
-	shared bool // other replicas may use the same database
-	kick   chan struct{}
-	inbox  inbox
-	lead   sync.Mutex // one tick at a time
+	opts    Options
+	book    book
+	counter counter
+	shared  bool // other replicas may use the same database
+	kick    chan struct{}
+	inbox   inbox
+	lead    sync.Mutex // one tick at a time
 }
 
 // self is who acts when nobody told us to.
@@ -76,6 +77,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		opts: o, shared: o.Store.Dialect() != "sqlite", kick: make(chan struct{}, 1),
 		book: book{entries: make(map[string]*entry)}, inbox: newInbox(),
+		counter: counter{lines: make(map[string][]*asker), served: make(map[string]bool)},
 	}
 }
 
@@ -162,6 +164,15 @@ func (e *Engine) write(ctx context.Context, by api.Actor, do func(*store.Tx) err
 	}
 	e.reload(ctx)
 	return nil
+}
+
+// steer does so with one rollout, locked.
+func (e *Engine) steer(ctx context.Context, by api.Actor, id string, do func(*store.Tx, api.Rollout) error) error {
+	serial, err := e.opts.Store.Steer(ctx, by, id, do)
+	if err == nil && serial > 0 {
+		e.reload(ctx)
+	}
+	return err
 }
 
 func (e *Engine) reload(ctx context.Context) {

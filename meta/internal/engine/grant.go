@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -18,14 +19,18 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 		return granted, nil
 	}
 	h := rollout.Host{
-		Name: q.Host, OnTarget: q.Reported == r.Version, Held: q.Held,
+		Name: q.Host, Held: q.Held,
 		InGroup: func(g string) bool { return slices.Contains(q.Groups, g) },
 	}
-	_, d := rollout.Admit(r, h, 0, time.Now())
-	if !d.Granted() {
+	if _, d := rollout.Admit(r, h, 0, time.Now()); !d.Granted() {
 		return e.grantedElsewhere(ctx, q)
 	}
-	return e.reserve(ctx, r, d)
+	stand, concerned := e.opts.Fleet.StandOf(q.Host, q.Rollout)
+	if !concerned || stand.Barred != "" {
+		return false, nil
+	}
+	h.OnTarget = rollout.OnTarget(r, reportOf(stand))
+	return e.ask(ctx, r.ID, h)
 }
 
 // grantedElsewhere looks for a grant that another replica made a moment ago:
@@ -35,47 +40,155 @@ func (e *Engine) grantedElsewhere(ctx context.Context, q api.GrantRequest) (bool
 		return false, nil
 	}
 	g, err := e.opts.Store.Grant(ctx, q.Rollout, q.Host)
-	if api.KindOf(err) == api.KindNotFound && err != nil {
-		return false, nil
-	}
-	if err == nil {
-		e.book.note(g)
-	}
-	return err == nil, err
-}
-
-func (e *Engine) reserve(ctx context.Context, r api.Rollout, d rollout.Decision) (bool, error) {
-	s, g := r.Strategy, d.Grant
-	req := store.GrantRequest{
-		Rollout: r.ID, Host: g.Host, Stage: g.Stage, Now: g.Granted, Deadline: g.Deadline,
-		StageLimit: rollout.StageLimit(r, g.Stage), MaxInFlight: s.MaxInFlight, Exclusive: !s.Parallel,
-		Events: []api.Event{{
-			Host: g.Host, Time: g.Granted, Kind: api.EventGrant, Agent: r.Agent, Rollout: r.ID, To: r.Version, Message: d.Message,
-		}},
-	}
-	if s.Rate != nil {
-		req.RateHosts, req.RatePeriod = s.Rate.Hosts, time.Duration(s.Rate.Period)*time.Second
-	}
-	granted, g, err := e.opts.Store.ReserveGrant(ctx, req)
 	if err != nil {
-		return false, err
+		return false, notFoundIsFine(err)
 	}
-	if granted {
-		e.book.granted(g)
-		return true, nil
-	}
-	return false, e.catchUp(ctx, r.ID)
+	e.book.note(g)
+	return true, nil
 }
 
-// catchUp reads a rollout that turned out to be different from what was
-// known, though not for each host that asks.
-func (e *Engine) catchUp(ctx context.Context, id string) error {
-	if !e.book.stale(id) {
+func notFoundIsFine(err error) error {
+	if err != nil && api.KindOf(err) == api.KindNotFound {
 		return nil
 	}
-	r, err := e.opts.Store.Rollout(ctx, id)
-	if err == nil {
-		e.book.refresh(r)
-	}
 	return err
+}
+
+// maxAsked is how many hosts one transaction decides about.
+const maxAsked = 200
+
+// counter is where hosts that may be granted stand in line: whoever comes
+// first serves all who wait, in one transaction.
+type counter struct {
+	mu     sync.Mutex
+	lines  map[string][]*asker
+	served map[string]bool // somebody is serving the line
+}
+
+// asker is one host in the line of a rollout.
+type asker struct {
+	host    rollout.Host
+	granted bool
+	err     error
+	done    chan struct{}
+}
+
+// ask stands in line for the decision on the stored rollout.
+func (e *Engine) ask(ctx context.Context, id string, h rollout.Host) (bool, error) {
+	a := &asker{host: h, done: make(chan struct{})}
+	if e.counter.join(id, a) {
+		e.serve(ctx, id)
+	}
+	select {
+	case <-a.done:
+		return a.granted, a.err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// join puts a host into a line, and reports whether it must serve it.
+func (c *counter) join(id string, a *asker) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines[id] = append(c.lines[id], a)
+	if c.served[id] {
+		return false
+	}
+	c.served[id] = true
+	return true
+}
+
+// next takes the head of a line; when nobody is left, nobody serves it.
+func (c *counter) next(id string) []*asker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line := c.lines[id]
+	n := min(len(line), maxAsked)
+	if n == 0 {
+		delete(c.lines, id)
+		delete(c.served, id)
+		return nil
+	}
+	c.lines[id] = line[n:]
+	return line[:n]
+}
+
+// serve decides until the line is empty. One that goes away must not keep the
+// others waiting, so its context does not end the work.
+func (e *Engine) serve(ctx context.Context, id string) {
+	ctx = context.WithoutCancel(ctx)
+	for line := e.counter.next(id); line != nil; line = e.counter.next(id) {
+		r, grants, err := e.decide(ctx, id, line)
+		if err == nil {
+			e.book.refresh(r)
+			for _, g := range grants {
+				e.book.note(g)
+			}
+		}
+		for _, a := range line {
+			a.granted, a.err = a.granted && err == nil, err
+			close(a.done)
+		}
+	}
+}
+
+// decide admits hosts to the stored rollout while nobody else can change it,
+// and returns it as it then is.
+func (e *Engine) decide(ctx context.Context, id string, line []*asker) (r api.Rollout, grants []api.Grant, err error) {
+	_, err = e.opts.Store.Steer(ctx, self, id, func(tx *store.Tx, stored api.Rollout) error {
+		r, grants = stored, nil
+		recent, err := recentGrants(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		for _, a := range line {
+			g, made, err := e.admit(ctx, tx, &r, a.host, recent)
+			if err != nil {
+				return err
+			}
+			if a.granted = g.Host != ""; a.granted {
+				grants = append(grants, g)
+			}
+			if made {
+				recent++
+			}
+		}
+		return nil
+	})
+	return r, grants, err
+}
+
+// admit grants one host if the policy and the other rollouts let it; a host
+// that has the grant gets it again.
+func (e *Engine) admit(ctx context.Context, tx *store.Tx, r *api.Rollout, h rollout.Host, recent int) (g api.Grant, made bool, err error) {
+	g, err = tx.Grant(ctx, r.ID, h.Name)
+	if err == nil || api.KindOf(err) != api.KindNotFound {
+		return g, false, err
+	}
+	if h.Busy, err = tx.HostBusy(ctx, r.ID, h.Name); err != nil {
+		return api.Grant{}, false, err
+	}
+	next, d := rollout.Admit(*r, h, recent, tx.Now())
+	if !d.Granted() {
+		return api.Grant{}, false, nil
+	}
+	if err := tx.PutGrant(ctx, d.Grant, !r.Strategy.Parallel); err != nil {
+		if api.KindOf(err) == api.KindConflict { // another rollout was faster
+			return api.Grant{}, false, nil
+		}
+		return api.Grant{}, false, err
+	}
+	*r = next
+	return d.Grant, true, tx.AppendEvents(ctx, api.Event{
+		Host: h.Name, Time: tx.Now(), Kind: api.EventGrant, Agent: r.Agent, Rollout: r.ID, To: r.Version, Message: d.Message,
+	})
+}
+
+func recentGrants(ctx context.Context, tx *store.Tx, r api.Rollout) (int, error) {
+	rate := r.Strategy.Rate
+	if rate == nil {
+		return 0, nil
+	}
+	return tx.RecentGrants(ctx, r.ID, tx.Now().Add(-time.Duration(rate.Period)*time.Second))
 }

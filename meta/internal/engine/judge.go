@@ -162,25 +162,21 @@ func (e *Engine) store(ctx context.Context, found []verdict) error {
 // fail stores failures and, in the same transaction, what they do to their
 // rollout.
 func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error {
-	var took []store.Judgement
-	moved := false
 	js := make([]store.Judgement, len(failures))
 	for i, f := range failures {
 		js[i] = f.Judgement
 	}
-	_, err := e.opts.Store.Write(ctx, self, func(tx *store.Tx) (err error) {
-		moved = false
+	last := failures[len(failures)-1]
+	var took []store.Judgement
+	err := e.steer(ctx, self, id, func(tx *store.Tx, r api.Rollout) (err error) {
 		if took, err = tx.JudgeGrants(ctx, js); err != nil || len(took) == 0 {
 			return err
 		}
-		tx.Keep()
-		r, err := tx.Rollout(ctx, id)
-		if err != nil {
+		if r, err = tx.Rollout(ctx, id); err != nil {
 			return err
 		}
-		last := failures[len(failures)-1]
 		next, step := rollout.Evaluate(e.sane(ctx, tx, r), last.Host+" "+last.message, tx.Now())
-		if moved = step.Changed(); !moved {
+		if !step.Changed() {
 			return nil
 		}
 		_, err = e.move(ctx, tx, next, step, "")
@@ -188,9 +184,6 @@ func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error 
 	})
 	if err != nil {
 		return err
-	}
-	if moved {
-		e.reload(ctx)
 	}
 	return e.settled(ctx, took)
 }

@@ -14,9 +14,6 @@ import (
 // move stores a transition with everything that belongs to it. why is what an
 // operator said.
 func (e *Engine) move(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step, why string) (api.Rollout, error) {
-	if r.State == api.RolloutAborted && granted(r) == 0 {
-		r.Withdrawn = true // nobody keeps anything of it
-	}
 	if why != "" {
 		s.Message += ": " + why
 	}
@@ -29,20 +26,14 @@ func (e *Engine) move(ctx context.Context, tx *store.Tx, r api.Rollout, s rollou
 		err = e.assign(ctx, tx, r)
 	case rollout.EffectRollback:
 		_, err = e.returnTo(ctx, tx, r)
-	case rollout.EffectNone, rollout.EffectExtend:
+	case rollout.EffectExtend:
+		err = tx.MoveDeadlines(ctx, r.ID, "", s.Extend)
+	case rollout.EffectNone:
 	}
 	if err != nil || r.RollbackOf == "" || r.State != api.RolloutAborted {
 		return r, err
 	}
 	return r, e.endRollback(ctx, tx, r)
-}
-
-func granted(r api.Rollout) int {
-	n := 0
-	for _, p := range r.Progress {
-		n += p.Granted
-	}
-	return n
 }
 
 // assign makes the target what the scope runs, and takes every other rollout

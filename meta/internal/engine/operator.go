@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -99,11 +98,7 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 	if !known {
 		return r, api.Errorf(api.KindNotFound, "there is no action %q on a rollout: want approve, pause, resume, abort or rollback", action)
 	}
-	err = e.write(ctx, by, func(tx *store.Tx) error {
-		was, err := tx.Rollout(ctx, id)
-		if err != nil {
-			return err
-		}
+	err = e.steer(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
 		next, step, err := verb(was, tx.Now())
 		if err != nil {
 			return err
@@ -134,25 +129,8 @@ func (e *Engine) Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (a
 
 // Transitions lists what a rollout went through, the oldest first.
 func (e *Engine) Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error) {
-	page := api.Page[api.Transition]{Items: []api.Transition{}}
 	if _, err := e.opts.Store.Rollout(ctx, id); err != nil {
-		return page, err
+		return api.Page[api.Transition]{}, err
 	}
-	all, err := e.opts.Store.Transitions(ctx, id)
-	if err != nil {
-		return page, err
-	}
-	from := 0
-	if c.After != "" {
-		if from, err = strconv.Atoi(c.After); err != nil || from < 0 || from > len(all) {
-			return page, &api.Error{Kind: api.KindInvalid, Field: "cursor", Message: "cursor " + strconv.Quote(c.After) + " is not one that a listing returned"}
-		}
-	}
-	to := len(all)
-	if c.Limit > 0 && from+c.Limit < to {
-		to = from + c.Limit
-		page.Next = strconv.Itoa(to)
-	}
-	page.Items = append(page.Items, all[from:to]...)
-	return page, nil
+	return e.opts.Store.Transitions(ctx, id, c)
 }

@@ -83,13 +83,9 @@ func (e *Engine) resign(ctx context.Context, leads bool) {
 
 // forgiveAbsence extends the deadlines of what is not judged.
 func (e *Engine) forgiveAbsence(ctx context.Context, away time.Duration) error {
-	extended, err := e.opts.Store.ExtendDeadlines(ctx, time.Now().Add(e.opts.Grace))
-	if err != nil || extended == 0 {
-		return err
-	}
-	for _, id := range e.book.ids(func(r api.Rollout) bool { return !rollout.Ended(r.State) }) {
+	for _, id := range e.book.ids(wantsCensus) {
 		err := e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
-			return rollout.Downtime(r, away, now)
+			return rollout.Downtime(r, away, e.opts.Grace, now)
 		})
 		if err != nil {
 			return err
@@ -98,19 +94,14 @@ func (e *Engine) forgiveAbsence(ctx context.Context, away time.Duration) error {
 	return nil
 }
 
-// transition does what change says to a rollout, if it says so still when the
-// rollout is locked.
+// transition does what change says to the stored rollout.
 func (e *Engine) transition(ctx context.Context, id string, change func(api.Rollout, time.Time) (api.Rollout, rollout.Step)) error {
-	return e.write(ctx, self, func(tx *store.Tx) error {
-		r, err := tx.Rollout(ctx, id)
-		if err != nil {
-			return err
-		}
+	return e.steer(ctx, self, id, func(tx *store.Tx, r api.Rollout) error {
 		next, step := change(e.sane(ctx, tx, r), tx.Now())
 		if !step.Changed() {
 			return nil
 		}
-		_, err = e.move(ctx, tx, next, step, "")
+		_, err := e.move(ctx, tx, next, step, "")
 		return err
 	})
 }
@@ -196,30 +187,61 @@ func (e *Engine) overdue(ctx context.Context) error {
 		return err
 	}
 	var found []verdict
-	var later []api.Grant
 	for _, g := range due {
 		r, _, _, known := e.book.look(g.Rollout, g.Host)
-		if !known { // withdrawn: whatever came of it does not matter
-			r.ID = g.Rollout
+		if !known {
+			if f, ok := e.forgotten(ctx, g, now); ok {
+				found = append(found, f)
+			}
+			continue
 		}
-		stand, _ := e.opts.Fleet.StandOf(g.Host, g.Rollout)
-		rep := reportOf(stand)
-		rep.Agent.Held = rep.Agent.Held || known && stand.Barred != ""
-		v := rollout.Overdue(r, g, rep, now)
+		v := rollout.Overdue(r, g, e.lastReport(g), now)
 		if v.Reason == rollout.ReasonHeldDeadline {
-			g.Deadline = now.Add(r.Strategy.GrantDeadline())
-			later = append(later, g)
+			if err := e.postpone(ctx, r, g); err != nil {
+				return err
+			}
 		}
 		if f, ok := judged(r, g, v, now); ok {
 			found = append(found, f)
 		}
 	}
-	if len(later) > 0 {
-		if err := e.opts.Store.Postpone(ctx, later); err != nil {
-			return err
+	return e.store(ctx, found)
+}
+
+// lastReport is what a granted host last said; one that is barred counts as
+// held.
+func (e *Engine) lastReport(g api.Grant) rollout.Report {
+	stand, _ := e.opts.Fleet.StandOf(g.Host, g.Rollout)
+	rep := reportOf(stand)
+	rep.Agent.Held = rep.Agent.Held || stand.Barred != ""
+	return rep
+}
+
+// postpone gives a held host its whole time again.
+func (e *Engine) postpone(ctx context.Context, r api.Rollout, g api.Grant) error {
+	return e.steer(ctx, self, g.Rollout, func(tx *store.Tx, _ api.Rollout) error {
+		return tx.MoveDeadlines(ctx, g.Rollout, g.Host, r.Strategy.GrantDeadline())
+	})
+}
+
+// forgotten settles a grant of a rollout that is no longer in force: whether
+// its host runs the target is all that is left to say, and nobody is told.
+func (e *Engine) forgotten(ctx context.Context, g api.Grant, now time.Time) (verdict, bool) {
+	r, err := e.opts.Store.Rollout(ctx, g.Rollout)
+	if err != nil {
+		return verdict{}, false
+	}
+	v := rollout.Verdict{Outcome: api.OutcomeFailed, Reason: rollout.ReasonDeadline, Message: "not judged when the rollout ended"}
+	if h, ok := e.opts.Fleet.Host(g.Host); ok {
+		for _, a := range h.Agents {
+			if a.Name == r.Agent && rollout.OnTarget(r, rollout.Report{Agent: a}) {
+				v = rollout.Verdict{Outcome: api.OutcomeSucceeded, Reason: rollout.ReasonHealthy, Message: "runs " + r.Version + " in good health"}
+			}
 		}
 	}
-	return e.store(ctx, found)
+	f, ok := judged(r, g, v, now)
+	f.Notes = nil
+	return f, ok
 }
 
 // advance moves a rollout on as far as the census lets it.

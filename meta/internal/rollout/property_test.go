@@ -324,7 +324,7 @@ func (w *world) act() {
 	case 18:
 		w.operator(rapid.SampledFrom([]verb{rollout.Pause, rollout.Pause, rollout.Abort, rollout.Rollback}).Draw(t, "verb"))
 	case 19:
-		w.take(rollout.Downtime(w.r, time.Minute, w.now))
+		w.take(rollout.Downtime(w.r, time.Minute, time.Minute, w.now))
 	}
 }
 

@@ -507,11 +507,11 @@ func TestAfterTheEnd(t *testing.T) {
 	})
 	t.Run("downtime moves deadlines only while something is in flight", func(t *testing.T) {
 		b := newBench(t, api.DefaultStrategy(), 4)
-		if _, s := rollout.Downtime(b.r, time.Minute, b.now); s.Changed() {
+		if _, s := rollout.Downtime(b.r, time.Minute, time.Minute, b.now); s.Changed() {
 			t.Error("deadlines of nobody moved")
 		}
 		b.askAll()
-		if _, s := rollout.Downtime(b.r, time.Minute, b.now); s.Effect != rollout.EffectExtend || s.Reason != rollout.ReasonExtended {
+		if _, s := rollout.Downtime(b.r, time.Minute, time.Minute, b.now); s.Effect != rollout.EffectExtend || s.Reason != rollout.ReasonExtended {
 			t.Errorf("got %+v", s)
 		}
 	})

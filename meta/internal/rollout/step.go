@@ -16,6 +16,7 @@ type Step struct {
 	Reason   Reason
 	Message  string
 	Effect   Effect
+	Extend   time.Duration // by how much, with EffectExtend
 }
 
 // Changed reports whether the step is one.

@@ -167,14 +167,15 @@ func tally(r api.Rollout) string {
 	return text
 }
 
-// Downtime gives what is not judged as much more time as the server was away:
-// its own absence is not the fleet's failure.
-func Downtime(r api.Rollout, away time.Duration, now time.Time) (api.Rollout, Step) {
+// Downtime gives what is not judged more time because the server was away: as
+// much as it was, and grace, within which every host should have reported. Its
+// own absence is not the fleet's failure.
+func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Rollout, Step) {
 	if Ended(r.State) || InFlight(r) == 0 || away <= 0 {
 		return r, Step{}
 	}
-	r, s := step(r, r.State, ReasonExtended, now,
-		fmt.Sprintf("deadlines move by %s because the server was away", away.Round(time.Second)))
-	s.Effect = EffectExtend
+	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s because the server was away for %s",
+		(away+grace).Round(time.Second), away.Round(time.Second)))
+	s.Effect, s.Extend = EffectExtend, away+grace
 	return r, s
 }

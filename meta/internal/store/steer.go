@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -21,16 +20,7 @@ func (tx *Tx) FreeHosts(ctx context.Context, rollout string) error {
 	return fault("free hosts", err)
 }
 
-// Postpone moves the deadlines of grants that are not judged to those given.
-func (s *Store) Postpone(ctx context.Context, grants []api.Grant) error {
-	return s.inTx(ctx, "postpone deadlines", func(tx *sql.Tx) error {
-		for _, g := range grants {
-			_, err := tx.ExecContext(ctx, `UPDATE grants SET deadline = $3 WHERE rollout = $1 AND host = $2 AND outcome = ''`,
-				clean(g.Rollout), clean(g.Host), micros(g.Deadline))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// AppendEvents adds events to hosts' timelines.
+func (tx *Tx) AppendEvents(ctx context.Context, events ...api.Event) error {
+	return fault("write events", insertEvents(ctx, tx.q, events))
 }
