@@ -304,6 +304,25 @@ func TestHoldsLateJoinersAndGroups(t *testing.T) {
 	}
 }
 
+// A fleet that does not know of the rollout yet has no hosts for it, which
+// must not be taken for a scope without hosts.
+func TestATickBeforeTheFleetKnowsTheRollout(t *testing.T) {
+	s := serve(t, store.Config{Dir: t.TempDir()})
+	s.prepare(t, "falcon")
+	beatAll(t, s, newHosts(5, "web"))
+	s.beforeUse = func() {
+		for range 5 {
+			if err := s.engine.Tick(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0"})
+	if got := s.read(t, r.ID); got.State != api.RolloutRunning || got.Stage != 0 {
+		t.Errorf("it is %s (%s) in stage %d, want the first stage to wait for its canary", got.State, got.Reason, got.Stage)
+	}
+}
+
 func TestOneRolloutAtATimePerHost(t *testing.T) {
 	onBoth(t, func(t *testing.T, c store.Config) {
 		s := serve(t, c)

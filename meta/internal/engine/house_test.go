@@ -36,6 +36,8 @@ type server struct {
 	engine *engine.Engine
 	mu     sync.Mutex // one reload at a time
 	stop   func()
+
+	beforeUse func() // called between the engine's and the fleet's taking over
 }
 
 // serve opens a server on a database. It takes over what is wanted at once
@@ -107,6 +109,9 @@ func (s *server) reload(ctx context.Context) error {
 		return err
 	}
 	return s.engine.Reload(ctx, w, func() {
+		if s.beforeUse != nil {
+			s.beforeUse()
+		}
 		s.fleet.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example"}, time.Now()))
 	})
 }

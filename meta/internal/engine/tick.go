@@ -121,11 +121,15 @@ func (e *Engine) tick(ctx context.Context) error {
 	if err != nil || len(tallies) == 0 {
 		return err
 	}
-	if err := e.store(ctx, e.count(tallies)); err != nil {
+	serial, found := e.count(tallies)
+	if err := e.store(ctx, found); err != nil {
 		return err
 	}
 	for id, t := range tallies {
-		if err := e.advance(ctx, id, t.Census()); err != nil {
+		if t.Rollout().Revision > serial {
+			continue // the fleet does not know of its last change: the census is of something else
+		}
+		if err := e.advance(ctx, id, t); err != nil {
 			return err
 		}
 	}
@@ -151,11 +155,12 @@ func wantsCensus(r api.Rollout) bool {
 	return !rollout.Ended(r.State) || rollout.InFlight(r) > 0
 }
 
-// count fills the tallies from the fleet, and finds verdicts that no report
-// brought: one that came while another replica granted, or before a restart.
-func (e *Engine) count(tallies map[string]*rollout.Tally) (found []verdict) {
+// count fills the tallies from the fleet as it is with a serial, and finds
+// verdicts that no report brought: one that came while another replica
+// granted, or before a restart.
+func (e *Engine) count(tallies map[string]*rollout.Tally) (serial int64, found []verdict) {
 	now := time.Now()
-	e.opts.Fleet.Stands(func(s fleet.Stand) {
+	serial = e.opts.Fleet.Stands(func(s fleet.Stand) {
 		t := tallies[s.Rollout]
 		if t == nil {
 			return
@@ -176,7 +181,7 @@ func (e *Engine) count(tallies map[string]*rollout.Tally) (found []verdict) {
 			found = append(found, v)
 		}
 	})
-	return found
+	return serial, found
 }
 
 // overdue fails what is not healthy by its deadline.
@@ -244,29 +249,27 @@ func (e *Engine) forgotten(ctx context.Context, g api.Grant, now time.Time) (ver
 	return f, ok
 }
 
-// advance moves a rollout on as far as the census lets it.
-func (e *Engine) advance(ctx context.Context, id string, c rollout.Census) error {
-	for range 1 + api.MaxStages {
-		r, err := e.opts.Store.Rollout(ctx, id)
-		if err != nil {
-			return err
-		}
-		next, step := rollout.Tick(r, c, time.Now())
-		if !step.Changed() {
-			return e.saveProgress(ctx, r, next)
-		}
-		err = e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
-			return rollout.Tick(r, c, now)
-		})
-		if err != nil {
-			return err
-		}
-		if step.Reason == rollout.ReasonStageStarted {
-			e.wake() // who is waiting differs from stage to stage: count again
-			return nil
-		}
+// advance moves a rollout one step on if the census lets it. A census holds
+// for the rollout as it was counted and for no later one: after each step the
+// hosts are counted again.
+func (e *Engine) advance(ctx context.Context, id string, t *rollout.Tally) error {
+	counted := t.Rollout().Revision
+	c := t.Census()
+	r, err := e.opts.Store.Rollout(ctx, id)
+	if err != nil || r.Revision != counted {
+		return err
 	}
-	return nil
+	next, step := rollout.Tick(r, c, time.Now())
+	if !step.Changed() {
+		return e.saveProgress(ctx, r, next)
+	}
+	defer e.wake()
+	return e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+		if r.Revision != counted {
+			return r, rollout.Step{}
+		}
+		return rollout.Tick(r, c, now)
+	})
 }
 
 func (e *Engine) saveProgress(ctx context.Context, was, now api.Rollout) error {

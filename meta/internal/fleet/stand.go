@@ -22,8 +22,9 @@ type Stand struct {
 }
 
 // Stands calls do for each host and rollout in force that concerns it, in no
-// order. No lock is held meanwhile.
-func (f *Fleet) Stands(do func(Stand)) {
+// order, and returns the serial of the configuration that it went by: of a
+// rollout written later it knows nothing. No lock is held meanwhile.
+func (f *Fleet) Stands(do func(Stand)) (serial int64) {
 	snap := f.snapshot.Load()
 	var stands []Stand
 	for i := range f.shards {
@@ -40,6 +41,7 @@ func (f *Fleet) Stands(do func(Stand)) {
 			do(s)
 		}
 	}
+	return snap.Serial()
 }
 
 // StandOf is how one host stands to a rollout, if the rollout concerns it.

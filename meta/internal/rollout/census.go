@@ -26,6 +26,9 @@ func NewTally(r api.Rollout) *Tally {
 	return &Tally{rollout: r, count: make(Census, n), pool: make([]pool, n)}
 }
 
+// Rollout is what the hosts are counted for.
+func (t *Tally) Rollout() api.Rollout { return t.rollout }
+
 // Granted counts a host that has a grant of r.
 func (t *Tally) Granted(h Host, g api.Grant) {
 	if h.Held && g.Outcome == "" && g.Stage < len(t.count) {
