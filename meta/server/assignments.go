@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -78,7 +80,7 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 			return true
 		}
 		impact.Hosts++
-		if told(h, a.Agent) == a.Version {
+		if !changes(h, a) {
 			return true
 		}
 		impact.Changed++
@@ -120,14 +122,17 @@ func factsOf(h api.Host) fleet.Facts {
 	return fleet.Facts{Name: h.Name, IP: h.IP, Arch: h.Arch, Labels: h.Labels}
 }
 
-// told is the version that a host is told of an agent now.
-func told(h api.Host, agent string) string {
-	for _, a := range h.Agents {
-		if a.Name == agent {
-			return a.Wanted
-		}
+// changes reports whether an assignment would have a host do something.
+func changes(h api.Host, a api.Assignment) bool {
+	i := slices.IndexFunc(h.Agents, func(on api.HostAgent) bool { return on.Name == a.Agent })
+	if i < 0 {
+		return true
 	}
-	return ""
+	on := h.Agents[i]
+	if a.Cmd == meta.CmdStop {
+		return on.Status != meta.StatusStopped || on.Wanted != a.Version
+	}
+	return on.Wanted != a.Version || on.Status == meta.StatusStopped
 }
 
 func reportedVersion(h api.Host, agent string) string {

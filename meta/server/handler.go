@@ -5,6 +5,8 @@ import (
 	stdlog "log" //nolint:depguard // net/http wants one
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,10 +15,11 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/web"
 )
 
 // buildHandler puts everything behind one address.
-func (s *Server) buildHandler(context.Context) error {
+func (s *Server) buildHandler(ctx context.Context) error {
 	s.metrics = newMetrics(s.core)
 	var err error
 	s.api, err = httpapi.New(httpapi.Config{
@@ -43,12 +46,36 @@ func (s *Server) buildHandler(context.Context) error {
 	mux.HandleFunc("GET /healthz", s.healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /metrics", s.metrics.serve)
+	page, err := s.page(ctx)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/", page)
 	if s.conf.Pprof {
 		mux.Handle("GET /debug/pprof/", s.adminsOnly(pprof.Index))
 		mux.Handle("GET /debug/pprof/profile", s.adminsOnly(pprof.Profile))
 	}
 	s.handler = mux
 	return nil
+}
+
+// page is what people see. It reaches the API in this process, as whoever is
+// logged in and from where they are.
+func (s *Server) page(ctx context.Context) (http.Handler, error) {
+	key, err := s.store.EnsureSecret(ctx, "page-sessions", 32)
+	if err != nil {
+		return nil, err
+	}
+	h, err := web.New(web.Config{
+		API: s.api, Key: [32]byte(key), Secure: strings.HasPrefix(s.conf.PublicURL, "https://"), Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = netip.AddrPortFrom(s.access.Address(r), 0).String()
+		h.ServeHTTP(w, r)
+	}), nil
 }
 
 // adminsOnly asks for an admin's token.

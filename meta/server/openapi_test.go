@@ -1,0 +1,292 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/server"
+)
+
+// checked is a transport that holds every exchange against the document.
+type checked struct {
+	t       *testing.T
+	router  routers.Router
+	covered map[string]bool // operations that answered with success
+}
+
+func newChecked(t *testing.T, r *running) (*checked, *openapi3.T) {
+	t.Helper()
+	resp, err := http.Get(r.url + "/api/v1/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(data)
+	if err != nil {
+		t.Fatalf("load document: %v", err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatalf("document: %v", err)
+	}
+	doc.Servers = openapi3.Servers{{URL: r.url}}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &checked{t: t, router: router, covered: map[string]bool{}}, doc
+}
+
+func (c *checked) RoundTrip(req *http.Request) (*http.Response, error) {
+	route, params, err := c.router.FindRoute(req)
+	if err != nil {
+		c.t.Errorf("%s %s is not in the document: %v", req.Method, req.URL.Path, err)
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	in := &openapi3filter.RequestValidationInput{
+		Request: req, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true},
+	}
+	sent := drain(&req.Body)
+	req.GetBody = nil
+	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/json") && len(sent) > 0 {
+		if err := openapi3filter.ValidateRequest(c.t.Context(), in); err != nil {
+			c.t.Errorf("%s %s: request: %v", req.Method, req.URL.Path, err)
+		}
+	}
+	req.Body = io.NopCloser(bytes.NewReader(sent))
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return resp, err
+	}
+	if resp.StatusCode/100 == 2 {
+		c.covered[route.Operation.OperationID] = true
+	}
+	c.check(in, resp)
+	return resp, nil
+}
+
+func (c *checked) check(in *openapi3filter.RequestValidationInput, resp *http.Response) {
+	got := drain(&resp.Body)
+	kind := resp.Header.Get("Content-Type")
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: in.Options,
+	}
+	if !strings.Contains(kind, "json") || strings.Contains(kind, "openapi") {
+		out.Options.ExcludeResponseBody = true // no schema to hold it against
+	}
+	out.SetBodyBytes(got)
+	if err := openapi3filter.ValidateResponse(c.t.Context(), out); err != nil {
+		c.t.Errorf("%s %s: response %d: %v\n%s", in.Request.Method, in.Request.URL.Path, resp.StatusCode, err, got)
+	}
+}
+
+func drain(body *io.ReadCloser) []byte {
+	if *body == nil {
+		return nil
+	}
+	data, _ := io.ReadAll(*body)
+	_ = (*body).Close()
+	*body = io.NopCloser(bytes.NewReader(data))
+	return data
+}
+
+func init() {
+	openapi3filter.RegisterBodyDecoder("application/problem+json", func(r io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+		var v any
+		err := json.NewDecoder(r).Decode(&v)
+		return v, err
+	})
+}
+
+// Every operation is tried through the client, and every exchange held
+// against the document that the server itself serves: what the handlers do,
+// what the client sends and what the document says can't come apart.
+func TestEveryOperationIsAsTheDocumentSays(t *testing.T) {
+	onBoth(t, func(t *testing.T, conf server.Config) {
+		r := start(t, conf)
+		check, doc := newChecked(t, r)
+		c, err := api.NewClient(api.ClientConfig{Server: r.url, Token: r.token, Transport: check})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.http = &http.Client{Transport: check}
+		r.heartbeat(t, "", meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64", RealAgents: []meta.RealAgent{{Name: "demo", Version: "0.9", Status: "started", Error: "old"}}})
+		for _, try := range operations(r) {
+			if err := try.call(t.Context(), c); try.fails == 0 && err != nil {
+				t.Errorf("%s: %v", try.name, err)
+			} else if p := problem(err); try.fails != 0 && (p == nil || p.Status != try.fails) {
+				t.Errorf("%s: got %v, want status %d", try.name, err, try.fails)
+			}
+		}
+		for path, item := range doc.Paths.Map() {
+			for method, op := range item.Operations() {
+				if !check.covered[op.OperationID] && !slices.Contains(untried, op.OperationID) {
+					t.Errorf("%s %s (%s) was never answered with success in this test", method, path, op.OperationID)
+				}
+			}
+		}
+	})
+}
+
+// untried are operations that other tests try.
+var untried = []string{
+	"follow",                              // a stream that does not end
+	"testNotifyTarget", "retryDeadLetter", // need something to send
+	"registerArtifact", "enroll", // TestExternalArtifacts, TestEnrolment
+	"approveRollout", "rollbackRollout", // need a rollout in that state
+	"resumeRollout", "abortRollout", //
+}
+
+type operation struct {
+	name  string
+	call  func(context.Context, *api.Client) error
+	fails int // status; 0: succeeds
+}
+
+func operations(r *running) []operation {
+	everyone, web := api.Scope{Kind: api.ScopeEveryone}, api.Scope{Kind: api.ScopeGroup, Name: "web"}
+	o := api.ListOptions{}
+	var hold, token string
+	ok := func(name string, call func(context.Context, *api.Client) error) operation {
+		return operation{name: name, call: call}
+	}
+	return []operation{
+		ok("version", func(ctx context.Context, c *api.Client) error { return second(c.Version(ctx)) }),
+		ok("openapi", func(context.Context, *api.Client) error { return r.get("openapi.json") }),
+		ok("history", func(context.Context, *api.Client) error { return r.get("history") }),
+		ok("whoami", func(ctx context.Context, c *api.Client) error { return second(c.WhoAmI(ctx)) }),
+		ok("overview", func(ctx context.Context, c *api.Client) error { return second(c.Overview(ctx)) }),
+		ok("put agent", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutAgent(ctx, api.Agent{Name: "demo", RunUser: "nobody", Revision: api.MustNotExist}))
+		}),
+		{"put agent again", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutAgent(ctx, api.Agent{Name: "demo", Revision: api.MustNotExist}))
+		}, http.StatusConflict},
+		ok("agents", func(ctx context.Context, c *api.Client) error { return second(c.Agents(ctx, o)) }),
+		ok("agent", func(ctx context.Context, c *api.Client) error { return second(c.Agent(ctx, "demo")) }),
+		ok("notes", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutReleaseNotes(ctx, "demo", "1.0", "first"))
+		}),
+		ok("upload", func(ctx context.Context, c *api.Client) error {
+			return second(c.Upload(ctx, api.Upload{Agent: "demo", Version: "1.0", Tarball: bytes.NewReader(tarball(r.tb, nil))}))
+		}),
+		ok("sign", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutSignature(ctx, api.Artifact{Agent: "demo", Version: "1.0", Arch: "linux_amd64"}, strings.NewReader("untrusted comment: x\nA\ntrusted comment: y\nB\n")))
+		}),
+		ok("releases", func(ctx context.Context, c *api.Client) error {
+			return second(c.Releases(ctx, api.ListOptions{Agent: "demo"}))
+		}),
+		ok("release", func(ctx context.Context, c *api.Client) error { return second(c.Release(ctx, "demo", "1.0")) }),
+		ok("put group", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutGroup(ctx, api.Group{Name: "web", Selector: api.Selector{Prefixes: []string{"web-"}}}))
+		}),
+		ok("groups", func(ctx context.Context, c *api.Client) error {
+			return second(c.Groups(ctx, api.ListOptions{Search: "WE"}))
+		}),
+		ok("group", func(ctx context.Context, c *api.Client) error { return second(c.Group(ctx, "web")) }),
+		ok("match", func(ctx context.Context, c *api.Client) error {
+			return second(c.MatchSelector(ctx, api.Selector{Globs: []string{"w*"}}, o))
+		}),
+		ok("impact", func(ctx context.Context, c *api.Client) error {
+			return second(c.AssignmentImpact(ctx, api.Assignment{Agent: "demo", Scope: web, Version: "1.0"}))
+		}),
+		ok("assign", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutAssignment(ctx, api.Assignment{Agent: "demo", Scope: web, Version: "1.0"}))
+		}),
+		ok("assignments", func(ctx context.Context, c *api.Client) error {
+			return second(c.Assignments(ctx, api.ListOptions{Agent: "demo", Scope: web.String()}))
+		}),
+		ok("assignment", func(ctx context.Context, c *api.Client) error { return second(c.Assignment(ctx, "demo", web)) }),
+		{"no assignment", func(ctx context.Context, c *api.Client) error { return second(c.Assignment(ctx, "demo", everyone)) }, http.StatusNotFound},
+		ok("hold", func(ctx context.Context, c *api.Client) error {
+			h, err := c.CreateHold(ctx, api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: "web-1"}, Reason: "disk"})
+			hold = h.ID
+			return err
+		}),
+		ok("holds", func(ctx context.Context, c *api.Client) error { return second(c.Holds(ctx, o)) }),
+		ok("hosts", func(ctx context.Context, c *api.Client) error {
+			return second(c.Hosts(ctx, api.HostQuery{Group: "web", Failing: true, Search: "web"}))
+		}),
+		ok("host", func(ctx context.Context, c *api.Client) error { return second(c.Host(ctx, "web-1")) }),
+		ok("events", func(ctx context.Context, c *api.Client) error { return second(c.HostEvents(ctx, "web-1", o)) }),
+		ok("explain", func(ctx context.Context, c *api.Client) error { return second(c.Explain(ctx, "web-1")) }),
+		ok("unhold", func(ctx context.Context, c *api.Client) error { return c.DeleteHold(ctx, hold) }),
+		ok("put strategy", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutStrategy(ctx, api.Strategy{Name: "careful", Stages: []api.Stage{{Count: 1}, {Percent: 100}}}))
+		}),
+		ok("strategies", func(ctx context.Context, c *api.Client) error { return second(c.Strategies(ctx, o)) }),
+		ok("strategy", func(ctx context.Context, c *api.Client) error { return second(c.Strategy(ctx, "careful")) }),
+		ok("export", func(ctx context.Context, c *api.Client) error { return second(c.ExportFleet(ctx)) }),
+		ok("apply", func(ctx context.Context, c *api.Client) error {
+			return second(c.ApplyFleet(ctx, []byte("agents: [{name: demo, description: changed}]\n"), true))
+		}),
+		ok("import", func(ctx context.Context, c *api.Client) error {
+			return second(c.ImportConfig(ctx, []byte(`{"agents":[{"default":{"name":"old","version":"1","cmd":"start","tarball":"http://127.0.0.1:1/x"}}]}`), true))
+		}),
+		ok("create token", func(ctx context.Context, c *api.Client) error {
+			t, err := c.CreateToken(ctx, api.NewToken{Name: "bob", Role: api.RoleViewer, TTL: 60})
+			token = t.ID
+			return err
+		}),
+		ok("tokens", func(ctx context.Context, c *api.Client) error { return second(c.Tokens(ctx, o)) }),
+		ok("delete token", func(ctx context.Context, c *api.Client) error { return c.DeleteToken(ctx, token) }),
+		ok("audit", func(ctx context.Context, c *api.Client) error {
+			return second(c.Audit(ctx, api.ListOptions{Kind: "agent"}))
+		}),
+		ok("put target", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutNotifyTarget(ctx, api.NotifyTarget{Name: "ops", Kind: api.NotifyWebhook, URL: "http://127.0.0.1:1/"}))
+		}),
+		ok("targets", func(ctx context.Context, c *api.Client) error { return second(c.NotifyTargets(ctx, o)) }),
+		ok("get target", func(context.Context, *api.Client) error { return r.get("notifications/targets/ops") }),
+		ok("delete target", func(ctx context.Context, c *api.Client) error { return c.DeleteNotifyTarget(ctx, "ops", 0) }),
+		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),
+		ok("backup", func(ctx context.Context, c *api.Client) error { return c.Backup(ctx, io.Discard) }),
+		ok("prune", func(ctx context.Context, c *api.Client) error { return second(c.PruneArtifacts(ctx, 1, true)) }),
+		ok("unassign", func(ctx context.Context, c *api.Client) error { return c.DeleteAssignment(ctx, "demo", web, 0) }),
+		ok("delete release", func(ctx context.Context, c *api.Client) error { return c.DeleteRelease(ctx, "demo", "1.0") }),
+		ok("delete group", func(ctx context.Context, c *api.Client) error { return c.DeleteGroup(ctx, "web", 0) }),
+		ok("delete strategy", func(ctx context.Context, c *api.Client) error { return c.DeleteStrategy(ctx, "careful", 0) }),
+		ok("delete agent", func(ctx context.Context, c *api.Client) error { return c.DeleteAgent(ctx, "demo", 0) }),
+		ok("delete host", func(ctx context.Context, c *api.Client) error { return c.DeleteHost(ctx, "web-1") }),
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// The routes that are served are exactly those of the document: a path that
+// is not in it is a 404 problem, a method that is not in it a 405.
+func TestWhatTheDocumentDoesNotHaveIsNotServed(t *testing.T) {
+	r := start(t, newConfig(t))
+	for request, want := range map[string]int{
+		"GET /api/v1/nothing":          http.StatusNotFound,
+		"GET /api/v1/":                 http.StatusNotFound,
+		"PATCH /api/v1/agents/x":       http.StatusMethodNotAllowed,
+		"POST /api/v1/agents":          http.StatusMethodNotAllowed,
+		"DELETE /api/v1/overview":      http.StatusMethodNotAllowed,
+		"GET /api/v1/agents/a/b/c/d/e": http.StatusNotFound,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		resp := r.raw(t, method, path, nil)
+		var p api.Problem
+		if err := json.Unmarshal(resp.body, &p); err != nil || resp.StatusCode != want || p.Status != want || p.Hint == "" {
+			t.Errorf("%s: got %d %s, want a problem with status %d and a hint", request, resp.StatusCode, resp.body, want)
+		}
+	}
+}
