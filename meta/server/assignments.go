@@ -24,22 +24,46 @@ func (s assignments) Assignment(ctx context.Context, agent string, scope api.Sco
 	return s.store.Assignment(ctx, agent, scope)
 }
 
-// PutAssignment makes or replaces one.
+// PutAssignment makes or replaces one, at once: it takes rollouts to the same
+// scope out of force when it names a version other than the one before.
 func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment) (api.Assignment, error) {
 	if err := a.Validate(); err != nil {
 		return a, err
 	}
 	var put api.Assignment
 	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
-		put, err = tx.PutAssignment(ctx, a)
+		put, err = s.put(ctx, tx, a)
 		return err
 	})
 	return put, err
 }
 
+// put keeps an assignment. A rollout under way goes on when only the rest of
+// it changes, such as its run user; saying once more what is said already
+// means that version, now.
+func (c *core) put(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Assignment, error) {
+	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
+	if err != nil && api.KindOf(err) != api.KindNotFound {
+		return a, err
+	}
+	put, err := tx.PutAssignment(ctx, a)
+	if err != nil || before.Version == put.Version && before.Revision != put.Revision {
+		return put, err
+	}
+	return put, c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
+}
+
+// remove removes an assignment, and with it what rollouts granted beside it.
+func (c *core) remove(ctx context.Context, tx *store.Tx, a api.Assignment) error {
+	if err := tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision); err != nil {
+		return err
+	}
+	return c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
+}
+
 // DeleteAssignment removes one.
 func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error {
-	return s.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision) })
+	return s.write(ctx, by, func(tx *store.Tx) error { return s.remove(ctx, tx, a) })
 }
 
 // Holds lists those in force.

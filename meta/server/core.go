@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/engine"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
@@ -21,6 +22,7 @@ type core struct {
 	log       zerolog.Logger
 	store     *store.Store
 	fleet     *fleet.Fleet
+	engine    *engine.Engine
 	artifacts *release.Store
 	access    *httpapi.Access
 	feed      *httpapi.Feed
@@ -70,12 +72,13 @@ func (c *core) refresh(ctx context.Context, serial int64) error {
 	if err != nil {
 		return err
 	}
-	c.compile(w)
-	return nil
+	return c.engine.Reload(ctx, w, func() { c.compile(w) })
 }
 
 func (c *core) compile(w api.Wanted) {
-	snap := fleet.Compile(fleet.Config{Wanted: w, PublicURL: c.conf.PublicURL, Interval: c.conf.Interval}, time.Now())
+	snap := fleet.Compile(fleet.Config{
+		Wanted: w, PublicURL: c.conf.PublicURL, Interval: c.conf.Interval, WaitInterval: waitInterval(c.conf.Interval, c.fleet.Hosts()),
+	}, time.Now())
 	for _, p := range snap.Problems() {
 		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")
 	}

@@ -75,7 +75,7 @@ func (f fleetFile) applyAs(ctx context.Context, by api.Actor, dryRun bool, wante
 		}
 		changes = fleetfile.Diff(fleetOf(now), fleet, o)
 		for _, ch := range changes {
-			if err := applyChange(ctx, tx, ch); err != nil {
+			if err := f.applyChange(ctx, tx, ch); err != nil {
 				return fmt.Errorf("%s %s %s: %w", ch.Action, ch.Kind, ch.Name, err)
 			}
 		}
@@ -107,7 +107,7 @@ func badFile(problems []api.FileProblem) error {
 }
 
 // applyChange makes one change of a plan.
-func applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange) error {
+func (c *core) applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange) error {
 	o, remove := ch.After, ch.Action == api.ChangeDelete
 	if remove {
 		o = ch.Before
@@ -127,9 +127,9 @@ func applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange) error {
 	case o.Group != nil:
 		_, err = tx.PutGroup(ctx, *o.Group)
 	case o.Assignment != nil && remove:
-		err = tx.DeleteAssignment(ctx, o.Assignment.Agent, o.Assignment.Scope, 0)
+		err = c.remove(ctx, tx, api.Assignment{Agent: o.Assignment.Agent, Scope: o.Assignment.Scope})
 	case o.Assignment != nil:
-		_, err = tx.PutAssignment(ctx, *o.Assignment)
+		_, err = c.put(ctx, tx, *o.Assignment)
 	case o.Hold != nil:
 		err = applyHold(ctx, tx, ch)
 	}

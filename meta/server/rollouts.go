@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/engine"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 )
 
 // history reads what happened.
@@ -25,25 +27,33 @@ func (h history) Samples(ctx context.Context, agent string, since time.Time) ([]
 	return h.store.Samples(ctx, agent, since)
 }
 
-// rollouts reads rollouts from the store.
-type rollouts struct{ *core }
-
-// Rollouts lists them, the newest first.
-func (r rollouts) Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor) (api.Page[api.Rollout], error) {
-	return r.store.Rollouts(ctx, f, c)
+// openEngine makes the rollouts' engine; what is wanted comes later.
+func (s *Server) openEngine() {
+	interval := fleet.DefaultInterval
+	if s.conf.Interval > 0 {
+		interval = time.Duration(s.conf.Interval) * time.Second
+	}
+	s.engine = engine.New(engine.Options{
+		Store: s.store, Fleet: s.fleet, Log: s.log, Grace: interval + interval/5,
+		Link:     func(id string) string { return s.conf.PublicURL + "/rollouts/" + id },
+		Reload:   func(ctx context.Context, serial int64) error { return s.refresh(context.WithoutCancel(ctx), serial) },
+		Progress: func(id string) { s.feed.Publish("rollout", id) },
+	})
+	s.fleet.Attach(s.engine, s.engine)
 }
 
-// Rollout reads one.
-func (r rollouts) Rollout(ctx context.Context, id string) (api.Rollout, error) {
-	return r.store.Rollout(ctx, id)
-}
+// Bounds of how often hosts report that wait for a running rollout.
+const (
+	waitAtLeast = 5    // seconds
+	waitingRate = 1000 // hosts a second, when every host waits
+)
 
-// Transitions lists what a rollout went through.
-func (r rollouts) Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error) {
-	return r.store.Transitions(ctx, id, c)
-}
-
-// Grants lists a rollout's grants.
-func (r rollouts) Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (api.Page[api.Grant], error) {
-	return r.store.Grants(ctx, f, c)
+// waitInterval has hosts that wait for a rollout report more often than every
+// interval, as far as their number allows; 0 when it does not. Without an
+// interval of ours hosts keep their own.
+func waitInterval(interval, hosts int) int {
+	if wait := max(waitAtLeast, hosts/waitingRate); wait < interval {
+		return wait
+	}
+	return 0
 }

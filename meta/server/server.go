@@ -168,6 +168,7 @@ func (s *Server) openFleet(ctx context.Context) error {
 	s.fleet = fleet.New(fleet.Options{
 		Journal: journal{s.core}, Log: s.log, Interval: time.Duration(s.conf.Interval) * time.Second,
 	})
+	s.openEngine()
 	if err := s.refresh(ctx, 0); err != nil {
 		return err
 	}
@@ -257,6 +258,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 		s.log.Warn().Err(err).Msg("cannot read what is wanted")
 	}
 	loops.Go(func() { s.watch(ctx, changes, last) })
+	loops.Go(func() { s.engine.Run(ctx) })
 	loops.Go(func() { every(ctx, holdsEvery, s.endHolds) })
 	loops.Go(func() {
 		every(ctx, tokensEvery, func() { s.touchTokens(ctx) })

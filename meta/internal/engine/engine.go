@@ -45,7 +45,9 @@ type Options struct {
 	Link func(rollout string) string
 	// Reload brings what is wanted up to date on this server after a write,
 	// by way of [Engine.Reload].
-	Reload func(context.Context) error
+	Reload func(ctx context.Context, serial int64) error
+	// Progress is told when a rollout's numbers changed; nil: nobody is.
+	Progress func(rollout string)
 }
 
 // Engine runs the rollouts of one server.
@@ -128,7 +130,7 @@ func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
 
 // Run judges reports and, while this replica leads, watches the time, until
 // the context ends.
-func (e *Engine) Run(ctx context.Context) error {
+func (e *Engine) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.judgeReports(ctx) })
 	wg.Go(func() { e.watchTime(ctx) })
@@ -136,7 +138,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		wg.Go(func() { e.followReplicas(ctx) })
 	}
 	wg.Wait()
-	return nil
 }
 
 // followReplicas learns of the grants that other replicas make.
@@ -159,27 +160,27 @@ func (e *Engine) followReplicas(ctx context.Context) {
 
 // write stores what do does and brings this server up to date.
 func (e *Engine) write(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
-	if _, err := e.opts.Store.Write(ctx, by, do); err != nil {
-		return err
+	serial, err := e.opts.Store.Write(ctx, by, do)
+	if err == nil {
+		e.reload(ctx, serial)
 	}
-	e.reload(ctx)
-	return nil
+	return err
 }
 
 // steer does so with one rollout, locked.
 func (e *Engine) steer(ctx context.Context, by api.Actor, id string, do func(*store.Tx, api.Rollout) error) error {
 	serial, err := e.opts.Store.Steer(ctx, by, id, do)
 	if err == nil && serial > 0 {
-		e.reload(ctx)
+		e.reload(ctx, serial)
 	}
 	return err
 }
 
-func (e *Engine) reload(ctx context.Context) {
+func (e *Engine) reload(ctx context.Context, serial int64) {
 	if e.opts.Reload == nil {
 		return
 	}
-	if err := e.opts.Reload(ctx); err != nil && ctx.Err() == nil {
+	if err := e.opts.Reload(ctx, serial); err != nil && ctx.Err() == nil {
 		e.opts.Log.Warn().Err(err).Msg("cannot take over what was just written; it will be with the next change")
 	}
 }

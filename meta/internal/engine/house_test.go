@@ -51,7 +51,7 @@ func serve(t testing.TB, c store.Config) *server {
 	srv := &server{store: s, fleet: fleet.New(fleet.Options{Journal: s, Log: zerolog.Nop(), FlushEvery: 100 * time.Millisecond})}
 	srv.engine = engine.New(engine.Options{
 		Store: s, Fleet: srv.fleet, Log: zerolog.New(zerolog.NewTestWriter(t)), Tick: 20 * time.Millisecond, Lease: time.Second,
-		Grace: time.Minute, Reload: srv.reload,
+		Grace: time.Minute, Reload: func(ctx context.Context, _ int64) error { return srv.reload(ctx) },
 	})
 	srv.fleet.Attach(srv.engine, srv.engine)
 	if err := s.LoadHosts(t.Context(), func(h api.Host) error { srv.fleet.Restore(h); return nil }); err != nil {
@@ -73,7 +73,7 @@ func serve(t testing.TB, c store.Config) *server {
 	if c.DSN != "" {
 		wg.Go(func() { srv.follow(ctx) })
 	}
-	wg.Go(func() { _ = srv.engine.Run(ctx) })
+	wg.Go(func() { srv.engine.Run(ctx) })
 	wg.Go(func() { _ = srv.fleet.Run(ctx) })
 	var once sync.Once
 	srv.stop = func() {

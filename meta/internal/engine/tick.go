@@ -276,5 +276,9 @@ func (e *Engine) saveProgress(ctx context.Context, was, now api.Rollout) error {
 	if slices.Equal(was.Progress, now.Progress) {
 		return nil
 	}
-	return e.opts.Store.SaveProgress(ctx, was.ID, now.Progress)
+	err := e.opts.Store.SaveProgress(ctx, was.ID, now.Progress)
+	if err == nil && e.opts.Progress != nil {
+		e.opts.Progress(was.ID)
+	}
+	return err
 }
