@@ -37,6 +37,7 @@ type keeper struct {
 	looked  chan struct{} // closed after the next look
 	calm    chan struct{} // closed while nothing is left to be done
 	busy    bool          // in a transaction: do not wait for a look
+	orders  int           // counts what came in
 	cleared bool          // an operator wants everything tried again
 	giveUp  context.CancelFunc
 	fire    context.CancelFunc
@@ -157,9 +158,9 @@ func (k *keeper) machineryFailed(err error) time.Duration {
 // observe gathers everything that a decision depends on.
 func (k *keeper) observe(ctx context.Context) Situation {
 	k.mu.Lock()
-	wish := k.wish
+	wish, orders := k.wish, k.orders
 	k.mu.Unlock()
-	s := Situation{Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
+	s := Situation{orders: orders, Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (Place{}) {

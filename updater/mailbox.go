@@ -36,6 +36,7 @@ func (k *keeper) clear() {
 
 // disturb: k.mu is held.
 func (k *keeper) disturb() {
+	k.orders++
 	select {
 	case <-k.calm:
 		k.calm = make(chan struct{})
@@ -120,8 +121,10 @@ func (k *keeper) publish(s Situation, step Step) {
 	defer k.mu.Unlock()
 	k.state = s.state(step)
 	k.busy = step.Act.Replaces() || step.Act == ActResume
-	close(k.looked)
-	k.looked = make(chan struct{})
+	if k.orders == s.orders { // else it is about what was wanted before
+		close(k.looked)
+		k.looked = make(chan struct{})
+	}
 }
 
 // logStep logs a plan once.

@@ -2,6 +2,7 @@ package updater
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -47,6 +48,8 @@ type Step struct {
 	To     Target    `json:"to,omitzero"`   // what shall run
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until,omitzero"` // of ActWait
+
+	block *Block // that ActWait waits for
 }
 
 // Place is where an agent lives and as whom it runs.
@@ -73,6 +76,8 @@ type Situation struct {
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
+
+	orders int // of the keeper, when it looked
 }
 
 // Plan decides the next step for one agent. Nothing else decides.
@@ -116,9 +121,8 @@ func (s Situation) wantStopped() Step {
 	case s.Hold != nil:
 		return none("held: " + s.Hold.Reason + "; stop is wanted")
 	}
-	return s.unlessBlocked(stopKey(s.Seen.Version), Step{
-		Act: ActStop, From: s.now(), Reason: "stop is wanted, and it is " + s.Seen.Status.String(),
-	})
+	step := Step{Act: ActStop, From: s.now(), Reason: "stop is wanted, and it is " + s.Seen.Status.String()}
+	return s.unlessBlocked(step, stopKey(s.Seen.Version))
 }
 
 func (s Situation) wantStarted() Step {
@@ -146,7 +150,7 @@ func (s Situation) wantStarted() Step {
 	default:
 		return s.keepRunning()
 	}
-	return s.orKeepRunning(s.unlessBlocked(s.Journal.releaseKey(s.Wish), step))
+	return s.orKeepRunning(s.unlessBlocked(step, s.Journal.releaseKey(s.Wish), s.Journal.fetchKey(s.Wish)))
 }
 
 // held: a hold freezes the version; what crashed is still started again. A
@@ -156,10 +160,12 @@ func (s Situation) held() Step {
 	switch {
 	case !s.installed():
 		return none("held: " + h.Reason + "; nothing is installed")
+	case h.Version != "" && h.Version != s.Seen.Version && !slices.Contains(s.Seen.Versions, h.Version):
+		return none("held: " + h.Reason + "; " + h.Version + " is no longer on disk")
 	case h.Version != "" && h.Version != s.Seen.Version:
 		to := Target{Place: s.At, Version: h.Version}
 		step := Step{Act: ActRollback, From: s.now(), To: to, Reason: "an operator went back: " + h.Reason}
-		return s.orKeepRunning(s.unlessBlocked(rollbackKey(h.Version), step))
+		return s.orKeepRunning(s.unlessBlocked(step, rollbackKey(h.Version)))
 	case s.Seen.Status.Stopped():
 		return s.restart("held (" + h.Reason + ") and ")
 	}
@@ -203,13 +209,14 @@ func (s Situation) orKeepRunning(step Step) Step {
 
 // unlessBlocked turns step into a wait while what it would do is in quarantine
 // or backed off.
-func (s Situation) unlessBlocked(key string, step Step) Step {
-	b, blocked := s.Journal.blocked(key, s.Now)
-	if !blocked {
-		return step
+func (s Situation) unlessBlocked(step Step, keys ...string) Step {
+	for _, key := range keys {
+		if b, blocked := s.Journal.blocked(key, s.Now); blocked {
+			step.Act, step.Until, step.block = ActWait, b.Until, &b
+			step.Reason = b.explain()
+			return step
+		}
 	}
-	step.Act, step.Until = ActWait, b.Until
-	step.Reason = b.explain()
 	return step
 }
 

@@ -11,18 +11,23 @@ import (
 
 // maxDoubts is how many looks in a row may fail to tell, or may find a version
 // sick that was healthy before: a loaded host answers late.
-const maxDoubts = 3
+const (
+	maxDoubts  = 3
+	maxStopped = 2
+)
 
 // trial judges a version that was just started.
 //
-// It fails at once when status says stoped, or when the pid changes. It fails
-// after three looks in a row that could not tell. Health counts only where the
+// It fails when status says stoped twice in a row (one look may fall into the
+// moment in which a pid file is rewritten), when the pid changes, and after
+// three looks in a row that could not tell. Health counts only where the
 // control script has the verb, and may take its time: a version that was never
 // healthy fails at the end, one that was healthy fails after three looks in a
 // row that found it sick.
 type trial struct {
 	ends    time.Time
 	pid     int
+	stopped int
 	doubts  int
 	sick    int
 	healthy bool
@@ -41,7 +46,10 @@ func (t *trial) see(p agent.Probe, now time.Time) (verdict, string) {
 	over := !now.Before(t.ends)
 	switch {
 	case p.Status.Stopped():
-		return failed, "it stopped during probation"
+		if t.stopped++; t.stopped >= maxStopped {
+			return failed, "it stopped during probation"
+		}
+		return undecided, ""
 	case !p.Status.Started():
 		if t.doubts++; t.doubts >= maxDoubts {
 			return failed, fmt.Sprintf("its status could not be told %d times in a row during probation: %s", t.doubts, p.Status)
@@ -50,7 +58,7 @@ func (t *trial) see(p agent.Probe, now time.Time) (verdict, string) {
 	case p.Pid != 0 && t.pid != 0 && p.Pid != t.pid:
 		return failed, fmt.Sprintf("it was restarted during probation: its pid changed from %d to %d", t.pid, p.Pid)
 	}
-	t.doubts = 0
+	t.doubts, t.stopped = 0, 0
 	t.pid = max(t.pid, p.Pid)
 	if p.HasHealth {
 		if v, why := t.feel(p, over); v == failed {

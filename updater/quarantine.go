@@ -32,12 +32,15 @@ type Block struct {
 	Quarantine bool      `json:"quarantine"` // the release was at fault
 }
 
-func (b Block) explain() string {
+// explain is the reason of a step that waits for b.
+func (b Block) explain() string { return b.Version + " is " + b.sentence() + ": " + b.Reason }
+
+func (b Block) sentence() string {
 	kind := "backed off"
 	if b.Quarantine {
 		kind = "in quarantine"
 	}
-	return fmt.Sprintf("%s is %s after %s: %s", b.Version, kind, times(b.Failures), b.Reason)
+	return kind + " after " + times(b.Failures)
 }
 
 func times(n int) string {
@@ -107,6 +110,12 @@ func doubled(base, limit time.Duration, n int) time.Duration {
 		}
 	}
 	return base
+}
+
+// fetchKey identifies where and how the release that w asks for is to be had: a
+// tarball that cannot be had there may be had elsewhere.
+func (r *Record) fetchKey(w Wish) string {
+	return "fetch:" + w.Agent.Version + " " + w.Agent.Tarball + " " + w.Agent.ConfigRemoteURL + " " + r.releaseKey(w)
 }
 
 // releaseKey identifies the release that w asks for: by digest when it is

@@ -29,7 +29,7 @@ type Txn struct {
 	From    Target     `json:"from,omitzero"` // no version: nothing ran before
 	To      Target     `json:"to"`
 	Wish    Wish       `json:"wish"` // as it was when the transaction began
-	Key     string     `json:"key"`  // what is blocked when it fails
+	Key     string     `json:"key"`  // what is blocked when the new version fails
 	Phase   meta.Phase `json:"phase"`
 	Began   time.Time  `json:"began"`
 	Since   time.Time  `json:"since"` // when Phase was entered
@@ -45,6 +45,7 @@ type Outcome struct {
 	Phase   meta.Phase `json:"phase"`             // idle, rolledBack or failed
 	Version string     `json:"version,omitempty"` // that was wanted
 	Error   string     `json:"error,omitempty"`
+	Key     string     `json:"key,omitempty"` // of the block that a failure made
 	Rollout string     `json:"rollout,omitempty"`
 	Since   time.Time  `json:"since"`
 }

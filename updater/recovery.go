@@ -108,7 +108,7 @@ func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
 
 func (k *keeper) rolledBack(ctx context.Context, t *Txn, startErr error) error {
 	now := time.Now()
-	o := Outcome{Phase: meta.PhaseRolledBack, Error: join(t.Failure, t.Notes)}
+	o := Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: join(t.Failure, t.Notes)}
 	switch {
 	case t.From.Version == "":
 		o.Phase = meta.PhaseFailed

@@ -2,7 +2,6 @@ package updater
 
 import (
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -47,17 +46,18 @@ func (st *State) stand(s Situation) {
 		st.Phase, st.Error = meta.PhaseIdle, ""
 	}
 	switch {
+	case st.Step.Act.Replaces(): // what failed before is being tried again
+		st.Phase, st.Error, st.Since = meta.PhaseDownloading, "", s.Now.Unix()
 	case s.Wish.Refused != "":
 		st.Phase, st.Error = meta.PhaseFailed, "refused: "+s.Wish.Refused
 	case s.Blind != "":
 		st.Phase, st.Error = meta.PhaseFailed, s.Blind
 	case s.Hold != nil:
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
+	case st.Step.block != nil && st.Step.block.Key == last.Key:
+		st.Error = join(last.Error, st.Step.block.sentence())
 	case st.Step.Act == ActWait:
-		st.Error = strings.TrimPrefix(st.Error+"; "+st.Step.Reason, "; ")
-		if strings.Contains(st.Step.Reason, last.Error) { // it says it all
-			st.Error = st.Step.Reason
-		}
+		st.Error = st.Step.Reason
 	}
 }
 

@@ -223,6 +223,7 @@ func (k *keeper) commit(ctx context.Context, t *Txn, how string) error {
 	}
 	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, CrashLog{}
 	k.rec.unblock(t.Key)
+	k.rec.unblock(k.rec.fetchKey(t.Wish))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
 	k.end(ctx, t, Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
 	return nil
@@ -235,9 +236,13 @@ func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
 	if je := (*JobError)(nil); errors.As(cause, &je) {
 		release = je.Permanent
 	}
-	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: cause.Error(), release: release}, time.Now())
+	key := t.Key
+	if t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging {
+		key = k.rec.fetchKey(t.Wish)
+	}
+	b := k.rec.block(fault{key: key, version: t.To.Version, reason: cause.Error(), release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
-	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Error: join(cause.Error(), t.Notes)})
+	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Key: key, Error: join(cause.Error(), t.Notes)})
 	return nil
 }
 

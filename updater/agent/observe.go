@@ -56,7 +56,17 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 
 // Status asks the control script of version whether the agent runs.
 func (r Runner) Status(ctx context.Context, version string) Status {
-	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
+	return r.statusWithin(ctx, version, r.Timeouts.Status)
+}
+
+// statusBefore asks for no longer than there is time until deadline, but for
+// a second in any case.
+func (r Runner) statusBefore(ctx context.Context, version string, deadline time.Time) Status {
+	return r.statusWithin(ctx, version, min(max(time.Until(deadline), time.Second), r.Timeouts.Status))
+}
+
+func (r Runner) statusWithin(ctx context.Context, version string, timeout time.Duration) Status {
+	o, err := r.run(ctx, version, VerbStatus, timeout)
 	if err != nil {
 		return unknown(err.Error())
 	}

@@ -231,3 +231,11 @@ func zombie(pid int) bool {
 	_, rest, _ := strings.Cut(string(data), ") ")
 	return strings.HasPrefix(rest, "Z")
 }
+
+// Kill kills the applications of the agent in dir, as a crash would.
+func Kill(t testing.TB, dir string) {
+	t.Helper()
+	for _, p := range processes(t, dir) {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,222 @@
+package updater_test
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+)
+
+// TestMain lets the test binary be its own child.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "child" {
+		if err := updater.Child(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must come; far more than it takes.
+const patience = 60 * time.Second
+
+// origin serves releases and configs.
+type origin struct {
+	*httptest.Server
+	mu    sync.Mutex
+	files map[string][]byte
+	gate  chan struct{} // when set, tarballs wait for it
+}
+
+func newOrigin(t testing.TB) *origin {
+	o := &origin{files: map[string][]byte{}}
+	o.Server = httptest.NewServer(o)
+	t.Cleanup(o.Close)
+	return o
+}
+
+func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	data, ok := o.files[strings.TrimPrefix(r.URL.Path, "/")]
+	gate := o.gate
+	o.mu.Unlock()
+	if gate != nil && strings.HasSuffix(r.URL.Path, ".tar.gz") {
+		select {
+		case <-gate:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(data)))
+}
+
+func (o *origin) put(path string, data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.files[path] = data
+}
+
+// publish serves a release and returns what a server would say to get it started.
+func (o *origin) publish(t testing.TB, name, version string, h agenttest.Habits) meta.DesiredAgent {
+	t.Helper()
+	data, digest := h.Tarball(t)
+	file := meta.Arch() + "/" + meta.TarballName(name, version)
+	o.put(file, data)
+	o.put(file+".md5", []byte(digest+"  "+meta.TarballName(name, version)+"\n"))
+	return meta.DesiredAgent{Name: name, Version: version, Tarball: o.URL, MD5: digest, Cmd: meta.CmdStart}
+}
+
+// host is a host with one engine.
+type host struct {
+	t       testing.TB
+	dir     string
+	cfg     updater.EngineConfig
+	origin  *origin
+	engine  *updater.Engine
+	stop    func()
+	logFile string
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	dir := t.TempDir()
+	h := &host{t: t, dir: dir, origin: newOrigin(t), logFile: filepath.Join(dir, "log")}
+	agenttest.CleanUp(t, dir)
+	h.cfg = updater.EngineConfig{
+		VarDir: filepath.Join(dir, "var"), DefaultWorkDir: filepath.Join(dir, "work"),
+		Probation: 300 * time.Millisecond, CheckEvery: 300 * time.Millisecond, ConfigEvery: 100 * time.Millisecond,
+		StartTimeout: 5 * time.Second, StopTimeout: 5 * time.Second,
+		Child: []string{os.Args[0], "child"},
+	}
+	log, err := os.Create(h.logFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.cfg.Log = zerolog.New(log).With().Timestamp().Logger()
+	t.Cleanup(func() {
+		h.halt()
+		if t.Failed() {
+			data, _ := os.ReadFile(h.logFile)
+			t.Logf("log:\n%s", data)
+		}
+	})
+	return h
+}
+
+// boot starts the engine; halt ends it.
+func (h *host) boot() {
+	h.t.Helper()
+	e, err := updater.NewEngine(h.cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = e.Run(ctx) }()
+	h.engine, h.stop = e, func() { cancel(); <-ended }
+}
+
+func (h *host) halt() {
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+}
+
+func (h *host) apply(agents ...meta.DesiredAgent) {
+	h.t.Helper()
+	if err := h.engine.Apply(updater.Desired{Agents: agents, Dialect: meta.DialectV1}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) report(name string) meta.RealAgent {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, a := range h.engine.Report(ctx) {
+		if a.Name == name {
+			return a
+		}
+	}
+	return meta.RealAgent{}
+}
+
+// await waits until the agent is as ok says.
+func (h *host) await(name, what string, ok func(meta.RealAgent) bool) meta.RealAgent {
+	h.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		a := h.report(name)
+		if ok(a) {
+			return a
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s never %s: %+v", name, what, a)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// runs waits until version runs, committed.
+func (h *host) runs(name, version string) meta.RealAgent {
+	h.t.Helper()
+	return h.await(name, "ran "+version, func(a meta.RealAgent) bool {
+		return a.Version == version && a.Status == meta.StatusStarted && a.Phase == meta.PhaseIdle
+	})
+}
+
+func (h *host) agentDir(name string) string { return filepath.Join(h.cfg.DefaultWorkDir, name) }
+
+func (h *host) checkRunning(name string, want ...string) {
+	h.t.Helper()
+	if got := agenttest.Running(h.t, h.agentDir(name)); !slices.Equal(got, want) {
+		h.t.Errorf("running of %s: %v; want %v", name, got, want)
+	}
+	h.checkNeverTwo(name)
+}
+
+func (h *host) checkNeverTwo(name string) {
+	h.t.Helper()
+	for _, e := range agenttest.Events(h.t, h.agentDir(name)) {
+		if e.What == "two-at-once" {
+			h.t.Errorf("%s %s was started while another one ran", name, e.Version)
+		}
+	}
+}
+
+func (h *host) versionFile(name string) string {
+	h.t.Helper()
+	data, err := os.ReadFile(filepath.Join(h.agentDir(name), ".version"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		h.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func digestOf(data []byte) string {
+	sum := md5.Sum(data)
+	return hex.EncodeToString(sum[:])
+}

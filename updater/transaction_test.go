@@ -1,0 +1,339 @@
+package updater_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+)
+
+func TestInstallUpgradeDowngradeStop(t *testing.T) {
+	h := newHost(t)
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+	h.boot()
+
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	h.checkRunning("falcon", "1.0.0")
+
+	h.apply(v2)
+	a := h.runs("falcon", "1.0.1")
+	h.checkRunning("falcon", "1.0.1")
+	if a.PreviousVersion != "1.0.0" || a.DesiredVersion != "1.0.1" || a.Error != "" {
+		t.Errorf("report after the upgrade: %+v", a)
+	}
+
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	h.checkRunning("falcon", "1.0.0")
+
+	v1.Cmd = meta.CmdStop
+	h.apply(v1)
+	h.await("falcon", "stopped", func(a meta.RealAgent) bool { return a.Status == meta.StatusStopped && a.Version == "1.0.0" })
+	h.checkRunning("falcon")
+
+	v1.Cmd = meta.CmdStart
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	h.checkRunning("falcon", "1.0.0")
+}
+
+func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
+	cases := []struct {
+		name string
+		bad  agenttest.Habits
+		want string // in the reason
+	}{
+		{"start fails", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"}, "no licence"},
+		{"start hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, "did not return"},
+		{"dies in probation", agenttest.Habits{App: "sleep 0.3; note down; exit 1"}, "probation"},
+		{"restarts itself in probation", agenttest.Habits{App: `
+			sleep 0.2 9>&-
+			note down
+			[ -e var/again ] || { touch var/again; exec 9>&-; setsid ./app >>var/app.log 2>&1 </dev/null & echo $! >var/app.pid; exit 0; }`}, "pid changed"},
+		{"not healthy", agenttest.Habits{Health: "echo 'queue full'; exit 1"}, "queue full"},
+		{"status cannot be told", agenttest.Habits{BeforeStatus: "[ -e var/app.pid ] && { echo hm; exit 0; }"}, "status is unknown: hm"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHost(t)
+			h.cfg.Probation, h.cfg.StartTimeout = time.Second, 2*time.Second
+			v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+			v2 := h.origin.publish(t, "falcon", "1.0.1", c.bad)
+			h.boot()
+			h.apply(v1)
+			h.runs("falcon", "1.0.0")
+
+			h.apply(v2)
+			a := h.await("falcon", "rolled back", func(a meta.RealAgent) bool {
+				return a.Phase == meta.PhaseRolledBack && a.Status == meta.StatusStarted
+			})
+			if a.Version != "1.0.0" || a.DesiredVersion != "1.0.1" || !strings.Contains(a.Error, c.want) {
+				t.Errorf("report: %+v; want 1.0.0 with the reason %q", a, c.want)
+			}
+			h.checkRunning("falcon", "1.0.0")
+			if !strings.Contains(a.Error, "in quarantine") {
+				t.Errorf("error %q does not say that the release is in quarantine", a.Error)
+			}
+
+			// Other content under the same version is another release.
+			h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{App: ": mended"}))
+			h.runs("falcon", "1.0.1")
+			h.checkRunning("falcon", "1.0.1")
+		})
+	}
+}
+
+func TestAFirstInstallThatFailsLeavesNothingRunning(t *testing.T) {
+	h := newHost(t)
+	bad := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{Health: "echo 'queue full'; exit 1"})
+	h.boot()
+	h.apply(bad)
+	a := h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	if !strings.Contains(a.Error, "queue full") || a.Version != "" {
+		t.Errorf("report: %+v", a)
+	}
+	h.checkRunning("falcon")
+}
+
+func TestClearTriesAgain(t *testing.T) {
+	h := newHost(t)
+	flag := filepath.Join(h.dir, "licence")
+	bad := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{BeforeStart: "[ -e " + flag + " ] || { echo 'no licence'; exit 1; }"})
+	h.boot()
+	h.apply(bad)
+	h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	agenttest.Write(t, flag, "yes", 0o644)
+	if err := h.engine.Clear("falcon"); err != nil {
+		t.Fatal(err)
+	}
+	h.runs("falcon", "1.0.0")
+}
+
+func TestI2WhatRunsRunsOnWhenAnInstallFails(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	pid := agenttest.Events(t, h.agentDir("falcon"))[0].Pid
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+
+	cases := []struct {
+		name  string
+		spoil func(*meta.DesiredAgent)
+		want  string
+	}{
+		{"not there", func(a *meta.DesiredAgent) { a.Version = "1.0.2" }, "404"},
+		{"wrong digest", func(a *meta.DesiredAgent) { a.MD5 = strings.Repeat("0", 32) }, "digest"},
+		{"server away", func(a *meta.DesiredAgent) { a.Tarball = "http://127.0.0.1:1" }, "refused"},
+		{"refused entry", func(a *meta.DesiredAgent) { a.Cmd = "reboot" }, "reboot"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			bad := v2
+			bad.Rollout = c.name
+			c.spoil(&bad)
+			h.apply(bad)
+			a := h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed && a.Rollout == c.name })
+			if !strings.Contains(a.Error, c.want) || a.Version != "1.0.0" || a.Status != meta.StatusStarted {
+				t.Errorf("report: %+v; want the reason %q", a, c.want)
+			}
+		})
+	}
+	h.checkRunning("falcon", "1.0.0")
+	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != 1 || events[0].Pid != pid {
+		t.Errorf("the agent was disturbed: %+v", events)
+	}
+}
+
+func TestACrashedAgentIsStartedAgain(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	agenttest.Kill(t, h.agentDir("falcon"))
+	h.await("falcon", "came back", func(a meta.RealAgent) bool {
+		return a.Status == meta.StatusStarted && len(agenttest.Running(t, h.agentDir("falcon"))) == 1
+	})
+}
+
+func TestMovedWorkDir(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	a.WorkDir = filepath.Join(h.dir, "elsewhere")
+	h.apply(a)
+	got := h.await("falcon", "moved", func(r meta.RealAgent) bool {
+		return r.WorkDir == a.WorkDir && r.Phase == meta.PhaseIdle && r.Status == meta.StatusStarted
+	})
+	h.checkRunning("falcon")
+	if now := agenttest.Running(t, filepath.Join(a.WorkDir, "falcon")); len(now) != 1 {
+		t.Errorf("running at the new place: %v, %+v", now, got)
+	}
+}
+
+func TestAMovedAgentThatFailsRunsOnInItsOldPlace(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	bad := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{BeforeStart: "exit 1"})
+	bad.WorkDir = filepath.Join(h.dir, "elsewhere")
+	h.apply(bad)
+	a := h.await("falcon", "rolled back", func(r meta.RealAgent) bool { return r.Phase == meta.PhaseRolledBack && r.Status == meta.StatusStarted })
+	if a.WorkDir != h.cfg.DefaultWorkDir || a.Version != "1.0.0" {
+		t.Errorf("report: %+v", a)
+	}
+	h.checkRunning("falcon", "1.0.0")
+}
+
+func TestOrphansAreLeftAloneAndReported(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	h.apply()
+	h.await("falcon", "became an orphan", func(a meta.RealAgent) bool { return a.Orphaned && a.Status == meta.StatusStarted })
+	h.halt()
+	h.boot()
+	h.await("falcon", "stayed an orphan", func(a meta.RealAgent) bool { return a.Orphaned && a.Status == meta.StatusStarted })
+	h.checkRunning("falcon", "1.0.0")
+}
+
+func TestHoldRollbackUnhold(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+	v3 := h.origin.publish(t, "falcon", "1.0.2", agenttest.Habits{})
+	held := func(version string) func(meta.RealAgent) bool {
+		return func(a meta.RealAgent) bool { return a.Held && a.Version == version && a.Status == meta.StatusStarted }
+	}
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	must(t, h.engine.Hold("falcon", "exam week"))
+	h.apply(v2)
+	if a := h.await("falcon", "was held", held("1.0.0")); a.HoldReason != "exam week" || a.DesiredVersion != "1.0.1" {
+		t.Errorf("report: %+v", a)
+	}
+	agenttest.Kill(t, h.agentDir("falcon"))
+	h.await("falcon", "was started again although held", func(a meta.RealAgent) bool {
+		return held("1.0.0")(a) && len(agenttest.Running(t, h.agentDir("falcon"))) == 1
+	})
+	must(t, h.engine.Unhold("falcon"))
+	h.runs("falcon", "1.0.1")
+
+	must(t, h.engine.Rollback("falcon", "it is slow"))
+	h.await("falcon", "went back", held("1.0.0"))
+	h.checkRunning("falcon", "1.0.0")
+	h.halt()
+	h.boot()
+	h.await("falcon", "stayed back", held("1.0.0"))
+	h.apply(v3)
+	h.runs("falcon", "1.0.2")
+	h.checkRunning("falcon", "1.0.2")
+	if err := h.engine.Unhold("falcon"); err == nil {
+		t.Error("the hold of the rollback did not end with another wanted version")
+	}
+}
+
+func TestARemoteConfigIsFollowed(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{App: "grep -q bad cfg.json && { note down; exit 1; }"})
+	a.ConfigFileName, a.ConfigRemoteURL = "cfg.json", h.origin.URL+"/falcon-cfg.json"
+	h.origin.put("falcon-cfg.json", []byte("one"))
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	file := filepath.Join(h.agentDir("falcon"), "1.0.0/cfg.json")
+	content := func(want string) func(meta.RealAgent) bool {
+		return func(a meta.RealAgent) bool {
+			data, _ := os.ReadFile(file)
+			return string(data) == want && a.Status == meta.StatusStarted && a.Phase != meta.PhaseProbation
+		}
+	}
+	h.await("falcon", "had its config", content("one"))
+	before := len(agenttest.Events(t, h.agentDir("falcon")))
+
+	h.origin.put("falcon-cfg.json", []byte("two"))
+	h.await("falcon", "took the new config and was restarted", func(a meta.RealAgent) bool {
+		return content("two")(a) && len(agenttest.Events(t, h.agentDir("falcon"))) == before+2
+	})
+
+	h.origin.put("falcon-cfg.json", []byte("bad"))
+	h.await("falcon", "went back to the config that worked", func(a meta.RealAgent) bool {
+		return content("two")(a) && a.Phase == meta.PhaseRolledBack
+	})
+	h.checkRunning("falcon", "1.0.0")
+}
+
+func TestI6AnAgentThatHangsDelaysNoOther(t *testing.T) {
+	h := newHost(t)
+	h.cfg.Concurrency = 1
+	h.cfg.StatusTimeout = 10 * time.Minute
+	h.boot()
+	hang := "[ -e var/app.pid ] && sleep 600"
+	for _, name := range []string{"a", "b", "c"} {
+		(agenttest.Habits{BeforeStatus: "sleep 600"}).Place(t, h.agentDir(name), "1.0.0")
+		agenttest.Write(t, filepath.Join(h.agentDir(name), ".version"), "1.0.0", 0o644)
+	}
+	hanging := h.origin.publish(t, "hanging", "1.0.0", agenttest.Habits{BeforeStatus: hang})
+	good := h.origin.publish(t, "good", "1.0.0", agenttest.Habits{})
+	stuck := func(name string) meta.DesiredAgent { a := good; a.Name = name; return a }
+	h.apply(stuck("a"), stuck("b"), stuck("c"), hanging, good)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		quick, done := context.WithTimeout(ctx, 500*time.Millisecond)
+		began := time.Now()
+		agents := h.engine.Report(quick)
+		done()
+		if took := time.Since(began); took > 20*time.Second {
+			t.Fatalf("a report took %v", took)
+		}
+		for _, a := range agents {
+			if a.Name == "good" && a.Status == meta.StatusStarted && a.Phase == meta.PhaseIdle {
+				return
+			}
+		}
+	}
+	t.Fatal("the good agent was never installed")
+}
+
+func TestPlanSaysWhyAndDoesNothing(t *testing.T) {
+	h := newHost(t)
+	e, err := updater.NewEngine(h.cfg)
+	must(t, err)
+	want := updater.Desired{Agents: []meta.DesiredAgent{
+		h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}),
+		{Name: "../etc", Version: "1", Cmd: meta.CmdStart},
+	}}
+	steps, err := e.Plan(t.Context(), &want)
+	must(t, err)
+	if len(steps) != 2 || steps[1].Act != updater.ActInstall || steps[1].Reason != "nothing is installed, 1.0.0 is wanted" {
+		t.Errorf("steps: %+v", steps)
+	}
+	if !strings.Contains(steps[0].Reason, "refused") {
+		t.Errorf("steps: %+v", steps)
+	}
+	if _, err := os.Stat(h.agentDir("falcon")); !os.IsNotExist(err) {
+		t.Errorf("plan touched the disk: %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
