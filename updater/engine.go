@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -45,10 +44,6 @@ type EngineConfig struct {
 	ConfigEvery time.Duration // how often remote configs are looked at; default 1 min
 
 	Log zerolog.Logger
-
-	// Child is the command line of a child, which calls [Child]; default: this
-	// program with the argument "child".
-	Child []string
 }
 
 func (c EngineConfig) withDefaults() (EngineConfig, error) {
@@ -67,13 +62,6 @@ func (c EngineConfig) withDefaults() (EngineConfig, error) {
 			return c, fmt.Errorf("cannot tell who the sidecar runs as: %w", err)
 		}
 		c.RunUser = u.Username
-	}
-	if len(c.Child) == 0 {
-		exe, err := os.Executable()
-		if err != nil {
-			return c, fmt.Errorf("cannot find this program to start its child: %w", err)
-		}
-		c.Child = []string{exe, "child"}
 	}
 	return c, nil
 }
@@ -111,9 +99,6 @@ type Engine struct {
 	group   sync.WaitGroup
 }
 
-// commandAs makes the command line of a child that runs as user.
-type commandAs func(ctx context.Context, user string) (*exec.Cmd, error)
-
 // NewEngine opens the state below cfg.VarDir: the journal, the holds and the
 // last reply. State that cannot be read is set aside and said so in the log;
 // the error is about what would keep every update from working.
@@ -131,9 +116,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 		keepers: map[string]*keeper{},
 	}
 	e.cfg.Store(&cfg)
-	e.hire = func(ctx context.Context, user string) (hands, error) {
-		return startWorker(ctx, e.command, user)
-	}
+	e.hire = e.startChild
 	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, "holds.json")); err != nil {
 		cfg.Log.Error().Err(err).Msg("holds are lost")
 	}
@@ -147,15 +130,15 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	return e, nil
 }
 
-// Configure replaces the configuration; VarDir, Concurrency and Child stay as
-// they were. Transactions under way keep what they began with.
+// Configure replaces the configuration; VarDir and Concurrency stay as they
+// were. Transactions under way keep what they began with.
 func (e *Engine) Configure(cfg EngineConfig) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return err
 	}
 	old := e.config()
-	cfg.VarDir, cfg.Concurrency, cfg.Child = old.VarDir, old.Concurrency, old.Child
+	cfg.VarDir, cfg.Concurrency = old.VarDir, old.Concurrency
 	e.cfg.Store(&cfg)
 	e.mu.Lock()
 	defer e.mu.Unlock()

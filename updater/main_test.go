@@ -108,8 +108,8 @@ func newHost(t testing.TB) *host {
 		VarDir: filepath.Join(dir, "var"), DefaultWorkDir: filepath.Join(dir, "work"),
 		Probation: 300 * time.Millisecond, CheckEvery: 300 * time.Millisecond, ConfigEvery: 100 * time.Millisecond,
 		StartTimeout: 5 * time.Second, StopTimeout: 5 * time.Second,
-		Child: []string{os.Args[0], "child"},
 	}
+	h.cfg.Limits.Retries = -1
 	log, err := os.Create(h.logFile)
 	if err != nil {
 		t.Fatal(err)

@@ -136,6 +136,6 @@ func (r *Record) releaseKey(w Wish) string {
 	return "source:" + source
 }
 
-func stopKey(version string) string     { return "stop:" + version }
-func rollbackKey(version string) string { return "rollback:" + version }
-func configDigestKey(digest string) string    { return "config:" + digest }
+func stopKey(version string) string        { return "stop:" + version }
+func rollbackKey(version string) string    { return "rollback:" + version }
+func configDigestKey(digest string) string { return "config:" + digest }

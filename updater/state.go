@@ -20,7 +20,7 @@ func (s Situation) state(step Step) State {
 			Name: s.Name, Version: s.Seen.Version, Status: s.Seen.Status.String(), Timestamp: s.Seen.At.Unix(),
 			RunUser: s.At.RunUser, WorkDir: s.At.WorkDir,
 			Phase: orDefault(last.Phase, meta.PhaseIdle), PreviousVersion: s.Journal.Previous,
-			Error: last.Error, Since: unix(last.Since), Rollout: s.Wish.Agent.Rollout,
+			Error: last.Error, Since: unixTime(last.Since), Rollout: s.Wish.Agent.Rollout,
 			Orphaned: !s.Wish.Listed && s.Seen.Version != "",
 		},
 		Wish: s.Wish, Seen: s.Seen, Step: step, Blocks: s.Journal.Blocks, Crash: s.Journal.Crash, Hold: s.Hold,
@@ -29,7 +29,7 @@ func (s Situation) state(step Step) State {
 		st.DesiredVersion = s.Wish.Agent.Version
 	}
 	if t := s.Journal.Txn; t != nil {
-		st.Phase, st.Since, st.Rollout = t.Phase, unix(t.Since), t.Wish.Agent.Rollout
+		st.Phase, st.Since, st.Rollout = t.Phase, unixTime(t.Since), t.Wish.Agent.Rollout
 		st.Error = t.Failure
 		return st
 	}
@@ -61,7 +61,7 @@ func (st *State) stand(s Situation) {
 	}
 }
 
-func unix(t time.Time) int64 {
+func unixTime(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

@@ -89,7 +89,7 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := k.e.prepareDir(t.To.Place, k.name); err != nil {
+	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
 		return err
 	}
 	if err := k.dropSuspect(ctx, t); err != nil {

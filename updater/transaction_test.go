@@ -131,7 +131,7 @@ func TestI2WhatRunsRunsOnWhenAnInstallFails(t *testing.T) {
 		want  string
 	}{
 		{"not there", func(a *meta.DesiredAgent) { a.Version = "1.0.2" }, "404"},
-		{"wrong digest", func(a *meta.DesiredAgent) { a.MD5 = strings.Repeat("0", 32) }, "digest"},
+		{"wrong digest", func(a *meta.DesiredAgent) { a.MD5 = strings.Repeat("0", 32) }, "md5"},
 		{"server away", func(a *meta.DesiredAgent) { a.Tarball = "http://127.0.0.1:1" }, "refused"},
 		{"refused entry", func(a *meta.DesiredAgent) { a.Cmd = "reboot" }, "reboot"},
 	}

@@ -9,10 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // hands do jobs on agents' directories as one user.
@@ -36,6 +37,8 @@ const maxLine = 1 << 20
 
 // worker is a running child, seen from its parent.
 type worker struct {
+	user   string
+	method runas.Method
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	lines  chan line // closed when the child's output ends
@@ -43,9 +46,11 @@ type worker struct {
 	ended  chan struct{}
 }
 
-// startWorker starts a child as user.
-func startWorker(ctx context.Context, command commandAs, user string) (hands, error) {
-	cmd, err := command(ctx, user)
+// startWorker starts a child as user: this very program, with the argument
+// "child".
+func startWorker(ctx context.Context, user string) (*worker, error) {
+	command := runas.Command{User: user, Args: []string{"child"}, Env: faultpoint.Environment()}
+	cmd, method, err := runas.Prepare(ctx, command)
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +62,14 @@ func startWorker(ctx context.Context, command commandAs, user string) (hands, er
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a child: %w", err)
 	}
-	w := &worker{cmd: cmd, stdin: stdin, lines: make(chan line), stderr: &tailBuffer{}, ended: make(chan struct{})}
+	w := &worker{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan line), stderr: &tailBuffer{}, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, w.stderr
 	cmd.WaitDelay = time.Second // for a stderr that something else holds open
 	err = cmd.Start()
 	_ = out.Close()
 	if err != nil {
 		_ = r.Close()
-		return nil, fmt.Errorf("cannot start a child as %s: %w", user, err)
+		return nil, &runas.Error{User: user, Method: method, Why: runas.ExplainStart(method, user, cmd.Path, err), Err: err}
 	}
 	go w.read(r)
 	go func() {
@@ -129,11 +134,12 @@ func (w *worker) do(ctx context.Context, job Job, patience time.Duration, progre
 
 func (w *worker) lost() error {
 	w.close()
-	said := strings.TrimSpace(w.stderr.String())
-	if said != "" {
-		said = ": " + said
+	select {
+	case <-w.ended:
+		return fmt.Errorf("%w: %s (%v)", errChildLost, runas.ExplainExit(w.method, w.user, w.stderr.String()), w.cmd.ProcessState)
+	default:
+		return errChildLost // and it cannot be killed
 	}
-	return fmt.Errorf("%w (%v)%s", errChildLost, w.cmd.ProcessState, said)
 }
 
 // close ends the child: the end of its input tells it to end what it does. A

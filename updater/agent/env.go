@@ -14,7 +14,7 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 func Environment(extra []string) []string {
 	lang := os.Getenv("LANG")
 	if lang == "" {
-		lang = "C"
+		lang = "C.UTF-8"
 	}
 	env := []string{"PATH=" + searchPath, "LANG=" + lang}
 	if u, err := user.Current(); err == nil {
