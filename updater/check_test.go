@@ -1,0 +1,74 @@
+package updater_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ops-updater/ops-updater/updater"
+)
+
+func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
+	clock := time.Duration(0)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(clock).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusNotFound) // any answer is a sign of life
+	}))
+	t.Cleanup(server.Close)
+	const noUser = `{"agents":[{"name":"a","version":"1","cmd":"start","runUser":"nobody-has-this-name"}],"dialect":"v1"}`
+	cases := []struct {
+		name, config, desired string
+		clock                 time.Duration
+		verdict               updater.Verdict
+		detail, mend          string
+	}{
+		{"all is well", `{}`, "", 0, updater.VerdictOK, "agrees with", ""},
+		{"server away", `{"server":"127.0.0.1:1"}`, "", 0, updater.VerdictWarn, "http://127.0.0.1:1 does not answer: ", "until it answers the last reply holds"},
+		{"clock behind", `{}`, "", time.Hour, updater.VerdictWarn, "behind that of", "NTP"},
+		{"clock ahead", `{}`, "", -time.Hour, updater.VerdictWarn, "ahead of that of", "NTP"},
+		{"var_dir below a file", `{"var_dir":"cfg.json/var"}`, "", 0, updater.VerdictFail, "cannot write to ", "set var_dir to another directory"},
+		{"work_dir below a file", `{"work_dir":"cfg.json/agents"}`, "", 0, updater.VerdictFail, "cannot write to ", "set work_dir to another directory"},
+		{"unknown user", `{}`, noUser, 0, updater.VerdictFail, "nobody-has-this-name", ""},
+		{"unknown user that will be made", `{"create_users":true}`, noUser, 0, updater.VerdictOK, "create_users makes it", ""},
+		{"certificate missing", `{"ca_file":"nowhere.pem"}`, "", 0, updater.VerdictFail, "cannot read ca_file", "correct the TLS keys"},
+		{"insecure", `{"insecure":true}`, "", 0, updater.VerdictWarn, "insecure is true", ""},
+		{"token in the clear", `{"server":"meta.invalid:1","token":"x"}`, "", 0, updater.VerdictWarn, "the token goes to meta.invalid:1 without TLS", ""},
+		{"open to others", `{"http":{"enabled":true,"listen":"0.0.0.0:1"}}`, "", 0, updater.VerdictWarn, "http.listen 0.0.0.0:1 can be reached", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			clock = c.clock
+			dir := t.TempDir()
+			config := c.config
+			if !strings.Contains(config, `"server"`) {
+				config = strings.Replace(config, "{", `{"server":"`+server.URL+`",`, 1)
+				config = strings.Replace(config, ",}", "}", 1)
+			}
+			write(t, filepath.Join(dir, "cfg.json"), config)
+			if c.desired != "" {
+				if err := os.Mkdir(filepath.Join(dir, "var"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(dir, "var", "desired.json"), c.desired)
+			}
+			loaded, err := updater.LoadConfig(filepath.Join(dir, "cfg.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings := updater.Check(t.Context(), loaded)
+			if updater.Failed(findings) != (c.verdict == updater.VerdictFail) {
+				t.Errorf("failed: %v", updater.Failed(findings))
+			}
+			for _, f := range findings {
+				if f.Verdict == c.verdict && strings.Contains(f.Detail, c.detail) && strings.Contains(f.Mend, c.mend) {
+					return
+				}
+			}
+			t.Errorf("no %s with %q and %q in %+v", c.verdict, c.detail, c.mend, findings)
+		})
+	}
+}
