@@ -28,7 +28,7 @@ var control = member{name: "./control", mode: 0o755, body: "#!/bin/sh\necho star
 func tarball(t *testing.T, members ...member) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	gz := gzip.NewWriter(&out)
+	gz, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
 	w := tar.NewWriter(gz)
 	for _, m := range members {
 		h := &tar.Header{Name: m.name, Mode: m.mode, Size: int64(len(m.body)), Typeflag: m.kind, Linkname: m.link}
