@@ -53,7 +53,7 @@ var layers = map[string][]string{
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
-	"scripts/bench-meta":   {"meta", "meta/api", "scripts/fleetsim/sim"},
+	"scripts/benchmeta":    {"meta", "meta/api", "scripts/fleetsim/sim"},
 	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/buildinfo"},
 }
 

@@ -36,7 +36,7 @@ type agent struct {
 }
 
 func (s *Sim) newHost(i int, now time.Time) *host {
-	h := &host{index: uint64(i), pace: s.cfg.Interval, booted: now.Add(-time.Hour).Unix(), agents: make([]agent, 0, len(s.cfg.Agents))}
+	h := &host{index: uint64(i), pace: s.cfg.Interval, booted: 1_700_000_000 + int64(mix(s.cfg.Seed, uint64(i), drawBoot)%1e7), agents: make([]agent, 0, len(s.cfg.Agents))}
 	for _, a := range s.cfg.Agents {
 		h.agents = append(h.agents, agent{name: a.Name, version: a.Version, phase: meta.PhaseIdle})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -18,11 +19,14 @@ type Sim struct {
 	address string
 	hosts   []*host
 
+	disturbed atomic.Bool
+
 	mu       sync.Mutex
 	queue    schedule
 	next     int // of the hosts in turn, without an interval
 	sent     int64
 	deadline time.Time
+	reply    []byte
 }
 
 // New makes a fleet whose hosts have not reported yet.
@@ -126,12 +130,34 @@ func (s *Sim) giveBack(h *host) {
 	}
 }
 
+// Disturb says that the server is being disturbed from now on, or not any
+// more: the latency of heartbeats meanwhile is told apart from the others'.
+func (s *Sim) Disturb(on bool) { s.disturbed.Store(on) }
+
+// LastReply is one of the answers in this contract's dialect that a host got
+// in the runs so far.
+func (s *Sim) LastReply() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reply
+}
+
+func (s *Sim) keep(h *host, reply []byte) {
+	if s.dialect(h) != meta.DialectV1 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = reply
+}
+
 func (s *Sim) summary(workers []worker, took time.Duration) Report {
 	r := Report{Elapsed: took, Versions: make(map[string]int), Phases: make(map[string]int), Statuses: make(map[int]int64)}
-	var all histogram
+	var calm, disturbed histogram
 	for i := range workers {
 		w := &workers[i]
-		all.merge(&w.latency)
+		calm.merge(&w.calm)
+		disturbed.merge(&w.disturbed)
 		r.Heartbeats += w.sent
 		r.Errors += w.errors
 		r.Late = max(r.Late, w.late)
@@ -148,7 +174,8 @@ func (s *Sim) summary(workers []worker, took time.Duration) Report {
 			r.Refused += n
 		}
 	}
-	r.P50, r.P99, r.Max = all.quantile(0.5), all.quantile(0.99), all.max
+	r.P50, r.P99, r.Max = calm.quantile(0.5), calm.quantile(0.99), calm.max
+	r.DisturbedP99, r.DisturbedMax = disturbed.quantile(0.99), disturbed.max
 	for _, h := range s.hosts {
 		for _, a := range h.agents {
 			r.Versions[a.name+"@"+a.version]++
@@ -161,7 +188,8 @@ func (s *Sim) summary(workers []worker, took time.Duration) Report {
 // worker sends one heartbeat at a time.
 type worker struct {
 	conn       conn
-	latency    histogram
+	calm       histogram
+	disturbed  histogram
 	statuses   map[int]int64
 	sent       int64
 	errors     int64
@@ -219,7 +247,10 @@ func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
 	if s.cfg.Conditional {
 		etag = h.etag
 	}
-	sent := time.Now()
+	sent, latency := time.Now(), &w.calm
+	if s.disturbed.Load() {
+		latency = &w.disturbed
+	}
 	a, err := w.conn.exchange(ctx, path, etag, body)
 	if err != nil && ctx.Err() != nil {
 		return // the run is over
@@ -227,7 +258,7 @@ func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
 	w.sent++
 	h.beats++
 	if err == nil {
-		w.latency.add(time.Since(sent))
+		latency.add(time.Since(sent))
 		w.statuses[a.status]++
 		err = s.learn(h, a)
 	}
@@ -247,6 +278,7 @@ func (s *Sim) learn(h *host, a answer) error {
 		return err
 	}
 	h.etag = a.etag
+	s.keep(h, a.body)
 	s.obey(h, resp.DesiredAgents, time.Now())
 	if resp.Interval > 0 && s.cfg.Interval > 0 {
 		h.pace = time.Duration(resp.Interval) * time.Second

@@ -7,19 +7,21 @@ import (
 
 // Report is what a run showed.
 type Report struct {
-	Heartbeats  int64
-	NotModified int64          // answered with 304
-	Errors      int64          // no answer, or an answer that could not be read
-	Refused     int64          // answered with another status than 200 and 304
-	Elapsed     time.Duration  // from the first heartbeat to the last answer
-	P50         time.Duration  // of answered heartbeats, from sending to answer
-	P99         time.Duration  //
-	Max         time.Duration  //
-	Late        time.Duration  // the most that a heartbeat was sent after it was due
-	FirstError  string         // empty: none
-	Versions    map[string]int // hosts by agent@version at the end
-	Phases      map[string]int // agents by phase at the end
-	Statuses    map[int]int64  // answers by status
+	Heartbeats   int64
+	NotModified  int64         // answered with 304
+	Errors       int64         // no answer, or an answer that could not be read
+	Refused      int64         // answered with another status than 200 and 304
+	Elapsed      time.Duration // from the first heartbeat to the last answer
+	P50          time.Duration // of answered heartbeats, from sending to answer
+	P99          time.Duration //
+	Max          time.Duration //
+	DisturbedP99 time.Duration // of those sent while the server was disturbed; see [Sim.Disturb]
+	DisturbedMax time.Duration
+	Late         time.Duration  // the most that a heartbeat was sent after it was due
+	FirstError   string         // empty: none
+	Versions     map[string]int // hosts by agent@version at the end
+	Phases       map[string]int // agents by phase at the end
+	Statuses     map[int]int64  // answers by status
 }
 
 // PerSecond is the rate of heartbeats that were answered.

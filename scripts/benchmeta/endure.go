@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/ops-updater/ops-updater/scripts/fleetsim/sim"
+)
+
+// endure is d: all hosts known, paced, and the server restarted in between,
+// once politely and once not.
+func (b *bench) endure(ctx context.Context) error {
+	e := endured{}
+	p, err := b.startMeta(ctx, "endure")
+	if err != nil {
+		return err
+	}
+	address := p.url[len("http://"):]
+	if err := publish(ctx, p.url, b.dir+"/endure"); err != nil {
+		return err
+	}
+	fleet, err := sim.New(sim.Config{Server: p.url, Hosts: b.million, Seed: 2, Agents: agents, Labels: true, Workers: 64, Count: int64(b.million)})
+	if err != nil {
+		return err
+	}
+	first := fleet.Run(ctx)
+	if first.Errors > 0 || ctx.Err() != nil {
+		return fmt.Errorf("cannot make the hosts known: %d errors, first: %s", first.Errors, first.FirstError)
+	}
+	e.fill = first.Elapsed
+	err = fleet.Drive(func(c *sim.Config) { c.Interval, c.Count, c.Duration, c.Workers = b.pace, 0, b.hold, 256 })
+	if err != nil {
+		return err
+	}
+	p, err = b.bounce(ctx, &e, p, address, syscall.SIGTERM)
+	if err != nil {
+		return err
+	}
+	loaded, err := p.usage()
+	if err != nil {
+		return err
+	}
+	e.cpu = -loaded.cpu // the restarts below count, this one does not
+	done := make(chan sim.Report, 1)
+	go func() { done <- fleet.Run(ctx) }()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if !pause(ctx, b.hold/3) {
+			break
+		}
+		fleet.Disturb(true)
+		if p, err = b.bounce(ctx, &e, p, address, sig); err != nil {
+			return err
+		}
+		pause(ctx, settle)
+		fleet.Disturb(false)
+	}
+	e.Report = <-done
+	if err := e.count(p); err != nil {
+		return err
+	}
+	fmt.Print(e)
+	return p.stop(syscall.SIGTERM)
+}
+
+// bounce stops the server, starts it again on what it left, and counts both.
+func (b *bench) bounce(ctx context.Context, e *endured, p *process, address string, sig syscall.Signal) (*process, error) {
+	if len(e.restarts) > 0 { // what came before the first is not measured
+		if err := e.count(p); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.stop(sig); err != nil {
+		return nil, err
+	}
+	next, err := b.restartMeta(ctx, "endure", address)
+	if err != nil {
+		return nil, err
+	}
+	e.restarts = append(e.restarts, next.took)
+	return next, nil
+}
+
+// count adds a server's whole life, its start included.
+func (e *endured) count(p *process) error {
+	u, err := p.usage()
+	if err != nil {
+		return err
+	}
+	e.cpu += u.cpu
+	e.rss = u.rss
+	e.peak = max(e.peak, u.peak)
+	return nil
+}
+
+// settle is how long after a restart heartbeats count as disturbed: what
+// waited meanwhile arrives at once.
+const settle = 10 * time.Second
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
