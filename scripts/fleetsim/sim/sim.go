@@ -22,6 +22,7 @@ type Sim struct {
 	disturbed atomic.Bool
 
 	mu       sync.Mutex
+	freed    *sync.Cond // some host is not busy any more
 	queue    schedule
 	next     int // of the hosts in turn, without an interval
 	sent     int64
@@ -40,6 +41,7 @@ func New(cfg Config) (*Sim, error) {
 		return nil, err
 	}
 	s := &Sim{cfg: cfg, address: address, hosts: make([]*host, cfg.Hosts)}
+	s.freed = sync.NewCond(&s.mu)
 	now := time.Now()
 	for i := range s.hosts {
 		s.hosts[i] = s.newHost(i, now)
@@ -112,12 +114,12 @@ func (s *Sim) take() *host {
 		}
 		return heap.Pop(&s.queue).(*host)
 	}
-	for s.hosts[s.next].busy { // there are more hosts than workers
-		s.next = (s.next + 1) % len(s.hosts)
-	}
 	h := s.hosts[s.next]
-	h.busy = true
 	s.next = (s.next + 1) % len(s.hosts)
+	for h.busy { // its previous heartbeat is still under way
+		s.freed.Wait()
+	}
+	h.busy = true
 	return h
 }
 
@@ -125,6 +127,7 @@ func (s *Sim) giveBack(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.busy = false
+	s.freed.Broadcast()
 	if s.cfg.Interval > 0 {
 		heap.Push(&s.queue, h)
 	}
