@@ -161,6 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return errors.New("cannot run the engine twice")
 	}
 	e.ctx = ctx
+	e.sweepState()
 	for _, k := range e.keepers {
 		e.employ(k)
 	}

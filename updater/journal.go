@@ -15,6 +15,16 @@ func (e *Engine) journalFile(name string) string {
 	return filepath.Join(e.config().VarDir, "journal", name+".json")
 }
 
+// sweepState removes files that were half written when we were killed.
+func (e *Engine) sweepState() {
+	for _, pattern := range []string{".*.tmp-*", "journal/.*.tmp-*"} {
+		stale, _ := filepath.Glob(filepath.Join(e.config().VarDir, pattern))
+		for _, path := range stale {
+			_ = os.Remove(path)
+		}
+	}
+}
+
 // journalled lists the agents that have a record.
 func (e *Engine) journalled() []string {
 	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, "journal"))

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if builtTo != "" {
+		_ = os.RemoveAll(filepath.Dir(builtTo))
+	}
+	os.Exit(code)
 }
 
 // patience is how long a test waits for what must come; far more than it takes.

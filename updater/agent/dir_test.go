@@ -103,7 +103,7 @@ func TestI5PruneKeepsWhatIsNeeded(t *testing.T) {
 	if err := d.Activate("1.0.2"); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"data/keep.db", ".staging-1.0.4/app", ".trash-0.9/app", ".part-1.0.4", ".part-1.0.9", ".part-1.0.9.json", "notes.txt"} {
+	for _, f := range []string{"data/keep.db", ".staging-1.0.4/app", ".trash-0.9/app", ".part-1.0.4", "..version.tmp-12", ".part-1.0.9", ".part-1.0.9.json", "notes.txt"} {
 		agenttest.Write(t, filepath.Join(d.Path, f), "x", 0o644)
 	}
 	removed, err := d.Prune(agent.PruneJob{Keep: []string{"1.0.0"}, Count: 3, Wanted: "1.0.9"})

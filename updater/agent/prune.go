@@ -17,6 +17,7 @@ const (
 	partPrefix    = ".part-"
 	stagingPrefix = ".staging-"
 	trashPrefix   = ".trash-"
+	tempPrefix    = "." + versionFile + ".tmp-"
 )
 
 // PruneJob says what may stay.
@@ -82,7 +83,8 @@ func (d Dir) modified(version string) time.Time {
 	return fi.ModTime()
 }
 
-// sweep removes staging directories, trash, and parts of other versions.
+// sweep removes staging directories, trash, half-written files, and parts of
+// other versions.
 func (d Dir) sweep(wanted string) error {
 	entries, err := os.ReadDir(d.Path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -94,7 +96,7 @@ func (d Dir) sweep(wanted string) error {
 	var errs []error
 	for _, e := range entries {
 		name := e.Name()
-		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) ||
+		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) ||
 			strings.HasPrefix(name, partPrefix) && !d.isPartOf(name, wanted)
 		if !stale {
 			continue
