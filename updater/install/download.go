@@ -237,7 +237,7 @@ func (d *download) copy(ps *pass, from io.Reader, total int64) error {
 	}
 	for {
 		b := ps.flow.buffer()
-		n, err := readChunk(from, b)
+		n, err := from.Read(b) // as much as has come: nothing waits here for a slow server
 		if ps.size+int64(n) > limit {
 			ps.flow.drop(b)
 			return failed(ReasonTooLarge, "more than %d bytes arrive", limit)
@@ -253,21 +253,6 @@ func (d *download) copy(ps *pass, from io.Reader, total int64) error {
 			return err
 		}
 	}
-}
-
-// chunkTime is how long a chunk may take to fill: a slow download is stored
-// and reported as it comes.
-const chunkTime = 200 * time.Millisecond
-
-// readChunk fills b, because writing much at once is cheaper. What has arrived
-// when the connection breaks is returned with the error.
-func readChunk(r io.Reader, b []byte) (n int, err error) {
-	for began := time.Now(); n < len(b) && err == nil && time.Since(began) < chunkTime; {
-		var m int
-		m, err = r.Read(b[n:])
-		n += m
-	}
-	return n, err
 }
 
 // broken explains why a body could not be read to its end.

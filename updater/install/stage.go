@@ -20,7 +20,7 @@ const (
 	ownerReads    = 0o400
 	ownerHasDir   = 0o700
 	impliedDir    = 0o755
-	spaceInterval = 16 << 20 // bytes written between two looks at the free space
+	spaceInterval = 4 << 20 // bytes written between two looks at the free space
 )
 
 // staged is a tree that was unpacked completely.
