@@ -35,7 +35,26 @@ type release struct {
 
 // newRelease packs control, small files in several directories, a large file
 // that does not compress, and links.
+//
+// Tests must not change it: it is made once for each size.
 func newRelease(t testing.TB, large int) release {
+	t.Helper()
+	releases.Lock()
+	defer releases.Unlock()
+	r, ok := releases.m[large]
+	if !ok {
+		r = makeRelease(t, large)
+		releases.m[large] = r
+	}
+	return r
+}
+
+var releases = struct {
+	sync.Mutex
+	m map[int]release
+}{m: map[int]release{}}
+
+func makeRelease(t testing.TB, large int) release {
 	t.Helper()
 	r := release{files: map[string]string{"control": script, "bin/large": noise(large, 7), "empty": ""}}
 	for i := range 40 {
