@@ -68,7 +68,9 @@ func BenchmarkResidentMemory(b *testing.B) {
 		pid := sidecar.Process.Pid
 		client := local.NewClient(filepath.Join(dir, "var"))
 
-		benchUntil(b, client, func(s local.Status) bool { return !s.Heartbeat.LastOK.IsZero() && time.Since(s.Started) > 10*time.Second })
+		benchUntil(b, client, func(s local.Status) bool {
+			return !s.Heartbeat.LastOK.IsZero() && time.Since(s.Started) > 10*time.Second
+		})
 		reportMemory(b, pid, "idle")
 
 		var largest int
@@ -94,7 +96,7 @@ func benchUntil(b *testing.B, c *local.Client, reached func(local.Status) bool) 
 		if time.Now().After(deadline) {
 			b.Fatalf("not reached: %+v, %v", s, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 }
 
@@ -173,4 +175,3 @@ func packBench(b *testing.B, path string) int64 {
 	}
 	return fi.Size()
 }
-

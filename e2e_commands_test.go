@@ -24,14 +24,16 @@ import (
 
 // commands are what scripts may use beside testscript's own.
 //
-//	fakemeta                        start a server that answers every heartbeat with the file
+//	fakemeta [legacy]               start a server that answers every heartbeat with the file
 //	                                reply.json as it is then, serves www/ below /www/, and notes
-//	                                what it is asked in requests.log; sets META to its host:port
+//	                                what it is asked in requests.log; sets META to its host:port;
+//	                                legacy: knows the older dialect's path only
 //	freeport VAR                    set VAR to a free loopback port
 //	env2json FROM TO                copy FROM to TO with $VAR replaced
 //	eventually PATTERN CMD ARG...   run CMD until its output matches PATTERN (a minute at most)
 //	within DURATION CMD ARG...      run CMD, which must end in time and succeed
-//	release NAME VERSION DIR        pack DIR into www/$ARCH/NAME-VERSION.tar.gz with its .md5; sets MD5
+//	release NAME VERSION DIR        pack DIR into www/$ARCH/NAME-VERSION.tar.gz with its .md5, and
+//	                                into www/ without the arch, as older servers have it; sets MD5
 //	sample NAME DIR                 copy testdata/agents/NAME to DIR
 //	sigterm PIDFILE, sighup PIDFILE send the signal to the process whose number the file holds
 //	gone PIDFILE                    wait until that process has ended (a minute at most)
@@ -114,7 +116,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%q did not appear within %v; the last output, with %v, ends with\n%s", args[0], patience, err, out[max(0, len(out)-2000):])
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 }
 
@@ -141,12 +143,13 @@ func release(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(w.Close())
 	ts.Check(z.Close())
 	name := args[0] + "-" + args[1] + ".tar.gz"
-	dir := ts.MkAbs(filepath.Join("www", arch()))
-	ts.Check(os.MkdirAll(dir, 0o755))
 	sum := md5.Sum(packed.Bytes())
 	digest := hex.EncodeToString(sum[:])
-	ts.Check(os.WriteFile(filepath.Join(dir, name), packed.Bytes(), 0o644))
-	ts.Check(os.WriteFile(filepath.Join(dir, name+".md5"), []byte(digest+"  "+name+"\n"), 0o644))
+	for _, dir := range []string{ts.MkAbs(filepath.Join("www", arch())), ts.MkAbs("www")} {
+		ts.Check(os.MkdirAll(dir, 0o755))
+		ts.Check(os.WriteFile(filepath.Join(dir, name), packed.Bytes(), 0o644))
+		ts.Check(os.WriteFile(filepath.Join(dir, name+".md5"), []byte(digest+"  "+name+"\n"), 0o644))
+	}
 	ts.Setenv("MD5", digest)
 }
 
@@ -184,7 +187,7 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("process %d did not end within %v", pid, patience)
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

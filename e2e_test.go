@@ -69,9 +69,8 @@ var programs = sync.OnceValues(func() (string, error) {
 var built string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
 	}
-	os.Exit(code)
 }

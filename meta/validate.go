@@ -26,7 +26,7 @@ func (a DesiredAgent) Validate() error {
 	default:
 		return fmt.Errorf("cmd %q is not known: want %q or %q", clip(a.Cmd), CmdStart, CmdStop)
 	}
-	if !ValidName(a.Version) && !(a.Version == "" && a.Cmd != CmdStart) {
+	if !ValidName(a.Version) && (a.Version != "" || a.Cmd == CmdStart) {
 		return fmt.Errorf("version %q is not allowed: want %s", clip(a.Version), nameRule)
 	}
 	if a.WorkDir != "" && !validDir(a.WorkDir) {

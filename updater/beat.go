@@ -104,7 +104,7 @@ func (b *beat) run(ctx context.Context) {
 		case <-b.news:
 			next = b.pace.soon(time.Now(), next)
 		case <-timer.C:
-			b.once(ctx)
+			_ = b.once(ctx) // said in the log and the state
 			next = time.Now().Add(b.pace.wait(time.Now()))
 		}
 		timer.Stop()
@@ -143,11 +143,11 @@ func (b *beat) once(ctx context.Context) error {
 func (b *beat) failed(err error) {
 	after := meta.RetryAfter(err)
 	b.pace = b.pace.failed(time.Now(), after)
-	event := b.log.Warn()
+	level := zerolog.WarnLevel
 	if b.pace.failures > 3 {
-		event = b.log.Debug() // said often enough; status and the recovery say how long
+		level = zerolog.DebugLevel // said often enough; status and the recovery say how long
 	}
-	event.Err(err).Int("failures", b.pace.failures).Dur("retryAfter", after).Msg("heartbeat failed")
+	b.log.WithLevel(level).Err(err).Int("failures", b.pace.failures).Dur("retryAfter", after).Msg("heartbeat failed")
 	b.note(func(s *local.Heartbeat) { s.Failures, s.Error = b.pace.failures, err.Error() })
 }
 

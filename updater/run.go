@@ -27,7 +27,7 @@ import (
 // little that collecting more often costs nothing.
 const (
 	gcPercent  = 20
-	memoryGoal = 16 << 20
+	memoryGoal = 64 << 20
 )
 
 // serverPatience is how long requests to the local interfaces may take to end.
@@ -212,13 +212,13 @@ type server struct {
 
 func (d *daemon) listen(metrics *local.Metrics) ([]server, error) {
 	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: metrics}
-	socket, err := local.Listen(d.config.VarDir)
+	socket, err := local.Listen(d.ctx, d.config.VarDir)
 	if err != nil {
 		return nil, err
 	}
 	servers := []server{newServer(socket, local.Socket(doors))}
 	if c := d.config; c.HTTP.Enabled {
-		l, err := net.Listen("tcp", c.HTTP.Listen)
+		l, err := (&net.ListenConfig{}).Listen(d.ctx, "tcp", c.HTTP.Listen)
 		if err != nil {
 			_ = socket.Close()
 			return nil, fmt.Errorf("cannot listen on http.listen: %w", err)

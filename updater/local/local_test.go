@@ -40,7 +40,9 @@ func daemon(orders *[]local.Order, reload error) local.Daemon {
 		Reload: func(context.Context) (local.Reloaded, error) {
 			return local.Reloaded{Config: json.RawMessage(`{"server":"a:1"}`), Restart: []string{"http"}}, reload
 		},
-		Output:  func(_ context.Context, agent string) (local.Output, error) { return local.Output{Text: "of " + agent}, nil },
+		Output: func(_ context.Context, agent string) (local.Output, error) {
+			return local.Output{Text: "of " + agent}, nil
+		},
 		Metrics: local.NewMetrics(),
 	}
 }
@@ -107,7 +109,7 @@ func TestMetrics(t *testing.T) {
 // dial serves d on a socket in a fresh directory and returns its client.
 func dial(t *testing.T, d local.Daemon, dir string) *local.Client {
 	t.Helper()
-	l, err := local.Listen(dir)
+	l, err := local.Listen(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func TestNobodyThere(t *testing.T) {
 	if _, err := local.NewClient(dir).Status(t.Context()); !errors.Is(err, local.ErrNotRunning) {
 		t.Errorf("error %v without a socket; want ErrNotRunning", err)
 	}
-	l, err := local.Listen(dir)
+	l, err := local.Listen(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ const maxOrder = 64 << 10
 
 // Listen opens the socket in dir for its owner alone. A socket that a killed
 // sidecar left behind is replaced; the caller holds the lock of dir.
-func Listen(dir string) (net.Listener, error) {
+func Listen(ctx context.Context, dir string) (net.Listener, error) {
 	path := filepath.Join(dir, SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot replace the socket: %w", err)
@@ -27,7 +28,7 @@ func Listen(dir string) (net.Listener, error) {
 	var l net.Listener
 	err := shortPath(path, func(short string) error {
 		var err error
-		l, err = net.Listen("unix", short)
+		l, err = (&net.ListenConfig{}).Listen(ctx, "unix", short)
 		return err
 	})
 	if err == nil {
