@@ -31,17 +31,22 @@ import (
 //	freeport VAR                    set VAR to a free loopback port
 //	env2json FROM TO                copy FROM to TO with $VAR replaced
 //	eventually PATTERN CMD ARG...   run CMD until its output matches PATTERN (a minute at most)
+//	fails CODE PATTERN CMD ARG...   run CMD, which must end with CODE and say what PATTERN matches
+//	opsmeta [FLAG...]               start ops-meta serve, see opsMeta; its number is in meta.pid
 //	within DURATION CMD ARG...      run CMD, which must end in time and succeed
 //	release NAME VERSION DIR        pack DIR into www/$ARCH/NAME-VERSION.tar.gz with its .md5, and
 //	                                into www/ without the arch, as older servers have it; sets MD5
 //	sample NAME DIR                 copy testdata/agents/NAME to DIR
-//	sigterm PIDFILE, sighup PIDFILE send the signal to the process whose number the file holds
+//	sigterm, sighup, sigkill PIDFILE  send the signal to the process whose number the file holds
 //	gone PIDFILE                    wait until that process has ended (a minute at most)
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"fakemeta":   fakeMeta,
 	"freeport":   freePort,
 	"env2json":   envToJSON,
 	"eventually": eventually,
+	"fails":      fails,
+	"opsmeta":    opsMeta,
+	"sigkill":    sigkill,
 	"within":     within,
 	"release":    release,
 	"sample":     sample,

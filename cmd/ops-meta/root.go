@@ -218,10 +218,20 @@ func hintOf(err error) string {
 		return "see " + u.command.CommandPath() + " --help"
 	case errors.As(err, &n):
 		return "is it running, and is --server (or OPS_META_SERVER) right?"
-	case strings.HasPrefix(err.Error(), "unknown command"):
+	case usageByText(err):
 		return "see ops-meta --help"
 	}
 	return ""
+}
+
+// usageByText knows the usage errors that cobra has no hook for.
+func usageByText(err error) bool {
+	for _, start := range []string{"unknown command", "required flag(s)", "if any flags in the group", "at least one of the flags in the group"} {
+		if strings.HasPrefix(err.Error(), start) {
+			return true
+		}
+	}
+	return false
 }
 
 func exitCode(err error) int {
@@ -231,10 +241,23 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &p):
 		return exitCodeOfStatus(p.Status)
-	case errors.As(err, &e) && e.Kind == api.KindInvalid, errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &e):
+		return exitCodeOfKind(e.Kind)
+	case errors.As(err, &u), usageByText(err):
 		return exitUsage
-	case errors.As(err, &e) && e.Kind == api.KindNotFound:
+	}
+	return exitFailed
+}
+
+func exitCodeOfKind(kind api.ErrorKind) int {
+	switch kind {
+	case api.KindInvalid, api.KindTooLarge:
+		return exitUsage
+	case api.KindNotFound:
 		return exitNotFound
+	case api.KindExists, api.KindConflict, api.KindImmutable:
+		return exitConflict
+	case api.KindUnavailable, api.KindInternal:
 	}
 	return exitFailed
 }

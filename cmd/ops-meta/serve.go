@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"gopkg.in/natefinch/lumberjack.v2"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
@@ -18,6 +21,7 @@ import (
 func (a *app) serveCommand() *cobra.Command {
 	var path string
 	var flags server.Config
+	var check bool
 	c := &cobra.Command{
 		Use: "serve --data DIR", Short: "Run the server", Args: cobra.NoArgs,
 		Long: `Run the server. It needs nothing but a directory: SQLite and the artifacts are in
@@ -31,15 +35,20 @@ Heartbeats need a host's credential unless --open-heartbeats, which is for
 trusted networks and old clients; on a loopback address they are open unless
 --heartbeats credential.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			conf, err := settings(cmd.Flags(), path, flags)
+			load := func() (server.Config, error) { return settings(cmd.Flags(), path, flags) }
+			conf, err := load()
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), conf)
+			if err := conf.Validate(); err != nil || check {
+				return err
+			}
+			return a.serve(cmd.Context(), conf, load)
 		},
 	}
 	serveFlags(c.Flags(), &flags)
 	c.Flags().StringVar(&path, "config", os.Getenv("OPS_META_CONFIG"), "YAML or JSON file of settings [$OPS_META_CONFIG]")
+	c.Flags().BoolVar(&check, "check", false, "only check the settings")
 	return c
 }
 
@@ -58,6 +67,7 @@ func serveFlags(f *pflag.FlagSet, c *server.Config) {
 	f.IntVar(&c.Interval, "interval", 0, "seconds between heartbeats; 0: each host's own")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	f.StringVar(&c.LogFormat, "log-format", "", "json or pretty (default pretty on a terminal)")
+	f.StringVar(&c.LogFile, "log-file", "", "rotated file to log to (default the standard error)")
 	f.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof to admins")
 }
 
@@ -95,15 +105,17 @@ func settings(f *pflag.FlagSet, path string, flags server.Config) (server.Config
 	take("interval", func() { conf.Interval = flags.Interval })
 	take("log-level", func() { conf.LogLevel = flags.LogLevel })
 	take("log-format", func() { conf.LogFormat = flags.LogFormat })
+	take("log-file", func() { conf.LogFile = flags.LogFile })
 	take("pprof", func() { conf.Pprof = flags.Pprof })
 	return conf, nil
 }
 
-func (a *app) serve(ctx context.Context, conf server.Config) error {
-	log, err := newLog(a.err, conf, onTerminal(a.err))
+func (a *app) serve(ctx context.Context, conf server.Config, load func() (server.Config, error)) error {
+	log, done, err := newLog(a.err, conf, onTerminal(a.err))
 	if err != nil {
 		return err
 	}
+	defer done()
 	s, err := server.Open(ctx, conf, log)
 	if err != nil {
 		return err
@@ -113,24 +125,71 @@ func (a *app) serve(ctx context.Context, conf server.Config) error {
 		_, _ = fmt.Fprintf(a.out, "admin token: %s\n  (this once; it is also in %s)\n", n.AdminToken, n.TokenFile)
 	}
 	_, _ = fmt.Fprintf(a.out, "ops-meta listens on %s\n", n.URL)
-	return s.Run(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	reloading := reloadOnHangup(ctx, s, load, log)
+	err = s.Run(ctx)
+	cancel()
+	<-reloading
+	return err
 }
 
-// newLog is JSON for machines and a line per event for people.
-func newLog(w io.Writer, conf server.Config, terminal bool) (zerolog.Logger, error) {
+// reloadOnHangup takes the settings again at each SIGHUP, until ctx ends.
+func reloadOnHangup(ctx context.Context, s *server.Server, load func() (server.Config, error), log zerolog.Logger) <-chan struct{} {
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+			}
+			conf, err := load()
+			if err == nil {
+				err = setLevel(conf)
+			}
+			if err == nil {
+				_, err = s.Reload(ctx, conf)
+			}
+			if err != nil {
+				log.Error().Err(err).Msg("settings not reloaded: the old ones still count")
+			}
+		}
+	}()
+	return done
+}
+
+func setLevel(conf server.Config) error {
 	level := zerolog.InfoLevel
 	if conf.LogLevel != "" {
 		var err error
 		if level, err = zerolog.ParseLevel(strings.ToLower(conf.LogLevel)); err != nil {
-			return zerolog.Logger{}, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log level %q is not known", conf.LogLevel), Hint: "want debug, info, warn or error"}
+			return &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log level %q is not known", conf.LogLevel), Hint: "want debug, info, warn or error"}
 		}
+	}
+	zerolog.SetGlobalLevel(level)
+	return nil
+}
+
+// newLog is JSON for machines and a line per event for people; done closes
+// its file.
+func newLog(w io.Writer, conf server.Config, terminal bool) (log zerolog.Logger, done func(), err error) {
+	if err := setLevel(conf); err != nil {
+		return log, nil, err
+	}
+	done = func() {}
+	if conf.LogFile != "" {
+		file := &lumberjack.Logger{Filename: conf.LogFile, MaxSize: 50, MaxBackups: 5} // MiB, files
+		w, terminal, done = file, false, func() { _ = file.Close() }
 	}
 	switch {
 	case conf.LogFormat == "pretty", conf.LogFormat == "" && terminal:
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05", NoColor: !terminal}
 	case conf.LogFormat == "", conf.LogFormat == "json":
 	default:
-		return zerolog.Logger{}, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log format %q is not known", conf.LogFormat), Hint: "want json or pretty"}
+		return log, nil, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log format %q is not known", conf.LogFormat), Hint: "want json or pretty"}
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+	return zerolog.New(w).With().Timestamp().Logger(), done, nil
 }

@@ -46,6 +46,7 @@ type Config struct {
 
 	LogLevel  string `yaml:"logLevel"`  // debug, info, warn, error [info]
 	LogFormat string `yaml:"logFormat"` // json, pretty; empty: pretty on a terminal
+	LogFile   string `yaml:"logFile"`   // rotated; empty: the standard error
 	Pprof     bool   `yaml:"pprof"`     // serve /debug/pprof to admins
 }
 
@@ -86,27 +87,30 @@ func LoadConfig(path string, c *Config) error {
 		return nil
 	}
 	if _, err := parser.ParseBytes(data, 0); err != nil {
-		return fmt.Errorf("cannot read configuration %s: %s", path, yaml.FormatError(err, false, true))
+		return badConfig(path, err)
 	}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.DisallowUnknownField()); err != nil {
-		return fmt.Errorf("cannot read configuration %s: %s", path, withNearest(err))
+		return badConfig(path, err)
 	}
 	return nil
 }
 
-// withNearest adds the nearest known key to an error about an unknown one.
-func withNearest(err error) string {
-	text := yaml.FormatError(err, false, true)
+// badConfig says where the file is wrong, and which key was meant.
+func badConfig(path string, err error) error {
+	e := &api.Error{
+		Kind: api.KindInvalid, Message: fmt.Sprintf("cannot use configuration %s: %s", path, yaml.FormatError(err, false, true)),
+		Hint: "mend the file; ops-meta serve --config FILE --check tries it",
+	}
 	var unknown *yaml.UnknownFieldError
 	if !errors.As(err, &unknown) {
-		return text
+		return e
 	}
 	_, key, _ := strings.Cut(unknown.Message, `"`)
 	key, _, _ = strings.Cut(key, `"`)
 	if near := api.Nearest(key, configKeys(reflect.TypeFor[Config]())); near != "" {
-		return text + fmt.Sprintf("\ndid you mean %q?", near)
+		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	return text
+	return e
 }
 
 func configKeys(t reflect.Type) []string {
@@ -184,6 +188,18 @@ func setField(field reflect.Value, text string) error {
 		field.SetInt(n)
 	}
 	return nil
+}
+
+// Validate checks everything that can be checked without starting.
+func (c Config) Validate() error {
+	c, err := c.withDefaults()
+	if err != nil {
+		return err
+	}
+	if _, err := c.proxies(); err != nil {
+		return &api.Error{Kind: api.KindInvalid, Field: "trustedProxies", Message: err.Error()}
+	}
+	return new(certificate).load(c)
 }
 
 // withDefaults fills in what was left out and checks the rest.

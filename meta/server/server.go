@@ -27,14 +27,15 @@ import (
 // Server is an ops-meta that is ready to serve.
 type Server struct {
 	*core
-	api      *httpapi.Server
-	beats    *heartbeat.Handler
-	metrics  *metrics
-	handler  http.Handler
-	listener net.Listener
-	lock     *os.File
-	mark     store.Mark // of the hosts as they were loaded
-	token    string     // the first admin token, when this start made it
+	api         *httpapi.Server
+	beats       *heartbeat.Handler
+	metrics     *metrics
+	handler     http.Handler
+	listener    net.Listener
+	certificate certificate
+	lock        *os.File
+	mark        store.Mark // of the hosts as they were loaded
+	token       string     // the first admin token, when this start made it
 }
 
 // Notice is told what a person who starts a server needs to know: its
@@ -142,11 +143,10 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	if s.conf.TLSCert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(s.conf.TLSCert, s.conf.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the TLS certificate: %w", err)
+	if err := s.certificate.load(s.conf); err != nil {
+		return nil, err
 	}
-	conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	conf := &tls.Config{GetCertificate: s.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	if s.conf.ClientCA == "" {
 		return conf, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,11 +28,39 @@ var statusOf = map[api.ErrorKind]int{
 
 // hints are for errors that bring none of their own.
 var hints = map[api.ErrorKind]string{
+	api.KindNotFound:    "the list of its kind says what there is",
+	api.KindTooLarge:    "send less, or ask whoever runs ops-meta to raise the limit",
 	api.KindExists:      "read what is there, or choose another name",
 	api.KindConflict:    "read it again and repeat the change on what you find",
 	api.KindImmutable:   "publish the new content under a new version",
 	api.KindUnavailable: "try again in a moment; the server's /readyz says what is missing",
 	api.KindInternal:    "the server's log says more under this request's id",
+}
+
+// fieldHints are for inputs that are wrong, by the beginning of their name.
+var fieldHints = []struct{ field, hint string }{
+	{"selector.regexps", "regular expressions are RE2, such as web-[0-9]+, and match the whole name"},
+	{"selector.globs", "patterns are such as web-*"},
+	{"selector.cidrs", "networks are such as 10.0.0.0/8"},
+	{"selector", "give hosts, prefixes, globs, regexps, cidrs, arches or labels"},
+	{"arch", "such as linux_amd64"},
+	{"version", "ops-meta releases lists what is published; ops-meta publish FILE adds to it"},
+	{"agent", "ops-meta agents lists them; ops-meta publish FILE adds one"},
+	{"scope", "ops-meta group list and ops-meta hosts say what there is"},
+	{"role", "a role is viewer, operator, admin or enroll"},
+	{"", "mend what the message names and try again"},
+}
+
+func hintOf(e *api.Error) string {
+	if e.Kind != api.KindInvalid {
+		return hints[e.Kind]
+	}
+	for _, h := range fieldHints {
+		if strings.HasPrefix(e.Field, h.field) {
+			return h.hint
+		}
+	}
+	return ""
 }
 
 // denied is a request that its caller may not make.
@@ -85,7 +114,7 @@ func problemOfKind(e *api.Error) *api.Problem {
 		p.Detail = e.Error()
 	}
 	if p.Hint == "" {
-		p.Hint = hints[e.Kind]
+		p.Hint = hintOf(e)
 	}
 	return p
 }

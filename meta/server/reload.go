@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// reloadable are the settings that count at once; the others need a restart.
+var reloadable = []string{"interval", "publicUrl", "logLevel", "tlsCert", "tlsKey"}
+
+// Reload takes new settings while the server runs, and says which of the
+// changed ones only count after a restart. A bad one changes nothing. The
+// files of the TLS certificate are read again in any case.
+func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err error) {
+	conf, err = conf.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.certificate.load(conf); err != nil {
+		return nil, err
+	}
+	s.compiling.Lock()
+	old := reflect.ValueOf(&s.conf).Elem()
+	for i, next := range fieldsOf(conf) {
+		name := old.Type().Field(i).Tag.Get("yaml")
+		if reflect.DeepEqual(old.Field(i).Interface(), next.Interface()) {
+			continue
+		}
+		if slices.Contains(reloadable, name) {
+			old.Field(i).Set(next)
+			continue
+		}
+		later = append(later, name)
+	}
+	if s.conf.PublicURL == "" {
+		s.conf.PublicURL = s.URL()
+	}
+	s.compiling.Unlock()
+	s.recompile()
+	s.log.Info().Strs("afterRestart", later).Msg("settings reloaded")
+	return later, nil
+}
+
+func fieldsOf(conf Config) []reflect.Value {
+	v := reflect.ValueOf(conf)
+	fields := make([]reflect.Value, v.NumField())
+	for i := range fields {
+		fields[i] = v.Field(i)
+	}
+	return fields
+}
+
+// certificate is the server's, as its files were when they were last read.
+type certificate struct {
+	pair atomic.Pointer[tls.Certificate]
+}
+
+func (c *certificate) load(conf Config) error {
+	if conf.TLSCert == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(conf.TLSCert, conf.TLSKey)
+	if err != nil {
+		return fmt.Errorf("cannot use the TLS certificate: %s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	c.pair.Store(&pair)
+	return nil
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil }
