@@ -150,8 +150,7 @@ var untried = []string{
 	"follow",                              // a stream that does not end
 	"testNotifyTarget", "retryDeadLetter", // need something to send
 	"registerArtifact", "enroll", // TestExternalArtifacts, TestEnrolment
-	"approveRollout", "rollbackRollout", // need a rollout in that state
-	"resumeRollout", "abortRollout", //
+	"rollbackRollout", // needs a release to go back to
 }
 
 type operation struct {
@@ -163,7 +162,7 @@ type operation struct {
 func operations(r *running) []operation {
 	everyone, web := api.Scope{Kind: api.ScopeEveryone}, api.Scope{Kind: api.ScopeGroup, Name: "web"}
 	o := api.ListOptions{}
-	var hold, token string
+	var hold, token, rollout string
 	ok := func(name string, call func(context.Context, *api.Client) error) operation {
 		return operation{name: name, call: call}
 	}
@@ -259,6 +258,34 @@ func operations(r *running) []operation {
 		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),
 		ok("backup", func(ctx context.Context, c *api.Client) error { return c.Backup(ctx, io.Discard) }),
 		ok("prune", func(ctx context.Context, c *api.Client) error { return second(c.PruneArtifacts(ctx, 1, true)) }),
+		ok("create rollout", func(ctx context.Context, c *api.Client) error {
+			r, err := c.CreateRollout(ctx, api.NewRollout{Agent: "demo", Version: "1.0", Scope: web, Strategy: "careful", Draft: true})
+			rollout = r.ID
+			return err
+		}),
+		ok("approve", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionApprove, api.RolloutAction{}))
+		}),
+		ok("pause", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionPause, api.RolloutAction{Reason: "lunch"}))
+		}),
+		ok("resume", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionResume, api.RolloutAction{}))
+		}),
+		ok("rollouts", func(ctx context.Context, c *api.Client) error {
+			return second(c.Rollouts(ctx, api.ListOptions{State: "active", Agent: "demo"}))
+		}),
+		ok("rollout", func(ctx context.Context, c *api.Client) error { return second(c.Rollout(ctx, rollout)) }),
+		ok("transitions", func(ctx context.Context, c *api.Client) error { return second(c.Transitions(ctx, rollout, o)) }),
+		ok("grants", func(ctx context.Context, c *api.Client) error {
+			return second(c.Grants(ctx, rollout, api.ListOptions{State: "pending"}))
+		}),
+		{"grants in no state", func(ctx context.Context, c *api.Client) error {
+			return second(c.Grants(ctx, rollout, api.ListOptions{State: "odd"}))
+		}, http.StatusBadRequest},
+		ok("abort", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionAbort, api.RolloutAction{}))
+		}),
 		ok("unassign", func(ctx context.Context, c *api.Client) error { return c.DeleteAssignment(ctx, "demo", web, 0) }),
 		ok("delete release", func(ctx context.Context, c *api.Client) error { return c.DeleteRelease(ctx, "demo", "1.0") }),
 		ok("delete group", func(ctx context.Context, c *api.Client) error { return c.DeleteGroup(ctx, "web", 0) }),
