@@ -53,7 +53,9 @@ var layers = map[string][]string{
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
-	"scripts/benchmeta":    {"meta", "meta/api", "scripts/fleetsim/sim"},
+	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
+	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
+	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
 	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/buildinfo"},
 }
 

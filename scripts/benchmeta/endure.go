@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/scripts/fleetsim/lab"
 	"github.com/ops-updater/ops-updater/scripts/fleetsim/sim"
 )
 
@@ -17,11 +18,11 @@ func (b *bench) endure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := p.url[len("http://"):]
-	if err := publish(ctx, p.url, b.dir+"/endure"); err != nil {
+	address := p.URL[len("http://"):]
+	if err := publish(ctx, p, b.dir+"/endure"); err != nil {
 		return err
 	}
-	fleet, err := sim.New(sim.Config{Server: p.url, Hosts: b.million, Seed: 2, Agents: agents, Labels: true, Workers: 64, Count: int64(b.million)})
+	fleet, err := sim.New(sim.Config{Server: p.URL, Hosts: b.million, Seed: 2, Agents: lab.Agents, Labels: true, Workers: 64, Count: int64(b.million)})
 	if err != nil {
 		return err
 	}
@@ -38,11 +39,11 @@ func (b *bench) endure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loaded, err := p.usage()
+	loaded, err := p.Usage()
 	if err != nil {
 		return err
 	}
-	e.cpu = -loaded.cpu // the restarts below count, this one does not
+	e.cpu = -loaded.CPU // the restarts below count, this one does not
 	done := make(chan sim.Report, 1)
 	go func() { done <- fleet.Run(ctx) }()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
@@ -61,36 +62,36 @@ func (b *bench) endure(ctx context.Context) error {
 		return err
 	}
 	fmt.Print(e)
-	return p.stop(syscall.SIGTERM)
+	return p.Stop(syscall.SIGTERM)
 }
 
 // bounce stops the server, starts it again on what it left, and counts both.
-func (b *bench) bounce(ctx context.Context, e *endured, p *process, address string, sig syscall.Signal) (*process, error) {
+func (b *bench) bounce(ctx context.Context, e *endured, p *lab.Process, address string, sig syscall.Signal) (*lab.Process, error) {
 	if len(e.restarts) > 0 { // what came before the first is not measured
 		if err := e.count(p); err != nil {
 			return nil, err
 		}
 	}
-	if err := p.stop(sig); err != nil {
+	if err := p.Stop(sig); err != nil {
 		return nil, err
 	}
 	next, err := b.restartMeta(ctx, "endure", address)
 	if err != nil {
 		return nil, err
 	}
-	e.restarts = append(e.restarts, next.took)
+	e.restarts = append(e.restarts, next.Took)
 	return next, nil
 }
 
 // count adds a server's whole life, its start included.
-func (e *endured) count(p *process) error {
-	u, err := p.usage()
+func (e *endured) count(p *lab.Process) error {
+	u, err := p.Usage()
 	if err != nil {
 		return err
 	}
-	e.cpu += u.cpu
-	e.rss = u.rss
-	e.peak = max(e.peak, u.peak)
+	e.cpu += u.CPU
+	e.rss = u.RSS
+	e.peak = max(e.peak, u.Peak)
 	return nil
 }
 

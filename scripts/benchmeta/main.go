@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/scripts/fleetsim/lab"
 	"github.com/ops-updater/ops-updater/scripts/fleetsim/sim"
 )
 
@@ -87,17 +88,17 @@ func (r result) cpuEach() time.Duration {
 
 // measure drives a fleet against a server and takes its usage before and
 // after.
-func measure(ctx context.Context, p *process, fleet *sim.Sim) (result, error) {
-	before, err := p.usage()
+func measure(ctx context.Context, p *lab.Process, fleet *sim.Sim) (result, error) {
+	before, err := p.Usage()
 	if err != nil {
 		return result{}, err
 	}
 	r := result{Report: fleet.Run(ctx)}
-	after, err := p.usage()
+	after, err := p.Usage()
 	if err != nil {
 		return result{}, err
 	}
-	r.cpu, r.rss, r.peak = after.cpu-before.cpu, after.rss, after.peak
+	r.cpu, r.rss, r.peak = after.CPU-before.CPU, after.RSS, after.Peak
 	if r.Errors > 0 || r.Refused > 0 {
 		return r, fmt.Errorf("%d errors, %d refused, first: %s", r.Errors, r.Refused, r.FirstError)
 	}
@@ -111,11 +112,11 @@ func (b *bench) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer meta.stop(syscall.SIGTERM) //nolint:errcheck // its work is done
-	if err := publish(ctx, meta.url, b.dir+"/compare"); err != nil {
+	defer meta.Stop(syscall.SIGTERM) //nolint:errcheck // its work is done
+	if err := publish(ctx, meta, b.dir+"/compare"); err != nil {
 		return err
 	}
-	fleet, err := sim.New(sim.Config{Server: meta.url, Hosts: b.hosts, Seed: 1, Agents: agents, Labels: true, Workers: 32, Count: int64(b.hosts)})
+	fleet, err := sim.New(sim.Config{Server: meta.URL, Hosts: b.hosts, Seed: 1, Agents: lab.Agents, Labels: true, Workers: 32, Count: int64(b.hosts)})
 	if err != nil {
 		return err
 	}
@@ -128,16 +129,16 @@ func (b *bench) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer bare.stop(syscall.SIGKILL) //nolint:errcheck // it holds nothing
+	defer bare.Stop(syscall.SIGKILL) //nolint:errcheck // it holds nothing
 	var as, bs, cs []result
 	for range b.rounds {
 		for _, m := range []struct {
-			p       *process
+			p       *lab.Process
 			changed float64
 			into    *[]result
 		}{{bare, 0, &as}, {meta, 0, &bs}, {meta, 0.01, &cs}} {
 			err := fleet.Drive(func(c *sim.Config) {
-				c.Server, c.Changed, c.Count, c.Duration = m.p.url, m.changed, 0, b.each
+				c.Server, c.Changed, c.Count, c.Duration = m.p.URL, m.changed, 0, b.each
 			})
 			if err != nil {
 				return err
@@ -153,25 +154,33 @@ func (b *bench) compare(ctx context.Context) error {
 	return nil
 }
 
+func publish(ctx context.Context, p *lab.Process, data string) error {
+	c, err := lab.Admin(p.URL, data)
+	if err != nil {
+		return err
+	}
+	return lab.Publish(ctx, c)
+}
+
 // median is the round in the middle by the server's time per heartbeat.
 func median(rs []result) result {
 	slices.SortFunc(rs, func(a, b result) int { return cmp.Compare(a.cpuEach(), b.cpuEach()) })
 	return rs[len(rs)/2]
 }
 
-func (b *bench) startMeta(ctx context.Context, name string) (*process, error) {
-	address, err := freeAddress(ctx)
+func (b *bench) startMeta(ctx context.Context, name string) (*lab.Process, error) {
+	address, err := lab.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return b.restartMeta(ctx, name, address)
 }
 
-func (b *bench) restartMeta(ctx context.Context, name, address string) (*process, error) {
-	return start(ctx, b.dir, address, "/readyz", b.meta, "serve", "--listen", address, "--data", b.dir+"/"+name, "--log-level", "warn")
+func (b *bench) restartMeta(ctx context.Context, name, address string) (*lab.Process, error) {
+	return lab.Start(ctx, lab.Meta(b.meta, address, b.dir+"/"+name))
 }
 
-func (b *bench) startBare(ctx context.Context, reply []byte) (*process, error) {
+func (b *bench) startBare(ctx context.Context, reply []byte) (*lab.Process, error) {
 	file := b.dir + "/reply.json"
 	if err := os.WriteFile(file, reply, 0o600); err != nil {
 		return nil, err
@@ -180,9 +189,9 @@ func (b *bench) startBare(ctx context.Context, reply []byte) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress(ctx)
+	address, err := lab.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, b.dir, address, "/", self, "-bare", address, "-reply", file)
+	return lab.Start(ctx, lab.Launch{Dir: b.dir, Address: address, Ready: "/", Args: []string{self, "-bare", address, "-reply", file}})
 }

@@ -1,4 +1,6 @@
-package main
+// Package lab starts the real ops-meta on loopback for the benchmarks and
+// simulations, tells it what is wanted, and measures it from outside.
+package lab
 
 import (
 	"bytes"
@@ -15,12 +17,12 @@ import (
 	"time"
 )
 
-// process is a server that is measured from outside.
-type process struct {
+// Process is a server that is measured from outside.
+type Process struct {
+	URL  string
+	Took time.Duration // from the start to the first answer
 	cmd  *exec.Cmd
-	url  string
 	log  *os.File
-	took time.Duration // from the start to the first answer
 }
 
 const (
@@ -28,26 +30,42 @@ const (
 	stopLimit  = time.Minute
 )
 
-// start runs a program that listens on address and waits until it answers.
-func start(ctx context.Context, dir, address, ready string, args ...string) (*process, error) {
-	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// Launch is a program to start.
+type Launch struct {
+	Dir     string // for its log
+	Address string // that it is told to listen on
+	Ready   string // path that answers 200 once it is ready
+	Args    []string
+}
+
+// Meta launches an ops-meta that keeps everything in data.
+func Meta(binary, address, data string) Launch {
+	return Launch{
+		Dir: filepath.Dir(data), Address: address, Ready: "/readyz",
+		Args: []string{binary, "serve", "--listen", address, "--data", data, "--log-level", "warn"},
+	}
+}
+
+// Start runs a program and waits until it answers.
+func Start(ctx context.Context, l Launch) (*Process, error) {
+	log, err := os.OpenFile(filepath.Join(l.Dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(args[0], args[1:]...), url: "http://" + address, log: log} //nolint:noctx // it is stopped by signal
+	p := &Process{cmd: exec.Command(l.Args[0], l.Args[1:]...), URL: "http://" + l.Address, log: log} //nolint:noctx // it is stopped by signal
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	began := time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := p.await(ctx, p.url+ready); err != nil {
+	if err := p.await(ctx, p.URL+l.Ready); err != nil {
 		return nil, fmt.Errorf("%w; its log is %s", err, log.Name())
 	}
-	p.took = time.Since(began)
+	p.Took = time.Since(began)
 	return p, nil
 }
 
-func (p *process) await(ctx context.Context, url string) error {
+func (p *Process) await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	client := &http.Client{Timeout: readyLimit}
@@ -72,8 +90,8 @@ func (p *process) await(ctx context.Context, url string) error {
 	}
 }
 
-// stop ends the server and waits for it.
-func (p *process) stop(sig syscall.Signal) error {
+// Stop ends the server and waits for it.
+func (p *Process) Stop(sig syscall.Signal) error {
 	defer p.log.Close() //nolint:errcheck // only written by the server
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return err
@@ -95,34 +113,35 @@ func (p *process) stop(sig syscall.Signal) error {
 	}
 }
 
-// usage is what the kernel counts of a process.
-type usage struct {
-	cpu  time.Duration // user and system
-	rss  int64         // bytes, now
-	peak int64         // bytes, at most so far
+// Usage is what the kernel counts of a process.
+type Usage struct {
+	CPU  time.Duration // user and system
+	RSS  int64         // bytes, now
+	Peak int64         // bytes, at most so far
 }
 
 const clockTicks = 100 // per second, on every Linux
 
-func (p *process) usage() (usage, error) {
+// Usage reads what the kernel counts of the server so far.
+func (p *Process) Usage() (Usage, error) {
 	dir := "/proc/" + strconv.Itoa(p.cmd.Process.Pid)
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
 	if err1 != nil || err2 != nil {
-		return usage{}, fmt.Errorf("cannot read %s/stat", dir)
+		return Usage{}, fmt.Errorf("cannot read %s/stat", dir)
 	}
 	status, err := os.ReadFile(dir + "/status")
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
-	return usage{
-		cpu: time.Duration(user+system) * time.Second / clockTicks,
-		rss: kilobytes(status, "VmRSS:"), peak: kilobytes(status, "VmHWM:"),
+	return Usage{
+		CPU: time.Duration(user+system) * time.Second / clockTicks,
+		RSS: kilobytes(status, "VmRSS:"), Peak: kilobytes(status, "VmHWM:"),
 	}, nil
 }
 
@@ -132,8 +151,8 @@ func kilobytes(status []byte, key string) int64 {
 	return n << 10
 }
 
-// freeAddress is a loopback address that nobody listens on right now.
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress is a loopback address that nobody listens on right now.
+func FreeAddress(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
