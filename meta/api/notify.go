@@ -53,4 +53,6 @@ type Notice struct {
 	Message  string       `json:"message"`          // for people
 	Link     string       `json:"link,omitempty"`   // to the page
 	Progress []StageCount `json:"progress,omitempty"`
+	Count    int          `json:"count,omitempty"` // hosts, when one notice tells of several
+	Hosts    []string     `json:"hosts,omitempty"` // the first of them
 }

@@ -1,0 +1,132 @@
+package notify
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	netmail "net/mail"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// SMTP says how mail leaves. [ParseSMTP] makes one of an address.
+type SMTP struct {
+	Host     string
+	Port     int
+	User     string
+	Password string
+	From     string
+	TLS      string      // mandatory (STARTTLS), implicit, opportunistic, none
+	Trust    *tls.Config // nil: the system's authorities
+}
+
+var tlsModes = []string{"mandatory", "implicit", "opportunistic", "none"}
+
+// ParseSMTP reads
+//
+//	smtp://USER:PASSWORD@host:587?from=ops@example.com&tls=mandatory
+//	smtps://USER:PASSWORD@host:465?from=ops@example.com
+//
+// Errors don't repeat the password.
+func ParseSMTP(address string) (SMTP, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" {
+		return SMTP{}, errors.New("cannot read the mail server's address: want smtp://USER:PASSWORD@host:587?from=ops@example.com")
+	}
+	s := SMTP{Host: u.Hostname(), Port: 587, TLS: "mandatory", From: u.Query().Get("from"), User: u.User.Username()}
+	s.Password, _ = u.User.Password()
+	if u.Scheme == "smtps" {
+		s.Port, s.TLS = 465, "implicit"
+	}
+	if p := u.Port(); p != "" {
+		if s.Port, err = strconv.Atoi(p); err != nil {
+			return SMTP{}, fmt.Errorf("cannot read the mail server's address: %q is not a port", p)
+		}
+	}
+	if mode := u.Query().Get("tls"); mode != "" {
+		if !slices.Contains(tlsModes, mode) {
+			return SMTP{}, fmt.Errorf("cannot read the mail server's address: tls is %q: want one of %s", mode, strings.Join(tlsModes, ", "))
+		}
+		s.TLS = mode
+	}
+	if _, err := netmail.ParseAddress(s.From); err != nil {
+		return SMTP{}, errors.New("cannot read the mail server's address: from=… is missing or not a mail address")
+	}
+	return s, nil
+}
+
+// client is for one delivery: mail is rare, and connections that idle break.
+func (s SMTP) client(timeout time.Duration) (*mail.Client, error) {
+	trust := s.Trust
+	if trust == nil {
+		trust = &tls.Config{}
+	}
+	trust = trust.Clone()
+	trust.ServerName, trust.MinVersion = s.Host, tls.VersionTLS12
+	opts := []mail.Option{mail.WithPort(s.Port), mail.WithTimeout(timeout), mail.WithTLSConfig(trust)}
+	switch s.TLS {
+	case "implicit":
+		opts = append(opts, mail.WithSSL())
+	case "none":
+		opts = append(opts, mail.WithTLSPolicy(mail.NoTLS))
+	case "opportunistic":
+		opts = append(opts, mail.WithTLSPolicy(mail.TLSOpportunistic))
+	default:
+		opts = append(opts, mail.WithTLSPolicy(mail.TLSMandatory))
+	}
+	if s.User != "" {
+		opts = append(opts, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.User), mail.WithPassword(s.Password))
+	}
+	return mail.NewClient(s.Host, opts...)
+}
+
+// deliverMail writes to one address.
+func (s SMTP) deliverMail(ctx context.Context, t api.NotifyTarget, address string, n api.Notice, timeout time.Duration) *failure {
+	msg, err := s.compose(t, address, n)
+	if err != nil {
+		return &failure{err: err, permanent: true}
+	}
+	client, err := s.client(timeout)
+	if err != nil {
+		return &failure{err: fmt.Errorf("cannot use the mail server: %w", err), permanent: true}
+	}
+	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
+		var send *mail.SendError
+		permanent := errors.As(err, &send) && !send.IsTemp() && send.ErrorCode() >= 500
+		return &failure{err: fmt.Errorf("cannot send mail to %s through %s: %w", address, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), err), permanent: permanent}
+	}
+	return nil
+}
+
+func (s SMTP) compose(t api.NotifyTarget, address string, n api.Notice) (*mail.Msg, error) {
+	line, err := subject(t, n)
+	if err != nil {
+		return nil, err
+	}
+	content, err := text(t, n)
+	if err != nil {
+		return nil, err
+	}
+	msg := mail.NewMsg()
+	if err := errors.Join(msg.From(s.From), msg.To(address)); err != nil {
+		return nil, err
+	}
+	msg.Subject(line)
+	msg.SetDateWithValue(n.Time)
+	_, domain, _ := strings.Cut(msg.GetFromString()[0], "@")
+	msg.SetMessageIDWithValue(fmt.Sprintf("%x@%s", sha256.Sum256([]byte(n.ID+"\x00"+address)), strings.Trim(domain, "<>")))
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // no out-of-office replies
+	msg.SetGenHeader("X-Ops-Meta-Event", headerSafe(n.Event))
+	msg.SetBodyString(mail.TypeTextPlain, content)
+	return msg, nil
+}

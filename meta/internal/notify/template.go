@@ -1,0 +1,134 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+	"time"
+	"unicode"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// The built-in templates.
+const (
+	defaultSubject = `[ops-meta] {{.Event}}{{with .Agent}} {{.}}{{end}}{{with .Version}} {{.}}{{end}}{{with .Host}} on {{.}}{{end}}{{if .Count}} on {{.Count}} hosts{{end}}`
+	defaultText    = `{{.Message}}
+
+Event:   {{.Event}}
+Time:    {{.Time.UTC.Format "2006-01-02 15:04:05 UTC"}}
+{{- with .Agent}}
+Agent:   {{.}}{{with $.Version}} {{.}}{{end}}{{end}}
+{{- with .Host}}
+Host:    {{.}}{{end}}
+{{- with .Rollout}}
+Rollout: {{.}}{{end}}
+{{- if .To}}
+State:   {{with .From}}{{.}} → {{end}}{{.To}}{{end}}
+{{- with .Reason}}
+Reason:  {{.}}{{end}}
+{{- with .Actor}}
+By:      {{.}}{{end}}
+{{- range $i, $s := .Progress}}
+Stage {{$i}}: {{$s.Granted}} granted, {{$s.Succeeded}} succeeded, {{$s.Failed}} failed, of {{$s.Size}}{{end}}
+{{- with .Link}}
+
+{{.}}{{end}}
+`
+)
+
+// maxRendered bounds what a template may write.
+const maxRendered = 64 << 10
+
+var functions = template.FuncMap{
+	"upper": strings.ToUpper, "lower": strings.ToLower, "join": func(sep string, list []string) string { return strings.Join(list, sep) },
+	"json": func(v any) (string, error) { b, err := json.Marshal(v); return string(b), err },
+}
+
+// render fills in a template.
+func render(name, text string, n api.Notice) (string, error) {
+	t, err := template.New(name).Funcs(functions).Option("missingkey=error").Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the %s: %w", name, err)
+	}
+	var out bounded
+	if err := t.Execute(&out, n); err != nil {
+		return "", fmt.Errorf("cannot fill in the %s: %w", name, err)
+	}
+	return out.String(), nil
+}
+
+// bounded is a buffer with an end.
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxRendered {
+		return 0, errors.New("it writes more than 64 KiB")
+	}
+	return b.Buffer.Write(p)
+}
+
+// subject is a mail's subject on one line.
+func subject(t api.NotifyTarget, n api.Notice) (string, error) {
+	text := t.Subject
+	if text == "" {
+		text = defaultSubject
+	}
+	s, err := render("subject", text, n)
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	return s, err
+}
+
+// text is what is said.
+func text(t api.NotifyTarget, n api.Notice) (string, error) {
+	if t.Template == "" {
+		return render("template", defaultText, n)
+	}
+	return render("template", t.Template, n)
+}
+
+// Validate checks a target with its templates, which must work for every kind
+// of notice.
+func Validate(t api.NotifyTarget) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	for _, n := range samples() {
+		if _, err := subject(t, n); err != nil {
+			return refused("subject", err)
+		}
+		if _, err := text(t, n); err != nil {
+			return refused("template", err)
+		}
+	}
+	return nil
+}
+
+func refused(field string, err error) error {
+	e := api.Errorf(api.KindInvalid, "%v", err)
+	e.Field = field
+	return e
+}
+
+// samples are notices of each kind, to try templates with.
+func samples() []api.Notice {
+	now := time.Now()
+	r := api.Rollout{ID: "sample", Agent: "agent", Version: "1.0.0", Progress: []api.StageCount{{Size: 1}}}
+	return []api.Notice{
+		Rollout(r, api.Transition{Time: now, From: api.RolloutRunning, To: api.RolloutPaused, Reason: "too-many-failures", Actor: "ops-meta"}, "https://ops-meta.example"),
+		Host(api.NotifyHostSilent, api.Event{Time: now, Host: "host", Kind: api.EventSilent}, ""),
+		digest([]api.Notice{Host(api.NotifyHostFailed, api.Event{Time: now, Host: "host", Agent: "agent", To: "1.0.0"}, "")}),
+		Test(now, "operator"),
+	}
+}
+
+// Test is the notice that tries a target.
+func Test(now time.Time, actor string) api.Notice {
+	return api.Notice{
+		ID: stamp(api.NotifyTest, actor, now), Event: api.NotifyTest, Time: now, Actor: actor,
+		Message: "This is a test: notifications of ops-meta arrive here.",
+	}
+}
