@@ -57,7 +57,7 @@ func serveFlags(f *pflag.FlagSet, c *server.Config) {
 	f.StringVar(&c.Listen, "listen", "", "host:port to listen on (default "+server.DefaultListen+")")
 	f.StringVar(&c.Data, "data", "", "directory of everything that is kept")
 	f.StringVar(&c.DB, "db", "", "postgres://… instead of SQLite in --data")
-	f.StringVar(&c.Artifacts, "artifacts", "", "s3://BUCKET/PREFIX?endpoint=HOST instead of a directory in --data")
+	f.StringVar(&c.Artifacts, "artifacts", "", "s3://KEY:SECRET@HOST/BUCKET/PREFIX instead of a directory in --data")
 	f.StringVar(&c.PublicURL, "public-url", "", "this server as hosts reach it (default from --listen)")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM file; with --tls-key turns TLS on")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM file")

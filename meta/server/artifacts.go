@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 )
 
@@ -17,6 +18,13 @@ func (s *Server) openArtifacts(ctx context.Context) error {
 	return err
 }
 
-func openBlobs(_ context.Context, conf Config) (release.Blobs, error) {
-	return release.OpenDir(conf.path("artifacts", "blobs"))
+func openBlobs(ctx context.Context, conf Config) (release.Blobs, error) {
+	if conf.Artifacts == "" {
+		return release.OpenDir(conf.path("artifacts", "blobs"))
+	}
+	s3, err := release.ParseS3(conf.Artifacts)
+	if err != nil {
+		return nil, &api.Error{Kind: api.KindInvalid, Field: "artifacts", Message: err.Error()}
+	}
+	return release.OpenS3(ctx, s3)
 }

@@ -112,7 +112,7 @@ func Restore(ctx context.Context, conf Config, r io.Reader) (Restored, error) {
 	if err != nil {
 		return Restored{}, err
 	}
-	if err := os.MkdirAll(conf.Data, 0o700); err != nil {
+	if err := os.MkdirAll(conf.path("artifacts"), 0o700); err != nil {
 		return Restored{}, fmt.Errorf("cannot make data directory: %w", err)
 	}
 	lock, err := lockData(conf.Data)

@@ -25,7 +25,7 @@ type Config struct {
 	Listen    string `yaml:"listen"`    // host:port [127.0.0.1:2001]
 	Data      string `yaml:"data"`      // directory of everything that is kept
 	DB        string `yaml:"db"`        // postgres://…; empty: SQLite in Data
-	Artifacts string `yaml:"artifacts"` // s3://BUCKET/PREFIX?endpoint=…; empty: a directory in Data
+	Artifacts string `yaml:"artifacts"` // s3://KEY:SECRET@HOST/BUCKET/PREFIX, see release.ParseS3; empty: a directory in Data
 	PublicURL string `yaml:"publicUrl"` // this server as hosts reach it; empty: from Listen
 
 	TLSCert  string `yaml:"tlsCert"`  // PEM file; with TLSKey turns TLS on
