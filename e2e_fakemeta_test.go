@@ -30,7 +30,7 @@ func fakeMeta(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 type scriptedMeta struct {
-	mu    sync.Mutex
+	mu     sync.Mutex
 	reply  string // path
 	log    io.Writer
 	legacy bool // knows the older dialect's path only

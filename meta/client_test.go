@@ -3,9 +3,11 @@ package meta_test
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -337,7 +339,7 @@ func TestProxyIsUsed(t *testing.T) {
 
 func TestTLSIsVerifiedUnlessToldOtherwise(t *testing.T) {
 	s := httptest.NewUnstartedServer(answer(oneAgent))
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
@@ -471,4 +473,50 @@ func TestInteropAddressesOfTheAncestors(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+}
+
+func TestClientCertificateIsShown(t *testing.T) {
+	cert, key := certificate(t)
+	s := httptest.NewUnstartedServer(answer(oneAgent))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	with := meta.ClientConfig{Servers: []string{s.URL}, Insecure: true, CertFile: cert, KeyFile: key}
+	if _, err := client(t, with).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"}); err != nil {
+		t.Errorf("refused with the certificate: %v", err)
+	}
+	without := meta.ClientConfig{Servers: []string{s.URL}, Insecure: true}
+	if _, err := client(t, without).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"}); err == nil {
+		t.Error("answered without the certificate")
+	}
+	if _, err := meta.NewClient(meta.ClientConfig{Servers: []string{s.URL}, CertFile: key, KeyFile: cert}); err == nil {
+		t.Error("a certificate that is none was accepted")
+	}
+}
+
+// FuzzDecodeReply: whatever a server says, what comes out is valid and bounded.
+func FuzzDecodeReply(f *testing.F) {
+	for _, seed := range []string{
+		oneAgent, `{"desiredAgents":null}`, `{"success":false,"message":"x"}`, `{"desiredAgents":[{"name":"a"},{"name":"a"},3]}`,
+		`{"interval":-1,"desiredAgents":[{"name":"a","version":"1","cmd":"start","configFileName":"control"}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, rejected, err := meta.DecodeReply(data)
+		if err != nil {
+			return
+		}
+		if len(r.DesiredAgents)+len(rejected) > 1000 {
+			t.Fatalf("%d agents were taken", len(r.DesiredAgents)+len(rejected))
+		}
+		seen := map[string]bool{}
+		for _, a := range r.DesiredAgents {
+			if a.Validate() != nil || seen[a.Name] {
+				t.Fatalf("%+v was taken", a)
+			}
+			seen[a.Name] = true
+		}
+	})
 }

@@ -46,7 +46,7 @@ type beat struct {
 }
 
 func newBeat(config Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
-	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config), host: readHostFacts()}
+	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config, 1), host: readHostFacts()}
 	b.state.Interval = config.Interval.Seconds()
 	return b, b.use(config)
 }
@@ -71,6 +71,16 @@ func (b *beat) use(config Config) error {
 	b.config, b.client = config, client
 	b.pace.configured = config.Interval
 	return nil
+}
+
+// replace makes config the one of the next heartbeat. It does not wait for one
+// that is under way. One caller at a time.
+func (b *beat) replace(config Config) {
+	select {
+	case <-b.reload: // an older one that the loop has not come to
+	default:
+	}
+	b.reload <- config
 }
 
 // State is how the heartbeat is doing.
@@ -122,6 +132,7 @@ func (b *beat) reloaded(config Config) {
 // once makes one heartbeat and takes the reply to the engine.
 func (b *beat) once(ctx context.Context) error {
 	request := b.request(ctx)
+	b.log.Debug().Interface("request", request).Msg("heartbeat goes out")
 	start := time.Now()
 	reply, err := b.client.Beat(ctx, request)
 	if ctx.Err() != nil {
@@ -153,6 +164,7 @@ func (b *beat) failed(err error) {
 
 func (b *beat) answered(reply meta.Reply) {
 	was := b.State()
+	b.log.Debug().Interface("reply", reply.HeartbeatResponse).Bool("unchanged", reply.Unchanged).Msg("heartbeat came back")
 	if reply.Passed != nil {
 		b.log.Warn().Err(reply.Passed).Str("answered", reply.Server).Msg("a server was passed over")
 	}
@@ -208,6 +220,7 @@ func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
 	if ip == "" {
 		ip = localAddress(ctx, b.config.Servers)
 	}
+	b.note(func(s *local.Heartbeat) { s.IP = ip })
 	asking, cancel := context.WithTimeout(ctx, reportPatience)
 	defer cancel()
 	return meta.HeartbeatRequest{

@@ -171,7 +171,7 @@ func TestServerSteersThePaceAndReloadsReplaceIt(t *testing.T) {
 	receive(t, "reply", r.agents.applied)
 	config := r.beat.config // not used by the loop now: it waits
 	config.Hostname = "renamed"
-	r.beat.reload <- config
+	r.beat.replace(config)
 	if q := receive(t, "heartbeat after a reload", r.requests); q.Hostname != "renamed" {
 		t.Errorf("hostname %q after the reload", q.Hostname)
 	}

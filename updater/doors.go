@@ -12,11 +12,11 @@ import (
 
 // status is what is known now; it asks no agent.
 func (d *daemon) status(context.Context) local.Status {
-	c := d.current()
+	c, beat := d.config.Load(), d.beat.State()
 	return local.Status{
-		Version: buildinfo.Version(), Hostname: c.Hostname, IP: c.IP, RunUser: d.beat.host.user,
+		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
-		Heartbeat: d.beat.State(), Agents: realAgents(d.engine.States()),
+		Heartbeat: beat, Agents: realAgents(d.engine.States()),
 	}
 }
 

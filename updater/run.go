@@ -3,7 +3,6 @@ package updater
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,8 +41,8 @@ type daemon struct {
 	started time.Time
 	ctx     context.Context // of Run
 
-	mu     sync.Mutex // one reload at a time
-	config Config
+	config    atomic.Pointer[Config]
+	reloading sync.Mutex
 }
 
 // Run is the daemon: it keeps the host's agents as the server wants them until
@@ -85,7 +85,8 @@ func run(ctx context.Context, config Config, log zerolog.Logger) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d := &daemon{engine: engine, beat: b, log: log, started: time.Now(), ctx: ctx, config: config}
+	d := &daemon{engine: engine, beat: b, log: log, started: time.Now(), ctx: ctx}
+	d.config.Store(&config)
 	servers, err := d.listen(metrics)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func run(ctx context.Context, config Config, log zerolog.Logger) error {
 }
 
 func (d *daemon) hello() {
-	c := d.config
+	c := d.config.Load()
 	d.log.Info().Str("version", buildinfo.Version()).Int("pid", os.Getpid()).Str("config", c.Path).
 		Str("hostname", c.Hostname).Strs("servers", c.Servers).Stringer("interval", c.Interval).Msg("ops-updater started")
 	for _, w := range c.warnings() {
@@ -146,10 +147,11 @@ func (d *daemon) reloadOnHangup(ctx context.Context) {
 }
 
 // reload reads the configuration again. When it is bad the old one stays.
-func (d *daemon) reload(ctx context.Context) (local.Reloaded, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	next, err := LoadConfig(d.config.Path)
+func (d *daemon) reload(context.Context) (local.Reloaded, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	old := d.config.Load()
+	next, err := LoadConfig(old.Path)
 	if err == nil {
 		_, err = next.client()
 	}
@@ -160,30 +162,17 @@ func (d *daemon) reload(ctx context.Context) (local.Reloaded, error) {
 		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
 		return local.Reloaded{}, err
 	}
-	restart := d.config.changesNeedingRestart(next)
-	next.VarDir = d.config.VarDir
-	d.config = next
+	restart := old.changesNeedingRestart(next)
+	next.VarDir = old.VarDir
+	d.config.Store(&next)
 	setLevel(next)
-	select {
-	case d.beat.reload <- next:
-	case <-ctx.Done():
-		return local.Reloaded{}, ctx.Err()
-	case <-d.ctx.Done():
-		return local.Reloaded{}, errors.New("ops-updater is stopping")
-	}
+	d.beat.replace(next)
 	d.log.Info().Strs("needRestart", restart).Msg("configuration reloaded")
 	for _, w := range next.warnings() {
 		d.log.Warn().Msg(w)
 	}
 	shown, err := next.redacted()
 	return local.Reloaded{Config: shown, Restart: restart}, err
-}
-
-// current is the configuration that holds now.
-func (d *daemon) current() Config {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.config
 }
 
 // redacted is cfg.json as it is on disk, without its secrets.
@@ -212,12 +201,12 @@ type server struct {
 
 func (d *daemon) listen(metrics *local.Metrics) ([]server, error) {
 	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: metrics}
-	socket, err := local.Listen(d.ctx, d.config.VarDir)
+	socket, err := local.Listen(d.ctx, d.config.Load().VarDir)
 	if err != nil {
 		return nil, err
 	}
 	servers := []server{newServer(socket, local.Socket(doors))}
-	if c := d.config; c.HTTP.Enabled {
+	if c := d.config.Load(); c.HTTP.Enabled {
 		l, err := (&net.ListenConfig{}).Listen(d.ctx, "tcp", c.HTTP.Listen)
 		if err != nil {
 			_ = socket.Close()

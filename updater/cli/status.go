@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/local"
@@ -61,15 +63,14 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 		if err != nil {
 			return err
 		}
-		var text strings.Builder
-		_ = writeStatus(&text, s, time.Now())
+		text := statusText(s, a.stdio.Out)
 		if isTerminal(a.stdio.Out) && lines > 0 {
 			_, _ = fmt.Fprintf(a.stdio.Out, "\x1b[%dA\x1b[J", lines)
 		}
-		if _, err := io.WriteString(a.stdio.Out, text.String()); err != nil {
+		if _, err := io.WriteString(a.stdio.Out, text); err != nil {
 			return err
 		}
-		lines = strings.Count(text.String(), "\n")
+		lines = strings.Count(text, "\n")
 		if !forever && !busy(s) {
 			return nil
 		}
@@ -79,6 +80,28 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 		case <-tick.C:
 		}
 	}
+}
+
+// statusText is the status, cut to the width of the terminal: a line that
+// wraps would be counted as one and left behind.
+func statusText(s local.Status, out io.Writer) string {
+	var text strings.Builder
+	_ = writeStatus(&text, s, time.Now())
+	f, ok := out.(*os.File)
+	if !ok {
+		return text.String()
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 2 {
+		return text.String()
+	}
+	lines := strings.Split(text.String(), "\n")
+	for i, line := range lines {
+		if r := []rune(line); len(r) >= width {
+			lines[i] = string(r[:width-2]) + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // busy reports whether some agent is in the middle of something.

@@ -27,6 +27,7 @@ type Status struct {
 
 // Heartbeat is how the last heartbeat went and when the next one is due.
 type Heartbeat struct {
+	IP       string       `json:"ip,omitempty"`     // as reported last
 	Server   string       `json:"server,omitempty"` // that answered last
 	Dialect  meta.Dialect `json:"dialect,omitempty"`
 	Interval float64      `json:"interval"` // seconds, as configured or steered
