@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -104,7 +105,7 @@ func writeTable(ctx context.Context, tx *sql.Tx, table string, out *json.Encoder
 	if err != nil {
 		return 0, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what fails is in rows.Err
 	columns, err := rows.Columns()
 	if err != nil {
 		return 0, err
@@ -149,7 +150,7 @@ func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error)
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	err = s.inTx(ctx, "restore", func(tx *sql.Tx) error {
 		rows, err = s.restore(ctx, tx, head, in)
 		return callback(err)
@@ -175,7 +176,7 @@ func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in 
 	if _, err := tx.ExecContext(ctx, `DELETE FROM counters`); err != nil {
 		return 0, err
 	}
-	rows, err := readTables(ctx, tx, in)
+	rows, err := s.readTables(ctx, tx, in)
 	if err != nil {
 		return rows, err
 	}
@@ -207,7 +208,7 @@ func (a *archiveReader) line() ([]byte, error) {
 		if err == nil {
 			return line, nil
 		}
-		if err != bufio.ErrBufferFull || len(line) > maxArchiveLine {
+		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxArchiveLine {
 			return nil, notAnArchive(err)
 		}
 	}
@@ -221,8 +222,8 @@ func (a *archiveReader) next(into any) error {
 	return json.Unmarshal(line, into)
 }
 
-func readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
-	var load loader
+func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
+	load := &loader{}
 	for {
 		line, err := in.line()
 		if err != nil {
@@ -230,12 +231,12 @@ func readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64,
 		}
 		if line[0] == '[' {
 			rows++
-			if err := load.row(ctx, tx, line); err != nil {
+			if err := s.loadRow(ctx, tx, load, line); err != nil {
 				return rows, err
 			}
 			continue
 		}
-		if err := load.flush(ctx, tx); err != nil {
+		if err := s.flush(ctx, tx, load); err != nil {
 			return rows, err
 		}
 		var head struct {
@@ -268,18 +269,18 @@ type loader struct {
 	args    []any
 }
 
-func newLoader(t archiveTable) (loader, error) {
+func newLoader(t archiveTable) (*loader, error) {
 	ok := slices.Contains(tables, t.Table) && len(t.Columns) > 0
 	for _, c := range t.Columns {
 		ok = ok && c != "" && strings.Trim(c, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
 	}
 	if !ok {
-		return loader{}, notAnArchive(fmt.Errorf("table %q", t.Table))
+		return nil, notAnArchive(fmt.Errorf("table %q", t.Table))
 	}
-	return loader{into: t.Table + ` (` + strings.Join(t.Columns, ", ") + `)`, columns: len(t.Columns)}, nil
+	return &loader{into: t.Table + ` (` + strings.Join(t.Columns, ", ") + `)`, columns: len(t.Columns)}, nil
 }
 
-func (l *loader) row(ctx context.Context, tx *sql.Tx, line []byte) error {
+func (s *Store) loadRow(ctx context.Context, tx *sql.Tx, l *loader, line []byte) error {
 	var cells []json.RawMessage
 	if err := json.Unmarshal(line, &cells); err != nil || len(cells) != l.columns || l.columns == 0 {
 		return notAnArchive(err)
@@ -294,7 +295,7 @@ func (l *loader) row(ctx context.Context, tx *sql.Tx, line []byte) error {
 	if len(l.args) < chunk*l.columns {
 		return nil
 	}
-	return l.flush(ctx, tx)
+	return s.flush(ctx, tx, l)
 }
 
 func readCell(cell json.RawMessage) (any, error) {
@@ -316,11 +317,11 @@ func readCell(cell json.RawMessage) (any, error) {
 	return n, err
 }
 
-func (l *loader) flush(ctx context.Context, tx *sql.Tx) error {
+func (s *Store) flush(ctx context.Context, tx *sql.Tx, l *loader) error {
 	if len(l.args) == 0 {
 		return nil
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO `+l.into+` VALUES `+values(len(l.args)/l.columns, l.columns), l.args...)
+	err := s.dialect.insert(ctx, tx, bulk{into: l.into, width: l.columns, args: l.args})
 	l.args = l.args[:0]
 	return err
 }

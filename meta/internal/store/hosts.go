@@ -6,14 +6,10 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
-
-// chunk is how many rows one statement writes.
-const chunk = 200
 
 // FlushSeen stores when hosts were last seen, in one transaction. An older
 // time than the stored one is ignored.
@@ -21,23 +17,19 @@ func (s *Store) FlushSeen(ctx context.Context, seen []api.HostSeen) error {
 	if len(seen) == 0 {
 		return nil
 	}
-	return s.inTx(ctx, "write last seen", func(tx *sql.Tx) error { return upsertSeen(ctx, tx, seen) })
+	return s.inTx(ctx, "write last seen", func(tx *sql.Tx) error { return s.upsertSeen(ctx, tx, seen) })
 }
 
-func upsertSeen(ctx context.Context, tx *sql.Tx, seen []api.HostSeen) error {
+func (s *Store) upsertSeen(ctx context.Context, tx *sql.Tx, seen []api.HostSeen) error {
 	latest := lastOf(seen, func(s api.HostSeen) string { return clean(s.Host) })
-	for part := range slices.Chunk(latest, chunk) {
-		args := make([]any, 0, 2*len(part))
-		for _, s := range part {
-			args = append(args, clean(s.Host), micros(s.Seen))
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO host_seen (name, seen) VALUES `+values(len(part), 2)+
-			` ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE excluded.seen > host_seen.seen`, args...)
-		if err != nil {
-			return err
-		}
+	args := make([]any, 0, 2*len(latest))
+	for _, one := range latest {
+		args = append(args, clean(one.Host), micros(one.Seen))
 	}
-	return nil
+	return s.dialect.insert(ctx, tx, bulk{
+		into: `host_seen (name, seen)`, width: 2, args: args,
+		conflict: ` ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE excluded.seen > host_seen.seen`,
+	})
 }
 
 // lastOf keeps the last item of each name, sorted by name: one statement can't
@@ -72,31 +64,25 @@ func (s *Store) SaveReports(ctx context.Context, reports []api.HostReport) error
 		events = append(events, r.Events...)
 	}
 	return s.inTx(ctx, "write reports", func(tx *sql.Tx) error {
-		for part := range slices.Chunk(latest, chunk) {
-			if err := s.upsertHosts(ctx, tx, part); err != nil {
-				return err
-			}
-		}
-		if err := upsertSeen(ctx, tx, seen); err != nil {
+		if err := s.upsertHosts(ctx, tx, latest); err != nil {
 			return err
 		}
-		return insertEvents(ctx, tx, events)
+		if err := s.upsertSeen(ctx, tx, seen); err != nil {
+			return err
+		}
+		return s.dialect.insertEvents(ctx, tx, events)
 	})
 }
 
 func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []api.HostReport) error {
 	args := make([]any, 0, 2*len(reports))
-	rows := make([]byte, 0, 32*len(reports))
-	for i, r := range reports {
+	for _, r := range reports {
 		args = append(args, clean(r.Host.Name), encodeHost(nil, r.Host))
-		if i > 0 {
-			rows = append(rows, ", "...)
-		}
-		rows = fmt.Appendf(rows, "($%d, $%d, %s)", 2*i+1, 2*i+2, s.dialect.Now)
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO hosts (name, doc, changed) VALUES `+string(rows)+
-		` ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, changed = excluded.changed`, args...)
-	return err
+	return s.dialect.insert(ctx, tx, bulk{
+		into: `hosts (name, doc, changed)`, width: 2, args: args, computed: s.dialect.Now,
+		conflict: ` ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, changed = excluded.changed`,
+	})
 }
 
 // LoadHosts calls visit with every host, in the order of names: a million take
@@ -205,47 +191,4 @@ func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 		}
 	}
 	return tx.record("delete", "host", h.Name, h, nil)
-}
-
-// AppendEvents adds events to hosts' timelines, in one transaction.
-func (s *Store) AppendEvents(ctx context.Context, events []api.Event) error {
-	return s.inTx(ctx, "write events", func(tx *sql.Tx) error { return insertEvents(ctx, tx, events) })
-}
-
-func insertEvents(ctx context.Context, q querier, events []api.Event) error {
-	for part := range slices.Chunk(events, chunk) {
-		args := make([]any, 0, 8*len(part))
-		for _, e := range part {
-			args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Message))
-		}
-		_, err := q.ExecContext(ctx, `INSERT INTO host_events (host, time, kind, agent, rollout, was, now, message) VALUES `+values(len(part), 8), args...)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Events lists hosts' events, the newest first.
-func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error) {
-	w := where{}
-	w.equal("host", f.Host)
-	w.equal("agent", f.Agent)
-	w.equal("rollout", f.Rollout)
-	w.equal("kind", f.Kind)
-	w.period("time", f.Since, f.Until)
-	if err := w.before("id", c.After); err != nil {
-		return api.Page[api.Event]{}, err
-	}
-	query := `SELECT id, host, time, kind, agent, rollout, was, now, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
-	return list(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
-		return strconv.FormatInt(e.ID, 10)
-	})
-}
-
-func scanEvent(rows *sql.Rows) (e api.Event, err error) {
-	var at int64
-	err = rows.Scan(&e.ID, &e.Host, &at, &e.Kind, &e.Agent, &e.Rollout, &e.From, &e.To, &e.Message)
-	e.Time = fromMicros(at)
-	return e, err
 }

@@ -93,7 +93,7 @@ func (tx *Tx) judge(ctx context.Context, j Judgement) (took bool, err error) {
 	if err := tx.tally(ctx, j.Rollout, stage, counterOf[j.Outcome], 1); err != nil {
 		return false, err
 	}
-	if err := insertEvents(ctx, tx.q, j.Events); err != nil {
+	if err := tx.store.dialect.insertEvents(ctx, tx.q, j.Events); err != nil {
 		return false, fault("write events", err)
 	}
 	return true, fault("write notifications", insertNotes(ctx, tx.q, j.Time, j.Notes))

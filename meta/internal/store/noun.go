@@ -155,7 +155,7 @@ func (n noun[T]) write(ctx context.Context, tx *Tx, v T, doc []byte, exists bool
 			names, args = append(names, c.name), append(args, c.value)
 		}
 	}
-	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + values(1, len(names))
+	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + tx.store.dialect.rows(1, len(names), "")
 	if exists {
 		var set []string
 		for i, column := range names[1:] {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -162,17 +163,11 @@ func TestWhatIsNamedMustExist(t *testing.T) {
 		} {
 			_, err := s.Write(t.Context(), operator, func(tx *store.Tx) error { return c.do(t.Context(), tx) })
 			var e *api.Error
-			if !asError(err, &e) || e.Kind != api.KindInvalid || e.Field != c.field {
+			if !errors.As(err, &e) || e.Kind != api.KindInvalid || e.Field != c.field {
 				t.Errorf("%s: got %#v, want an invalid %s", c.name, err, c.field)
 			}
 		}
 	})
-}
-
-func asError(err error, e **api.Error) bool {
-	got, ok := err.(*api.Error)
-	*e = got
-	return ok
 }
 
 func TestArtifactsAreImmutable(t *testing.T) {

@@ -145,7 +145,7 @@ func each(ctx context.Context, q querier, what, query string, args []any, row fu
 	if err != nil {
 		return fault(what, err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // what fails is in rows.Err
 	for rows.Next() {
 		if err := row(rows); err != nil {
 			return fault(what, err)
@@ -161,23 +161,4 @@ func clean(s string) string {
 		s = strings.ReplaceAll(s, "\x00", "�")
 	}
 	return strings.ToValidUTF8(s, "�")
-}
-
-// values writes "($1, $2), ($3, $4)" for rows of a number of columns.
-func values(rows, columns int) string {
-	var b strings.Builder
-	for i := range rows * columns {
-		switch {
-		case i == 0:
-			b.WriteByte('(')
-		case i%columns == 0:
-			b.WriteString("), (")
-		default:
-			b.WriteString(", ")
-		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(i + 1))
-	}
-	b.WriteByte(')')
-	return b.String()
 }

@@ -22,5 +22,5 @@ func (tx *Tx) FreeHosts(ctx context.Context, rollout string) error {
 
 // AppendEvents adds events to hosts' timelines.
 func (tx *Tx) AppendEvents(ctx context.Context, events ...api.Event) error {
-	return fault("write events", insertEvents(ctx, tx.q, events))
+	return fault("write events", tx.store.dialect.insertEvents(ctx, tx.q, events))
 }

@@ -59,7 +59,7 @@ func TestWriteThatFailsLeavesNothing(t *testing.T) {
 			}
 			return mine
 		})
-		if err != mine {
+		if !errors.Is(err, mine) || err.Error() != "mine" {
 			t.Errorf("got error %v, want the callback's own", err)
 		}
 		if _, err := s.Agent(t.Context(), "db"); api.KindOf(err) != api.KindNotFound {

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// AppendEvents adds events to hosts' timelines, in one transaction.
+func (s *Store) AppendEvents(ctx context.Context, events []api.Event) error {
+	return s.inTx(ctx, "write events", func(tx *sql.Tx) error { return s.dialect.insertEvents(ctx, tx, events) })
+}
+
+func (d dialect) insertEvents(ctx context.Context, q querier, events []api.Event) error {
+	args := make([]any, 0, 8*len(events))
+	for _, e := range events {
+		args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Message))
+	}
+	return d.insert(ctx, q, bulk{into: `host_events (host, time, kind, agent, rollout, was, now, message)`, width: 8, args: args})
+}
+
+// Events lists hosts' events, the newest first.
+func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error) {
+	w := where{}
+	w.equal("host", f.Host)
+	w.equal("agent", f.Agent)
+	w.equal("rollout", f.Rollout)
+	w.equal("kind", f.Kind)
+	w.period("time", f.Since, f.Until)
+	if err := w.before("id", c.After); err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	query := `SELECT id, host, time, kind, agent, rollout, was, now, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
+	return list(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
+		return strconv.FormatInt(e.ID, 10)
+	})
+}
+
+func scanEvent(rows *sql.Rows) (e api.Event, err error) {
+	var at int64
+	err = rows.Scan(&e.ID, &e.Host, &at, &e.Kind, &e.Agent, &e.Rollout, &e.From, &e.To, &e.Message)
+	e.Time = fromMicros(at)
+	return e, err
+}
