@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -173,9 +175,9 @@ func (b browser) open(path string) step { return chromedp.Navigate("http://" + b
 // css is what a selector picks.
 func css(selector string) chromedp.CSS { return chromedp.CSS(selector) }
 
-// text is what a person reads on the page, on one line.
+// text is what a person reads on the page once it is loaded, on one line.
 func (b browser) text() string {
-	text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body.innerText`))
+	text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.readyState == "complete" ? document.body.innerText : ""`))
 	return strings.Join(strings.Fields(text), " ")
 }
 
@@ -254,4 +256,167 @@ func TestAPersonUpdatesAFleet(t *testing.T) {
 	b.shows("Timeline")
 	b.shows("phase falcon-agent probation → idle")
 	b.picture("host")
+}
+
+// TestRolloutsInTheBrowser steers rollouts by the page alone: one that goes
+// through, seen without loading anything again, and one whose canary fails,
+// which closes the gate and is aborted by hand.
+func TestRolloutsInTheBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED browser test: -short")
+	}
+	s := newStage(t)
+	b := newBrowser(s)
+	fleet := filepath.Join(s.dir, "fleet.yaml")
+	strategy := "strategies:\n  - name: quick\n    stages: [{name: canary, count: 1}, {percent: 50}, {name: everyone, percent: 100}]\n"
+	if err := os.WriteFile(fleet, []byte(strategy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.must("apply", "-f", fleet)
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		s.must("publish", s.tarball("daemon", version))
+	}
+	s.must("publish", s.tarball("broken", "1.2.0"))
+	for i := range 4 {
+		s.host(fmt.Sprintf("web-%d", i+1))
+	}
+	b.login()
+	b.do("hosts", b.open("/hosts"))
+	b.shows("Hosts 4")
+	s.must("deploy", "falcon-agent", "1.0.0", "--now")
+	b.do("fleet", b.open("/"))
+	b.shows("1.0.0 100.0 % 4 hosts")
+
+	b.rollOut("1.1.0")
+	b.shows("canary")
+	b.shows("completed")
+	b.picture("rollout-completed")
+	b.do("fleet", b.open("/"))
+	b.shows("1.1.0 100.0 % 4 hosts")
+
+	b.rollOut("1.2.0")
+	b.shows("paused")
+	b.shows("Failed hosts")
+	b.picture("rollout-paused")
+	b.do("fleet", b.open("/"))
+	b.shows("Failing now")
+	b.shows("1.1.0 100.0 % 4 hosts")
+	b.picture("fleet")
+	b.do("rollouts", b.open("/rollouts?state=active"), chromedp.Click(css(`tbody a[href^="/rollouts/"]`)))
+	b.shows("Failed hosts")
+	b.do("abort", chromedp.Click(css(`a[href$="/abort"]`)))
+	b.shows("never get 1.2.0")
+	b.picture("abort")
+	b.do("confirm", chromedp.SendKeys(css(`input[name=reason]`), "it does not start"), chromedp.Click(css(`button.danger`)))
+	b.shows("aborted")
+	b.shows("it does not start")
+	b.do("changes", b.open("/changes"))
+	b.shows("rollout")
+	b.picture("changes")
+}
+
+// rollOut starts a rollout to everyone with the strategy "quick".
+func (b browser) rollOut(version string) {
+	b.t.Helper()
+	b.do("choose", b.open("/deploy?agent=falcon-agent&version="+version), chromedp.SetValue(css(`select[name=strategy]`), "quick"), chromedp.Click(css(`button[name=preview]`)))
+	b.shows("by the strategy quick")
+	b.do("start", chromedp.Click(css(`main form[method=post] button.primary`)))
+	b.shows("What happened")
+}
+
+// key presses and releases a key as a keyboard does: what the page does with
+// the press decides whether a letter is typed.
+func key(k, text string) step {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			event := input.DispatchKeyEventParams{Type: kind, Key: k}
+			if kind == input.DispatchKeyEventTypeKeyDown {
+				event.Text = text
+			}
+			if k == "Enter" {
+				event.Code, event.WindowsVirtualKeyCode = "Enter", 13
+			}
+			if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, event); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// typed presses the keys of a text.
+func typed(text string) step {
+	var steps []step
+	for _, r := range text {
+		steps = append(steps, key(string(r), string(r)))
+	}
+	return chromedp.Steps(steps...)
+}
+
+// TestKeyboardAndPhone uses the page without a mouse, and on a phone's width.
+func TestKeyboardAndPhone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED browser test: -short")
+	}
+	s := newStage(t)
+	b := newBrowser(s)
+	s.must("publish", s.tarball("daemon", "1.0.0"))
+	s.must("deploy", "falcon-agent", "1.0.0", "--now")
+	s.host("db-1")
+	s.host("db-2")
+	b.login()
+	b.shows("1.0.0 100.0 % 2 hosts")
+
+	b.do("g h", typed("gh"))
+	b.shows("Hosts 2")
+	b.do("/ and a name", typed("/db-2"), key("Enter", "\r"))
+	b.shows("Hosts 1")
+	b.do("j and Enter", typed("j"), key("Enter", "\r"))
+	b.shows("Timeline")
+	b.do("?", typed("?"))
+	b.shows("next, previous row")
+	b.do("Escape", chromedp.KeyEvent(kb.Escape))
+	b.do("g f", typed("gf"))
+	b.shows("in order")
+	b.do("Tab", chromedp.KeyEvent(kb.Tab))
+	if on, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.activeElement.textContent`)); err != nil || on != "Skip to content" {
+		t.Errorf("the first Tab leads to %q, %v", on, err)
+	}
+
+	b.do("a phone", chromedp.EmulateViewport(390, 844))
+	for _, path := range []string{"/", "/hosts", "/hosts/db-1", "/agents/falcon-agent", "/deploy?agent=falcon-agent", "/changes"} {
+		b.do(path, b.open(path))
+		if wide, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](`document.documentElement.scrollWidth`)); err != nil || wide > 390 {
+			t.Errorf("%s is %v pixels wide on a phone, %v", path, wide, err)
+		}
+	}
+	b.do("fleet", b.open("/"))
+	b.shows("in order")
+	b.picture("phone")
+}
+
+// TestEveryControlHasAName looks at each page as a screen reader does.
+func TestEveryControlHasAName(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED browser test: -short")
+	}
+	s := newStage(t)
+	b := newBrowser(s)
+	s.must("publish", s.tarball("daemon", "1.0.0"))
+	s.must("group", "set", "web", "--prefix", "web-")
+	s.must("deploy", "falcon-agent", "1.0.0", "--now")
+	b.login()
+	const nameless = `[...document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, svg[role=img], progress")]
+		.filter(e => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length || e.placeholder || e.querySelector("img[alt]")))
+		.map(e => e.outerHTML.slice(0, 120))`
+	for _, path := range []string{"/", "/hosts", "/agents", "/agents/falcon-agent", "/rollouts", "/groups", "/groups/edit?name=web", "/holds", "/holds/new", "/changes", "/settings", "/deploy", "/publish"} {
+		b.do(path, b.open(path))
+		found, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](nameless))
+		if err != nil || len(found) > 0 {
+			t.Errorf("%s has controls without a name: %v, %v", path, found, err)
+		}
+		if n, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](`document.querySelectorAll("h1").length`)); err != nil || n != 1 {
+			t.Errorf("%s has %v main headings, %v", path, n, err)
+		}
+	}
 }
