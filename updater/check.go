@@ -137,7 +137,10 @@ func checkShell() Finding {
 	return Finding{Name: "shell", Verdict: VerdictOK, Detail: sh}
 }
 
-// checkUsers tries to become every user that the last reply names.
+// checkUsers tries to become every user that the last reply names. One that
+// cannot be had is a warning: it stops its agents, which the heartbeat reports,
+// and must not stop the others. When sudo leaves nobody at all to run agents
+// as, the sidecar could do nothing: that is an error.
 func checkUsers(ctx context.Context, c Config) []Finding {
 	var findings []Finding
 	var desired Desired
@@ -155,7 +158,19 @@ func checkUsers(ctx context.Context, c Config) []Finding {
 	for _, u := range slices.Compact(users) {
 		findings = append(findings, checkUser(ctx, u, c.CreateUsers))
 	}
+	refused := func(f Finding) bool { return f.Verdict == VerdictFail }
+	if len(users) < len(desired.Agents) || !allOf(findings, refused) {
+		for i := range findings {
+			if refused(findings[i]) {
+				findings[i].Verdict = VerdictWarn
+			}
+		}
+	}
 	return findings
+}
+
+func allOf[T any](s []T, is func(T) bool) bool {
+	return !slices.ContainsFunc(s, func(v T) bool { return !is(v) })
 }
 
 func checkUser(ctx context.Context, name string, create bool) Finding {
@@ -167,6 +182,8 @@ func checkUser(ctx context.Context, name string, create bool) Finding {
 	case err == nil:
 	case create && errors.Is(err, runas.ErrUnknownUser):
 		f.Detail = "does not exist yet, create_users makes it"
+	case errors.Is(err, runas.ErrUnknownUser):
+		f.Verdict, f.Detail = VerdictWarn, err.Error() // the server may have misspelt it
 	default:
 		f.Verdict, f.Detail = VerdictFail, err.Error()
 	}

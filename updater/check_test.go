@@ -32,7 +32,7 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 		{"clock ahead", `{}`, "", -time.Hour, updater.VerdictWarn, "ahead of that of", "NTP"},
 		{"var_dir below a file", `{"var_dir":"cfg.json/var"}`, "", 0, updater.VerdictFail, "cannot write to ", "set var_dir to another directory"},
 		{"work_dir below a file", `{"work_dir":"cfg.json/agents"}`, "", 0, updater.VerdictFail, "cannot write to ", "set work_dir to another directory"},
-		{"unknown user", `{}`, noUser, 0, updater.VerdictFail, "nobody-has-this-name", ""},
+		{"unknown user", `{}`, noUser, 0, updater.VerdictWarn, "nobody-has-this-name", ""},
 		{"unknown user that will be made", `{"create_users":true}`, noUser, 0, updater.VerdictOK, "create_users makes it", ""},
 		{"certificate missing", `{"ca_file":"nowhere.pem"}`, "", 0, updater.VerdictFail, "cannot read ca_file", "correct the TLS keys"},
 		{"insecure", `{"insecure":true}`, "", 0, updater.VerdictWarn, "insecure is true", ""},
