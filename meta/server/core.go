@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/engine"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -26,6 +27,7 @@ type core struct {
 	artifacts *release.Store
 	access    *httpapi.Access
 	feed      *httpapi.Feed
+	notifier  *notify.Sender
 
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]

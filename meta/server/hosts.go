@@ -92,6 +92,7 @@ func (j journal) SaveReports(ctx context.Context, reports []api.HostReport) erro
 	if err := j.store.SaveReports(ctx, reports); err != nil {
 		return err
 	}
+	j.tellOfHosts(ctx, reports)
 	if len(reports) > manyHosts {
 		j.feed.Publish("hosts", "")
 		return nil

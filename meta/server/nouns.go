@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -64,7 +65,7 @@ func (c *core) strategies() noun[api.Strategy] {
 
 func (c *core) notifyTargets() noun[api.NotifyTarget] {
 	return noun[api.NotifyTarget]{
-		c, c.store.NotifyTargets, c.store.NotifyTarget, (*store.Tx).PutNotifyTarget, (*store.Tx).DeleteNotifyTarget, api.NotifyTarget.Validate,
+		c, c.store.NotifyTargets, c.store.NotifyTarget, (*store.Tx).PutNotifyTarget, (*store.Tx).DeleteNotifyTarget, notify.Validate,
 	}
 }
 

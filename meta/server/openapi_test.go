@@ -253,6 +253,7 @@ func operations(r *running) []operation {
 			return second(c.PutNotifyTarget(ctx, api.NotifyTarget{Name: "ops", Kind: api.NotifyWebhook, URL: "http://127.0.0.1:1/"}))
 		}),
 		ok("targets", func(ctx context.Context, c *api.Client) error { return second(c.NotifyTargets(ctx, o)) }),
+		ok("dead letters", func(ctx context.Context, c *api.Client) error { return second(c.DeadLetters(ctx, o)) }),
 		ok("get target", func(context.Context, *api.Client) error { return r.get("notifications/targets/ops") }),
 		ok("delete target", func(ctx context.Context, c *api.Client) error { return c.DeleteNotifyTarget(ctx, "ops", 0) }),
 		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),

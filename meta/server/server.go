@@ -55,7 +55,7 @@ func Open(ctx context.Context, conf Config, log zerolog.Logger) (*Server, error)
 	}
 	s := &Server{core: &core{conf: conf, log: log, feed: &httpapi.Feed{}}}
 	steps := []func(context.Context) error{
-		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openFleet, s.buildHandler,
+		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openNotify, s.openFleet, s.buildHandler,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -165,8 +165,9 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 // openFleet loads what is wanted and every host.
 func (s *Server) openFleet(ctx context.Context) error {
 	start := time.Now()
+	interval := time.Duration(s.conf.Interval) * time.Second
 	s.fleet = fleet.New(fleet.Options{
-		Journal: journal{s.core}, Log: s.log, Interval: time.Duration(s.conf.Interval) * time.Second,
+		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
 	})
 	s.openEngine()
 	if err := s.refresh(ctx, 0); err != nil {
@@ -259,6 +260,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	}
 	loops.Go(func() { s.watch(ctx, changes, last) })
 	loops.Go(func() { s.engine.Run(ctx) })
+	loops.Go(func() { s.notifier.Run(ctx) })
 	loops.Go(func() { every(ctx, holdsEvery, s.endHolds) })
 	loops.Go(func() {
 		every(ctx, tokensEvery, func() { s.touchTokens(ctx) })

@@ -12,36 +12,15 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// Rollout is the notice of a rollout's transition. base is the page's
-// address, or empty.
-func Rollout(r api.Rollout, t api.Transition, base string) api.Notice {
-	n := api.Notice{
-		ID: stamp("rollout", r.ID, t.Time, string(t.To), strconv.Itoa(t.Stage)), Event: api.NotifyRollout + string(t.To), Time: t.Time,
-		Agent: r.Agent, Version: r.Version, Rollout: r.ID, From: string(t.From), To: string(t.To),
-		Stage: t.Stage, Actor: t.Actor, Reason: t.Reason, Message: t.Message, Progress: r.Progress,
-	}
-	if n.Message == "" {
-		n.Message = fmt.Sprintf("rollout of %s %s: %s → %s (%s)", r.Agent, r.Version, t.From, t.To, t.Reason)
-	}
-	if base != "" {
-		n.Link = strings.TrimRight(base, "/") + "/rollouts/" + r.ID
-	}
-	return n
-}
-
-// Host is the notice of something that happened to a host. The event is one
-// of api.NotifyHostFailed, NotifyHostSilent and NotifyHostReturned; e says
-// what happened.
+// Host is the notice of something that a host's timeline tells. The event is
+// api.NotifyHostSilent or NotifyHostReturned.
 func Host(event string, e api.Event, base string) api.Notice {
 	n := api.Notice{
-		ID: stamp(event, e.Host, e.Time, e.Agent, e.To), Event: event, Time: e.Time, Host: e.Host, Agent: e.Agent,
-		Rollout: e.Rollout, From: e.From, To: e.To, Reason: e.Kind, Message: e.Message,
+		ID: stamp(event, e.Host, e.Time), Event: event, Time: e.Time, Host: e.Host,
+		Reason: e.Kind, Message: fmt.Sprintf("%s %s", e.Host, hostVerbs[event]),
 	}
-	if event == api.NotifyHostFailed {
-		n.Version = e.To
-	}
-	if n.Message == "" {
-		n.Message = fmt.Sprintf("%s %s", e.Host, hostVerbs[event])
+	if e.Message != "" {
+		n.Message += ": " + e.Message
 	}
 	if base != "" {
 		n.Link = strings.TrimRight(base, "/") + "/hosts/" + e.Host
@@ -49,17 +28,21 @@ func Host(event string, e api.Event, base string) api.Notice {
 	return n
 }
 
-// Hosts are the notices of the same thing that happened to several hosts at
-// once: one for each, or one for all if they are many.
-func Hosts(event string, events []api.Event, base string) []api.Notice {
+// timelineNotices are the lines of timelines that somebody may want to know.
+var timelineNotices = map[string]string{api.EventSilent: api.NotifyHostSilent, api.EventReturned: api.NotifyHostReturned}
+
+// Hosts are the notices of what timelines tell: one for each host that went
+// silent or came back, or one for all of them if they are many.
+func Hosts(events []api.Event, base string) []api.Notice {
 	var out []api.Notice
 	same := map[string][]api.Notice{}
 	for _, e := range events {
-		n := Host(event, e, base)
-		same[trouble(n)] = append(same[trouble(n)], n)
+		if event, ok := timelineNotices[e.Kind]; ok {
+			same[event] = append(same[event], Host(event, e, base))
+		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(same)) {
-		if notices := same[key]; len(notices) > aloneUpTo {
+	for _, event := range slices.Sorted(maps.Keys(same)) {
+		if notices := same[event]; len(notices) > aloneUpTo {
 			out = append(out, digest(notices))
 		} else {
 			out = append(out, notices...)
@@ -73,8 +56,8 @@ var hostVerbs = map[string]string{
 }
 
 // stamp identifies what a notice tells of, the same on every replica.
-func stamp(kind, name string, at time.Time, more ...string) string {
-	return strings.Join(append([]string{kind, name, strconv.FormatInt(at.UnixMicro(), 10)}, more...), "/")
+func stamp(kind, name string, at time.Time) string {
+	return kind + "/" + name + "/" + strconv.FormatInt(at.UnixMicro(), 10)
 }
 
 // Owed is a notice as the outbox keeps it until it is distributed.
@@ -127,11 +110,14 @@ const (
 // digest makes one notice of several that differ only by their host.
 func digest(notices []api.Notice) api.Notice {
 	d := notices[0]
-	d.Host, d.Link, d.Count = "", "", len(notices)
+	d.Host, d.Hosts, d.Link, d.Count = "", nil, "", 0
 	for _, n := range notices {
-		if len(d.Hosts) < namedUpTo {
-			d.Hosts = append(d.Hosts, n.Host)
+		hosts := n.Hosts
+		if n.Count == 0 {
+			n.Count, hosts = 1, []string{n.Host}
 		}
+		d.Count += n.Count
+		d.Hosts = append(d.Hosts, hosts[:min(len(hosts), namedUpTo-len(d.Hosts))]...)
 		if n.Time.After(d.Time) {
 			d.Time = n.Time
 		}
@@ -151,7 +137,7 @@ func digest(notices []api.Notice) api.Notice {
 // trouble is what hosts have in common when one notice can tell of them all;
 // empty for notices that stand alone.
 func trouble(n api.Notice) string {
-	if _, ok := hostVerbs[n.Event]; !ok || n.Host == "" {
+	if _, ok := hostVerbs[n.Event]; !ok {
 		return ""
 	}
 	return strings.Join([]string{n.Event, n.Agent, n.Version, n.Rollout}, "\x00")

@@ -201,7 +201,7 @@ func (s *Sender) tell(ctx context.Context, key string, owed []api.Notification, 
 		}
 		return nil
 	}
-	if grouped && len(notices) > aloneUpTo {
+	if grouped && (len(notices) > aloneUpTo || len(notices) > 1 && notices[0].Count > 0) {
 		notices = []api.Notice{digest(notices)}
 	}
 	var out []api.Notification

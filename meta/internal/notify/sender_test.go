@@ -150,11 +150,20 @@ func hook(r *receiver) api.NotifyTarget {
 	return api.NotifyTarget{Name: "hook", Kind: api.NotifyWebhook, URL: r.URL + "/in", Secret: "s3cret"}
 }
 
-var paused = notify.Rollout(
-	api.Rollout{ID: "r1", Agent: "falcon-agent", Version: "5.1.3", Progress: []api.StageCount{{Size: 10, Granted: 2, Succeeded: 1, Failed: 1}}},
-	api.Transition{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Actor: "ops-meta", From: api.RolloutRunning, To: api.RolloutPaused, Reason: "too-many-failures", Message: "1 of 2 hosts failed"},
-	"https://ops-meta.example/",
-)
+var paused = api.Notice{
+	ID: "K7", Event: "rollout.paused", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Agent: "falcon-agent", Version: "5.1.3", Rollout: "r1",
+	From: "running", To: "paused", Actor: "ops-meta", Reason: "too-many-failures", Message: "1 of 2 hosts failed",
+	Link: "https://ops-meta.example/rollouts/r1", Progress: []api.StageCount{{Size: 10, Granted: 2, Succeeded: 1, Failed: 1}},
+}
+
+// silent and failed are notices about a host.
+func silent(host string) api.Notice {
+	return notify.Host(api.NotifyHostSilent, api.Event{Time: time.Now(), Host: host, Kind: api.EventSilent}, "")
+}
+
+func failed(host string) api.Notice {
+	return api.Notice{ID: host, Event: api.NotifyHostFailed, Time: time.Now(), Host: host, Agent: "falcon-agent", Version: "2", Message: host + " failed"}
+}
 
 func TestWebhookIsSignedAndComplete(t *testing.T) {
 	r := newReceiver(t)
@@ -283,8 +292,6 @@ func TestWhatCannotBeDeliveredIsGivenUpAndCanBeRevived(t *testing.T) {
 }
 
 func TestTargetsGetWhatTheyAskedFor(t *testing.T) {
-	silent := notify.Host(api.NotifyHostSilent, api.Event{Time: time.Now(), Host: "web-1"}, "")
-	failed := notify.Host(api.NotifyHostFailed, api.Event{Time: time.Now(), Host: "web-1", Agent: "falcon-agent", To: "5.1.3"}, "")
 	cases := []struct {
 		name   string
 		target api.NotifyTarget
@@ -297,9 +304,9 @@ func TestTargetsGetWhatTheyAskedFor(t *testing.T) {
 		{"a kind of events", api.NotifyTarget{Events: []string{"rollout."}}, paused, true},
 		{"another kind of events", api.NotifyTarget{Events: []string{"host."}}, paused, false},
 		{"half a name is no kind", api.NotifyTarget{Events: []string{"rollout.pau"}}, paused, false},
-		{"its agent", api.NotifyTarget{Agents: []string{"x", "falcon-agent"}}, failed, true},
-		{"another agent", api.NotifyTarget{Agents: []string{"x"}}, failed, false},
-		{"about a host, for those of one agent", api.NotifyTarget{Agents: []string{"x"}}, silent, false},
+		{"its agent", api.NotifyTarget{Agents: []string{"x", "falcon-agent"}}, failed("h"), true},
+		{"another agent", api.NotifyTarget{Agents: []string{"x"}}, failed("h"), false},
+		{"about a host, for those of one agent", api.NotifyTarget{Agents: []string{"x"}}, silent("h"), false},
 		{"switched off", api.NotifyTarget{Disabled: true}, paused, false},
 	}
 	for _, c := range cases {
@@ -316,11 +323,11 @@ func TestManyHostsWithTheSameTroubleAreOneNotice(t *testing.T) {
 	o := newOffice(t, hook(r))
 	wave := func(from, n int) {
 		for i := range n {
-			o.owe(t, notify.Host(api.NotifyHostSilent, api.Event{Time: time.Now(), Host: fmt.Sprintf("web-%03d", from+i), Kind: api.EventSilent}, "https://ops-meta.example"))
+			o.owe(t, silent(fmt.Sprintf("web-%03d", from+i)))
 		}
 	}
 	wave(0, 120)
-	o.owe(t, notify.Host(api.NotifyHostFailed, api.Event{Time: time.Now(), Host: "db-1", Agent: "falcon-agent", To: "2"}, ""))
+	o.owe(t, failed("db-1"))
 	stop := o.run(t, func(c *notify.Config) { c.Collect = time.Hour })
 	eventually(t, "both notices", func() bool { return len(r.deliveries()) == 2 })
 	told := map[string]api.Notice{}
@@ -352,7 +359,7 @@ func TestCollectedNoticesAreToldLater(t *testing.T) {
 	o := newOffice(t, hook(r))
 	o.run(t, nil)
 	for i := range 4 {
-		o.owe(t, notify.Host(api.NotifyHostSilent, api.Event{Time: time.Now(), Host: fmt.Sprint("h", i)}, ""))
+		o.owe(t, silent(fmt.Sprint("h", i)))
 		eventually(t, "something", func() bool { return len(r.deliveries()) > 0 })
 	}
 	eventually(t, "all four hosts", func() bool {
@@ -368,15 +375,31 @@ func TestCollectedNoticesAreToldLater(t *testing.T) {
 	})
 }
 
-func TestHostsAreToldTogetherFromTheStart(t *testing.T) {
+func TestTimelinesBecomeNotices(t *testing.T) {
 	var events []api.Event
-	for i := range 5 {
-		events = append(events, api.Event{Time: time.Now(), Host: fmt.Sprint("h", i), Agent: "a", To: "1"})
+	for i := range 30 {
+		events = append(events, api.Event{Time: time.Now(), Host: fmt.Sprint("h", i), Kind: api.EventSilent})
 	}
-	events = append(events, api.Event{Time: time.Now(), Host: "x", Agent: "b", To: "1"})
-	got := notify.Hosts(api.NotifyHostFailed, events, "")
-	if len(got) != 2 || got[0].Count != 5 || got[0].Message != "5 hosts failed with a 1: h0, h1, h2, h3, h4" || got[1].Host != "x" {
+	events = append(events,
+		api.Event{Time: time.Now(), Host: "x", Kind: api.EventReturned, Message: "after a day"},
+		api.Event{Time: time.Now(), Host: "y", Kind: api.EventVersion})
+	got := notify.Hosts(events, "https://ops-meta.example/")
+	if len(got) != 2 || got[0].Event != api.NotifyHostReturned || got[1].Event != api.NotifyHostSilent {
 		t.Fatalf("got %+v", got)
+	}
+	if n := got[0]; n.Message != "x came back: after a day" || n.Link != "https://ops-meta.example/hosts/x" || n.Count != 0 {
+		t.Errorf("got %+v", n)
+	}
+	if n := got[1]; n.Count != 30 || len(n.Hosts) != 20 || !strings.HasPrefix(n.Message, "30 hosts went silent: h0, h1, ") {
+		t.Errorf("got %+v", n)
+	}
+	r := newReceiver(t)
+	o := newOffice(t, hook(r))
+	o.owe(t, got[1], got[1], silent("z"))
+	o.run(t, nil)
+	eventually(t, "one notice of them all", func() bool { return len(r.deliveries()) == 1 })
+	if n := r.deliveries()[0].notice(t); n.Count != 61 || len(n.Hosts) != 20 {
+		t.Errorf("got %+v", n)
 	}
 }
 

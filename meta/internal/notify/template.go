@@ -116,11 +116,16 @@ func refused(field string, err error) error {
 // samples are notices of each kind, to try templates with.
 func samples() []api.Notice {
 	now := time.Now()
-	r := api.Rollout{ID: "sample", Agent: "agent", Version: "1.0.0", Progress: []api.StageCount{{Size: 1}}}
+	failed := api.Notice{ID: "1", Event: api.NotifyHostFailed, Time: now, Host: "host", Agent: "agent", Version: "1.0.0", Rollout: "r", Message: "failed"}
 	return []api.Notice{
-		Rollout(r, api.Transition{Time: now, From: api.RolloutRunning, To: api.RolloutPaused, Reason: "too-many-failures", Actor: "ops-meta"}, "https://ops-meta.example"),
+		{
+			ID: "2", Event: api.NotifyRollout + string(api.RolloutPaused), Time: now, Agent: "agent", Version: "1.0.0", Rollout: "r",
+			From: string(api.RolloutRunning), To: string(api.RolloutPaused), Reason: "too-many-failures", Message: "paused",
+			Link: "https://ops-meta.example/rollouts/r", Progress: []api.StageCount{{Size: 1}},
+		},
+		failed,
+		digest([]api.Notice{failed, failed}),
 		Host(api.NotifyHostSilent, api.Event{Time: now, Host: "host", Kind: api.EventSilent}, ""),
-		digest([]api.Notice{Host(api.NotifyHostFailed, api.Event{Time: now, Host: "host", Agent: "agent", To: "1.0.0"}, "")}),
 		Test(now, "operator"),
 	}
 }
