@@ -102,10 +102,16 @@ func (c *core) clean(ctx context.Context) {
 	if err := c.store.DeleteSamples(ctx, before); err != nil {
 		c.log.Warn().Err(err).Msg("cannot remove old samples")
 	}
+	c.drain(ctx, "events", before, c.store.DeleteEvents)
+	c.drain(ctx, "grants", before, c.store.DeleteGrants)
+}
+
+// drain removes in small transactions, so that nobody waits long.
+func (c *core) drain(ctx context.Context, what string, before time.Time, remove func(context.Context, time.Time, int) (int64, error)) {
 	for ctx.Err() == nil {
-		n, err := c.store.DeleteEvents(ctx, before, cleanBatch)
+		n, err := remove(ctx, before, cleanBatch)
 		if err != nil {
-			c.log.Warn().Err(err).Msg("cannot remove old events")
+			c.log.Warn().Err(err).Msg("cannot remove old " + what)
 		}
 		if err != nil || n < cleanBatch {
 			return

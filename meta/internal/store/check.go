@@ -98,12 +98,13 @@ func (s *Store) checkContents(ctx context.Context, c *api.Check) error {
 	return nil
 }
 
-// checkCounters compares what rollouts count with the grants there are.
+// checkCounters compares what rollouts in force count with the grants there
+// are.
 func (s *Store) checkCounters(ctx context.Context, c *api.Check) error {
-	query := `SELECT s.rollout, s.stage FROM rollout_stages s
-		WHERE s.granted <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage)
+	query := `SELECT s.rollout, s.stage FROM rollout_stages s JOIN rollouts r ON r.name = s.rollout WHERE r.active = 1 AND (
+		s.granted <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage)
 		OR s.succeeded <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage AND g.outcome = 'succeeded')
-		OR s.failed <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage AND g.outcome = 'failed')
+		OR s.failed <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage AND g.outcome = 'failed'))
 		ORDER BY s.rollout, s.stage LIMIT 5`
 	wrong, err := all(ctx, s.reader, "compare counters", query, nil, func(rows *sql.Rows) (string, error) {
 		var rollout string

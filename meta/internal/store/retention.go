@@ -22,6 +22,21 @@ func (s *Store) DeleteEvents(ctx context.Context, before time.Time, limit int) (
 	return deleted, err
 }
 
+// DeleteGrants deletes grants from before a time of rollouts that are no
+// longer in force, at most limit of them, and returns how many. The rollouts
+// keep their counts and transitions.
+func (s *Store) DeleteGrants(ctx context.Context, before time.Time, limit int) (deleted int64, err error) {
+	err = s.inTx(ctx, "delete old grants", func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `DELETE FROM grants WHERE (rollout, host) IN
+			(SELECT g.rollout, g.host FROM rollouts r JOIN grants g ON g.rollout = r.name WHERE r.active = 0 AND g.granted < $1 LIMIT $2)`, micros(before), limit)
+		if err == nil {
+			deleted, err = result.RowsAffected()
+		}
+		return err
+	})
+	return deleted, err
+}
+
 // ForgetHosts deletes hosts that were not seen since a time, with their
 // timelines and credentials, at most limit of them, and returns their names.
 func (s *Store) ForgetHosts(ctx context.Context, actor api.Actor, before time.Time, limit int) (forgotten []string, err error) {

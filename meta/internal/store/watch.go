@@ -91,7 +91,7 @@ func (s *Store) follow(ctx context.Context, awake <-chan struct{}, last int64, c
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		if serial, err := s.Serial(ctx); err == nil && serial != last {
+		if serial, err := s.lookAtSerial(ctx); err == nil && serial != last {
 			select {
 			case changes <- Change{Serial: serial}:
 				last = serial
@@ -106,6 +106,14 @@ func (s *Store) follow(ctx context.Context, awake <-chan struct{}, last int64, c
 			return
 		}
 	}
+}
+
+// lookAtSerial gives a database that does not answer up, so that the next look
+// is on another connection.
+func (s *Store) lookAtSerial(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*poll)
+	defer cancel()
+	return s.Serial(ctx)
 }
 
 // listen waits for notifications, reconnecting for as long as it takes.
