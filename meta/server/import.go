@@ -54,10 +54,14 @@ func (f fleetFile) adopt(ctx context.Context, by api.Actor, r api.ImportedReleas
 	if err == nil && len(rel.Artifacts) > 0 {
 		return nil, nil
 	}
-	a, err := f.artifacts.Adopt(ctx, release.Declared{Agent: r.Agent, Version: r.Version}, r.Tarballs)
+	found, err := f.artifacts.Adopt(ctx, release.Declared{Agent: r.Agent, Version: r.Version}, r.Tarballs)
+	for _, a := range found {
+		if _, err := (releases{f.core}).keep(ctx, by, a); err != nil {
+			return nil, err
+		}
+	}
 	if err == nil {
-		_, err = releases{f.core}.keep(ctx, by, a)
-		return nil, err
+		return nil, nil
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -142,11 +142,22 @@ func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64
 	if resp.StatusCode != http.StatusOK {
 		end()
 		_ = resp.Body.Close()
-		return nil, 0, fmt.Errorf("it answers %s", resp.Status)
+		return nil, 0, answered(resp)
 	}
 	body := &watched{ReadCloser: resp.Body, ctx: ctx, end: end, stall: f.stall}
 	body.timer = time.AfterFunc(f.stall, func() { cancel(errStalled) })
 	return body, max(resp.ContentLength, 0), nil
+}
+
+// errAbsent is the cause when a server answers that it has no such thing.
+var errAbsent = errors.New("not there")
+
+func answered(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusNotFound, http.StatusForbidden, http.StatusGone:
+		return fmt.Errorf("it answers %s: %w", resp.Status, errAbsent)
+	}
+	return fmt.Errorf("it answers %s", resp.Status)
 }
 
 // watched is a body that must not stall.
@@ -192,32 +203,56 @@ func (s *Store) Register(ctx context.Context, d Declared, base string) (api.Arti
 	return a, err
 }
 
-// Adopt fetches a tarball from the first of several bases that has it and
-// keeps it. Where the arch is known it looks below {base}/{arch}/ first; it
-// also looks at {base}/ itself, where older ops-meta had their tarballs.
-func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) (api.Artifact, error) {
+// oldArches are those that older servers' tarballs are looked for.
+var oldArches = []string{"linux_amd64", "linux_arm64", "linux_386", "darwin_amd64", "darwin_arm64"}
+
+// Adopt fetches a release from the first of several bases that has it and
+// keeps it. Older servers had their tarballs either at {base}/{arch}/, then
+// all arches that are there are taken, or at {base}/ itself. d.Arch is not
+// used.
+func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Artifact, error) {
+	d.Arch = ""
 	if err := d.validate(); err != nil {
-		return api.Artifact{}, err
+		return nil, err
 	}
 	var errs []error
 	for _, base := range bases {
-		base = strings.TrimRight(base, "/")
-		addresses := []string{tarballAt(base, "", d)}
-		if d.Arch != "" {
-			addresses = []string{tarballAt(base, d.Arch, d), addresses[0]}
+		found, err := s.adoptFrom(ctx, d, strings.TrimRight(base, "/"))
+		if len(found) > 0 {
+			return found, nil
 		}
-		for _, address := range addresses {
-			a, err := s.fetchInto(ctx, d, address, func(d Declared, r io.Reader) (api.Artifact, error) { return s.Receive(ctx, d, r) })
-			if err == nil {
-				return a, nil
-			}
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		return api.Artifact{}, invalid("tarball", "", "no address to fetch %s %s from", d.Agent, d.Version)
+		return nil, invalid("tarball", "", "no address to fetch %s %s from", d.Agent, d.Version)
 	}
-	return api.Artifact{}, errors.Join(errs...)
+	return nil, errors.Join(errs...)
+}
+
+// adoptFrom looks at one base. A server that has one arch but fails at the
+// next is not asked further: what it gave is taken.
+func (s *Store) adoptFrom(ctx context.Context, d Declared, base string) ([]api.Artifact, error) {
+	keep := func(d Declared, r io.Reader) (api.Artifact, error) { return s.Receive(ctx, d, r) }
+	var found []api.Artifact
+	for _, arch := range oldArches {
+		d.Arch = arch
+		a, err := s.fetchInto(ctx, d, tarballAt(base, arch, d), keep)
+		switch {
+		case err == nil:
+			found = append(found, a)
+		case !errors.Is(err, errAbsent):
+			return found, err
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	d.Arch = ""
+	a, err := s.fetchInto(ctx, d, tarballAt(base, "", d), keep)
+	if err != nil {
+		return nil, err
+	}
+	return []api.Artifact{a}, nil
 }
 
 func tarballAt(base, arch string, d Declared) string {
@@ -231,7 +266,9 @@ func tarballAt(base, arch string, d Declared) string {
 func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take func(Declared, io.Reader) (api.Artifact, error)) (api.Artifact, error) {
 	body, size, err := s.fetch.get(ctx, address)
 	if err != nil {
-		return api.Artifact{}, invalid("external", "", "cannot fetch %s: %v", address, bare(err))
+		e := invalid("external", "", "cannot fetch %s", address)
+		e.Err = bare(err)
+		return api.Artifact{}, e
 	}
 	defer func() { _ = body.Close() }()
 	if d.Size == 0 {

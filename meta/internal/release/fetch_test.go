@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,20 +61,42 @@ func TestRegisterHashesAndKeepsNothing(t *testing.T) {
 }
 
 func TestAdoptLooksWhereOlderServersHadTheirTarballs(t *testing.T) {
-	content := tarball(t, control)
-	for _, c := range []struct{ name, path string }{
-		{"below the arch", "/old/linux_amd64/falcon-agent-5.1.3.tar.gz"},
-		{"without the arch", "/old/falcon-agent-5.1.3.tar.gz"},
-	} {
+	scripts := tarball(t, control)
+	program := tarball(t, control, member{name: "bin", mode: 0o755, body: program(2, 1, 0, 183)})
+	cases := []struct {
+		name   string
+		served map[string][]byte
+		want   []string // arches
+	}{
+		{"below each arch", map[string][]byte{"/old/linux_amd64/": scripts, "/old/darwin_arm64/": scripts, "/old/": program}, []string{"linux_amd64", "darwin_arm64"}},
+		{"without an arch, told from its programs", map[string][]byte{"/old/": program}, []string{"linux_arm64"}},
+		{"without an arch, only scripts", map[string][]byte{"/old/": scripts}, []string{"linux_amd64"}},
+		{"one arch is broken", map[string][]byte{"/old/linux_amd64/": scripts, "/old/linux_arm64/": []byte("junk")}, []string{"linux_amd64"}},
+		{"nowhere", map[string][]byte{"/other/": scripts}, nil},
+		{"broken", map[string][]byte{"/old/": []byte("junk")}, nil},
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := fetchingStore(t, t.TempDir(), release.Fetch{})
-			base := mirror(t, c.path, content)
-			a, err := s.Adopt(t.Context(), declared, []string{base + "/gone", base + "/old"})
-			if err != nil {
-				t.Fatal(err)
+			mux := http.NewServeMux()
+			for dir, content := range c.served {
+				mux.HandleFunc("GET "+dir+"falcon-agent-5.1.3.tar.gz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })
 			}
-			if a.External != "" || len(kept(t, s)) != 1 {
-				t.Fatalf("got %+v and %v; want a kept copy", a, kept(t, s))
+			srv := httptest.NewServer(mux)
+			t.Cleanup(srv.Close)
+			s := fetchingStore(t, t.TempDir(), release.Fetch{})
+			got, err := s.Adopt(t.Context(), declared, []string{srv.URL + "/gone", srv.URL + "/old/"})
+			var arches []string
+			for _, a := range got {
+				arches = append(arches, a.Arch)
+				if a.External != "" {
+					t.Errorf("%+v is not kept here", a)
+				}
+				if err := s.Verify(t.Context(), a.SHA256); err != nil {
+					t.Error(err)
+				}
+			}
+			if !slices.Equal(arches, c.want) || (err == nil) != (len(c.want) > 0) {
+				t.Fatalf("got %v, %v; want %v", arches, err, c.want)
 			}
 		})
 	}
