@@ -94,7 +94,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 	f.BoolVar(&a.watch, "watch", false, "show again whenever something changes, until interrupted")
 	root.AddGroup(
 		&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "say", Title: "Say what is wanted:"},
-		&cobra.Group{ID: "file", Title: "The fleet as a file:"}, &cobra.Group{ID: "care", Title: "Run a server:"})
+		&cobra.Group{ID: "file", Title: "The fleet as a file:"}, &cobra.Group{ID: "care", Title: "Run a server:"},
+	)
 	a.add(root, "see", a.statusCommand(), a.hostsCommand(), a.hostCommand(), a.explainCommand(), a.agentsCommand(), a.releasesCommand(), a.auditCommand())
 	a.add(root, "say", a.publishCommand(), a.deployCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand())
 	a.add(root, "file", a.exportCommand(), a.diffCommand(), a.applyCommand(), a.importCommand())

@@ -46,7 +46,7 @@ func (a *app) deployCommand() *cobra.Command {
 			return d.run(cmd.Context())
 		},
 	}
-	d.target.flags(c)
+	d.flags(c)
 	c.Flags().StringVar(&d.cmd, "cmd", "", "start or stop (default start)")
 	c.Flags().BoolVar(&d.now, "now", false, "all hosts at once, without a rollout")
 	c.Flags().BoolVar(&d.dryRun, "dry-run", false, "say what would change on how many hosts, and change nothing")

@@ -95,14 +95,15 @@ func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
 		}
 		body, contentType = bytes.NewReader(data), "application/json"
 	}
-	address := c.base.String() + "/api/v1"
+	var address strings.Builder
+	address.WriteString(c.base.String() + "/api/v1")
 	for _, segment := range r.path {
-		address += "/" + url.PathEscape(segment)
+		address.WriteString("/" + url.PathEscape(segment))
 	}
 	if len(r.query) > 0 {
-		address += "?" + r.query.Encode()
+		address.WriteString("?" + r.query.Encode())
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, address, body)
+	req, err := http.NewRequestWithContext(ctx, r.method, address.String(), body)
 	if err != nil {
 		return nil, err
 	}

@@ -115,8 +115,7 @@ func badConfig(path string, err error) error {
 
 func configKeys(t reflect.Type) []string {
 	var keys []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		keys = append(keys, f.Tag.Get("yaml"))
 		if f.Type.Kind() == reflect.Struct {
 			keys = append(keys, configKeys(f.Type)...)

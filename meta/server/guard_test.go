@@ -56,7 +56,7 @@ func TestWhatBodiesAreRefused(t *testing.T) {
 	}{
 		"nothing":           {"", 400, "empty", "JSON object"},
 		"no JSON":           {"{", 400, "not JSON|unexpected|broke", ""},
-		"a typo":            {`{"descriptoin":"x"}`, 400, `"descriptoin" is not known`, `did you mean "description"?`},
+		"a typo":            {`{"descriptio":"x"}`, 400, `"descriptio" is not known`, `did you mean "description"?`},
 		"another type":      {`{"keep":"two"}`, 400, "keep must be a int", ""},
 		"two values":        {`{} {}`, 400, "goes on after", ""},
 		"too deep":          {strings.Repeat(`{"a":`, 100), 400, "deeper than", ""},

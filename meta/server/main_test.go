@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -134,9 +135,7 @@ func tarball(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	if _, given := files["control"]; !given {
 		with := map[string]string{"control": "#!/bin/sh\n"}
-		for name, text := range files {
-			with[name] = text
-		}
+		maps.Copy(with, files)
 		files = with
 	}
 	var out bytes.Buffer

@@ -21,8 +21,7 @@ type jsonField struct {
 // fieldsOf yields the fields of a struct that JSON shows, embedded ones too.
 func fieldsOf(t reflect.Type) iter.Seq[jsonField] {
 	return func(yield func(jsonField) bool) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if f.Anonymous && tag == "" {
 				for inner := range fieldsOf(f.Type) {

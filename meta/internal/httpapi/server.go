@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -117,7 +118,7 @@ func (s *Server) watch(r route, req *http.Request, rec *recorder) func() {
 	start := s.access.now()
 	return func() {
 		cause := recover()
-		if cause != nil && cause != http.ErrAbortHandler {
+		if broken, _ := cause.(error); cause != nil && !errors.Is(broken, http.ErrAbortHandler) {
 			s.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Str("operation", r.id).Msg("handler panicked")
 			if rec.status == 0 {
 				writeProblem(rec, req, &api.Error{Kind: api.KindInternal, Message: "something went wrong in the server"}, s.log)
