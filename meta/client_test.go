@@ -3,16 +3,10 @@ package meta_test
 import (
 	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -337,35 +331,6 @@ func TestProxyIsUsed(t *testing.T) {
 	}
 }
 
-func TestTLSIsVerifiedUnlessToldOtherwise(t *testing.T) {
-	s := httptest.NewUnstartedServer(answer(oneAgent))
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pemOf(s.Certificate().Raw), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cases := []struct {
-		name   string
-		config meta.ClientConfig
-		works  bool
-	}{
-		{"system's authorities", meta.ClientConfig{}, false},
-		{"ca_file", meta.ClientConfig{CAFile: ca}, true},
-		{"insecure", meta.ClientConfig{Insecure: true}, true},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			c.config.Servers = []string{s.URL}
-			_, err := client(t, c.config).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"})
-			if (err == nil) != c.works {
-				t.Fatalf("error %v; want success: %v", err, c.works)
-			}
-		})
-	}
-}
-
 func TestServerURL(t *testing.T) {
 	cases := []struct{ in, want string }{
 		{"meta.example:2000", "http://meta.example:2000"},
@@ -388,110 +353,6 @@ func TestServerURL(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("the error repeats the credential: %v", err)
 		}
-	}
-}
-
-// replay answers every connection with recorded bytes.
-func replay(t *testing.T, files ...string) (address string, requests *atomic.Int32) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	requests = new(atomic.Int32)
-	go func() {
-		for n := 0; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			requests.Add(1)
-			data, err := os.ReadFile(filepath.Join("..", "testdata", "interop", files[min(n, len(files)-1)]))
-			if err != nil {
-				panic(err)
-			}
-			req, err := http.ReadRequest(bufioReader(conn))
-			if err == nil {
-				_, _ = io.Copy(io.Discard, req.Body)
-				_, _ = conn.Write(data)
-			}
-			_ = conn.Close()
-		}
-	}()
-	return l.Addr().String(), requests
-}
-
-func TestInteropRepliesOfTheAncestors(t *testing.T) {
-	falcon := meta.DesiredAgent{Name: "falcon-agent", Version: "5.1.3", Tarball: "http://127.0.0.1:22999/falcon", Cmd: "start"}
-	coraldane := falcon
-	coraldane.MD5, coraldane.RunUser, coraldane.WorkDir = "490ac172dabecc867289079d48e84a66", "nobody", "/srv/open-falcon"
-	coraldane.ConfigFileName, coraldane.ConfigRemoteURL = "cfg.json", "http://127.0.0.1:22999/conf/falcon-agent-cfg.json"
-	openfalcon := falcon
-	openfalcon.MD5 = "http://127.0.0.1:22999/md5"
-	cases := []struct {
-		name    string
-		files   []string
-		agents  []meta.DesiredAgent
-		dialect meta.Dialect
-		err     string
-	}{
-		{"coraldane: one agent", []string{"coraldane-meta-one"}, []meta.DesiredAgent{coraldane}, meta.DialectV1, ""},
-		{"coraldane: none", []string{"coraldane-meta-none"}, nil, meta.DialectV1, ""},
-		{"coraldane: success false, bad JSON", []string{"coraldane-meta-bad-json"}, nil, "", "parseForm error"},
-		{"coraldane: success false, no hostname", []string{"coraldane-meta-no-hostname"}, nil, "", "the server refused: hostname is blank"},
-		{"coraldane: login page on both paths", []string{"coraldane-meta-login-redirect"}, nil, "", "HTTP 302 to /user/login, which is not followed"},
-		{"open-falcon: closed connection, then one agent", []string{"openfalcon-meta-unknown-path", "openfalcon-meta-one"}, []meta.DesiredAgent{openfalcon}, meta.DialectLegacy, ""},
-		{"open-falcon: closed connection, then null", []string{"openfalcon-meta-unknown-path", "openfalcon-meta-null"}, nil, meta.DialectLegacy, ""},
-		{"open-falcon: 400 on the newer path, then one agent", []string{"openfalcon-meta-unknown-path-bearer", "openfalcon-meta-one"}, []meta.DesiredAgent{openfalcon}, meta.DialectLegacy, ""},
-		{"a 302 first, then open-falcon", []string{"coraldane-meta-login-redirect", "openfalcon-meta-one"}, []meta.DesiredAgent{openfalcon}, meta.DialectLegacy, ""},
-		{"open-falcon: 400 no hostname", []string{"openfalcon-meta-unknown-path", "openfalcon-meta-no-hostname"}, nil, "", "HTTP 400: hostname is blank"},
-		{"open-falcon: 400 bad JSON", []string{"openfalcon-meta-unknown-path", "openfalcon-meta-bad-json"}, nil, "", "HTTP 400: body format error"},
-		{"open-falcon: 400 blank", []string{"openfalcon-meta-unknown-path", "openfalcon-meta-blank-body"}, nil, "", "HTTP 400: body is blank"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			for i := range c.files {
-				c.files[i] += ".reply.http"
-			}
-			address, _ := replay(t, c.files...)
-			r, err := client(t, meta.ClientConfig{Servers: []string{address}}).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"})
-			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
-				t.Fatalf("error %v; want %q", err, c.err)
-			}
-			if diff := cmp.Diff(c.agents, r.DesiredAgents, emptyIsNil()); diff != "" || r.Dialect != c.dialect {
-				t.Fatalf("dialect %q, want %q; agents differ: %s", r.Dialect, c.dialect, diff)
-			}
-		})
-	}
-}
-
-func TestInteropAddressesOfTheAncestors(t *testing.T) {
-	a := meta.DesiredAgent{Name: "falcon-agent", Version: "5.1.3", Tarball: "http://r.example/falcon/", MD5: "490AC172dabecc867289079d48e84a66"}
-	got := fmt.Sprint(a.TarballURL(meta.DialectV1, "linux_386"), " ", a.MD5URL(meta.DialectV1, "linux_386"), " ", a.MD5Digest(meta.DialectV1), " ", a.TarballURL(meta.DialectLegacy, "linux_386"))
-	want := "http://r.example/falcon/linux_386/falcon-agent-5.1.3.tar.gz  490ac172dabecc867289079d48e84a66 http://r.example/falcon/falcon-agent-5.1.3.tar.gz"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestClientCertificateIsShown(t *testing.T) {
-	cert, key := certificate(t)
-	s := httptest.NewUnstartedServer(answer(oneAgent))
-	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	with := meta.ClientConfig{Servers: []string{s.URL}, Insecure: true, CertFile: cert, KeyFile: key}
-	if _, err := client(t, with).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"}); err != nil {
-		t.Errorf("refused with the certificate: %v", err)
-	}
-	without := meta.ClientConfig{Servers: []string{s.URL}, Insecure: true}
-	if _, err := client(t, without).Beat(t.Context(), meta.HeartbeatRequest{Hostname: "h"}); err == nil {
-		t.Error("answered without the certificate")
-	}
-	if _, err := meta.NewClient(meta.ClientConfig{Servers: []string{s.URL}, CertFile: key, KeyFile: cert}); err == nil {
-		t.Error("a certificate that is none was accepted")
 	}
 }
 

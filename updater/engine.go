@@ -44,6 +44,9 @@ type EngineConfig struct {
 	ConfigEvery time.Duration // how often remote configs are looked at; default 1 min
 
 	Log zerolog.Logger
+
+	// Ended, unless nil, is told of every transaction that ended, and how.
+	Ended func(act Act, phase meta.Phase)
 }
 
 func (c EngineConfig) withDefaults() (EngineConfig, error) {

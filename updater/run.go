@@ -20,6 +20,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -37,6 +38,7 @@ const serverPatience = time.Second
 type daemon struct {
 	engine  *Engine
 	beat    *beat
+	metrics *local.Metrics
 	log     zerolog.Logger
 	started time.Time
 	ctx     context.Context // of Run
@@ -74,20 +76,20 @@ func Run(ctx context.Context, config Config) error {
 }
 
 func run(ctx context.Context, config Config, log zerolog.Logger) error {
-	engine, err := NewEngine(config.engine(log))
+	metrics := local.NewMetrics()
+	engine, err := NewEngine(config.counted(log, metrics))
 	if err != nil {
 		return err
 	}
-	metrics := local.NewMetrics()
 	b, err := newBeat(config, engine, engine.Notify(), log, metrics)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d := &daemon{engine: engine, beat: b, log: log, started: time.Now(), ctx: ctx}
+	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
 	d.config.Store(&config)
-	servers, err := d.listen(metrics)
+	servers, err := d.listen()
 	if err != nil {
 		return err
 	}
@@ -132,6 +134,13 @@ func (c Config) engine(log zerolog.Logger) EngineConfig {
 	return e
 }
 
+// counted is the engine's configuration with its transactions in the metrics.
+func (c Config) counted(log zerolog.Logger, m *local.Metrics) EngineConfig {
+	e := c.engine(log)
+	e.Ended = func(act Act, phase meta.Phase) { m.Transaction(string(act), phase) }
+	return e
+}
+
 func (d *daemon) reloadOnHangup(ctx context.Context) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -156,7 +165,7 @@ func (d *daemon) reload(context.Context) (local.Reloaded, error) {
 		_, err = next.client()
 	}
 	if err == nil {
-		err = d.engine.Configure(next.engine(d.log))
+		err = d.engine.Configure(next.counted(d.log, d.metrics))
 	}
 	if err != nil {
 		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
@@ -199,8 +208,8 @@ type server struct {
 	http     *http.Server
 }
 
-func (d *daemon) listen(metrics *local.Metrics) ([]server, error) {
-	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: metrics}
+func (d *daemon) listen() ([]server, error) {
+	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: d.metrics}
 	socket, err := local.Listen(d.ctx, d.config.Load().VarDir)
 	if err != nil {
 		return nil, err

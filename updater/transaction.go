@@ -259,6 +259,9 @@ func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 	k.rec.Last, k.rec.Txn = o, nil
 	k.note()
 	faultpoint.Hit("sidecar.ended")
+	if ended := k.e.config().Ended; ended != nil {
+		ended(t.Act, o.Phase)
+	}
 	k.tidy(ctx, t)
 	k.e.changed()
 }

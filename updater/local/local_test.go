@@ -87,6 +87,7 @@ func TestMetrics(t *testing.T) {
 	d := daemon(nil, nil)
 	d.Metrics.Heartbeat(250*time.Millisecond, nil)
 	d.Metrics.Heartbeat(time.Second, errors.New("x"))
+	d.Metrics.Transaction("upgrade", meta.PhaseRolledBack)
 	w := httptest.NewRecorder()
 	local.HTTP(d, local.HTTPConfig{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, line := range []string{
@@ -94,6 +95,7 @@ func TestMetrics(t *testing.T) {
 		`ops_updater_heartbeats_total{result="error"} 1`,
 		`ops_updater_heartbeat_duration_seconds_sum 1.25`,
 		`ops_updater_info{version="1.2.3"} 1`,
+		`ops_updater_transactions_total{act="upgrade",ended="rolledBack"} 1`,
 		`ops_updater_agent_info{agent="bad",version="1",desired="2",phase="failed"} 1`,
 		`ops_updater_agent_started{agent="good"} 1`,
 		`ops_updater_agent_started{agent="bad"} 0`,
@@ -160,7 +162,7 @@ func TestSocketOrders(t *testing.T) {
 		{"unknown verb", local.Order{Verb: "reboot", Agent: "good"}, `verb "reboot" is not known`},
 		{"path as a name", local.Order{Verb: local.VerbHold, Agent: "../etc"}, "not an agent's name"},
 		{"endless reason", local.Order{Verb: local.VerbHold, Agent: "good", Reason: strings.Repeat("x", 2000)}, "too long"},
-		{"more than the socket reads", local.Order{Verb: local.VerbHold, Agent: "good", Reason: strings.Repeat("x", 1<<20)}, "EOF"},
+		{"more than the socket reads", local.Order{Verb: local.VerbHold, Agent: "good", Reason: strings.Repeat("x", 80<<10)}, "EOF"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

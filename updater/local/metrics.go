@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // Metrics counts what happens in the sidecar. The library writes the
@@ -41,9 +43,10 @@ func (m *Metrics) Heartbeat(took time.Duration, err error) {
 	m.beatOK.Inc()
 }
 
-// Count adds one to the counter ops_updater_{name}_total with one label.
-func (m *Metrics) Count(name, label, value string) {
-	m.set.GetOrCreateCounter(fmt.Sprintf(`ops_updater_%s_total{%s=%q}`, name, label, value)).Inc()
+// Transaction counts one transaction by what it was and how it ended: idle
+// when it was committed, otherwise failed or rolledBack.
+func (m *Metrics) Transaction(act string, phase meta.Phase) {
+	m.set.GetOrCreateCounter(fmt.Sprintf(`ops_updater_transactions_total{act=%q,ended=%q}`, act, phase)).Inc()
 }
 
 // write shows the counters and, asked now, the state.
