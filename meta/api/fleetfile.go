@@ -1,9 +1,6 @@
 package api
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Fleet is everything an operator says, as a fleet file holds it. A nil
 // section says nothing: whoever applies the file leaves that kind alone. An
@@ -94,34 +91,4 @@ func (p FileProblem) String() string {
 		s += ": " + p.Hint
 	}
 	return s
-}
-
-var changeSigns = map[string]string{ChangeCreate: "+", ChangeUpdate: "~", ChangeDelete: "-"}
-
-// FormatChanges shows changes to people, with a summary at the end.
-func FormatChanges(changes []FleetChange) string {
-	if len(changes) == 0 {
-		return "Nothing to change.\n"
-	}
-	var b strings.Builder
-	count := map[string]int{}
-	for _, c := range changes {
-		count[c.Action]++
-		fmt.Fprintf(&b, "%s %s %s\n", changeSigns[c.Action], c.Kind, c.Name)
-		if c.Action == ChangeDelete {
-			continue
-		}
-		for _, f := range c.Fields {
-			switch {
-			case f.Before == "":
-				fmt.Fprintf(&b, "    %s: %s\n", f.Field, f.After)
-			case f.After == "":
-				fmt.Fprintf(&b, "    %s: %s → (not set)\n", f.Field, f.Before)
-			default:
-				fmt.Fprintf(&b, "    %s: %s → %s\n", f.Field, f.Before, f.After)
-			}
-		}
-	}
-	fmt.Fprintf(&b, "\n%d to create, %d to update, %d to delete.\n", count[ChangeCreate], count[ChangeUpdate], count[ChangeDelete])
-	return b.String()
 }
