@@ -177,10 +177,11 @@ func (s *Server) openFleet(ctx context.Context) error {
 	if s.mark, err = s.store.HostsSince(ctx, 0, nil); err != nil {
 		return err
 	}
-	err = s.store.LoadHosts(ctx, func(h api.Host) error {
-		s.fleet.Restore(h)
-		return nil
-	})
+	count, err := s.store.CountHosts(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.fleet.Load(ctx, count, func(visit func(api.Host) error) error { return s.store.LoadHosts(ctx, visit) })
 	s.log.Info().Int("hosts", s.fleet.Hosts()).Dur("took", time.Since(start)).Msg("fleet loaded")
 	return err
 }
@@ -258,6 +259,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	if err := s.refresh(ctx, 0); err != nil {
 		s.log.Warn().Err(err).Msg("cannot read what is wanted")
 	}
+	loops.Go(s.boundMemory)
 	loops.Go(func() { s.watch(ctx, changes, last) })
 	loops.Go(func() { s.engine.Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })

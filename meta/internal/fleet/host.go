@@ -154,22 +154,40 @@ func (h *host) ipText() string {
 
 // setBoot keeps a UUID in 16 bytes and anything else as it is.
 func (h *host) setBoot(id string) {
-	h.boot = [16]byte{}
-	h.set(hasBoot, false)
-	if h.rare != nil {
+	uuid, ok := parseUUID(id)
+	h.boot = uuid
+	h.set(hasBoot, ok)
+	switch {
+	case !ok && id != "":
+		h.unusual().bootID = strings.Clone(id)
+	case h.rare != nil:
 		h.rare.bootID = ""
 	}
-	plain := strings.ReplaceAll(id, "-", "")
-	if len(id) == 36 && len(plain) == 32 && strings.ToLower(id) == id {
-		if _, err := hex.Decode(h.boot[:], []byte(plain)); err == nil && bootText(h.boot) == id {
-			h.set(hasBoot, true)
-			return
+}
+
+// parseUUID reads a UUID as the kernel writes it; another spelling would not
+// come back the same.
+func parseUUID(s string) (uuid [16]byte, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return uuid, false
+	}
+	n := 0
+	for i := 0; i < len(s); i++ {
+		var nibble byte
+		switch c := s[i]; {
+		case c == '-' && (i == 8 || i == 13 || i == 18 || i == 23):
+			continue
+		case c >= '0' && c <= '9':
+			nibble = c - '0'
+		case c >= 'a' && c <= 'f':
+			nibble = c - 'a' + 10
+		default:
+			return [16]byte{}, false
 		}
+		uuid[n/2] |= nibble << (4 * (1 - n%2))
+		n++
 	}
-	if id != "" {
-		h.boot = [16]byte{}
-		h.unusual().bootID = strings.Clone(id)
-	}
+	return uuid, true
 }
 
 func (h *host) bootID() string {

@@ -124,8 +124,7 @@ type bootIndex struct {
 }
 
 type bootEntry struct {
-	host  *host
-	name  string
+	host  *host  // only its name, which never changes, may be read
 	first uint32 // when the host was first heard
 }
 
@@ -140,7 +139,7 @@ func (b *bootIndex) note(h *host) {
 		b.hosts = make(map[uint64]bootEntry)
 	}
 	if old, ok := b.hosts[id]; !ok || old.first <= h.first {
-		b.hosts[id] = bootEntry{h, h.name, h.first}
+		b.hosts[id] = bootEntry{h, h.first}
 	}
 }
 
@@ -162,13 +161,15 @@ func (b *bootIndex) successor(h *host) string {
 	if !ok || e.host == h || e.first < h.seen {
 		return ""
 	}
-	return e.name
+	return e.host.name
 }
 
 func bootKey(h *host) uint64 {
-	id := h.bootID()
-	if id == "" {
-		return 0
+	switch {
+	case h.has(hasBoot):
+		return xxhash.Sum64(h.boot[:])
+	case h.rare != nil && h.rare.bootID != "":
+		return xxhash.Sum64String(h.rare.bootID)
 	}
-	return xxhash.Sum64String(id)
+	return 0
 }

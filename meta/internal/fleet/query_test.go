@@ -171,3 +171,24 @@ func TestParallelUse(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestLoadRestoresAll(t *testing.T) {
+	const hosts = 3000
+	f := newFleet(t, fleet.Options{}, wanted())
+	err := f.Load(context.Background(), hosts, func(visit func(api.Host) error) error {
+		for i := range hosts {
+			if err := visit(storedHost(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || f.Hosts() != hosts {
+		t.Fatalf("%d hosts, %v", f.Hosts(), err)
+	}
+	got, _ := f.Host("host-0002999")
+	want := storedHost(2999)
+	if got.BootID != want.BootID || got.IP != want.IP || got.Labels["rack"] != want.Labels["rack"] || len(got.Agents) != 3 {
+		t.Fatalf("restored %+v", got)
+	}
+}
