@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -133,25 +132,6 @@ func (tx *Tx) CreateHold(ctx context.Context, h api.Hold) (api.Hold, error) {
 // DeleteHold releases a hold.
 func (tx *Tx) DeleteHold(ctx context.Context, id string) error {
 	return holds.remove(ctx, tx, id, 0)
-}
-
-// EndHolds deletes the holds that ended before now and returns them.
-func (tx *Tx) EndHolds(ctx context.Context, now time.Time) ([]api.Hold, error) {
-	stored, err := holds.all(ctx, tx.q, where{})
-	if err != nil {
-		return nil, err
-	}
-	var ended []api.Hold
-	for _, h := range stored {
-		if h.Until == nil || h.Until.After(now) {
-			continue
-		}
-		if err := holds.remove(ctx, tx, h.ID, 0); err != nil {
-			return ended, err
-		}
-		ended = append(ended, h.Hold)
-	}
-	return ended, nil
 }
 
 // newID makes an identifier that is short enough to type, unique, and sorts by

@@ -77,7 +77,7 @@ func contents(t *testing.T, s *store.Store) map[string]any {
 		"credential":  must(s.HostToken(t.Context(), "host-000"))(t),
 		"targets":     must(s.NotifyTargets(t.Context(), "", all))(t),
 		"samples":     must(s.Samples(t.Context(), "", time.Time{}))(t),
-		"cookie":      must(s.Setting(t.Context(), "cookie"))(t),
+		"cookie":      must(s.EnsureSecret(t.Context(), "cookie", 32))(t),
 	}
 }
 

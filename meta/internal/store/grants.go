@@ -180,18 +180,6 @@ func grantWhere(f api.GrantFilter) where {
 	return w
 }
 
-// LoadGrants calls visit with every grant that the filter lets pass.
-func (r Reader) LoadGrants(ctx context.Context, f api.GrantFilter, visit func(api.Grant) error) error {
-	w := grantWhere(f)
-	return each(ctx, r.q, "load grants", `SELECT `+grantColumns+` FROM grants`+w.sql(), w.args, func(rows *sql.Rows) error {
-		g, err := scanGrant(rows)
-		if err != nil {
-			return err
-		}
-		return visit(g)
-	})
-}
-
 // GrantsSince calls visit with every grant of a rollout that was made or
 // judged since a time, which other replicas may have done.
 func (r Reader) GrantsSince(ctx context.Context, rollout string, since time.Time, visit func(api.Grant) error) error {

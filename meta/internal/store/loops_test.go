@@ -165,7 +165,7 @@ func TestNotificationsAreOwedUntilTheyAreDelivered(t *testing.T) {
 		if n := claim(a, time.Now())["2"]; n.Attempts != 1 {
 			t.Errorf("revived: %+v", n)
 		}
-		refused(t, a, api.KindNotFound, func(ctx context.Context, tx *store.Tx) error { return tx.DropNotification(ctx, dead[0].ID) })
+		refused(t, a, api.KindNotFound, func(ctx context.Context, tx *store.Tx) error { return tx.ReviveNotification(ctx, dead[0].ID) })
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -93,9 +92,6 @@ func TestWhatIsInUseStays(t *testing.T) {
 			{"an agent that is not there", api.KindNotFound, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteAgent(ctx, "db", 0) }},
 			{"a release that is assigned", api.KindConflict, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteRelease(ctx, "web", "1.0", 0) }},
 			{"a release that is rolled out", api.KindConflict, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteRelease(ctx, "web", "1.1", 0) }},
-			{"an artifact of a release that is assigned", api.KindConflict, func(ctx context.Context, tx *store.Tx) error {
-				return tx.DeleteArtifact(ctx, "web", "1.0", "linux_amd64")
-			}},
 			{"a group that a stage names", api.KindConflict, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteGroup(ctx, "canary", 0) }},
 			{"a group that is held", api.KindConflict, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteGroup(ctx, "edge", 0) }},
 			{"a group that nothing is for", "", func(ctx context.Context, tx *store.Tx) error { return tx.DeleteGroup(ctx, "free", 0) }},
@@ -113,8 +109,8 @@ func TestWhatIsInUseStays(t *testing.T) {
 				t.Errorf("%s: got %v, want kind %q", c.name, err, c.want)
 			}
 		}
-		if left := must(s.ArtifactsBySHA256(t.Context(), artifact("1.0").SHA256))(t); len(left) != 0 {
-			t.Errorf("artifacts of a deleted release: %v", left)
+		if _, err := s.Artifact(t.Context(), "web", "1.0", "linux_amd64"); api.KindOf(err) != api.KindNotFound {
+			t.Errorf("artifact of a deleted release: %v", err)
 		}
 	})
 }
@@ -277,32 +273,31 @@ func TestListsAreSearchedAndPaged(t *testing.T) {
 	})
 }
 
-func TestHoldsEnd(t *testing.T) {
+func TestHoldsOfAScope(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		s := d.open(t)
 		seed(t, s)
-		now := time.Now()
-		past, future := now.Add(-time.Minute), now.Add(time.Hour)
 		write(t, s, func(ctx context.Context, tx *store.Tx) error {
-			for reason, until := range map[string]*time.Time{"past": &past, "future": &future, "open": nil} {
-				if _, err := tx.CreateHold(ctx, api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: "h/1"}, Reason: reason, Until: until}); err != nil {
+			for _, name := range []string{"h/1", "h/1", "h"} {
+				if _, err := tx.CreateHold(ctx, api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: name}, Reason: "audit"}); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		write(t, s, func(ctx context.Context, tx *store.Tx) error {
-			ended, err := tx.EndHolds(ctx, now)
-			if err == nil && (len(ended) != 1 || ended[0].Reason != "past") {
-				t.Errorf("ended: %+v", ended)
+		for scope, want := range map[api.Scope]int{
+			{}: 3, {Kind: api.ScopeHost}: 3, {Kind: api.ScopeHost, Name: "h/1"}: 2, {Kind: api.ScopeHost, Name: "h"}: 1,
+			{Kind: api.ScopeGroup, Name: "h"}: 0,
+		} {
+			items := must(s.Holds(t.Context(), scope, api.Cursor{}))(t).Items
+			if len(items) != want {
+				t.Errorf("%v: %d holds, want %d", scope, len(items), want)
 			}
-			return err
-		})
-		if left := must(s.Holds(t.Context(), api.Scope{Kind: api.ScopeHost, Name: "h/1"}, api.Cursor{}))(t).Items; len(left) != 2 {
-			t.Errorf("left: %+v", left)
-		}
-		if other := must(s.Holds(t.Context(), api.Scope{Kind: api.ScopeHost, Name: "h"}, api.Cursor{}))(t).Items; len(other) != 0 {
-			t.Errorf("of another host: %+v", other)
+			for _, h := range items {
+				if h.ID == "" || h.CreatedBy != "alice" || h.CreatedAt.IsZero() || must(s.Hold(t.Context(), h.ID))(t).Scope != h.Scope {
+					t.Errorf("hold %+v", h)
+				}
+			}
 		}
 	})
 }

@@ -108,16 +108,3 @@ func (tx *Tx) ReviveNotification(ctx context.Context, id int64) error {
 	}
 	return tx.record("revive", "notification", name, nil, nil)
 }
-
-// DropNotification deletes a dead notification.
-func (tx *Tx) DropNotification(ctx context.Context, id int64) error {
-	done, err := changed(tx.q.ExecContext(ctx, `DELETE FROM outbox WHERE id = $1 AND dead = 1`, id))
-	if err != nil {
-		return fault("delete notification", err)
-	}
-	name := strconv.FormatInt(id, 10)
-	if !done {
-		return notFound("dead notification", name)
-	}
-	return tx.record("delete", "notification", name, nil, nil)
-}

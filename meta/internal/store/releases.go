@@ -138,17 +138,6 @@ func (r Reader) Artifact(ctx context.Context, agent, version, arch string) (api.
 	return a.Artifact, err
 }
 
-// ArtifactsBySHA256 lists the artifacts with some content: while there is one,
-// the content is needed.
-func (r Reader) ArtifactsBySHA256(ctx context.Context, sha256 string) ([]api.Artifact, error) {
-	stored, err := artifacts.all(ctx, r.q, matching("sha256", sha256))
-	var found []api.Artifact
-	for _, a := range stored {
-		found = append(found, a.Artifact)
-	}
-	return found, err
-}
-
 // Contents calls each with the SHA-256 of every content that an artifact
 // needs: what is kept beyond them is garbage.
 func (r Reader) Contents(ctx context.Context, visit func(sha256 string) error) error {
@@ -184,18 +173,4 @@ func (tx *Tx) PutArtifact(ctx context.Context, a api.Artifact) (api.Artifact, er
 	}
 	put, err := artifacts.put(ctx, tx, storedArtifact{Artifact: a})
 	return put.Artifact, err
-}
-
-// DeleteArtifact deletes an artifact of a release that is neither assigned
-// nor being rolled out.
-func (tx *Tx) DeleteArtifact(ctx context.Context, agent, version, arch string) error {
-	name := nameOf(agent, version, arch)
-	err := refuseUsed(ctx, tx.q, "artifact", name, []use{
-		{"assignment", "assignments", matching("agent", agent, "version", version)},
-		{"rollout", "rollouts", matching("agent", agent, "version", version, "active", 1)},
-	})
-	if err != nil {
-		return err
-	}
-	return artifacts.remove(ctx, tx, name, 0)
 }

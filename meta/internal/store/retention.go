@@ -37,30 +37,6 @@ func (s *Store) DeleteGrants(ctx context.Context, before time.Time, limit int) (
 	return deleted, err
 }
 
-// ForgetHosts deletes hosts that were not seen since a time, with their
-// timelines and credentials, at most limit of them, and returns their names.
-func (s *Store) ForgetHosts(ctx context.Context, actor api.Actor, before time.Time, limit int) (forgotten []string, err error) {
-	query := `SELECT h.name FROM hosts h JOIN host_seen s ON s.name = h.name WHERE s.seen < $1 ORDER BY s.seen LIMIT $2`
-	_, err = s.Write(ctx, actor, func(tx *Tx) error {
-		forgotten, err = all(ctx, tx.q, "list lost hosts", query, []any{micros(before), limit}, func(rows *sql.Rows) (name string, err error) {
-			return name, rows.Scan(&name)
-		})
-		if err != nil {
-			return err
-		}
-		for _, name := range forgotten {
-			if err := tx.DeleteHost(ctx, name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return forgotten, nil
-}
-
 // UnusedReleases lists releases older than a time that are neither assigned
 // nor part of a running rollout, nor what one would go back to: what retention
 // may delete.

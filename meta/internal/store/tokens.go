@@ -147,6 +147,9 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 	}
 	secret := newSecret()
 	err := s.inTx(ctx, fmt.Sprintf("enrol host %q", c.Host), func(tx *sql.Tx) error {
+		if err := s.lockSerial(ctx, tx); err != nil {
+			return err
+		}
 		if c.Replace {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1`, clean(c.Host)); err != nil {
 				return err

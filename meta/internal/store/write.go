@@ -70,6 +70,17 @@ func (tx *Tx) same(ctx context.Context) error {
 	return err
 }
 
+// lockSerial waits for operators' writes without being one, so that audit
+// entries become visible in the order of their numbers: whoever follows the
+// log by number misses none.
+func (s *Store) lockSerial(ctx context.Context, tx *sql.Tx) error {
+	if !s.dialect.Postgres { // SQLite's transaction has locked everything
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `SELECT 1 FROM counters WHERE name = 'serial' FOR UPDATE`)
+	return err
+}
+
 // newTx wraps a transaction; without a serial it can't change what is wanted.
 func (s *Store) newTx(tx *sql.Tx, actor api.Actor, serial int64) *Tx {
 	return &Tx{Reader: Reader{q: tx}, store: s, actor: actor, serial: serial, now: time.Now().UTC().Truncate(time.Microsecond)}
