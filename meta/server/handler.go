@@ -35,7 +35,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/", s.api)
+	mux.Handle("/api/v1/", patientExchange(s.api))
 	s.beats = heartbeat.New(heartbeat.Options{
 		Fleet: s.fleet, Access: s.access, Log: s.log,
 		Address: func(r *http.Request) string { return s.access.Address(r).String() },
@@ -51,7 +51,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mux.Handle("/", page)
+	mux.Handle("/", patientExchange(page))
 	if s.conf.Pprof {
 		mux.Handle("GET /debug/pprof/", s.adminsOnly(pprof.Index))
 		mux.Handle("GET /debug/pprof/profile", s.adminsOnly(pprof.Profile))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -46,12 +47,26 @@ func (c *core) announce(ctx context.Context, last int64) int64 {
 			continue
 		}
 		newest = e.ID
-		if e.Kind == "token" || e.Kind == "host" {
-			c.access.Forget("")
-		}
+		c.takeOver(e)
 		c.feed.Publish(e.Kind, e.Name)
 	}
 	return newest
+}
+
+// takeOver forgets what another replica made void.
+func (c *core) takeOver(e api.AuditEntry) {
+	switch e.Kind {
+	case "token":
+		c.access.Forget("")
+		if host, ok := strings.CutPrefix(e.Name, "host:"); ok {
+			c.access.Forget(host)
+		}
+	case "host":
+		c.access.Forget(e.Name)
+		if h, ok := c.fleet.Host(e.Name); ok && e.Action == "delete" && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
+			c.fleet.Forget(e.Name)
+		}
+	}
 }
 
 // lastAudit is the newest entry's id.

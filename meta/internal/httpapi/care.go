@@ -42,7 +42,6 @@ func (s *Server) doctor(c *call) ([]api.Check, error) { return s.backend.Care.Do
 // backup streams; a failure in the middle breaks the connection, so that
 // nobody keeps half an archive for a whole one.
 func (s *Server) backup(c *call) error {
-	noDeadline(c)
 	c.w.Header().Set("Content-Type", "application/gzip")
 	c.w.Header().Set("Content-Disposition", `attachment; filename="ops-meta-backup.tar.gz"`)
 	return s.backend.Care.Backup(c.Context(), c.actor(), c.w)

@@ -143,8 +143,7 @@ func (s *Server) follow(c *call) error {
 	}
 }
 
-// eventStream writes server-sent events; the server's write timeout does not
-// end it as long as the reader reads.
+// eventStream writes server-sent events.
 type eventStream struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
@@ -167,6 +166,5 @@ func (s eventStream) send(item api.FeedItem) {
 }
 
 func (s eventStream) flush() error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(2 * feedTicker))
 	return s.rc.Flush()
 }

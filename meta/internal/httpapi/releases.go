@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -63,7 +62,6 @@ func (s *Server) putReleaseNotes(c *call, n api.ReleaseNotes) (api.Release, erro
 }
 
 func (s *Server) registerArtifact(c *call, n api.NewArtifact) (api.Artifact, error) {
-	noDeadline(c)
 	k := c.release()
 	k.Arch = n.Arch
 	return s.backend.Artifacts.Register(c.Context(), c.actor(), k, n.External)
@@ -71,30 +69,10 @@ func (s *Server) registerArtifact(c *call, n api.NewArtifact) (api.Artifact, err
 
 // upload streams the body to the artifacts; their limit on its size applies.
 func (s *Server) upload(c *call) (api.Artifact, error) {
-	noDeadline(c)
 	return s.backend.Artifacts.Upload(c.Context(), c.actor(), Upload{
 		ReleaseKey: c.release(), Size: max(c.ContentLength, 0), SHA256: c.URL.Query().Get("sha256"),
-		Tarball: &patient{c: c},
+		Tarball: c.Body,
 	})
-}
-
-// noDeadline lets an exchange take as long as it moves.
-func noDeadline(c *call) {
-	rc := http.NewResponseController(c.w)
-	_ = rc.SetReadDeadline(time.Time{})
-	_ = rc.SetWriteDeadline(time.Time{})
-}
-
-// uploadStall is how long an upload may stand still.
-const uploadStall = 2 * time.Minute
-
-// patient reads a body without a deadline for the whole, but with one for
-// each read.
-type patient struct{ c *call }
-
-func (p *patient) Read(b []byte) (int, error) {
-	_ = http.NewResponseController(p.c.w).SetReadDeadline(time.Now().Add(uploadStall))
-	return p.c.Body.Read(b)
 }
 
 func (s *Server) sign(c *call) (api.Artifact, error) {
