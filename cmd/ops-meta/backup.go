@@ -9,23 +9,25 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
 func (a *app) backupCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "backup FILE", Short: "Save everything a running server keeps", Args: cobra.ExactArgs(1),
-		Long: "Save the database and the artifacts of a running server as one archive. It has\nhashes of tokens in it: keep it as safe as the server. - is the standard output.",
+	var path string
+	var flags server.Config
+	c := &cobra.Command{
+		Use: "backup FILE", Short: "Save everything that a server keeps", Args: cobra.ExactArgs(1),
+		Long: "Save the database and the artifacts of a running server as one archive; with --data\nof one that is down. It has hashes of tokens in it: keep it as safe as the server.\n- is the standard output.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			save, done, err := a.saver(cmd, path, flags)
 			if err != nil {
 				return err
 			}
+			defer done()
 			if args[0] == "-" {
-				return c.Backup(cmd.Context(), a.out)
+				return save(cmd.Context(), a.out)
 			}
-			size, err := backupTo(cmd.Context(), c, args[0])
+			size, err := backupTo(cmd.Context(), save, args[0])
 			if err != nil {
 				return err
 			}
@@ -33,10 +35,51 @@ func (a *app) backupCommand() *cobra.Command {
 			return nil
 		},
 	}
+	offlineFlags(c, &path, &flags)
+	return c
+}
+
+// saver writes a backup.
+type saver func(context.Context, io.Writer) error
+
+// saver is a running server's, or with --data that of one that is down.
+func (a *app) saver(cmd *cobra.Command, path string, flags server.Config) (save saver, done func(), err error) {
+	if !offline(cmd) {
+		c, err := a.client()
+		if err != nil {
+			return nil, nil, err
+		}
+		return c.Backup, func() {}, nil
+	}
+	o, err := openOffline(cmd, path, flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.Backup, func() { _ = o.Close() }, nil
+}
+
+// offlineFlags let a command work on a server that is down.
+func offlineFlags(c *cobra.Command, path *string, flags *server.Config) {
+	c.Flags().StringVar(&flags.Data, "data", "", "data directory of a server that is down")
+	c.Flags().StringVar(&flags.DB, "db", "", "its postgres://…")
+	c.Flags().StringVar(&flags.Artifacts, "artifacts", "", "its s3://…")
+	c.Flags().StringVar(path, "config", "", "its file of settings")
+}
+
+func offline(cmd *cobra.Command) bool {
+	return cmd.Flags().Changed("data") || cmd.Flags().Changed("config")
+}
+
+func openOffline(cmd *cobra.Command, path string, flags server.Config) (*server.Offline, error) {
+	conf, err := settings(cmd.Flags(), path, flags)
+	if err != nil {
+		return nil, err
+	}
+	return server.OpenOffline(cmd.Context(), conf)
 }
 
 // backupTo lets a file appear only when it is complete.
-func backupTo(ctx context.Context, c *api.Client, path string) (size int64, err error) {
+func backupTo(ctx context.Context, save saver, path string) (size int64, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-")
 	if err != nil {
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
@@ -47,7 +90,7 @@ func backupTo(ctx context.Context, c *api.Client, path string) (size int64, err 
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if err := c.Backup(ctx, f); err != nil {
+	if err := save(ctx, f); err != nil {
 		return 0, err
 	}
 	if size, err = f.Seek(0, io.SeekCurrent); err != nil {

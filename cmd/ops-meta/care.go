@@ -16,6 +16,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/server"
 )
 
 // lifetime is a duration that also knows days: 90d.
@@ -186,14 +187,12 @@ func manCommand() *cobra.Command {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var path string
+	var flags server.Config
+	c := &cobra.Command{
 		Use: "doctor", Short: "Examine a server, and say what to mend", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			checks, err := client.Doctor(cmd.Context())
+			checks, err := a.examine(cmd, path, flags)
 			if err != nil {
 				return err
 			}
@@ -208,6 +207,25 @@ func (a *app) doctorCommand() *cobra.Command {
 			return nil
 		},
 	}
+	offlineFlags(c, &path, &flags)
+	return c
+}
+
+// examine asks a running server, or looks with --data at one that is down.
+func (a *app) examine(cmd *cobra.Command, path string, flags server.Config) ([]api.Check, error) {
+	if offline(cmd) {
+		o, err := openOffline(cmd, path, flags)
+		if err != nil {
+			return nil, err
+		}
+		defer o.Close() //nolint:errcheck // only read
+		return o.Doctor(cmd.Context()), nil
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	return c.Doctor(cmd.Context())
 }
 
 func (a *app) printChecks(w io.Writer, checks []api.Check) {

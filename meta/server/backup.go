@@ -13,7 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -98,6 +101,47 @@ func addEntry(out *tar.Writer, name string, size int64, r io.Reader) error {
 	}
 	return nil
 }
+
+// Offline is a data directory whose server is down.
+type Offline struct{ s *Server }
+
+// OpenOffline opens what a server that does not run has kept.
+func OpenOffline(ctx context.Context, conf Config) (*Offline, error) {
+	conf, err := conf.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(conf.path("artifacts")); err != nil {
+		return nil, &api.Error{Kind: api.KindNotFound, Message: "there is no ops-meta in " + conf.Data, Hint: "give a server's --data directory"}
+	}
+	s := &Server{core: &core{conf: conf, log: zerolog.Nop(), feed: &httpapi.Feed{}}}
+	for _, step := range []func(context.Context) error{s.openData, s.openArtifacts, s.readWanted} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return &Offline{s}, nil
+}
+
+func (s *Server) readWanted(ctx context.Context) error {
+	w, err := s.store.Wanted(ctx)
+	s.wanted.Store(newWantedIndex(w))
+	return err
+}
+
+// Doctor examines the directory.
+func (o *Offline) Doctor(ctx context.Context) []api.Check {
+	c := care{o.s.core}
+	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkContents(ctx))
+}
+
+// Backup writes everything that is kept to w.
+func (o *Offline) Backup(ctx context.Context, w io.Writer) error {
+	return care{o.s.core}.Backup(ctx, api.Actor{Name: "ops-meta"}, w)
+}
+
+// Close gives the directory back.
+func (o *Offline) Close() error { return o.s.close() }
 
 // Restored is what a restore brought back.
 type Restored struct {
