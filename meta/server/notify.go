@@ -9,6 +9,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -89,6 +90,17 @@ func (n notifications) TestTarget(ctx context.Context, by api.Actor, name string
 	}
 	n.notifier.Wake()
 	return err
+}
+
+// silenceLease is longer than the time between two looks for silent hosts.
+const silenceLease = 2 * fleet.DefaultSweepEvery
+
+// tellsOfSilence is true for one of several replicas.
+func (c *core) tellsOfSilence() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
+	defer cancel()
+	leads, err := c.store.TryLead(ctx, "silence", silenceLease)
+	return leads && err == nil
 }
 
 // tellOfHosts owes notices of hosts that went silent or came back.

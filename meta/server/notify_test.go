@@ -120,3 +120,39 @@ func TestNotifications(t *testing.T) {
 		})
 	})
 }
+
+// Of several replicas one tells that a host went silent.
+func TestReplicasTellOfSilenceOnce(t *testing.T) {
+	conf := newConfig(t)
+	conf.DB, conf.Interval = newPostgres(t), 1
+	one := start(t, conf)
+	conf.Data = t.TempDir()
+	two := start(t, conf)
+	two.admin = two.as(t, one.token)
+	l := newListener(t)
+	if _, err := one.admin.PutNotifyTarget(t.Context(), api.NotifyTarget{Name: "ops", Kind: api.NotifyWebhook, URL: l.URL}); err != nil {
+		t.Fatal(err)
+	}
+	one.heartbeat(t, "", meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64"})
+	l.next(t, api.NotifyHostSilent)
+	for _, r := range []*running{one, two} {
+		within(t, func() bool {
+			h, err := r.admin.Host(t.Context(), "web-1")
+			return err == nil && h.Silent
+		})
+	}
+	if err := one.admin.TestNotifyTarget(t.Context(), "ops"); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.After(time.Minute); ; {
+		select {
+		case n := <-l.notices:
+			if n.Event == api.NotifyTest {
+				return
+			}
+			t.Fatalf("told again: %+v", n)
+		case <-deadline:
+			t.Fatal("nothing arrives any more")
+		}
+	}
+}

@@ -168,6 +168,7 @@ func (s *Server) openFleet(ctx context.Context) error {
 	interval := time.Duration(s.conf.Interval) * time.Second
 	s.fleet = fleet.New(fleet.Options{
 		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
+		Leads: s.tellsOfSilence,
 	})
 	s.openEngine()
 	if err := s.refresh(ctx, 0); err != nil {

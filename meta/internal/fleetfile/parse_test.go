@@ -1,6 +1,8 @@
 package fleetfile_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +74,22 @@ func TestParseReadsWhatPeopleWrite(t *testing.T) {
 	}
 	if problems := f.Check(fleetfile.Known{Versions: map[string][]string{"falcon-agent": {"1.10", "2.0"}}}); len(problems) > 0 {
 		t.Fatal(problems)
+	}
+}
+
+func TestTheDocumentedExampleIsGood(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "FLEETFILE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```yaml\n")
+	file, _, _ := strings.Cut(rest, "```")
+	f, problems := fleetfile.Parse([]byte(file))
+	if len(problems) == 0 {
+		problems = f.Check(fleetfile.Known{})
+	}
+	if len(problems) > 0 || len(f.Fleet.Assignments) != 2 {
+		t.Fatalf("%v\n%s", problems, file)
 	}
 }
 
