@@ -23,7 +23,8 @@ type agents interface {
 }
 
 // reportPatience is how long a heartbeat waits for control scripts to say how
-// their agents are. Whoever takes longer is reported as last seen.
+// their agents are, but never over half an interval. Whoever takes longer is
+// reported as last seen.
 const reportPatience = 5 * time.Second
 
 // beat is the heartbeat loop.
@@ -221,7 +222,7 @@ func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
 		ip = localAddress(ctx, b.config.Servers)
 	}
 	b.note(func(s *local.Heartbeat) { s.IP = ip })
-	asking, cancel := context.WithTimeout(ctx, reportPatience)
+	asking, cancel := context.WithTimeout(ctx, min(reportPatience, b.pace.interval()/2))
 	defer cancel()
 	return meta.HeartbeatRequest{
 		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),
