@@ -38,30 +38,42 @@ func (a *app) deployCommand() *cobra.Command {
 	d := deployment{app: a}
 	c := &cobra.Command{
 		Use: "deploy AGENT VERSION", Short: "Let hosts run a version", Args: cobra.ExactArgs(2),
-		Long: "Let everyone, a group's hosts or one host run a version of an agent. What was said\nof the scope before (run user, directory, config file) stays as it is.",
-		Example: "  ops-meta deploy node_exporter 1.9.1 --group canary\n" +
+		Long: `Let everyone, a group's hosts or one host run a version of an agent. It goes out as
+a rollout with the agent's strategy, unless --now gives it to all hosts at once. What
+was said of the scope before (run user, directory, config file) stays as it is.
+
+--cmd, which says whether the agent shall run at all, takes effect at once.`,
+		Example: "  ops-meta deploy node_exporter 1.9.1 --group canary --watch\n" +
+			"  ops-meta deploy node_exporter 1.9.1 --now\n" +
 			"  ops-meta deploy node_exporter 1.9.1 --host db-7 --cmd stop",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.agent, d.version = args[0], args[1]
 			return d.run(cmd.Context())
 		},
 	}
-	d.flags(c)
-	c.Flags().StringVar(&d.cmd, "cmd", "", "start or stop (default start)")
+	d.rollout.flags(c)
+	c.Flags().StringVar(&d.cmd, "cmd", "", "start or stop, at once")
 	c.Flags().BoolVar(&d.now, "now", false, "all hosts at once, without a rollout")
 	c.Flags().BoolVar(&d.dryRun, "dry-run", false, "say what would change on how many hosts, and change nothing")
+	c.MarkFlagsMutuallyExclusive("now", "draft")
 	return c
 }
 
 // deployment is one deploy.
 type deployment struct {
 	*app
-	target
+	rollout             newRollout
 	agent, version, cmd string
 	now, dryRun         bool
 }
 
 func (d *deployment) run(ctx context.Context) error {
+	if !d.now && d.cmd == "" && !d.dryRun {
+		if err := d.rollout.complete(d.agent, d.version); err != nil {
+			return err
+		}
+		return d.startRollout(ctx, d.rollout.NewRollout)
+	}
 	c, err := d.client()
 	if err != nil {
 		return err
@@ -84,10 +96,10 @@ func (d *deployment) run(ctx context.Context) error {
 
 // assignment is what the scope was told before, with the new version.
 func (d *deployment) assignment(ctx context.Context, c *api.Client) (api.Assignment, error) {
-	as, err := c.Assignment(ctx, d.agent, d.scope())
+	as, err := c.Assignment(ctx, d.agent, d.rollout.scope())
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status == 404 {
-		as, err = api.Assignment{Agent: d.agent, Scope: d.scope(), Revision: api.MustNotExist}, nil
+		as, err = api.Assignment{Agent: d.agent, Scope: d.rollout.scope(), Revision: api.MustNotExist}, nil
 	}
 	as.Version, as.Cmd = d.version, cmp.Or(d.cmd, meta.CmdStart)
 	return as, err

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+func (a *app) rolloutCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rollout", Aliases: []string{"rollouts"}, Short: "Rollouts: a version goes out in stages",
+		Long: `A rollout gives a version to the hosts of a scope stage by stage: a few first,
+more when those are healthy, then all. When too many fail it pauses by itself, and
+hosts on which the version failed go back to what they had.`,
+	}
+	c.AddCommand(a.rolloutCreateCommand(), a.rolloutListCommand(), a.rolloutShowCommand(),
+		a.rolloutActCommand(api.ActionApprove, "Begin a draft, or the stage that waits for approval"),
+		a.rolloutActCommand(api.ActionPause, "Grant no more hosts; those granted go on"),
+		a.rolloutActCommand(api.ActionResume, "Go on after a pause; failures so far are forgiven"),
+		a.rolloutActCommand(api.ActionAbort, "End it; hosts keep what they were granted"),
+		a.rolloutActCommand(api.ActionRollback, "Take every host it reached back to the release before"))
+	return c
+}
+
+// newRollout is what create and deploy ask for.
+type newRollout struct {
+	target
+	api.NewRollout
+	stages    string
+	soak      int
+	deadline  int
+	maxFailed int
+	onFailure string
+}
+
+func (n *newRollout) flags(c *cobra.Command) {
+	n.target.flags(c)
+	f := c.Flags()
+	f.StringVar(&n.Strategy, "strategy", "", "name of a strategy (default the agent's, else canary, 25 %, all)")
+	f.StringVar(&n.stages, "stages", "", "stages instead of a strategy: numbers of hosts and percents, such as 1,10%,100%")
+	f.IntVar(&n.soak, "soak", 0, "with --stages: seconds of health before the next stage")
+	f.IntVar(&n.deadline, "deadline", 0, "with --stages: seconds a granted host has (default 900)")
+	f.IntVar(&n.maxFailed, "max-failed", 0, "with --stages: failed hosts that are borne")
+	f.StringVar(&n.onFailure, "on-failure", "", "with --stages: pause (default), abort or rollback")
+	f.StringVar(&n.Reason, "reason", "", "why, for whoever reads it later")
+	f.BoolVar(&n.Draft, "draft", false, "make it and wait for approval")
+	c.MarkFlagsMutuallyExclusive("strategy", "stages")
+}
+
+// complete turns the flags into what the server takes.
+func (n *newRollout) complete(agent, version string) error {
+	n.Agent, n.Version, n.Scope = agent, version, n.scope()
+	if n.stages == "" {
+		return nil
+	}
+	s := api.Strategy{Name: "inline", OnFailure: n.onFailure, MaxFailed: n.maxFailed, Deadline: n.deadline}
+	for text := range strings.SplitSeq(n.stages, ",") {
+		st, err := parseStage(strings.TrimSpace(text))
+		if err != nil {
+			return err
+		}
+		st.Soak = n.soak
+		s.Stages = append(s.Stages, st)
+	}
+	n.Inline = &s
+	return s.Validate()
+}
+
+func parseStage(text string) (api.Stage, error) {
+	bad := &api.Error{
+		Kind: api.KindInvalid, Field: "stages", Message: fmt.Sprintf("stage %q is neither a number of hosts nor a percent", text),
+		Hint: "such as --stages 1,10%,100%",
+	}
+	if number, percent := strings.CutSuffix(text, "%"); percent {
+		p, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil {
+			return api.Stage{}, bad
+		}
+		return api.Stage{Percent: p}, nil
+	}
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		return api.Stage{}, bad
+	}
+	return api.Stage{Count: count}, nil
+}
+
+func (a *app) rolloutCreateCommand() *cobra.Command {
+	var n newRollout
+	c := &cobra.Command{
+		Use: "create AGENT VERSION", Short: "Roll a release out", Args: cobra.ExactArgs(2),
+		Long: "Roll a release out to everyone, a group's hosts or one host. With --watch, follow it\nuntil it ends or waits for somebody; the exit code says whether it completed.",
+		Example: "  ops-meta rollout create node_exporter 1.9.1 --watch\n" +
+			"  ops-meta rollout create node_exporter 1.9.1 --group canary --stages 1,50%,100% --soak 300",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := n.complete(args[0], args[1]); err != nil {
+				return err
+			}
+			return a.startRollout(cmd.Context(), n.NewRollout)
+		},
+	}
+	n.flags(c)
+	return c
+}
+
+// startRollout makes a rollout and says what it is about to do.
+func (a *app) startRollout(ctx context.Context, n api.NewRollout) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	impact, err := c.RolloutImpact(ctx, n)
+	if err != nil {
+		return err
+	}
+	r, err := c.CreateRollout(ctx, n)
+	if err != nil {
+		return err
+	}
+	if a.watch {
+		return a.watchRollout(ctx, c, r.ID)
+	}
+	return a.print(a.out, r, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "rollout %s of %s %s to %s is %s: %s, %d to be changed%s\n", r.ID, r.Agent, r.Version, r.Scope, r.State,
+			count(impact.Hosts, "host", "hosts"), impact.Changed, fromText(impact.From))
+		_, _ = fmt.Fprintf(w, "stages: %s\n", stagesText(r.Strategy))
+		a.printNextStep(w, r)
+	})
+}
+
+func (a *app) rolloutListCommand() *cobra.Command {
+	var o api.ListOptions
+	var active bool
+	c := &cobra.Command{Use: "list", Short: "Rollouts, the newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if active {
+			o.State = "active"
+		}
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			page, err := c.Rollouts(ctx, o)
+			if err != nil {
+				return err
+			}
+			return a.print(w, page.Items, func(w io.Writer) { a.printRollouts(w, page.Items) })
+		})
+	}}
+	c.Flags().StringVar(&o.Agent, "agent", "", "only of this agent")
+	c.Flags().StringVar(&o.State, "state", "", "only in this state, such as paused")
+	c.Flags().BoolVar(&active, "active", false, "only those that have not ended")
+	c.Flags().IntVar(&o.Limit, "limit", 0, "how many (default 100)")
+	return c
+}
+
+func (a *app) printRollouts(w io.Writer, all []api.Rollout) {
+	t := table{head: []string{"ROLLOUT", "AGENT", "VERSION", "SCOPE", "STATE", "STAGE", "HEALTHY", "FAILED", "WHY", "BY", "WHEN"}}
+	for _, r := range all {
+		s := sumUp(r)
+		t.add(cell{r.ID, bold}, plain(r.Agent), plain(cmp.Or(r.Previous, "none")+" → "+r.Version), plain(r.Scope.String()),
+			cell{string(r.State), stateStyle(r.State)}, plain(fmt.Sprintf("%d/%d", min(r.Stage+1, len(r.Strategy.Stages)), len(r.Strategy.Stages))),
+			plain(strconv.Itoa(s.Succeeded+s.Already)), alarm(s.Failed, red), plain(r.Reason), plain(r.CreatedBy), plain(ago(r.CreatedAt)))
+	}
+	t.write(a, w)
+}
+
+func (a *app) rolloutShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ROLLOUT", Short: "One rollout: its stages, failures and history", Args: cobra.ExactArgs(1),
+		Long: "One rollout. With --watch, follow it until it ends or waits for somebody.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if a.watch {
+				return a.watchRollout(cmd.Context(), c, args[0])
+			}
+			_, err = a.viewRollout(cmd.Context(), c, a.out, args[0])
+			return err
+		},
+	}
+}
+
+func (a *app) rolloutActCommand(action, short string) *cobra.Command {
+	var why api.RolloutAction
+	c := &cobra.Command{Use: action + " ROLLOUT", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		r, err := c.ActOnRollout(cmd.Context(), args[0], action, why)
+		if err != nil {
+			return err
+		}
+		if a.watch {
+			return a.watchRollout(cmd.Context(), c, r.ID)
+		}
+		return a.print(a.out, r, func(w io.Writer) {
+			what := "rollout " + r.ID
+			if r.ID != args[0] {
+				what = "rollout " + args[0] + " is taken back by " + r.ID + ", which"
+			}
+			_, _ = fmt.Fprintf(w, "%s is %s (%s)\n", what, a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason)
+			a.printNextStep(w, r)
+		})
+	}}
+	c.Flags().StringVar(&why.Reason, "reason", "", "why, for whoever reads it later")
+	return c
+}
