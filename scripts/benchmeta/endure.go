@@ -79,8 +79,9 @@ func (b *bench) bounce(ctx context.Context, e *endured, p *lab.Process, address 
 	if err != nil {
 		return nil, err
 	}
-	e.restarts = append(e.restarts, next.Took)
-	return next, nil
+	u, err := next.Usage()
+	e.restarts = append(e.restarts, restart{next.Took, u.CPU})
+	return next, err
 }
 
 // count adds a server's whole life, its start included.
