@@ -22,7 +22,7 @@ import (
 // Config is how one ops-meta runs. A file, the environment and flags each
 // say what the one before left out or said otherwise.
 type Config struct {
-	Listen    string `yaml:"listen"`    // host:port [127.0.0.1:2001]
+	Listen    string `yaml:"listen"`    // host:port [127.0.0.1:2000]
 	Data      string `yaml:"data"`      // directory of everything that is kept
 	DB        string `yaml:"db"`        // postgres://…; empty: SQLite in Data
 	Artifacts string `yaml:"artifacts"` // s3://KEY:SECRET@HOST/BUCKET/PREFIX, see release.ParseS3; empty: a directory in Data
@@ -60,7 +60,7 @@ type SMTP struct {
 }
 
 // DefaultListen is where a server listens unless told.
-const DefaultListen = "127.0.0.1:2001"
+const DefaultListen = "127.0.0.1:2000"
 
 // Heartbeat settings.
 const (
@@ -211,7 +211,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return c, &api.Error{Kind: api.KindInvalid, Field: "listen", Message: fmt.Sprintf("listen %q is not host:port", c.Listen), Hint: "such as 0.0.0.0:2001, or 127.0.0.1:2001 for this machine only"}
+		return c, &api.Error{Kind: api.KindInvalid, Field: "listen", Message: fmt.Sprintf("listen %q is not host:port", c.Listen), Hint: "such as 0.0.0.0:2000, or 127.0.0.1:2000 for this machine only"}
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") || c.ClientCA != "" && c.TLSCert == "" {
 		return c, &api.Error{Kind: api.KindInvalid, Field: "tlsCert", Message: "TLS needs both a certificate and its key", Hint: "give --tls-cert and --tls-key; --client-ca comes on top of them"}
