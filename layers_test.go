@@ -53,6 +53,7 @@ var layers = map[string][]string{
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
+	"scripts/benchinstall": {},
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"github.com/klauspost/pgzip"
+	"github.com/klauspost/compress/gzip"
 )
 
 // inputBuffer is how much compressed input is read at a time.
@@ -49,10 +49,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, refuse(TooManyBytes, "", "more than %d bytes come out of it", b.limit)
 	}
-	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil // said again at the next read
-	}
-	if n == 0 && errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) { // without bytes, see ahead.Read
 		b.ended = true
 	}
 	return n, err
@@ -72,7 +69,7 @@ func (b *bounded) expectZeros() error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, pgzip.ErrHeader):
+		case errors.Is(err, gzip.ErrHeader):
 			return &Error{Reason: TrailingData, Detail: "data follows the compressed stream", Err: err}
 		case err != nil:
 			return err

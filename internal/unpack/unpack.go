@@ -96,13 +96,15 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 		return Summary{}, err
 	}
 	src := &source{r: r}
-	gz, err := archiver.Gz{Multithreaded: true}.OpenReader(newBuffered(src))
+	gz, err := archiver.Gz{}.OpenReader(newBuffered(src))
 	if err != nil {
 		return Summary{}, blame(src, err)
 	}
-	content := &bounded{r: gz, left: l.MaxBytes, limit: l.MaxBytes}
+	decompressed := newAhead(gz)
+	content := &bounded{r: decompressed, left: l.MaxBytes, limit: l.MaxBytes}
 	t := newTree(l)
 	err = extract(ctx, content, t, handle)
+	decompressed.close()
 	if closeErr := gz.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
