@@ -57,13 +57,17 @@ func (c *core) announce(ctx context.Context, last int64) int64 {
 func (c *core) takeOver(e api.AuditEntry) {
 	switch e.Kind {
 	case "token":
-		c.access.Forget("")
+		c.access.Doubt("")
 		if host, ok := strings.CutPrefix(e.Name, "host:"); ok {
 			c.access.Forget(host)
 		}
 	case "host":
+		c.access.Doubt(e.Name)
+		if e.Action != "delete" {
+			return
+		}
 		c.access.Forget(e.Name)
-		if h, ok := c.fleet.Host(e.Name); ok && e.Action == "delete" && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
+		if h, ok := c.fleet.Host(e.Name); ok && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
 			c.fleet.Forget(e.Name)
 		}
 	}

@@ -35,7 +35,9 @@ func (t tokens) CreateToken(ctx context.Context, by api.Actor, token api.Token) 
 // DeleteToken ends one, given its id or its name.
 func (t tokens) DeleteToken(ctx context.Context, by api.Actor, id string) error {
 	err := t.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteToken(ctx, id) })
-	t.access.Forget("")
+	if err == nil {
+		t.access.Forget(id)
+	}
 	return err
 }
 

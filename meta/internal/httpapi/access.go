@@ -127,13 +127,15 @@ func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (ap
 	return token, err
 }
 
-// Forget makes the next use of a token ask the database again; an empty id
-// means every operator's token.
-func (a *Access) Forget(id string) {
-	a.known.drop(func(_ secretHash, t api.Token) bool {
-		return t.ID == id || t.Host != "" && t.Host == id || id == "" && t.Role != api.RoleHost
-	})
+// Forget forgets a token that is void, by its id or name or by its host.
+func (a *Access) Forget(what string) {
+	a.known.drop(func(_ secretHash, t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
 }
+
+// Doubt makes the next use of a host's credential ask the database again, or
+// of every operator's token when no host is named; while that is away they
+// are believed.
+func (a *Access) Doubt(host string) { a.known.doubt(host) }
 
 // Used returns when tokens were used since it was last asked.
 func (a *Access) Used() map[string]time.Time { return a.used.drain() }
@@ -293,6 +295,17 @@ func (c *tokenCache) put(hash secretHash, t cachedToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.byHash[hash] = t
+}
+
+func (c *tokenCache) doubt(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for hash, t := range c.byHash {
+		if t.token.Host == host {
+			t.fresh = time.Time{}
+			c.byHash[hash] = t
+		}
+	}
 }
 
 func (c *tokenCache) drop(gone func(hash secretHash, t api.Token) bool) {
