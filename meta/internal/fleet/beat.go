@@ -162,9 +162,8 @@ func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
 		if e := h.agent(w.agent); e != nil {
 			req.Held = e.state.Value().held
 		}
-		facts := f.factsOf(h)
 		sh.mu.Unlock()
-		req.Groups = f.snapshot.Load().groupsInForce(facts)
+		req.Groups = reply.groups
 		granted, err := f.granter.Grant(ctx, req)
 		if err != nil {
 			f.opts.Log.Warn().Err(err).Str("host", req.Host).Str("rollout", req.Rollout).Msg("cannot decide about a grant; the host waits on")

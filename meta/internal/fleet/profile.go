@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -12,7 +13,7 @@ import (
 type profile struct {
 	snapshot *Snapshot
 	target   target
-	groups   []string // that match and are in force, by priority
+	groups   []string // that match and are in force, sorted
 	plans    []plan   // by agent name
 	fixed    *Reply   // the only answer, when nothing depends on the host
 
@@ -41,10 +42,12 @@ func (s *Snapshot) newProfile(host string, matched []int, t target) *profile {
 	for _, i := range matched {
 		p.groups = append(p.groups, s.matchers[i].group.Name)
 	}
+	byPriority := slices.Clone(p.groups)
+	slices.Sort(p.groups)
 	names, rules := s.candidates(host, matched)
 	depends := false
 	for _, name := range names {
-		pl := plan{agent: name, offers: s.offers(name, rules[name], t), hold: s.holds.of(host, name, p.groups)}
+		pl := plan{agent: name, offers: s.offers(name, rules[name], t), hold: s.holds.of(host, name, byPriority)}
 		depends = depends || pl.depends()
 		p.plans = append(p.plans, pl)
 	}
@@ -146,7 +149,7 @@ func (p *plan) appendKey(key []byte, v view) []byte {
 // build makes an answer. A nil function is for profiles that don't depend on
 // the host.
 func (p *profile) build(granted func(string) bool, reported func(string) string) *Reply {
-	r := &Reply{compiled: p.snapshot.number, Wanted: make([]Wanted, 0, len(p.plans))}
+	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: make([]Wanted, 0, len(p.plans))}
 	desired := make([]meta.DesiredAgent, 0, len(p.plans))
 	for i := range p.plans {
 		pl := &p.plans[i]

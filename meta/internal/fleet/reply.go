@@ -25,6 +25,7 @@ type Reply struct {
 
 	compiled uint64 // the snapshot's; not the snapshot, which silent hosts would keep alive
 	waits    []wait
+	groups   []string // that match and are in force, sorted
 }
 
 // Wanted is what one agent is told.
