@@ -53,6 +53,9 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 	k.configAt = time.Now()
 	job := k.job(OpConfig, step.To)
 	job.Config, job.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
+	if job.Config != nil {
+		job.Config.Proxy = k.e.config().Proxy
+	}
 	r, err := k.do(ctx, step.To.RunUser, job, nil)
 	if ctx.Err() != nil {
 		return nil

@@ -46,10 +46,22 @@ type worker struct {
 	ended  chan struct{}
 }
 
+// proxies are the proxy settings of our environment, which a child that
+// downloads needs as well. Control scripts do not get them, and sudo drops
+// them: then the proxy belongs into the configuration.
+func proxies() (env []string) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
 // startWorker starts a child as user: this very program, with the argument
 // "child".
 func startWorker(ctx context.Context, user string) (*worker, error) {
-	command := runas.Command{User: user, Args: []string{"child"}, Env: faultpoint.Environment()}
+	command := runas.Command{User: user, Args: []string{"child"}, Env: append(faultpoint.Environment(), proxies()...)}
 	cmd, method, err := runas.Prepare(ctx, command)
 	if err != nil {
 		return nil, err

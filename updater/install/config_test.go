@@ -100,6 +100,21 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 	}
 }
 
+func TestFetchConfigGoesThroughTheProxy(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "1.0.0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Host)) })
+	c := install.Config{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Proxy: proxy.URL}
+	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, install.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "1.0.0", "cfg.json")); string(b) != "releases.invalid" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
 func TestFetchConfigFollowsNoLinkOut(t *testing.T) {
 	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
 	if err := os.WriteFile(outside, []byte("mine"), 0o600); err != nil {

@@ -45,6 +45,7 @@ type Job struct {
 type Config struct {
 	FileName string // plain name in the version directory
 	URL      string
+	Proxy    string // of [FetchConfig]: URL; empty: as the environment says
 }
 
 // Limits bound what an install may cost. A zero field means its default.
