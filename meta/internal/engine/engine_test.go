@@ -312,7 +312,8 @@ func TestATickBeforeTheFleetKnowsTheRollout(t *testing.T) {
 	beatAll(t, s, newHosts(5, "web"))
 	s.beforeUse = func() {
 		for range 5 {
-			if err := s.engine.Tick(t.Context()); err != nil {
+			// A watcher may come here once more while the test ends.
+			if err := s.engine.Tick(t.Context()); err != nil && t.Context().Err() == nil {
 				t.Error(err)
 			}
 		}
