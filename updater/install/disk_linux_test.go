@@ -359,3 +359,14 @@ func TestLongNamesFit(t *testing.T) {
 	}
 	r.mustBe(t, j)
 }
+
+// TestSlowSyncfsFallsBackToEachFile gives syncfs no time at all.
+func TestSlowSyncfsFallsBackToEachFile(t *testing.T) {
+	r := newRelease(t, 1000)
+	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j.Limits.SyncTimeout = 1
+	if _, err := install.Run(t.Context(), j, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.mustBe(t, j)
+}
