@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/install"
 )
 
 // start starts the version that is there. That it is done is noted first, so
@@ -83,6 +84,32 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 		Act: ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
 		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
 	})
+}
+
+// digestEvery is how often a quarantined release is looked at again when its
+// digest is only known from the server.
+const digestEvery = 5 * time.Minute
+
+// madeAnew looks whether the release that is in quarantine has another digest
+// by now; then it is another release. A lookup that fails changes nothing.
+func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
+	w := s.Wish
+	source := w.Agent.MD5URL(w.Dialect, k.e.config().Arch)
+	if step.block == nil || !step.block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != source ||
+		s.Now.Sub(k.digestAt) < digestEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
+		return false
+	}
+	k.digestAt = s.Now
+	job := k.job(OpDigest, Target{Place: w.Place})
+	job.Install = &install.Job{MD5URL: source, Limits: k.e.config().Limits, Proxy: k.e.config().Proxy}
+	r, err := k.do(ctx, w.Place.RunUser, job, nil)
+	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
+		return false
+	}
+	k.log().Info().Str("version", w.Agent.Version).Str("was", k.rec.Learned.MD5).Str("md5", r.Install.MD5).Msg("the release was made anew; its quarantine does not concern it")
+	k.rec.Learned.MD5 = r.Install.MD5
+	k.note()
+	return true
 }
 
 // configFailed reports why the config is not as wanted, or with "" that it is.

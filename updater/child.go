@@ -25,6 +25,8 @@ type Op string
 // the middle of it.
 const (
 	OpInspect       Op = "inspect"       // what disk and control say
+	OpDigest        Op = "digest"        // ask for the md5 of a release
+	OpClaim         Op = "claim"         // check that the user may work in the directory as it is
 	OpInstall       Op = "install"       // download, verify, unpack, place
 	OpConfig        Op = "config"        // fetch the remote config, replace the file when it changed
 	OpRestoreConfig Op = "restoreConfig" // bring back the file that OpConfig replaced
@@ -90,9 +92,9 @@ func (j Job) patience() time.Duration {
 		return t.Start + 2*t.Status + margin
 	case OpInspect, OpProbe:
 		return 3*t.Status + margin
-	case OpInstall, OpPrune, OpConfig:
+	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
-	case OpActivate, OpDeactivate, OpRestoreConfig:
+	case OpActivate, OpDeactivate, OpRestoreConfig, OpClaim, OpOutput:
 	}
 	return time.Minute
 }
@@ -175,6 +177,10 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 	switch j.Op {
 	case OpInspect:
 		r.Seen, err = run.Observe(ctx)
+	case OpDigest:
+		r.Install.MD5, err = install.FetchMD5(ctx, j.Install.MD5URL, j.Install.Limits, j.Install.Proxy)
+	case OpClaim:
+		err = j.Dir.Claim(j.Version)
 	case OpInstall:
 		r.Install, err = j.install(ctx, report)
 	case OpConfig:

@@ -215,8 +215,13 @@ func (e *Engine) spread(wishes map[string]Wish) {
 		e.keeper(name).want(w)
 	}
 	for name, k := range e.keepers {
-		if _, listed := wishes[name]; !listed {
-			k.want(Wish{})
+		if _, listed := wishes[name]; listed {
+			continue
+		}
+		k.want(Wish{})
+		if k.forgettable() {
+			k.leave()
+			delete(e.keepers, name)
 		}
 	}
 }

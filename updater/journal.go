@@ -50,7 +50,7 @@ func (e *Engine) openRecord(name string) (Record, error) {
 	}
 	err := loadJSON(e.journalFile(name), &r)
 	if err == nil && r.Name != name {
-		err = fmt.Errorf("cannot use the journal of %s: it is about %.80q", name, r.Name)
+		err = setAside(e.journalFile(name), fmt.Errorf("it is about %.80q", r.Name))
 		r = Record{Name: name}
 	}
 	return r, err

@@ -25,13 +25,14 @@ type keeper struct {
 
 	// Of the goroutine.
 	rec      Record
-	saved    bool // a record of the agent is on disk
-	configAt time.Time
-	stuck    int  // times in a row that our own machinery failed
-	resumed  bool // the transaction that the last process left was taken up
+	configAt time.Time // when the remote config was looked at
+	digestAt time.Time // when the digest of a quarantined release was
+	stuck    int       // times in a row that our own machinery failed
+	resumed  bool      // the transaction that the last process left was taken up
 	crew     map[string]hands
 
 	mu      sync.Mutex
+	saved   bool // a record of the agent is on disk
 	wish    Wish
 	state   State
 	looked  chan struct{} // closed after the next look
@@ -118,20 +119,23 @@ func (k *keeper) tend(ctx context.Context) time.Duration {
 func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration {
 	pause := jitter.Around(k.e.config().CheckEvery)
 	var err error
-	switch {
-	case step.Act == ActNone:
+	switch step.Act {
+	case ActNone:
 		return pause
-	case step.Act == ActWait:
+	case ActWait:
+		if k.madeAnew(ctx, s, step) {
+			return 0
+		}
 		return max(min(pause, time.Until(step.Until)), time.Millisecond)
-	case step.Act == ActResume:
+	case ActResume:
 		err = k.resume(ctx)
-	case step.Act == ActStart:
+	case ActStart:
 		err = k.start(ctx, step)
-	case step.Act == ActStop:
+	case ActStop:
 		err = k.stop(ctx, step)
-	case step.Act == ActConfig:
+	case ActConfig:
 		err = k.checkConfig(ctx, s, step)
-	default:
+	case ActInstall, ActUpgrade, ActDowngrade, ActChange, ActMove, ActChangeUser, ActRollback:
 		err = k.replace(ctx, s, step)
 	}
 	if err == nil {
@@ -210,7 +214,7 @@ func (k *keeper) hold(w Wish) *Hold {
 // job is a job on the agent's directory in t's place.
 func (k *keeper) job(op Op, t Target) Job {
 	cfg := k.e.config()
-	return Job{Op: op, Dir: t.Place.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env}
+	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env}
 }
 
 // do has a job done by the hands of user. Hands that are lost are replaced:
@@ -273,7 +277,9 @@ func (k *keeper) save() error {
 	if err := saveJSON(k.e.journalFile(k.name), k.rec); err != nil {
 		return fmt.Errorf("cannot write the journal of %s: %w", k.name, err)
 	}
+	k.mu.Lock()
 	k.saved = true
+	k.mu.Unlock()
 	return nil
 }
 

@@ -3,6 +3,8 @@ package updater
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -108,6 +110,22 @@ func (k *keeper) takeOrders() {
 	k.log().Info().Msg("quarantine and back-off cleared by an operator")
 }
 
+// forgettable: nothing ties the agent to this host.
+func (k *keeper) forgettable() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.wish.Listed && !k.saved && !k.busy && k.state.Version == ""
+}
+
+// leave ends the keeper.
+func (k *keeper) leave() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fire != nil {
+		k.fire()
+	}
+}
+
 func (k *keeper) snapshot() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -132,11 +150,11 @@ func (k *keeper) logStep(step Step) {
 	if old := k.snapshot().Step; old.Act == step.Act && old.Reason == step.Reason {
 		return
 	}
-	event := k.log().Info()
+	level := zerolog.InfoLevel
 	if step.Act == ActNone || step.Act == ActWait {
-		event = k.log().Debug()
+		level = zerolog.DebugLevel
 	}
-	event.Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)
+	k.log().WithLevel(level).Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)
 }
 
 // update changes the state that others see, in the middle of an act.

@@ -2,9 +2,6 @@ package updater_test
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -209,18 +206,4 @@ func (h *host) checkNeverTwo(name string) {
 			h.t.Errorf("%s %s was started while another one ran", name, e.Version)
 		}
 	}
-}
-
-func (h *host) versionFile(name string) string {
-	h.t.Helper()
-	data, err := os.ReadFile(filepath.Join(h.agentDir(name), ".version"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		h.t.Fatal(err)
-	}
-	return string(data)
-}
-
-func digestOf(data []byte) string {
-	sum := md5.Sum(data)
-	return hex.EncodeToString(sum[:])
 }

@@ -92,6 +92,11 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
 		return err
 	}
+	if t.Act == ActChangeUser {
+		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(OpClaim, t.To), nil); err != nil {
+			return err
+		}
+	}
 	if err := k.dropSuspect(ctx, t); err != nil {
 		return err
 	}

@@ -21,6 +21,9 @@ type Desired struct {
 	Refused []meta.Rejected     `json:"refused,omitempty"` // entries of the reply that are not followed
 }
 
+// maxAgents bounds what one reply can make of a host: each agent has a keeper.
+const maxAgents = 1000
+
 func (d Desired) equal(other Desired) bool {
 	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents) && slices.Equal(d.Refused, other.Refused)
 }
@@ -37,8 +40,12 @@ type Wish struct {
 // wishes takes a reply apart: one wish for each name. An entry that is not
 // allowed, or comes twice, becomes a refused wish and does not touch the others.
 func (c EngineConfig) wishes(d Desired) map[string]Wish {
-	all := make(map[string]Wish, len(d.Agents))
-	for _, a := range d.Agents {
+	all := make(map[string]Wish, min(len(d.Agents), maxAgents))
+	for i, a := range d.Agents {
+		if i == maxAgents {
+			c.Log.Error().Int("agents", len(d.Agents)).Int("max", maxAgents).Msg("the list of desired agents is too long; the rest of it is not followed")
+			break
+		}
 		w := Wish{Agent: a, Dialect: d.Dialect, Listed: true, Place: Place{WorkDir: a.WorkDir, RunUser: a.RunUser}}
 		if w.Place.WorkDir == "" {
 			w.Place.WorkDir = c.DefaultWorkDir
@@ -103,9 +110,14 @@ func loadJSON[T any](path string, v *T) error {
 		err = json.Unmarshal(data, &read)
 	}
 	if err != nil {
-		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405")
-		return errors.Join(fmt.Errorf("cannot read %s, set aside as %s: %w", path, filepath.Base(aside), err), os.Rename(path, aside))
+		return setAside(path, err)
 	}
 	*v = read
 	return nil
+}
+
+// setAside keeps a file that is of no use for those who look for the reason.
+func setAside(path string, why error) error {
+	aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405")
+	return errors.Join(fmt.Errorf("cannot read %s, set aside as %s: %w", path, filepath.Base(aside), why), os.Rename(path, aside))
 }

@@ -122,7 +122,7 @@ func empty(fd int) bool {
 		return false
 	}
 	f := os.NewFile(uintptr(again), "")
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	names, _ := f.Readdirnames(1)
 	return len(names) == 0
 }

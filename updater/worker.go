@@ -94,7 +94,7 @@ func startWorker(ctx context.Context, user string) (*worker, error) {
 }
 
 func (w *worker) read(r *os.File) {
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	defer close(w.lines)
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, maxLine)

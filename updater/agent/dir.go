@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
@@ -57,7 +59,7 @@ func (d Dir) readVersionFile() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	fi, err := f.Stat()
 	if err != nil {
 		return "", err
@@ -126,6 +128,18 @@ func (d Dir) Versions() ([]string, error) {
 
 func (d Dir) file(name ...string) string {
 	return filepath.Join(append([]string{d.Path}, name...)...)
+}
+
+// Claim checks that the user it runs as may work in the directory, and in
+// version where that is there already, as the user left it who ran it before.
+func (d Dir) Claim(version string) error {
+	for _, path := range []string{d.Path, d.file(version)} {
+		err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot run %s as another user in the same place: %s is not the new user's to write (%w); give it to the user with chown -R, or have another workDir", d.Name, path, err)
+		}
+	}
+	return nil
 }
 
 // Deactivate removes .version: nothing shall run.

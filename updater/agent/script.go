@@ -53,7 +53,7 @@ func readScript(script string) []byte {
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(f, maxScript))
 	return text
 }

@@ -89,6 +89,20 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 	return digests{md5: md5}, nil
 }
 
+// FetchMD5 asks for the digest that the md5sum-format file at url holds now:
+// that is how a release made anew under its old name is noticed. Every error is
+// an [*Error].
+func FetchMD5(ctx context.Context, url string, limits Limits, proxy string) (string, error) {
+	limits = limits.withDefaults()
+	client, err := newClient(proxy, limits.StallTimeout)
+	if err != nil {
+		return "", err
+	}
+	g := small{client: client, stall: limits.StallTimeout}
+	want, err := g.wanted(ctx, Job{MD5URL: url})
+	return want.md5, err
+}
+
 // parseMD5File reads md5sum's format: the first field is the digest. A leading
 // backslash says that the file's name, which does not matter here, is escaped.
 func parseMD5File(b []byte) (string, error) {

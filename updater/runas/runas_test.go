@@ -21,7 +21,7 @@ import (
 // TestMain lets this test program be the command that is started.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "helper" {
-		os.Exit(helper(os.Args[2], os.Args[3:])) //nolint:forbidigo // a started command has an exit status
+		os.Exit(helper(os.Args[2], os.Args[3:]))
 	}
 	m.Run()
 }
