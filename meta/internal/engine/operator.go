@@ -31,7 +31,7 @@ func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollo
 func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
 	agent, err := tx.Agent(ctx, n.Agent)
 	if err != nil {
-		return api.Strategy{}, err
+		return api.Strategy{}, wrong("agent", err)
 	}
 	if n.Inline != nil {
 		s := *n.Inline
@@ -52,7 +52,15 @@ func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strate
 	if err != nil && api.KindOf(err) == api.KindNotFound && name == builtIn.Name {
 		return builtIn, nil
 	}
-	return s, err
+	return s, wrong("strategy", err)
+}
+
+// wrong makes of a thing that is not there an input that is wrong.
+func wrong(field string, err error) error {
+	if err == nil || api.KindOf(err) != api.KindNotFound {
+		return err
+	}
+	return &api.Error{Kind: api.KindInvalid, Field: field, Message: err.Error()}
 }
 
 // possible refuses a rollout that could not do anything.
@@ -65,7 +73,7 @@ func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 	}
 	release, err := tx.Release(ctx, r.Agent, r.Version)
 	if err != nil {
-		return err
+		return wrong("version", err)
 	}
 	if len(release.Artifacts) == 0 {
 		return &api.Error{
