@@ -23,7 +23,7 @@ type Strategy struct {
 	Stages       []Stage    `json:"stages" yaml:"stages"`
 	OnFailure    string     `json:"onFailure,omitempty" yaml:"onFailure,omitempty"`       // pause (default), abort, rollback
 	MaxFailed    int        `json:"maxFailed,omitempty" yaml:"maxFailed,omitempty"`       // hosts; more than this fails the rollout
-	MaxFailedPct float64    `json:"maxFailedPct,omitempty" yaml:"maxFailedPct,omitempty"` // percent of judged hosts; 0: not used
+	MaxFailedPct float64    `json:"maxFailedPct,omitempty" yaml:"maxFailedPct,omitempty"` // percent of granted hosts; 0: not used
 	MinSample    int        `json:"minSample,omitempty" yaml:"minSample,omitempty"`       // judged hosts before the percent counts
 	Deadline     int        `json:"deadline,omitempty" yaml:"deadline,omitempty"`         // seconds a granted host has; 0: 900
 	MaxInFlight  int        `json:"maxInFlight,omitempty" yaml:"maxInFlight,omitempty"`   // grants not yet judged; 0: no limit

@@ -249,6 +249,8 @@ func TestThresholds(t *testing.T) {
 		"at most three may fail, four did":       {api.Strategy{Stages: all, MaxFailed: 3}, 30, 4, false, api.RolloutPaused, rollout.ReasonTooManyFailures},
 		"ten percent may, ten percent did":       {api.Strategy{Stages: all, MaxFailedPct: 10, MinSample: 10}, 36, 4, true, api.RolloutCompleted, rollout.ReasonCompleted},
 		"ten percent may, more did":              {api.Strategy{Stages: all, MaxFailedPct: 10, MinSample: 10}, 30, 5, false, api.RolloutPaused, rollout.ReasonFailureRate},
+		"failures come before successes":         {api.Strategy{Stages: all, MaxFailedPct: 10, MinSample: 3}, 0, 4, false, api.RolloutRunning, rollout.ReasonStageStarted},
+		"but too many are too many":              {api.Strategy{Stages: all, MaxFailedPct: 10, MinSample: 3}, 0, 5, false, api.RolloutPaused, rollout.ReasonFailureRate},
 		"the sample is too small for a percent":  {api.Strategy{Stages: all, MaxFailedPct: 10, MinSample: 50}, 36, 4, true, api.RolloutInconclusive, rollout.ReasonSmallSample},
 		"absolute and percent, the absolute":     {api.Strategy{Stages: all, MaxFailed: 2, MaxFailedPct: 50}, 30, 3, false, api.RolloutPaused, rollout.ReasonTooManyFailures},
 	} {

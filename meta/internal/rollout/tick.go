@@ -29,6 +29,10 @@ func Judged(r api.Rollout, stage int, was string, v Verdict, now time.Time) (api
 // Evaluate fails r when more hosts have failed than its strategy bears; last
 // says what failed last. Without a percent the absolute number always counts;
 // with one, zero means that only the percent does.
+//
+// The percent is of all that were granted: a release that fails does so
+// sooner than one that works has proved itself, so that of those judged so far
+// too many would have failed at the beginning of every stage.
 func Evaluate(r api.Rollout, last string, now time.Time) (api.Rollout, Step) {
 	if r.State != api.RolloutRunning && r.State != api.RolloutAwaitingApproval {
 		return r, Step{}
@@ -40,8 +44,8 @@ func Evaluate(r api.Rollout, last string, now time.Time) (api.Rollout, Step) {
 	if (s.MaxFailed > 0 || s.MaxFailedPct == 0) && bad > s.MaxFailed {
 		return fail(r, ReasonTooManyFailures, now, fmt.Sprintf("%d failed, at most %d may%s", bad, s.MaxFailed, last))
 	}
-	if s.MaxFailedPct > 0 && all >= max(s.MinSample, 1) && float64(bad)*100 > s.MaxFailedPct*float64(all) {
-		return fail(r, ReasonFailureRate, now, fmt.Sprintf("%d of %d failed, at most %g %% may%s", bad, all, s.MaxFailedPct, last))
+	if s.MaxFailedPct > 0 && all >= max(s.MinSample, 1) && float64(bad)*100 > s.MaxFailedPct*float64(all+InFlight(r)) {
+		return fail(r, ReasonFailureRate, now, fmt.Sprintf("%d of %d failed, at most %g %% may%s", bad, all+InFlight(r), s.MaxFailedPct, last))
 	}
 	return r, Step{}
 }
