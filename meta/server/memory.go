@@ -8,17 +8,20 @@ import (
 const (
 	// gcPercent keeps a million hosts, 300 MB, well below 600 MB.
 	gcPercent = 60
-	// manyToLoad is how many hosts make a heap worth returning once it is loaded.
+	// manyToLoad is how many hosts make a heap worth returning once loaded.
 	manyToLoad = 100_000
 )
 
-// boundMemory sets how much the heap may grow between collections once the
-// fleet is loaded, unless the environment says it; and returns what loading
-// took for a moment.
-func (s *Server) boundMemory() {
+// boundMemory sets how much the heap may grow between collections, unless the
+// environment does.
+func boundMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+}
+
+// returnMemory gives back what loading many hosts took for a moment.
+func (s *Server) returnMemory() {
 	if s.fleet.Hosts() >= manyToLoad {
 		debug.FreeOSMemory()
 	}

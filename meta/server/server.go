@@ -165,6 +165,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 // openFleet loads what is wanted and every host.
 func (s *Server) openFleet(ctx context.Context) error {
 	start := time.Now()
+	boundMemory()
 	interval := time.Duration(s.conf.Interval) * time.Second
 	s.fleet = fleet.New(fleet.Options{
 		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
@@ -260,7 +261,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	if err := s.refresh(ctx, 0); err != nil {
 		s.log.Warn().Err(err).Msg("cannot read what is wanted")
 	}
-	loops.Go(s.boundMemory)
+	loops.Go(s.returnMemory)
 	loops.Go(func() { s.watch(ctx, changes, last) })
 	loops.Go(func() { s.engine.Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })
