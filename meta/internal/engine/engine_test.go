@@ -428,3 +428,69 @@ func checkExact(t *testing.T, s *server, id string, hosts []*host, version strin
 		t.Fatalf("%d grants, %d hosts told, %d counted; want 10 (%v)", granted, told, p.Granted, err)
 	}
 }
+
+func TestHealthMustLastThroughTheSoak(t *testing.T) {
+	onBoth(t, func(t *testing.T, c store.Config) {
+		s := serve(t, c)
+		s.prepare(t, "falcon")
+		hosts := newHosts(6, "web")
+		beatAll(t, s, hosts)
+		strategy := &api.Strategy{Stages: []api.Stage{{Count: 2, Soak: 3600}, {Percent: 100}}}
+		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: strategy})
+		eventually(t, "the stage to soak", func() bool {
+			beatAll(t, s, hosts)
+			return s.read(t, r.ID).SettledAt != nil
+		}, func() string { return s.read(t, r.ID).Reason })
+		canary := touched(hosts, "2.0")[0]
+		for _, h := range hosts {
+			if h.name == canary {
+				h.agents["falcon"].Status = "stoped"
+			}
+		}
+		r = s.await(t, r.ID, api.RolloutPaused, hosts...)
+		g, err := s.store.Grant(t.Context(), r.ID, canary)
+		if err != nil || g.Outcome != api.OutcomeFailed || g.Reason != string(rollout.ReasonUnhealthy) {
+			t.Errorf("the grant of %s is %+v (%v)", canary, g, err)
+		}
+		if p := r.Progress[0]; p.Succeeded != 1 || p.Failed != 1 {
+			t.Errorf("progress is %+v, want one success taken back", p)
+		}
+	})
+}
+
+// A host that asks another server a moment after its grant is still on its
+// way to the target, whatever that server has heard of.
+func TestAGrantHoldsOnEveryServer(t *testing.T) {
+	c := newPostgres(t)
+	a, b := serve(t, c), serve(t, c)
+	a.prepare(t, "falcon")
+	hosts := newHosts(4, "web")
+	beatAll(t, a, hosts)
+	r := a.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: &api.Strategy{Stages: []api.Stage{{Count: 2}, {Percent: 100, Approval: true}}}})
+	if err := b.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hosts {
+		h.bad["2.0"] = "hangs"
+		h.beat(t, a)
+		at := h.told["falcon"].Version
+		h.beat(t, b)
+		if got := h.told["falcon"].Version; got != at {
+			t.Errorf("%s was told %s by one server and %s by the other", h.name, at, got)
+		}
+	}
+	a.act(t, r.ID, api.ActionAbort)
+	if err := b.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	granted := 0
+	for _, h := range hosts {
+		h.beat(t, b)
+		if h.told["falcon"].Version == "2.0" {
+			granted++
+		}
+	}
+	if granted != 2 {
+		t.Errorf("after the abort %d hosts are told 2.0, want the two that were granted it", granted)
+	}
+}

@@ -168,11 +168,12 @@ func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error 
 	}
 	last := failures[len(failures)-1]
 	var took []store.Judgement
-	err := e.steer(ctx, self, id, func(tx *store.Tx, r api.Rollout) (err error) {
+	err := e.steer(ctx, self, id, func(tx *store.Tx, _ api.Rollout) (err error) {
 		if took, err = tx.JudgeGrants(ctx, js); err != nil || len(took) == 0 {
 			return err
 		}
-		if r, err = tx.Rollout(ctx, id); err != nil {
+		r, err := tx.Rollout(ctx, id) // with what was just counted
+		if err != nil {
 			return err
 		}
 		next, step := rollout.Evaluate(e.sane(ctx, tx, r), last.Host+" "+last.message, tx.Now())

@@ -24,7 +24,6 @@ const (
 	ReasonRollback        Reason = "rollback-requested"
 	ReasonRolledBack      Reason = "rolled-back"
 	ReasonRollbackEnded   Reason = "rollback-ended" // without returning every host
-	ReasonNoPrevious      Reason = "nothing-to-return-to"
 	ReasonSuperseded      Reason = "superseded"
 	ReasonAssigned        Reason = "assigned" // the release was assigned at once
 	ReasonExtended        Reason = "deadlines-extended"
