@@ -40,7 +40,6 @@ type Config struct {
 	MaxTarball     int64    `yaml:"maxTarball"`     // bytes [2 GiB]
 
 	KeepEvents int `yaml:"keepEvents"` // days of hosts' timelines [90]
-	KeepAudit  int `yaml:"keepAudit"`  // days of the audit log; 0: for ever
 
 	SMTP SMTP `yaml:"smtp"` // how mail is sent
 
