@@ -30,13 +30,14 @@ func (s *Store) SaveSamples(ctx context.Context, samples []api.Sample) error {
 }
 
 // Samples lists samples since a time, of one agent or of all, the oldest
-// first: of each agent the last in every two hundredth of the period, since
-// more cannot be told apart in a chart.
+// first: of each agent the last in every two hundredth of the time that there
+// are samples of, since more cannot be told apart in a chart.
 func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]api.Sample, error) {
 	w := where{}
 	w.equal("agent", clean(agent))
 	w.period("time", since, time.Time{})
-	part := fmt.Sprintf("(time - %[1]d) * 200 / (SELECT MAX(time) - %[1]d + 1 FROM samples)", micros(since))
+	first := fmt.Sprintf("(SELECT MIN(time) FROM samples WHERE time >= %d)", micros(since))
+	part := "(time - " + first + ") * 200 / (SELECT MAX(time) - " + first + " + 1 FROM samples)"
 	query := `SELECT doc FROM samples JOIN (SELECT agent AS a, MAX(time) AS t FROM samples` + w.sql() + ` GROUP BY agent, ` + part +
 		`) newest ON agent = a AND time = t ORDER BY time, agent`
 	return all(ctx, r.q, "list samples", query, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {

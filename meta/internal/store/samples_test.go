@@ -39,6 +39,10 @@ func TestSamplesAreThinnedOut(t *testing.T) {
 				t.Fatalf("out of order: %v then %v", got[i-1].At, got[i].At)
 			}
 		}
+		young, err := s.Samples(t.Context(), "a", start.Add(-24*time.Hour))
+		if err != nil || len(young) < 190 {
+			t.Errorf("asked for more than there is: %d, %v; want about 200", len(young), err)
+		}
 		recent, err := s.Samples(t.Context(), "", now.Add(-5*time.Minute))
 		if err != nil || len(recent) != 10 {
 			t.Errorf("last five minutes of both agents: %d, %v; want 10", len(recent), err)
