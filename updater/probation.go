@@ -109,12 +109,14 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 		if v, why := judge.see(r.Probe, time.Now()); v == failed {
 			return k.rollBack(ctx, t, why, true)
 		} else if v == proved {
+			k.rec.Unproven = ""
 			return k.commit(ctx, t, "it proved itself")
 		}
 		if h := k.e.holds.get(k.name); h != nil && h.Version != "" && h.Version == t.From.Version {
 			return k.rollBack(ctx, t, "an operator went back: "+h.Reason, false)
 		}
 		if k.superseded(t) {
+			k.rec.Unproven = t.To.Version
 			return k.commit(ctx, t, "before it proved itself, because something else is wanted")
 		}
 		k.watched(judge, length)

@@ -14,6 +14,7 @@ type Record struct {
 	Name     string   `json:"name"`
 	At       Place    `json:"at,omitzero"`        // where the agent is
 	Previous string   `json:"previous,omitempty"` // the version before the last committed one
+	Unproven string   `json:"unproven,omitempty"` // replaced another one and was superseded before it proved itself
 	Txn      *Txn     `json:"txn,omitempty"`      // half done; nil otherwise
 	Last     Outcome  `json:"last"`
 	Blocks   []Block  `json:"blocks,omitempty"`

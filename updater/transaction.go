@@ -173,6 +173,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 		return k.refuse(ctx, t, err)
 	}
 	faultpoint.Hit("sidecar.stopped")
+	k.fallBackOnProven(t)
 	k.mustEnter(t, meta.PhaseStarting)
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpActivate, t.To), nil); isMachinery(err) {
 		return err
@@ -187,6 +188,16 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 	}
 	faultpoint.Hit("sidecar.started")
 	return k.prove(shutdown, t)
+}
+
+// fallBackOnProven: what was superseded on probation has not proved itself, so
+// a rollback passes it over and returns to the version before it. It has been
+// stopped by now.
+func (k *keeper) fallBackOnProven(t *Txn) {
+	unproven := k.rec.Unproven != "" && t.From.Version == k.rec.Unproven && t.From.Place == t.To.Place
+	if unproven && k.rec.Previous != "" && k.rec.Previous != t.To.Version {
+		t.From.Version = k.rec.Previous
+	}
 }
 
 // stopOld makes sure that nothing of the agent runs, neither in the place that
@@ -217,7 +228,8 @@ func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
 	return nil
 }
 
-// commit: the new version has proved itself.
+// commit ends a transaction with the new version in place: because it has
+// proved itself, or because it was superseded before it could.
 func (k *keeper) commit(ctx context.Context, t *Txn, how string) error {
 	faultpoint.Hit("sidecar.proved")
 	if t.From.Version != "" && t.From.Version != t.To.Version {

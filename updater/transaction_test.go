@@ -52,6 +52,7 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 		want string // in the reason
 	}{
 		{"start fails", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"}, "no licence"},
+		{"dies right after start", agenttest.Habits{BeforeStart: "(sleep 0.2; echo 'panic: bad flag') &", App: "note down; exit 3"}, "panic: bad flag"},
 		{"start hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, "did not return"},
 		{"dies in probation", agenttest.Habits{App: "sleep 0.3; note down; exit 1"}, "probation"},
 		{"restarts itself in probation", agenttest.Habits{App: `
@@ -89,6 +90,30 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 			h.checkRunning("falcon", "1.0.1")
 		})
 	}
+}
+
+// A version that was superseded on probation is nothing to go back to.
+func TestI2RollbackPassesOverAVersionThatNeverProvedItself(t *testing.T) {
+	h := newHost(t)
+	h.cfg.StartTimeout = 2 * time.Second
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+	v3 := h.origin.publish(t, "falcon", "1.0.2", agenttest.Habits{BeforeStart: "exit 1"})
+	h.boot()
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+
+	v2.Probation = 3600
+	h.apply(v2)
+	h.await("falcon", "on probation", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseProbation && a.Version == "1.0.1" })
+	h.apply(v3)
+	a := h.await("falcon", "rolled back", func(a meta.RealAgent) bool {
+		return a.Phase == meta.PhaseRolledBack && a.Status == meta.StatusStarted
+	})
+	if a.Version != "1.0.0" {
+		t.Errorf("went back to %s; want 1.0.0, which had proved itself", a.Version)
+	}
+	h.checkRunning("falcon", "1.0.0")
 }
 
 func TestAFirstInstallThatFailsLeavesNothingRunning(t *testing.T) {

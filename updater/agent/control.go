@@ -37,6 +37,7 @@ type Outcome struct {
 	TimedOut bool   // and was killed with its process group
 	Took     time.Duration
 	Limit    time.Duration // the timeout it had
+	Offset   int64         // in .control.out where it began to write, of start
 }
 
 // LastLine is the last line that says something.
@@ -85,7 +86,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	faultpoint.Hit("control." + job.Verb)
 	timedOut, cause := d.wait(ctx, cmd, job.Timeout)
 	d.forgetRun()
-	o := Outcome{ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
+	o := Outcome{Offset: out.offset, ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
 	o.Head, o.Tail = out.finish()
 	return o, cause
 }

@@ -38,3 +38,20 @@ func (d Dir) Output() (string, error) {
 	}
 	return strings.ToValidUTF8(string(data), "?"), nil
 }
+
+// saidSince are the last lines that control start, or the agent that it
+// started and that kept its output, wrote into .control.out after offset.
+func (d Dir) saidSince(offset int64) string {
+	f, err := os.OpenFile(d.file(outputFile), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	if size(f) < offset { // it was emptied meanwhile
+		offset = 0
+	}
+	c := &capture{}
+	addedSince(f, offset, c)
+	_, tail := c.strings()
+	return lastLines(tail, maxLines)
+}

@@ -148,9 +148,9 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	if o.TimedOut || o.ExitCode != 0 {
 		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.explain("control start"))
 	}
-	said := lastLines(o.Tail, maxLines)
+	said := r.Dir.saidSince(o.Offset)
 	if said != "" {
-		said = "; control start said: " + said
+		said = "; it said: " + said
 	}
 	return fmt.Errorf("cannot start %s %s: status is %s, %v after control start%s", r.Dir.Name, version, last, r.Timeouts.Start, said)
 }
