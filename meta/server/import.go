@@ -56,7 +56,7 @@ func (f fleetFile) adopt(ctx context.Context, by api.Actor, r api.ImportedReleas
 	}
 	found, err := f.artifacts.Adopt(ctx, release.Declared{Agent: r.Agent, Version: r.Version}, r.Tarballs)
 	for _, a := range found {
-		if _, err := (releases{f.core}).keep(ctx, by, a); err != nil {
+		if _, err := releases(f).keep(ctx, by, a); err != nil {
 			return nil, err
 		}
 	}
