@@ -272,8 +272,11 @@ func (e *Engine) ask(ctx context.Context) {
 // any of them.
 func (e *Engine) States() []State {
 	var states []State
+	lost := e.holds.warning()
 	for _, k := range e.everyone() {
-		states = append(states, k.snapshot())
+		s := k.snapshot()
+		s.Error = join(s.Error, lost)
+		states = append(states, s)
 	}
 	return states
 }

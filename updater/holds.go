@@ -27,6 +27,7 @@ type holdBook struct {
 	path string
 	mu   sync.Mutex
 	held map[string]Hold
+	lost string // why the holds of before are not known; until somebody says one anew
 }
 
 // openHolds always returns a usable book; the error says what was lost.
@@ -36,7 +37,20 @@ func openHolds(path string) (*holdBook, error) {
 	if b.held == nil {
 		b.held = map[string]Hold{}
 	}
+	if err != nil {
+		b.lost = err.Error()
+	}
 	return b, err
+}
+
+// warning says that holds were lost, or nothing.
+func (b *holdBook) warning() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lost == "" {
+		return ""
+	}
+	return "this host's holds are lost: " + b.lost + "; say ops-updater hold again"
 }
 
 func (b *holdBook) get(name string) *Hold {
@@ -62,7 +76,7 @@ func (b *holdBook) set(name string, h *Hold) error {
 	if err := saveJSON(b.path, next); err != nil {
 		return err
 	}
-	b.held = next
+	b.held, b.lost = next, ""
 	return nil
 }
 

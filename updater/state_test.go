@@ -38,6 +38,20 @@ func TestI2AJournalThatCannotBeReadIsRebuiltFromTheDisk(t *testing.T) {
 	}
 }
 
+func TestI7LostHoldsAreReported(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	must(t, h.engine.Hold("falcon", "disk is being replaced"))
+	h.halt()
+	agenttest.Write(t, filepath.Join(h.cfg.VarDir, "holds.json"), "{", 0o600)
+	h.boot()
+	h.await("falcon", "said that holds are lost", func(a meta.RealAgent) bool { return strings.Contains(a.Error, "holds are lost") })
+	must(t, h.engine.Hold("falcon", "disk is being replaced"))
+	h.await("falcon", "held again", func(a meta.RealAgent) bool { return a.Held && a.Error == "" })
+}
+
 func TestI2NothingIsStoppedWhileTheJournalCannotBeWritten(t *testing.T) {
 	h := newHost(t)
 	h.boot()

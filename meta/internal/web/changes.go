@@ -44,8 +44,11 @@ func changesPage(v *visit) error {
 	return nil
 }
 
+// bookkeeping are fields that every write changes, or that count along.
+var bookkeeping = []string{"revision", "createdAt", "updatedAt", "progress", "stageSince", "settledAt"}
+
 // diffJSON lists the fields that differ between two objects, nested ones by
-// their path, in order.
+// their path, in order, without bookkeeping.
 func diffJSON(before, after json.RawMessage) []fieldDiff {
 	b, a := map[string]string{}, map[string]string{}
 	flatten(b, "", before)
@@ -54,7 +57,7 @@ func diffJSON(before, after json.RawMessage) []fieldDiff {
 	maps.Copy(keys, a)
 	var out []fieldDiff
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if b[key] != a[key] && key != "revision" {
+		if b[key] != a[key] && !slices.Contains(bookkeeping, key) {
 			out = append(out, fieldDiff{Field: key, Before: b[key], After: a[key]})
 		}
 	}
