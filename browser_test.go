@@ -265,36 +265,16 @@ func TestRolloutsInTheBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
-	s := newStage(t)
-	b := newBrowser(s)
-	fleet := filepath.Join(s.dir, "fleet.yaml")
-	strategy := "strategies:\n  - name: quick\n    stages: [{name: canary, count: 1}, {percent: 50}, {name: everyone, percent: 100}]\n"
-	if err := os.WriteFile(fleet, []byte(strategy), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.must("apply", "-f", fleet)
-	for _, version := range []string{"1.0.0", "1.1.0"} {
-		s.must("publish", s.tarball("daemon", version))
-	}
-	s.must("publish", s.tarball("broken", "1.2.0"))
-	for i := range 4 {
-		s.host(fmt.Sprintf("web-%d", i+1))
-	}
-	b.login()
-	b.do("hosts", b.open("/hosts"))
-	b.shows("Hosts 4")
-	s.must("deploy", "falcon-agent", "1.0.0", "--now")
-	b.do("fleet", b.open("/"))
-	b.shows("1.0.0 100.0 % 4 hosts")
+	b := newFleet(t)
 
-	b.rollOut("1.1.0")
+	b.rollOut("1.1.0", "quick")
 	b.shows("canary")
 	b.shows("completed")
 	b.picture("rollout-completed")
 	b.do("fleet", b.open("/"))
 	b.shows("1.1.0 100.0 % 4 hosts")
 
-	b.rollOut("1.2.0")
+	b.rollOut("1.2.0", "quick")
 	b.shows("paused")
 	b.shows("Failed hosts")
 	b.picture("rollout-paused")
@@ -315,11 +295,71 @@ func TestRolloutsInTheBrowser(t *testing.T) {
 	b.picture("changes")
 }
 
-// rollOut starts a rollout to everyone with the strategy "quick".
-func (b browser) rollOut(version string) {
+// TestPauseAndRollBackInTheBrowser stops a rollout in the middle of its first
+// stage, lets it go on, and takes it back.
+func TestPauseAndRollBackInTheBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED browser test: -short")
+	}
+	b := newFleet(t)
+
+	b.rollOut("1.1.0", "patient")
+	b.shows("1 succeeded · 0 failed · 1 granted")
+	b.act("pause", "No further host is let have 1.1.0")
+	b.shows("to everyone, from 1.0.0 paused")
+	b.act("resume", "3 hosts to go")
+	b.shows("to everyone, from 1.0.0 running")
+	b.act("rollback", "takes 1 host back to 1.0.0")
+	b.shows("completed")
+	b.do("fleet", b.open("/"))
+	b.shows("1.0.0 100.0 % 4 hosts")
+	b.do("rollouts", b.open("/rollouts"))
+	b.shows("aborted")
+}
+
+// act does something to the rollout that is open, and checks that the page
+// says first what it will change.
+func (b browser) act(action, effect string) {
 	b.t.Helper()
-	b.do("choose", b.open("/deploy?agent=falcon-agent&version="+version), chromedp.SetValue(css(`select[name=strategy]`), "quick"), chromedp.Click(css(`button[name=preview]`)))
-	b.shows("by the strategy quick")
+	b.do(action, chromedp.Click(css(`a[href$="/`+action+`"]`)))
+	b.shows(effect)
+	b.do("confirm "+action, chromedp.SendKeys(css(`input[name=reason]`), "because"), chromedp.Click(css(`main form[method=post] button`)))
+	b.shows("What happened")
+}
+
+// newFleet is four hosts that run 1.0.0, with 1.1.0 and 1.2.0 published (the
+// last is broken), two strategies, and a browser that has logged in.
+func newFleet(t *testing.T) browser {
+	t.Helper()
+	s := newStage(t)
+	b := newBrowser(s)
+	strategies := filepath.Join(s.dir, "fleet.yaml")
+	file := "strategies:\n  - name: quick\n    stages: [{name: canary, count: 1}, {percent: 50}, {name: everyone, percent: 100}]\n" +
+		"  - name: patient\n    stages: [{name: canary, count: 1, soak: 3600}, {name: everyone, percent: 100}]\n"
+	if err := os.WriteFile(strategies, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.must("apply", "-f", strategies)
+	for version, sample := range map[string]string{"1.0.0": "daemon", "1.1.0": "daemon", "1.2.0": "broken"} {
+		s.must("publish", s.tarball(sample, version))
+	}
+	for i := range 4 {
+		s.host(fmt.Sprintf("web-%d", i+1))
+	}
+	b.login()
+	b.do("hosts", b.open("/hosts"))
+	b.shows("Hosts 4")
+	s.must("deploy", "falcon-agent", "1.0.0", "--now")
+	b.do("fleet", b.open("/"))
+	b.shows("1.0.0 100.0 % 4 hosts")
+	return b
+}
+
+// rollOut starts a rollout to everyone with a strategy.
+func (b browser) rollOut(version, strategy string) {
+	b.t.Helper()
+	b.do("choose", b.open("/deploy?agent=falcon-agent&version="+version), chromedp.SetValue(css(`select[name=strategy]`), strategy), chromedp.Click(css(`button[name=preview]`)))
+	b.shows("by the strategy " + strategy)
 	b.do("start", chromedp.Click(css(`main form[method=post] button.primary`)))
 	b.shows("What happened")
 }

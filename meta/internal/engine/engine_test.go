@@ -275,6 +275,9 @@ func TestHoldsLateJoinersAndGroups(t *testing.T) {
 		_, err := tx.CreateHold(t.Context(), api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: "web001"}, Reason: "being looked at"})
 		return err
 	})
+	if err == nil {
+		err = s.reload(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
