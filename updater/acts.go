@@ -86,9 +86,9 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 	})
 }
 
-// digestEvery is how often a quarantined release is looked at again when its
-// digest is only known from the server.
-const digestEvery = 5 * time.Minute
+// digestPatience is how many times as seldom as a remote config a quarantined
+// release is looked at, when its digest is only known from the server.
+const digestPatience = 5
 
 // madeAnew looks whether the release that is in quarantine has another digest
 // by now; then it is another release. A lookup that fails changes nothing.
@@ -96,7 +96,7 @@ func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
 	w := s.Wish
 	source := w.Agent.MD5URL(w.Dialect, k.e.config().Arch)
 	if step.block == nil || !step.block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != source ||
-		s.Now.Sub(k.digestAt) < digestEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
+		s.Now.Sub(k.digestAt) < digestPatience*k.e.config().ConfigEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
 		return false
 	}
 	k.digestAt = s.Now

@@ -93,11 +93,11 @@ func stalling(b []byte, n int) http.HandlerFunc {
 		_, _ = w.Write(b[:n])
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
-		for ; n < len(b); n++ {
+		for sent := n; sent < len(b); sent++ {
 			_ = http.NewResponseController(w).Flush()
 			select {
 			case <-tick.C:
-				_, _ = w.Write(b[n : n+1])
+				_, _ = w.Write(b[sent : sent+1])
 			case <-r.Context().Done():
 				return
 			}
