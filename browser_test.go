@@ -233,21 +233,25 @@ func TestAPersonUpdatesAFleet(t *testing.T) {
 	b.login()
 	b.shows("No host reports an agent yet")
 	b.do("hosts", b.open("/hosts"))
+	b.shows("Hosts 4")
 	for i := range 4 {
 		b.shows(fmt.Sprintf("web-%d", i+1))
 	}
+	s.host("web-5") // seen coming, with the page open
+	b.shows("Hosts 5")
+	b.shows("web-5")
 
 	b.do("publish", b.open("/publish"), chromedp.SetUploadFiles(css(`input[type=file]`), []string{s.tarball("daemon", "1.0.0")}), chromedp.Click(css(`form[data-upload] button`)))
 	b.shows("Releases")
 	b.shows("1.0.0")
 
 	b.do("deploy at once", b.open("/deploy?agent=falcon-agent&version=1.0.0"), chromedp.SetValue(css(`select[name=strategy]`), "(now)"), chromedp.Click(css(`button[name=preview]`)))
-	b.shows("4 hosts of 4 would change")
+	b.shows("5 hosts of 5 would change")
 	b.picture("deploy")
 	b.do("confirm", chromedp.Click(css(`main form[method=post] button.primary`)))
 	b.shows("Wanted For Version")
 	b.do("fleet", b.open("/"))
-	b.shows("1.0.0 100.0 % 4 hosts")
+	b.shows("1.0.0 100.0 % 5 hosts")
 	b.picture("fleet-one-version")
 
 	b.do("a host", b.open("/hosts"), chromedp.SendKeys(css(`input[type=search]`), "web-3"+kb.Enter))

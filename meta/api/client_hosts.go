@@ -39,7 +39,9 @@ func (c *Client) Explain(ctx context.Context, name string) (Explanation, error) 
 
 // Follow calls f for every change the server tells of, until the context
 // ends or the stream breaks. After is the Seq to continue from; 0 means from
-// now on. An item of kind "reset" means that some were missed.
+// now on, and the first item then is of kind "open": what is read after it
+// came is followed without a gap. An item of kind "reset" means that some were
+// missed.
 func (c *Client) Follow(ctx context.Context, after int64, f func(FeedItem)) error {
 	query := url.Values{}
 	if after > 0 {

@@ -58,7 +58,7 @@ type Pruned struct {
 type FeedItem struct {
 	Seq  int64     `json:"seq"`
 	Time time.Time `json:"time"`
-	Kind string    `json:"kind"` // host, agent, release, group, assignment, hold, strategy, rollout, token, notification
+	Kind string    `json:"kind"` // host, agent, release, group, assignment, hold, strategy, rollout, token, notification, open, reset
 	Name string    `json:"name"`
 }
 

@@ -72,7 +72,8 @@ func (f *Feed) Close() {
 }
 
 // subscribe returns the items after seq that are still known, and a queue of
-// those that follow. Seq 0 means from now on.
+// those that follow. Seq 0 means from now on, which an item of kind "open"
+// says: what the reader looks at afterwards misses nothing.
 func (f *Feed) subscribe(seq int64) ([]api.FeedItem, chan api.FeedItem) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,7 +90,10 @@ func (f *Feed) subscribe(seq int64) ([]api.FeedItem, chan api.FeedItem) {
 }
 
 func (f *Feed) missed(seq int64) []api.FeedItem {
-	if seq <= 0 || seq == f.seq {
+	if seq <= 0 {
+		return []api.FeedItem{{Seq: f.seq, Time: time.Now().UTC(), Kind: "open"}}
+	}
+	if seq == f.seq {
 		return nil
 	}
 	oldest := f.seq - int64(len(f.recent)) + 1

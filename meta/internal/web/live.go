@@ -14,8 +14,10 @@ import (
 const liveEvery = time.Second
 
 // live nudges an open page by a server-sent event whenever something changed;
-// the page then asks for itself again. The event carries no content, so
-// nothing can be seen through it that the page does not show.
+// the page then asks for itself again. The first nudge comes at once: what
+// changed while the page was on its way, or while the connection was cut, must
+// not wait for the next change. The event carries no content, so nothing can be
+// seen through it that the page does not show.
 func live(v *visit) error {
 	out := http.NewResponseController(v.w)
 	v.w.Header().Set("Content-Type", "text/event-stream")

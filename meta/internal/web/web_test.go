@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -77,6 +78,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(api.Problem{Title: "This token is not known", Status: http.StatusUnauthorized})
 	case path == "whoami":
 		_ = json.NewEncoder(w).Encode(api.Identity{Name: "eve", Role: api.Role(role), From: r.RemoteAddr})
+	case path == "events":
+		_, _ = io.WriteString(w, "id: 7\ndata: {\"seq\":7,\"kind\":\"open\"}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
 	case r.Method != http.MethodGet && path != "selectors/match":
 		body, _ := io.ReadAll(r.Body)
 		p.writes = append(p.writes, r.Method+" "+path+" "+string(body))
@@ -180,6 +185,25 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What changed between the making of a page and its listening, or while the
+// connection was cut, shows although nothing changes afterwards.
+func TestALivePageLooksAgainAtOnce(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "viewer")
+	resp, err := c.Get(base + "/live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if lines.Text() == "event: change" {
+			return
+		}
+	}
+	t.Errorf("the stream ended without an event: %v", lines.Err())
 }
 
 func TestWithoutASessionOneLogsInFirst(t *testing.T) {
