@@ -56,6 +56,8 @@ func (st *State) stand(s Situation) {
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
 	case st.Step.block != nil && st.Step.block.Key == last.Key:
 		st.Error = join(last.Error, st.Step.block.sentence())
+	case st.Step.block != nil: // wanted again, and it failed here before
+		st.Phase, st.Error, st.Since = meta.PhaseFailed, st.Step.Reason, unixTime(st.Step.block.Since)
 	case st.Step.Act == ActWait:
 		st.Error = st.Step.Reason
 	}

@@ -201,6 +201,27 @@ func TestAnotherUserInTheSamePlaceNeedsItsFiles(t *testing.T) {
 	h.checkRunning("falcon", "1.0.0")
 }
 
+// A rollout must not wait for a host that will not even try.
+func TestAReleaseThatFailedHereBeforeIsReportedAsFailedAtOnce(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	bad := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"})
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	h.apply(bad)
+	h.await("falcon", "was rolled back", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseRolledBack })
+	h.apply(h.origin.publish(t, "falcon", "1.0.2", agenttest.Habits{}))
+	h.runs("falcon", "1.0.2")
+
+	bad.Rollout = "r2"
+	h.apply(bad)
+	a := h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	if a.Rollout != "r2" || a.DesiredVersion != "1.0.1" || !strings.Contains(a.Error, "1.0.1 is in quarantine after one failure") || !strings.Contains(a.Error, "no licence") {
+		t.Errorf("report: %+v", a)
+	}
+	h.checkRunning("falcon", "1.0.2")
+}
+
 func TestAReleaseMadeAnewUnderItsOldNameLeavesQuarantine(t *testing.T) {
 	h := newHost(t)
 	h.boot()
