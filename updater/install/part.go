@@ -95,7 +95,6 @@ func (p *part) usable(limit int64) int64 {
 
 // begin replaces whatever is there by an empty file.
 func (p *part) begin() error {
-	p.close()
 	p.origin = origin{Wanted: p.origin.Wanted}
 	if err := p.remove(); err != nil {
 		return err
@@ -135,8 +134,10 @@ func (p *part) close() {
 	}
 }
 
-// remove removes the part and its origin.
+// remove removes the part and its origin. It is closed first: what nobody has
+// open any more is never written to the disk.
 func (p *part) remove() error {
+	p.close()
 	for _, name := range []string{p.name, p.name + infoSuffix} {
 		if err := p.root.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
