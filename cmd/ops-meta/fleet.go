@@ -34,11 +34,17 @@ func (a *app) diffCommand() *cobra.Command {
 }
 
 func (a *app) applyCommand() *cobra.Command {
-	return a.fleetCommand(&cobra.Command{Use: "apply -f FILE", Short: "Be as the fleet file says, all of it or nothing"}, false)
+	return a.fleetCommand(&cobra.Command{
+		Use: "apply -f FILE", Short: "Be as the fleet file says, all of it or nothing",
+		Long: "Be as the fleet file says, all of it or nothing. Where it names another version than an assignment\n" +
+			"has, that version goes out as a rollout with the agent's default strategy, as \"deploy\" would do it;\n" +
+			"everything else is changed at once.",
+	}, false)
 }
 
 func (a *app) fleetCommand(c *cobra.Command, dry bool) *cobra.Command {
 	var path string
+	o := api.ApplyOptions{DryRun: dry}
 	c.Args = cobra.NoArgs
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := a.client()
@@ -49,7 +55,7 @@ func (a *app) fleetCommand(c *cobra.Command, dry bool) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		plan, err := client.ApplyFleet(cmd.Context(), file, dry)
+		plan, err := client.ApplyFleet(cmd.Context(), file, o)
 		if err != nil {
 			return err
 		}
@@ -57,8 +63,9 @@ func (a *app) fleetCommand(c *cobra.Command, dry bool) *cobra.Command {
 	}
 	c.Flags().StringVarP(&path, "file", "f", "", "the fleet file; - is the standard input")
 	_ = c.MarkFlagRequired("file")
+	c.Flags().BoolVar(&o.Now, "now", false, "a changed version goes to all hosts at once, without a rollout")
 	if !dry {
-		c.Flags().BoolVar(&dry, "dry-run", false, "only say what would change")
+		c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would change")
 	}
 	return c
 }
@@ -92,7 +99,7 @@ func (a *app) printPlan(w io.Writer, p api.Plan) {
 			continue
 		}
 		for _, f := range ch.Fields {
-			_, _ = fmt.Fprintf(w, "    %s: %s → %s\n", f.Field, orNothing(f.Before), orNothing(f.After))
+			_, _ = fmt.Fprintf(w, "    %s: %s → %s%s\n", f.Field, orNothing(f.Before), orNothing(f.After), byRollout(ch, f, p.DryRun))
 		}
 	}
 	switch {
@@ -103,6 +110,17 @@ func (a *app) printPlan(w io.Writer, p api.Plan) {
 	default:
 		_, _ = fmt.Fprintf(w, "%s made\n", count(len(p.Changes), "change", "changes"))
 	}
+}
+
+// byRollout says how a version changes that does not change at once.
+func byRollout(ch api.FleetChange, f api.FieldChange, dry bool) string {
+	switch {
+	case ch.Strategy == "" || f.Field != "version":
+		return ""
+	case dry:
+		return " by a rollout (strategy " + ch.Strategy + ")"
+	}
+	return " by rollout " + ch.Rollout + " (strategy " + ch.Strategy + ")"
 }
 
 func orNothing(s string) string {

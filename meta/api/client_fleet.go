@@ -25,10 +25,10 @@ func (c *Client) ExportFleet(ctx context.Context) ([]byte, error) {
 }
 
 // ApplyFleet makes the server be as the fleet file says, all of it or
-// nothing. With dryRun it only says what would change.
-func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, dryRun bool) (Plan, error) {
+// nothing.
+func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, o ApplyOptions) (Plan, error) {
 	return read[Plan](ctx, c, call{
-		method: http.MethodPut, path: []string{"fleet"}, query: url.Values{"dryRun": {strconv.FormatBool(dryRun)}},
+		method: http.MethodPut, path: []string{"fleet"}, query: url.Values{"dryRun": {strconv.FormatBool(o.DryRun)}, "now": {strconv.FormatBool(o.Now)}},
 		raw: bytes.NewReader(yaml), rawType: "application/yaml",
 	})
 }

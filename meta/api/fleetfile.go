@@ -30,6 +30,10 @@ type FleetChange struct {
 	Fields []FieldChange `json:"fields,omitempty"`
 	Before *FleetObject  `json:"before,omitempty"` // nil: created
 	After  *FleetObject  `json:"after,omitempty"`  // nil: deleted
+
+	// Of an assignment whose version is changed by a rollout and not at once:
+	Rollout  string `json:"rollout,omitempty"`  // its ID, which a dry run does not keep
+	Strategy string `json:"strategy,omitempty"` // the name of its strategy
 }
 
 // FieldChange is one field of a change. An empty Before or After means that

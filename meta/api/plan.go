@@ -1,5 +1,11 @@
 package api
 
+// ApplyOptions are how a fleet file is applied.
+type ApplyOptions struct {
+	DryRun bool // only say what would change
+	Now    bool // a changed version goes to all hosts at once, without a rollout
+}
+
 // Plan is what applying a fleet file changes, in the order in which it is
 // done. Nothing in Changes: the server already is as the file says.
 type Plan struct {

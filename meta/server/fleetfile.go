@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleetfile"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -47,12 +48,12 @@ var errDryRun = errors.New("dry run")
 
 // Apply makes the fleet be as a file says. A dry run does all of it and then
 // undoes it, so that it finds what the real one would.
-func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.Plan, error) {
+func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.ApplyOptions) (api.Plan, error) {
 	parsed, problems := fleetfile.Parse(file)
 	if len(problems) > 0 {
 		return api.Plan{}, badFile(problems)
 	}
-	return f.applyAs(ctx, by, dryRun, func(w api.Wanted) (api.Fleet, error) {
+	return f.applyAs(ctx, by, o, func(w api.Wanted) (api.Fleet, error) {
 		problems := parsed.Check(fleetfile.Known{Fleet: fleetOf(w), Versions: versionsOf(w)})
 		if len(problems) > 0 {
 			return api.Fleet{}, badFile(problems)
@@ -62,8 +63,8 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, dryRun 
 }
 
 // applyAs applies what wanted makes of the present state.
-func (f fleetFile) applyAs(ctx context.Context, by api.Actor, dryRun bool, wanted func(api.Wanted) (api.Fleet, error), o fleetfile.Options) (api.Plan, error) {
-	var changes []api.FleetChange
+func (f fleetFile) applyAs(ctx context.Context, by api.Actor, how api.ApplyOptions, wanted func(api.Wanted) (api.Fleet, error), o fleetfile.Options) (api.Plan, error) {
+	changes := []api.FleetChange{}
 	err := f.write(ctx, by, func(tx *store.Tx) error {
 		now, err := tx.Wanted(ctx)
 		if err != nil {
@@ -73,13 +74,22 @@ func (f fleetFile) applyAs(ctx context.Context, by api.Actor, dryRun bool, wante
 		if err != nil {
 			return err
 		}
-		changes = fleetfile.Diff(fleetOf(now), fleet, o)
-		for _, ch := range changes {
-			if err := f.applyChange(ctx, tx, ch); err != nil {
+		for _, ch := range fleetfile.Diff(fleetOf(now), fleet, o) {
+			gradual := !how.Now && changesVersion(ch)
+			made := true
+			if gradual {
+				made, err = f.rollOut(ctx, tx, &ch)
+			} else {
+				err = f.applyChange(ctx, tx, ch)
+			}
+			if err != nil {
 				return fmt.Errorf("%s %s %s: %w", ch.Action, ch.Kind, ch.Name, err)
 			}
+			if made {
+				changes = append(changes, ch)
+			}
 		}
-		if dryRun {
+		if how.DryRun {
 			return errDryRun
 		}
 		return nil
@@ -87,7 +97,32 @@ func (f fleetFile) applyAs(ctx context.Context, by api.Actor, dryRun bool, wante
 	if err != nil && !errors.Is(err, errDryRun) {
 		return api.Plan{}, err
 	}
-	return api.Plan{DryRun: dryRun, Changes: append([]api.FleetChange{}, changes...)}, nil
+	return api.Plan{DryRun: how.DryRun, Changes: changes}, nil
+}
+
+// changesVersion reports whether a change gives running agents another version.
+func changesVersion(ch api.FleetChange) bool {
+	if ch.Before == nil || ch.After == nil || ch.After.Assignment == nil {
+		return false
+	}
+	before, after := ch.Before.Assignment, ch.After.Assignment
+	return before.Version != after.Version && before.Cmd != meta.CmdStop && after.Cmd != meta.CmdStop
+}
+
+// rollOut makes a change of version as a rollout, and the rest of the change
+// at once. It reports whether there was anything to do: a rollout may be under
+// way already.
+func (f fleetFile) rollOut(ctx context.Context, tx *store.Tx, ch *api.FleetChange) (bool, error) {
+	rest := *ch.After.Assignment
+	n := api.NewRollout{Agent: rest.Agent, Version: rest.Version, Scope: rest.Scope, Reason: "the fleet file says so"}
+	if rest.Version = ch.Before.Assignment.Version; len(ch.Fields) > 1 {
+		if _, err := tx.PutAssignment(ctx, rest); err != nil {
+			return false, err
+		}
+	}
+	r, begun, err := f.engine.Declared(ctx, tx, n)
+	ch.Rollout, ch.Strategy = r.ID, r.Strategy.Name
+	return begun || len(ch.Fields) > 1, err
 }
 
 func badFile(problems []api.FileProblem) error {

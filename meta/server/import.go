@@ -32,7 +32,7 @@ func (f fleetFile) Import(ctx context.Context, by api.Actor, file []byte, dryRun
 			report.Import.Refused = append(report.Import.Refused, *note)
 		}
 	}
-	report.Plan, err = f.applyAs(ctx, by, false, func(api.Wanted) (api.Fleet, error) { return taken.Fleet, nil }, fleetfile.Options{Keep: true})
+	report.Plan, err = f.applyAs(ctx, by, api.ApplyOptions{Now: true}, func(api.Wanted) (api.Fleet, error) { return taken.Fleet, nil }, fleetfile.Options{Keep: true})
 	return report, err
 }
 

@@ -234,7 +234,7 @@ func operations(r *running) []operation {
 		ok("strategy", func(ctx context.Context, c *api.Client) error { return second(c.Strategy(ctx, "careful")) }),
 		ok("export", func(ctx context.Context, c *api.Client) error { return second(c.ExportFleet(ctx)) }),
 		ok("apply", func(ctx context.Context, c *api.Client) error {
-			return second(c.ApplyFleet(ctx, []byte("agents: [{name: demo, description: changed}]\n"), true))
+			return second(c.ApplyFleet(ctx, []byte("agents: [{name: demo, description: changed}]\n"), api.ApplyOptions{DryRun: true}))
 		}),
 		ok("import", func(ctx context.Context, c *api.Client) error {
 			return second(c.ImportConfig(ctx, []byte(`{"agents":[{"default":{"name":"old","version":"1","cmd":"start","tarball":"http://127.0.0.1:1/x"}}]}`), true))

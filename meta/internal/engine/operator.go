@@ -12,18 +12,49 @@ import (
 // CreateRollout makes a rollout and starts it, unless it is to be a draft. One
 // of the same agent to the same scope that has not ended is superseded.
 func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (r api.Rollout, err error) {
-	err = e.write(ctx, by, func(tx *store.Tx) error {
-		r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
-		if r.Strategy, err = strategyOf(ctx, tx, n); err != nil {
-			return err
-		}
-		if err := possible(ctx, tx, r); err != nil {
-			return err
-		}
-		r, err = e.begin(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
+	err = e.write(ctx, by, func(tx *store.Tx) (err error) {
+		r, err = e.create(ctx, tx, n)
 		return err
 	})
 	return r, err
+}
+
+func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, err error) {
+	r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
+	if r.Strategy, err = strategyOf(ctx, tx, n); err != nil {
+		return r, err
+	}
+	if err := possible(ctx, tx, r); err != nil {
+		return r, err
+	}
+	return e.begin(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
+}
+
+// Declared makes a rollout because what is declared names another version than
+// the assignment. One that is under way to that version is the answer already
+// (begun is false then). One that somebody or a failure has ended is not begun
+// again by saying the same once more: whoever applies a file every few minutes
+// would try a bad release for ever. Call it in the transaction that declares.
+func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, begun bool, err error) {
+	latest, err := tx.LatestRollout(ctx, n.Agent, n.Scope)
+	if err == nil && latest.RollbackOf != "" {
+		latest, err = tx.Rollout(ctx, latest.RollbackOf)
+	}
+	if err != nil && api.KindOf(err) != api.KindNotFound {
+		return r, false, err
+	}
+	switch {
+	case latest.Version != n.Version || latest.State == api.RolloutCompleted:
+	case latest.State == api.RolloutAborted || latest.State == api.RolloutRollingBack:
+		return r, false, &api.Error{
+			Kind: api.KindConflict, Message: "rollout " + latest.ID + " of " + n.Agent + " " + n.Version + " to " + n.Scope.String() + " is " + string(latest.State) + " (" + latest.Reason + ")",
+			Hint: "to try it again: ops-meta deploy " + n.Agent + " " + n.Version + "; otherwise put the version there was before into the file",
+		}
+	default:
+		return latest, false, nil
+	}
+	r, err = e.create(ctx, tx, n)
+	return r, err == nil, err
 }
 
 // strategyOf is the strategy that is asked for: inline, by name, or else the

@@ -93,7 +93,7 @@ type Hosts interface {
 // FleetFile reads and writes everything at once.
 type FleetFile interface {
 	Export(ctx context.Context) ([]byte, error)
-	Apply(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.Plan, error)
+	Apply(ctx context.Context, by api.Actor, file []byte, o api.ApplyOptions) (api.Plan, error)
 	Import(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.ImportReport, error)
 }
 

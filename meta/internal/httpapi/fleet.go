@@ -7,7 +7,8 @@ func (s *Server) fleetRoutes() []route {
 		{method: "GET", path: "/fleet", id: "exportFleet", summary: "Everything an operator has said, as a fleet file", role: api.RoleViewer, endpoint: streams("application/yaml", s.exportFleet)},
 		{
 			method: "PUT", path: "/fleet", id: "applyFleet", summary: "Be as the fleet file says, all of it or nothing",
-			role: api.RoleOperator, query: []param{dryRun}, endpoint: uploads("application/yaml", s.applyFleet),
+			role: api.RoleOperator, query: []param{dryRun, {"now", "a changed version goes to all hosts at once, without a rollout", "boolean"}},
+			endpoint: uploads("application/yaml", s.applyFleet),
 		},
 		{
 			method: "POST", path: "/fleet/import", id: "importConfig", summary: "Take the cfg.json of an older ops-meta",
@@ -27,15 +28,19 @@ func (s *Server) exportFleet(c *call) error {
 }
 
 func (s *Server) applyFleet(c *call) (api.Plan, error) {
-	dry, err := c.boolParam("dryRun")
-	if err != nil {
+	var o api.ApplyOptions
+	var err error
+	if o.DryRun, err = c.boolParam("dryRun"); err != nil {
+		return api.Plan{}, err
+	}
+	if o.Now, err = c.boolParam("now"); err != nil {
 		return api.Plan{}, err
 	}
 	file, err := readAll(c.w, c.Request, maxBody)
 	if err != nil {
 		return api.Plan{}, err
 	}
-	return s.backend.Fleet.Apply(c.Context(), c.actor(), file, dry)
+	return s.backend.Fleet.Apply(c.Context(), c.actor(), file, o)
 }
 
 func (s *Server) importConfig(c *call) (api.ImportReport, error) {
