@@ -63,6 +63,29 @@ func TestTwoHostsUnderOneName(t *testing.T) {
 	}
 }
 
+func TestAnOlderClientsHostKeepsTheArchItHad(t *testing.T) {
+	for name, d := range map[string]meta.Dialect{"older": meta.DialectLegacy, "v1": meta.DialectV1} {
+		t.Run(name, func(t *testing.T) {
+			w := wanted()
+			w.Assignments = append(w.Assignments, assign("falcon", everyone, "1.0"))
+			f := newFleet(t, fleet.Options{}, w)
+			known := report("h")
+			known.Arch = "linux_arm64"
+			beat(t, f, meta.DialectV1, known)
+			older := report("h")
+			older.Arch = ""
+			beat(t, f, d, older)
+			if h, _ := f.Host("h"); h.Arch != "linux_arm64" {
+				t.Errorf("its arch was forgotten: %+v", h)
+			}
+			want := base + "/releases/falcon/linux_arm64"
+			if got := told(t, beat(t, f, meta.DialectLegacy, older))["falcon"]; got.Tarball != want || got.MD5 != want {
+				t.Errorf("it was told %+v, want its tarball below %s", got, want)
+			}
+		})
+	}
+}
+
 func TestASecondHostIsAnsweredForItself(t *testing.T) {
 	w := wanted()
 	w.Assignments = append(w.Assignments, assign("falcon", everyone, "1.0"))
