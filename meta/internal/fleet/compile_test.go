@@ -149,6 +149,8 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 	full := api.Assignment{Agent: "falcon", Scope: everyone, Version: "1.0", RunUser: "nobody", Probation: 9}
 	external := release("falcon", "1.0", "linux_amd64")
 	external.Artifacts[0].External = "https://mirror.example/f/"
+	mixed := release("falcon", "1.0", "linux_amd64", "linux_arm64")
+	mixed.Artifacts[0].External = external.Artifacts[0].External
 	cases := []struct {
 		name    string
 		dialect meta.Dialect
@@ -180,7 +182,15 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 		},
 		{
 			"older dialect, hosted elsewhere", meta.DialectLegacy, "", func(w *api.Wanted) { w.Releases = []api.Release{external} },
-			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "https://mirror.example/f/linux_amd64", MD5: "https://mirror.example/f/linux_amd64", Cmd: "start"},
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "https://mirror.example/f/linux_amd64", MD5: base + "/releases/falcon/linux_amd64", Cmd: "start"},
+		},
+		{
+			"hosted elsewhere, arch not told: digests are here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{external}, []api.Agent{{Name: "falcon"}} },
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "https://mirror.example/f", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
+		},
+		{
+			"partly elsewhere, arch not told: all lead from here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{mixed}, []api.Agent{{Name: "falcon"}} },
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
 		},
 		{
 			"no artifact for the arch only reports", meta.DialectLegacy, "linux_386", nil,

@@ -81,16 +81,15 @@ func (s source) artifact(arch string) *api.Artifact {
 
 // locate says where the tarball is. Older clients add no arch, so it is part
 // of their base, and want the base of .md5 files; so does a host that does
-// not tell its arch, since only it knows which digest applies.
+// not tell its arch, since only it knows which digest applies. This server has
+// them for every artifact, other places need not.
 func (s source) locate(d *meta.DesiredAgent, t target) {
 	a := s.artifact(t.arch)
 	switch {
 	case t.dialect == meta.DialectLegacy:
-		d.Tarball = s.baseOf(a) + "/" + t.arch
-		d.MD5 = d.Tarball
+		d.Tarball, d.MD5 = s.baseOf(a)+"/"+t.arch, s.own()+"/"+t.arch
 	case a == nil:
-		d.Tarball = s.baseOf(&s.release.Artifacts[0])
-		d.MD5 = d.Tarball
+		d.Tarball, d.MD5 = s.commonBase(), s.own()
 	default:
 		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseOf(a), a.MD5, a.SHA256, a.Size
 	}
@@ -100,7 +99,24 @@ func (s source) baseOf(a *api.Artifact) string {
 	if a.External != "" {
 		return strings.TrimRight(a.External, "/")
 	}
+	return s.own()
+}
+
+// own is the base of this server's addresses, which lead to artifacts that are
+// elsewhere too.
+func (s source) own() string {
 	return strings.TrimRight(s.base, "/") + "/releases/" + s.agent.Name
+}
+
+// commonBase is right for every arch.
+func (s source) commonBase() string {
+	artifacts := s.release.Artifacts
+	for i := range artifacts {
+		if artifacts[i].External != artifacts[0].External {
+			return s.own()
+		}
+	}
+	return s.baseOf(&artifacts[0])
 }
 
 // keeping turns an offer of the version that a held agent reports into one
