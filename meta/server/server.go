@@ -183,7 +183,7 @@ func (s *Server) openFleet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.fleet.Load(ctx, count, func(visit func(api.Host) error) error { return s.store.LoadHosts(ctx, visit) })
+	err = fleet.Load(ctx, s.fleet, count, func(visit func(store.StoredHost) error) error { return s.store.LoadHosts(ctx, visit) })
 	s.log.Info().Int("hosts", s.fleet.Hosts()).Dur("took", time.Since(start)).Msg("fleet loaded")
 	return err
 }

@@ -54,7 +54,7 @@ func serve(t testing.TB, c store.Config) *server {
 		Grace: time.Minute, Reload: func(ctx context.Context, _ int64) error { return srv.reload(ctx) },
 	})
 	srv.fleet.Attach(srv.engine, srv.engine)
-	if err := s.LoadHosts(t.Context(), func(h api.Host) error { srv.fleet.Restore(h); return nil }); err != nil {
+	if err := fleet.Load(t.Context(), srv.fleet, 0, func(visit func(store.StoredHost) error) error { return s.LoadHosts(t.Context(), visit) }); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -172,12 +173,46 @@ func TestParallelUse(t *testing.T) {
 	}
 }
 
+// kept is a stored host; one without a name cannot be decoded.
+type kept api.Host
+
+var errKept = errors.New("cannot be decoded")
+
+func (k kept) Decode(into *api.Host) error {
+	*into = api.Host(k)
+	if k.Name == "" {
+		return errKept
+	}
+	return nil
+}
+
+func TestLoadEndsAtAHostThatCannotBeRead(t *testing.T) {
+	for _, bad := range []int{0, 1500, 2999} {
+		f := newFleet(t, fleet.Options{}, wanted())
+		err := fleet.Load(t.Context(), f, 3000, func(visit func(kept) error) error {
+			for i := range 3000 {
+				h := kept(storedHost(i))
+				if i == bad {
+					h.Name = ""
+				}
+				if err := visit(h); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if !errors.Is(err, errKept) {
+			t.Errorf("host %d: %v", bad, err)
+		}
+	}
+}
+
 func TestLoadRestoresAll(t *testing.T) {
 	const hosts = 3000
 	f := newFleet(t, fleet.Options{}, wanted())
-	err := f.Load(context.Background(), hosts, func(visit func(api.Host) error) error {
+	err := fleet.Load(t.Context(), f, hosts, func(visit func(kept) error) error {
 		for i := range hosts {
-			if err := visit(storedHost(i)); err != nil {
+			if err := visit(kept(storedHost(i))); err != nil {
 				return err
 			}
 		}

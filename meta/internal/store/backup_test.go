@@ -63,7 +63,12 @@ func contents(t *testing.T, s *store.Store) map[string]any {
 	w := must(s.Wanted(t.Context()))(t)
 	w.Serial = 0
 	var hosts []api.Host
-	if err := s.LoadHosts(t.Context(), func(h api.Host) error { hosts = append(hosts, h); return nil }); err != nil {
+	if err := s.LoadHosts(t.Context(), func(stored store.StoredHost) error {
+		var h api.Host
+		err := stored.Decode(&h)
+		hosts = append(hosts, h)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	all := api.Cursor{Limit: 10_000}

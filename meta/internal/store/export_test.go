@@ -41,6 +41,6 @@ func EncodeHost(h api.Host) []byte { return encodeHost(nil, h) }
 
 // DecodeHost is the opposite of EncodeHost.
 func DecodeHost(doc []byte) (h api.Host, err error) {
-	err = decodeHost(doc, &h)
+	err = decodeHost(string(doc), &h)
 	return h, err
 }

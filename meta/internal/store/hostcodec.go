@@ -66,30 +66,31 @@ func putText(b []byte, texts ...string) []byte {
 	return b
 }
 
-// decodeHost fills h from its row. All text of a host is cut from one string:
-// clone what is kept much longer than the rest.
-func decodeHost(doc []byte, h *api.Host) error {
+// decodeHost fills h, which is empty but for room in its lists and maps, from
+// its row. All text of a host is cut from one string.
+func decodeHost(doc string, h *api.Host) error {
 	if len(doc) == 0 || doc[0] != hostEncoding {
 		return errHostEncoding
 	}
-	d := hostDecoder{rest: string(doc[1:])}
+	d := hostDecoder{rest: doc[1:]}
 	d.texts(&h.IP, &h.Arch, &h.RunUser, &h.UpdaterVersion, &h.BootID, &h.Dialect)
 	h.BootTime = d.number()
 	h.FirstSeen = fromMicros(d.number())
 	if n := d.length(2); n > 0 {
-		h.Labels = make(map[string]string, n)
+		if h.Labels == nil {
+			h.Labels = make(map[string]string, n)
+		}
 		for range n {
 			key := d.text()
 			h.Labels[key] = d.text()
 		}
 	}
-	if n := d.length(1); n > 0 {
-		h.Problems = make([]string, n)
-		for i := range h.Problems {
-			h.Problems[i] = d.text()
-		}
+	n := d.length(1)
+	for range n {
+		h.Problems = append(h.Problems, d.text())
 	}
-	h.Agents = make([]api.HostAgent, d.length(12))
+	n = d.length(12)
+	h.Agents = slices.Grow(h.Agents, n)[:n]
 	for i := range h.Agents {
 		d.agent(&h.Agents[i])
 	}
@@ -107,6 +108,7 @@ type hostDecoder struct {
 }
 
 func (d *hostDecoder) agent(a *api.HostAgent) {
+	*a = api.HostAgent{}
 	d.texts(&a.Name, &a.Version, &a.Status, &a.Phase, &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
 	a.Since = d.number()
 	a.Progress = math.Float64frombits(d.unsigned())

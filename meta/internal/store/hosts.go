@@ -85,11 +85,30 @@ func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []api.HostR
 	})
 }
 
+// StoredHost is a host as its row holds it.
+type StoredHost struct {
+	name string
+	doc  string
+	seen int64 // microseconds
+}
+
+// Decode fills h, whose lists and maps it uses again. Computed fields (Silent,
+// agents' Wanted and Rollout) are empty. All text shares memory: clone what is
+// kept for long.
+func (s StoredHost) Decode(h *api.Host) error {
+	*h = api.Host{Name: s.name, LastSeen: fromMicros(s.seen), Labels: h.Labels, Problems: h.Problems[:0], Agents: h.Agents[:0]}
+	clear(h.Labels)
+	if err := decodeHost(s.doc, h); err != nil {
+		return &api.Error{Kind: api.KindInternal, Message: fmt.Sprintf("cannot read host %q", s.name), Err: err}
+	}
+	return nil
+}
+
 // LoadHosts calls visit with every host, in the order of names: a million take
-// a few seconds. Computed fields (Silent, agents' Wanted and Rollout) are
-// empty. The text of one host shares memory: clone what is kept for long.
-func (r Reader) LoadHosts(ctx context.Context, visit func(api.Host) error) error {
-	return r.loadHosts(ctx, where{}, ` ORDER BY h.name`, visit)
+// a few seconds. Decoding them is left to whoever visits, who can do it beside
+// the reading.
+func (r Reader) LoadHosts(ctx context.Context, visit func(StoredHost) error) error {
+	return r.loadRows(ctx, where{}, ` ORDER BY h.name`, visit)
 }
 
 // Mark is a point in time by the database's clock, for [Reader.HostsSince].
@@ -113,38 +132,39 @@ func (s *Store) HostsSince(ctx context.Context, since Mark, visit func(api.Host)
 	}
 	w := where{}
 	w.add("h.changed >= %s", int64(since))
-	return next, s.loadHosts(ctx, w, ``, visit)
+	return next, s.loadHosts(ctx, w, visit)
 }
 
-func (r Reader) loadHosts(ctx context.Context, w where, tail string, visit func(api.Host) error) error {
-	query := `SELECT h.name, h.doc, s.seen FROM hosts h LEFT JOIN host_seen s ON s.name = h.name` + w.sql() + tail
-	return each(ctx, r.q, "load hosts", query, w.args, func(rows *sql.Rows) error {
-		h, err := scanHost(rows)
-		if err != nil {
+// loadHosts calls visit with hosts that share nothing.
+func (r Reader) loadHosts(ctx context.Context, w where, visit func(api.Host) error) error {
+	return r.loadRows(ctx, w, ``, func(s StoredHost) error {
+		var h api.Host
+		if err := s.Decode(&h); err != nil {
 			return err
 		}
 		return visit(h)
 	})
 }
 
-func scanHost(rows *sql.Rows) (h api.Host, err error) {
-	var doc sql.RawBytes
-	var seen sql.NullInt64
-	if err := rows.Scan(&h.Name, &doc, &seen); err != nil {
-		return h, err
-	}
-	if err := decodeHost(doc, &h); err != nil {
-		return h, &api.Error{Kind: api.KindInternal, Message: fmt.Sprintf("cannot read host %q", h.Name), Err: err}
-	}
-	h.LastSeen = fromMicros(seen.Int64)
-	return h, nil
+func (r Reader) loadRows(ctx context.Context, w where, tail string, visit func(StoredHost) error) error {
+	query := `SELECT h.name, h.doc, s.seen FROM hosts h LEFT JOIN host_seen s ON s.name = h.name` + w.sql() + tail
+	return each(ctx, r.q, "load hosts", query, w.args, func(rows *sql.Rows) error {
+		var s StoredHost
+		var doc sql.RawBytes
+		var seen sql.NullInt64
+		if err := rows.Scan(&s.name, &doc, &seen); err != nil {
+			return err
+		}
+		s.doc, s.seen = string(doc), seen.Int64
+		return visit(s)
+	})
 }
 
 // Host reads one host as it was last stored.
 func (r Reader) Host(ctx context.Context, name string) (api.Host, error) {
 	var found *api.Host
 	w := matching("h.name", clean(name))
-	err := r.loadHosts(ctx, w, ``, func(h api.Host) error { found = &h; return nil })
+	err := r.loadHosts(ctx, w, func(h api.Host) error { found = &h; return nil })
 	if err != nil {
 		return api.Host{}, err
 	}

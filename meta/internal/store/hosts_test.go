@@ -33,7 +33,12 @@ func host(name string, at time.Time) api.Host {
 
 func hosts(t testing.TB, s *store.Store) (all []api.Host) {
 	t.Helper()
-	if err := s.LoadHosts(t.Context(), func(h api.Host) error { all = append(all, h); return nil }); err != nil {
+	if err := s.LoadHosts(t.Context(), func(stored store.StoredHost) error {
+		var h api.Host
+		err := stored.Decode(&h)
+		all = append(all, h)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -215,8 +220,8 @@ func BenchmarkLoadHosts(b *testing.B) {
 			fill(b, s, count)
 			b.ResetTimer()
 			for b.Loop() {
-				n := 0
-				if err := s.LoadHosts(context.Background(), func(api.Host) error { n++; return nil }); err != nil || n != count {
+				n, h := 0, api.Host{}
+				if err := s.LoadHosts(context.Background(), func(stored store.StoredHost) error { n++; return stored.Decode(&h) }); err != nil || n != count {
 					b.Fatalf("%d hosts, %v", n, err)
 				}
 			}
