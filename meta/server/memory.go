@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// gcPercent keeps a million hosts, 300 MB, well below 600 MB.
-	gcPercent = 60
+	// gcPercent keeps a million hosts, 310 MB, below 600 MB.
+	gcPercent = 80
 	// manyToLoad is how many hosts make a heap worth returning once loaded.
 	manyToLoad = 100_000
 )

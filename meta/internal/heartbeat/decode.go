@@ -31,6 +31,7 @@ const (
 	maxPath     = 1024 // bytes
 	maxText     = 2048 // bytes of a status or an error
 	maxNotes    = 10   // problems told of one report
+	usualAgents = 4    // room for them, so that it need not grow one by one
 )
 
 func (l Limits) withDefaults() Limits {
@@ -69,7 +70,7 @@ func Decode(body []byte, l Limits) (*meta.HeartbeatRequest, []string, error) {
 	if depth(body) > l.Depth {
 		return nil, nil, refuse(http.StatusBadRequest, "the report is nested deeper than %d", l.Depth)
 	}
-	var req meta.HeartbeatRequest
+	req := meta.HeartbeatRequest{RealAgents: make([]meta.RealAgent, 0, usualAgents)}
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, nil, errors.Join(errFormat, err)
 	}
