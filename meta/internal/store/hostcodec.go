@@ -90,7 +90,10 @@ func decodeHost(doc string, h *api.Host) error {
 		h.Problems = append(h.Problems, d.text())
 	}
 	n = d.length(12)
-	h.Agents = slices.Grow(h.Agents, n)[:n]
+	if h.Agents == nil || cap(h.Agents) < n {
+		h.Agents = make([]api.HostAgent, n)
+	}
+	h.Agents = h.Agents[:n]
 	for i := range h.Agents {
 		d.agent(&h.Agents[i])
 	}
