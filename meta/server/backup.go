@@ -137,7 +137,7 @@ func (o *Offline) Doctor(ctx context.Context) []api.Check {
 
 // Backup writes everything that is kept to w.
 func (o *Offline) Backup(ctx context.Context, w io.Writer) error {
-	return care{o.s.core}.Backup(ctx, api.Actor{Name: "ops-meta"}, w)
+	return care{o.s.core}.Backup(ctx, self, w)
 }
 
 // Close gives the directory back.

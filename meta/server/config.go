@@ -39,7 +39,8 @@ type Config struct {
 	EnrolPerMin    int      `yaml:"enrolPerMin"`    // enrolments per address [600]
 	MaxTarball     int64    `yaml:"maxTarball"`     // bytes [2 GiB]
 
-	KeepEvents int `yaml:"keepEvents"` // days of hosts' timelines [90]
+	KeepEvents  int `yaml:"keepEvents"`  // days of hosts' timelines [90]
+	ForgetHosts int `yaml:"forgetHosts"` // days of silence after which a host is forgotten; 0: never
 
 	SMTP SMTP `yaml:"smtp"` // how mail is sent
 
@@ -217,6 +218,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := c.settleHeartbeats(host); err != nil {
 		return c, err
+	}
+	if c.ForgetHosts < 0 {
+		return c, &api.Error{Kind: api.KindInvalid, Field: "forgetHosts", Message: fmt.Sprintf("forgetHosts is %d", c.ForgetHosts), Hint: "want a number of days, or 0 to keep silent hosts for good"}
 	}
 	if c.KeepEvents == 0 {
 		c.KeepEvents = 90

@@ -123,6 +123,9 @@ func (c *core) clean(ctx context.Context) {
 	}
 	c.drain(ctx, "events", before, c.store.DeleteEvents)
 	c.drain(ctx, "grants", before, c.store.DeleteGrants)
+	if err := c.forgetSilent(ctx, time.Now()); err != nil {
+		c.log.Warn().Err(err).Msg("cannot forget silent hosts")
+	}
 }
 
 // drain removes in small transactions, so that nobody waits long.

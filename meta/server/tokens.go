@@ -76,7 +76,7 @@ func (c *core) ensureAdmin(ctx context.Context) (string, error) {
 	}
 	path := c.conf.path(adminToken)
 	secret := ""
-	_, err = c.store.Write(ctx, api.Actor{Name: "ops-meta"}, func(tx *store.Tx) error {
+	_, err = c.store.Write(ctx, self, func(tx *store.Tx) error {
 		page, err := tx.Tokens(ctx, api.Cursor{Limit: 1})
 		if err != nil || len(page.Items) > 0 {
 			return err // another replica was faster

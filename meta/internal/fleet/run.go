@@ -104,6 +104,17 @@ func (f *Fleet) recallSilent() {
 	})
 }
 
+// SilentSince names the hosts that were not heard since a time.
+func (f *Fleet) SilentSince(t time.Time) (names []string) {
+	limit := toUnix(t)
+	f.eachLocked(func(h *host) {
+		if h.seen < limit {
+			names = append(names, h.name)
+		}
+	})
+	return names
+}
+
 func (f *Fleet) eachLocked(do func(*host)) {
 	for i := range f.shards {
 		sh := &f.shards[i]

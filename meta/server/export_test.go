@@ -1,0 +1,11 @@
+package server
+
+import (
+	"context"
+	"time"
+)
+
+// ForgetSilent does what the hourly cleaning would do at a time.
+func (s *Server) ForgetSilent(ctx context.Context, now time.Time) error {
+	return s.forgetSilent(ctx, now)
+}
