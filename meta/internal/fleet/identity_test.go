@@ -64,8 +64,17 @@ func TestTwoHostsUnderOneName(t *testing.T) {
 }
 
 func TestAnOlderClientsHostKeepsTheArchItHad(t *testing.T) {
-	for name, d := range map[string]meta.Dialect{"older": meta.DialectLegacy, "v1": meta.DialectV1} {
-		t.Run(name, func(t *testing.T) {
+	cases := []struct {
+		name          string
+		dialect       meta.Dialect
+		arch, tarball string
+		md5           string
+	}{
+		{"older dialect", meta.DialectLegacy, "linux_arm64", base + "/releases/falcon/linux_arm64", base + "/releases/falcon/linux_arm64"},
+		{"a client of this contract that tells none may know no digests", meta.DialectV1, "", base + "/releases/falcon", base + "/releases/falcon"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
 			w := wanted()
 			w.Assignments = append(w.Assignments, assign("falcon", everyone, "1.0"))
 			f := newFleet(t, fleet.Options{}, w)
@@ -74,13 +83,12 @@ func TestAnOlderClientsHostKeepsTheArchItHad(t *testing.T) {
 			beat(t, f, meta.DialectV1, known)
 			older := report("h")
 			older.Arch = ""
-			beat(t, f, d, older)
-			if h, _ := f.Host("h"); h.Arch != "linux_arm64" {
-				t.Errorf("its arch was forgotten: %+v", h)
+			got := told(t, beat(t, f, c.dialect, older))["falcon"]
+			if got.Tarball != c.tarball || got.MD5 != c.md5 {
+				t.Errorf("it was told %+v, want %s and %s", got, c.tarball, c.md5)
 			}
-			want := base + "/releases/falcon/linux_arm64"
-			if got := told(t, beat(t, f, meta.DialectLegacy, older))["falcon"]; got.Tarball != want || got.MD5 != want {
-				t.Errorf("it was told %+v, want its tarball below %s", got, want)
+			if h, _ := f.Host("h"); h.Arch != c.arch {
+				t.Errorf("its arch is %q, want %q", h.Arch, c.arch)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ var zeroFacts unique.Handle[facts]
 
 // takeFacts merges what a host says of itself and reports whether an answer
 // could depend on what changed. An older client sends no address, so the one
-// it came from counts, and no arch, so the one it had before counts.
+// it came from counts, and no arch, so the one it had before does.
 func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	req := in.report.Request
 	old, oldIP := facts{}, h.ipText()
@@ -25,7 +25,10 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	h.setIP(cmp.Or(req.IP, in.report.Remote))
 	h.setBoot(req.BootID)
 	h.bootTime = clampSeconds(req.BootTime)
-	now := facts{dialect: in.report.Dialect, arch: cmp.Or(req.Arch, old.arch), runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels)}
+	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels)}
+	if now.dialect == meta.DialectLegacy {
+		now.arch = cmp.Or(now.arch, old.arch)
+	}
 	moved := oldIP != h.ipText()
 	if now == old && !moved && h.facts != zeroFacts {
 		return false
