@@ -47,6 +47,14 @@ func TestBeatAnswers(t *testing.T) {
 		want    string // part of the error; empty: success
 	}{
 		{"one agent", answer(oneAgent), ""},
+		{"one agent, called a page", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "\n"+oneAgent)
+		}, ""},
+		{"a page", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "sign in")
+		}, "an HTML page"},
 		{"null list", answer(`{"errorMessage":"","desiredAgents":null}`), ""},
 		{"error message", answer(`{"errorMessage":"go away","desiredAgents":[]}`), "the server says: go away"},
 		{"success false", answer(`{"success":false,"message":"hostname is blank"}`), "the server refused: hostname is blank"},

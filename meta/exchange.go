@@ -185,12 +185,19 @@ func otherDialect(d Dialect, status int, header http.Header, data []byte) error 
 		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d: %s", status, refusal(data))} // as only old servers do
 	case status >= 300 && status < 400:
 		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d to %s, which is not followed", status, clip(header.Get("Location")))}
-	case status == http.StatusOK && strings.HasPrefix(header.Get("Content-Type"), "text/html"):
+	case status != http.StatusOK || startsWith(data, "{"): // whatever its Content-Type
+		return nil
+	case strings.HasPrefix(header.Get("Content-Type"), "text/html"):
 		return &dialectError{pathOf(d), "an HTML page"}
-	case status == http.StatusOK && strings.HasPrefix(strings.TrimSpace(string(data[:min(len(data), 64)])), "<"):
+	case startsWith(data, "<"):
 		return &dialectError{pathOf(d), "a page that is not JSON"}
 	}
 	return nil
+}
+
+// startsWith looks past the space before a reply's first character.
+func startsWith(data []byte, first string) bool {
+	return strings.HasPrefix(strings.TrimSpace(string(data[:min(len(data), 64)])), first)
 }
 
 // refusal finds the one sentence that a failed reply has for us.
