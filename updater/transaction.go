@@ -127,9 +127,11 @@ func (k *keeper) installJob(t *Txn) Job {
 	job := k.job(OpInstall, t.To)
 	job.Install = &install.Job{
 		Agent: a.Name, Version: a.Version, Dir: job.Dir.Path,
-		Tarballs: []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)},
-		MD5:      a.MD5Digest(t.Wish.Dialect), SHA256: lower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
+		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: lower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
 		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Proxy: cfg.Proxy,
+	}
+	if a.Tarball != "" { // a version that is there needs none
+		job.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
 	}
 	return job
 }

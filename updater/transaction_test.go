@@ -158,6 +158,7 @@ func TestI2WhatRunsRunsOnWhenAnInstallFails(t *testing.T) {
 		{"not there", func(a *meta.DesiredAgent) { a.Version = "1.0.2" }, "404"},
 		{"wrong digest", func(a *meta.DesiredAgent) { a.MD5 = strings.Repeat("0", 32) }, "md5"},
 		{"server away", func(a *meta.DesiredAgent) { a.Tarball = "http://127.0.0.1:1" }, "refused"},
+		{"no tarball", func(a *meta.DesiredAgent) { a.Version, a.Tarball = "1.0.3", "" }, "no tarball is named"},
 		{"refused entry", func(a *meta.DesiredAgent) { a.Cmd = "reboot" }, "reboot"},
 	}
 	for _, c := range cases {

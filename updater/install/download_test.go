@@ -143,7 +143,7 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 		"no digest":                 {whole, func(j *install.Job) { j.MD5 = "" }, install.ReasonNoDigest, true, 0, false},
 		"name with a slash":         {whole, func(j *install.Job) { j.Version = "../1.0" }, install.ReasonBadJob, true, 0, false},
 		"relative directory":        {whole, func(j *install.Job) { j.Dir = "agents" }, install.ReasonBadJob, true, 0, false},
-		"no address":                {whole, func(j *install.Job) { j.Tarballs = nil }, install.ReasonBadJob, true, 0, false},
+		"no address":                {whole, func(j *install.Job) { j.Tarballs = nil }, install.ReasonBadJob, false, 0, false},
 		"more than free":            {whole, func(j *install.Job) { j.Limits.Reserve = 1 << 60 }, install.ReasonNoSpace, false, 1, false},
 	}
 	for name, c := range cases {

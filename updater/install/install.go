@@ -44,6 +44,9 @@ func run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
 	if err != nil || present {
 		return Result{Present: present}, err
 	}
+	if len(job.Tarballs) == 0 { // the reply is at fault, not the release
+		return Result{}, failed(ReasonBadJob, "cannot download %s %s: no tarball is named", job.Agent, job.Version)
+	}
 	if err := cleanStale(place.root, partName(job.Agent, job.Version)); err != nil {
 		return Result{}, err
 	}

@@ -105,8 +105,6 @@ func (j Job) validate() error {
 		return fmt.Errorf("version %q is not a name", j.Version)
 	case !filepath.IsAbs(j.Dir) || filepath.Clean(j.Dir) != j.Dir:
 		return fmt.Errorf("directory %q is not absolute and clean", j.Dir)
-	case len(j.Tarballs) == 0:
-		return fmt.Errorf("there is no address to download %s %s from", j.Agent, j.Version)
 	case j.Size < 0:
 		return fmt.Errorf("size %d is negative", j.Size)
 	case j.MD5 != "" && !isHex(j.MD5, 32):
