@@ -32,6 +32,7 @@ const (
 	OpRestoreConfig Op = "restoreConfig" // bring back the file that OpConfig replaced
 	OpStop          Op = "stop"          // until nothing of the agent runs
 	OpStart         Op = "start"         // until status says started
+	OpReady         Op = "ready"         // check that OpActivate will not fail
 	OpProbe         Op = "probe"         // status, pid and health of one version
 	OpActivate      Op = "activate"      // make .version name a version
 	OpDeactivate    Op = "deactivate"    // remove .version
@@ -94,7 +95,7 @@ func (j Job) patience() time.Duration {
 		return 3*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
-	case OpActivate, OpDeactivate, OpRestoreConfig, OpClaim, OpOutput:
+	case OpReady, OpActivate, OpDeactivate, OpRestoreConfig, OpClaim, OpOutput:
 	}
 	return time.Minute
 }
@@ -193,6 +194,8 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 		err = run.Start(ctx, j.Version)
 	case OpProbe:
 		r.Probe = run.Probe(ctx, j.Version)
+	case OpReady:
+		err = j.Dir.Ready(j.Version)
 	case OpActivate:
 		err = j.Dir.Activate(j.Version)
 	case OpDeactivate:

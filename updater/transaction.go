@@ -24,7 +24,7 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Wish: s.Wish, Began: time.Now()}
 	if t.Act == ActRollback {
 		t.Key = rollbackKey(t.To.Version)
-		return k.switchOver(ctx, t)
+		return k.switchWhenReady(ctx, t)
 	}
 	t.Key = k.rec.releaseKey(s.Wish)
 	if err := k.enter(t, meta.PhaseDownloading); err != nil {
@@ -41,6 +41,19 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 	}
 	if b, blocked := k.rec.blocked(t.Key, time.Now()); blocked {
 		return k.abandon(ctx, t, b.explain())
+	}
+	return k.switchWhenReady(ctx, t)
+}
+
+// switchWhenReady stops nothing before it is certain that the new version can
+// take its place on disk.
+func (k *keeper) switchWhenReady(ctx context.Context, t *Txn) error {
+	if _, err := k.do(ctx, t.To.RunUser, k.job(OpReady, t.To), nil); ctx.Err() != nil {
+		return ctx.Err()
+	} else if isMachinery(err) {
+		return err
+	} else if err != nil {
+		return k.refuse(ctx, t, err)
 	}
 	return k.switchOver(ctx, t)
 }

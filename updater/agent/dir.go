@@ -107,6 +107,29 @@ func (d Dir) Activate(version string) error {
 	return nil
 }
 
+// Ready checks that version is complete and that [Dir.Activate] could make
+// .version name it: a disk that is full or read-only is found while the old
+// version still runs.
+func (d Dir) Ready(version string) error {
+	if !d.Complete(version) {
+		return fmt.Errorf("cannot activate %s %s: %s is %w", d.Name, version, d.file(version), ErrIncomplete)
+	}
+	if err := d.tryWrite(version); err != nil {
+		return fmt.Errorf("cannot switch %s to %s, %s cannot be written: %w", d.Name, version, d.Path, err)
+	}
+	return nil
+}
+
+func (d Dir) tryWrite(text string) error {
+	f, err := os.CreateTemp(d.Path, tempPrefix)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, os.Remove(f.Name()))
+}
+
 // Versions lists the complete versions, sorted by name.
 func (d Dir) Versions() ([]string, error) {
 	entries, err := os.ReadDir(d.Path)
