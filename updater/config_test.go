@@ -101,7 +101,7 @@ func TestConfigMistakesNameLineKeyAndRemedy(t *testing.T) {
 		{"unknown key near nothing", `{"xyzzyplugh": 1}`, `unknown key "xyzzyplugh"; docs/CONFIG.md lists`},
 		{"zero interval", `{"interval": 0}`, `interval: want seconds from 1 to`},
 		{"negative interval", `{"interval": -60}`, `interval: want seconds from 1 to`},
-		{"no probation", `{"probation": 0}`, `probation: want seconds from 1 to`},
+		{"no probation", `{"probation": 0}`, `probation: want seconds from 0.001 to`},
 		{"huge interval", `{"interval": 1e300}`, `interval: want seconds from 1 to`},
 		{"interval of the wrong type", `{"interval": [60]}`, `interval: want seconds from 1 to 604800, such as 60 or "5m", got [60]`},
 		{"null is absent", `{"interval": null}`, `server is missing`},

@@ -62,7 +62,7 @@ var configKeys = []configKey{
 
 	{name: "concurrency", set: number(func(c *Config) *int { return &c.Concurrency }, 1, 256)},
 	{name: "keep", set: number(func(c *Config) *int { return &c.Keep }, 2, 1000)},
-	{name: "probation", set: duration(func(c *Config) *time.Duration { return &c.Probation }, time.Second)},
+	{name: "probation", set: duration(func(c *Config) *time.Duration { return &c.Probation }, time.Millisecond)},
 	{name: "start_timeout", set: duration(func(c *Config) *time.Duration { return &c.StartTimeout }, time.Second)},
 	{name: "stop_timeout", set: duration(func(c *Config) *time.Duration { return &c.StopTimeout }, time.Second)},
 	{name: "status_timeout", set: duration(func(c *Config) *time.Duration { return &c.StatusTimeout }, time.Second)},
