@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -128,8 +127,7 @@ func (a *app) startRollout(ctx context.Context, n api.NewRollout) error {
 		return a.watchRollout(ctx, c, r.ID)
 	}
 	return a.print(a.out, r, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "rollout %s of %s %s to %s is %s: %s, %d to be changed%s\n", r.ID, r.Agent, r.Version, r.Scope, r.State,
-			count(impact.Hosts, "host", "hosts"), impact.Changed, fromText(impact.From))
+		_, _ = fmt.Fprintf(w, "rollout %s of %s %s to %s is %s: %s\n", r.ID, r.Agent, r.Version, r.Scope, r.State, impactText(impact))
 		_, _ = fmt.Fprintf(w, "stages: %s\n", stagesText(r.Strategy))
 		a.printNextStep(w, r)
 	})
@@ -161,7 +159,7 @@ func (a *app) printRollouts(w io.Writer, all []api.Rollout) {
 	t := table{head: []string{"ROLLOUT", "AGENT", "VERSION", "SCOPE", "STATE", "STAGE", "HEALTHY", "FAILED", "WHY", "BY", "WHEN"}}
 	for _, r := range all {
 		s := sumUp(r)
-		t.add(cell{r.ID, bold}, plain(r.Agent), plain(cmp.Or(r.Previous, "none")+" → "+r.Version), plain(r.Scope.String()),
+		t.add(cell{r.ID, bold}, plain(r.Agent), plain(versionsText(r)), plain(r.Scope.String()),
 			cell{string(r.State), stateStyle(r.State)}, plain(fmt.Sprintf("%d/%d", min(r.Stage+1, len(r.Strategy.Stages)), len(r.Strategy.Stages))),
 			plain(strconv.Itoa(s.Succeeded+s.Already)), alarm(s.Failed, red), plain(r.Reason), plain(r.CreatedBy), plain(ago(r.CreatedAt)))
 	}

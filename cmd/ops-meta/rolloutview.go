@@ -91,7 +91,7 @@ func (a *app) viewRollout(ctx context.Context, c *api.Client, w io.Writer, id st
 
 func (a *app) printRollout(w io.Writer, v rolloutView) {
 	r := v.Rollout
-	_, _ = fmt.Fprintf(w, "%s  %s %s → %s to %s\n", a.paint(a.out, bold, "rollout "+r.ID), r.Agent, cmp.Or(r.Previous, "none"), r.Version, r.Scope)
+	_, _ = fmt.Fprintf(w, "%s  %s %s to %s\n", a.paint(a.out, bold, "rollout "+r.ID), r.Agent, versionsText(r), r.Scope)
 	_, _ = fmt.Fprintf(w, "%s (%s), by %s %s\n", a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason, r.CreatedBy, ago(r.CreatedAt))
 	for _, line := range relations(r) {
 		_, _ = fmt.Fprintln(w, line)
@@ -241,6 +241,14 @@ func stagesText(s api.Strategy) string {
 		}
 	}
 	return strings.Join(parts, " → ")
+}
+
+// versionsText is from what to what a rollout leads.
+func versionsText(r api.Rollout) string {
+	if r.RollbackOf != "" {
+		return "back to " + r.Version
+	}
+	return cmp.Or(r.Previous, "none") + " → " + r.Version
 }
 
 // sumUp adds the stages.

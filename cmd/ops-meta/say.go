@@ -114,11 +114,19 @@ func (d *deployment) report(w io.Writer, as api.Assignment, i api.Impact) {
 	if as.Cmd == meta.CmdStop {
 		what += " (stopped)"
 	}
-	_, _ = fmt.Fprintf(w, "%s %s to %s: %s, %d to be changed%s\n", what, verb, as.Scope,
-		count(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
+	_, _ = fmt.Fprintf(w, "%s %s to %s: %s\n", what, verb, as.Scope, impactText(i))
 	if i.Warning != "" {
 		_, _ = fmt.Fprintln(w, d.paint(d.out, yellow, "warning: "+i.Warning))
 	}
+}
+
+// impactText says how many hosts there are, and what of them changes.
+func impactText(i api.Impact) string {
+	text := fmt.Sprintf("%s, %d to be changed%s", count(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
+	if i.Overruled > 0 {
+		text += fmt.Sprintf(", %d left as a narrower rule says", i.Overruled)
+	}
+	return text
 }
 
 func fromText(from map[string]int) string {

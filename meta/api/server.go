@@ -4,11 +4,13 @@ import "time"
 
 // Impact is what a change would do, before it is made.
 type Impact struct {
-	Hosts   int            `json:"hosts"`            // in the scope
-	Changed int            `json:"changed"`          // that would be told something else
-	From    map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
-	Sample  []string       `json:"sample,omitempty"` // names of some changed hosts
-	Warning string         `json:"warning,omitempty"`
+	Hosts   int `json:"hosts"`   // in the scope
+	Changed int `json:"changed"` // that would be told something else
+	// Overruled is how many of the hosts a narrower rule keeps as they are.
+	Overruled int            `json:"overruled,omitempty"`
+	From      map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
+	Sample    []string       `json:"sample,omitempty"` // names of some changed hosts
+	Warning   string         `json:"warning,omitempty"`
 }
 
 // Version is what the server is.

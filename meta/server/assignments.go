@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -68,7 +69,14 @@ func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.A
 
 // Holds lists those in force.
 func (s assignments) Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
-	return s.store.Holds(ctx, scope, c)
+	page, err := s.store.Holds(ctx, scope, c)
+	page.Items = inForce(page.Items, time.Now())
+	return page, err
+}
+
+// inForce leaves out the holds whose time is over.
+func inForce(holds []api.Hold, now time.Time) []api.Hold {
+	return slices.DeleteFunc(holds, func(h api.Hold) bool { return h.Until != nil && !h.Until.After(now) })
 }
 
 // CreateHold holds a scope.
@@ -98,24 +106,29 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 	if err != nil {
 		return api.Impact{}, err
 	}
-	impact := api.Impact{From: map[string]int{}}
+	impact, rules := api.Impact{From: map[string]int{}}, s.fleet.Snapshot()
 	s.fleet.Each(func(h api.Host) bool {
-		if !inScope(h) {
+		switch {
+		case !inScope(h):
 			return true
+		case rules.Overruled(factsOf(h), a.Agent, a.Scope):
+			impact.Overruled++
+		case changes(h, a):
+			addChanged(&impact, h, a.Agent)
 		}
 		impact.Hosts++
-		if !changes(h, a) {
-			return true
-		}
-		impact.Changed++
-		impact.From[reportedVersion(h, a.Agent)]++
-		if len(impact.Sample) < impactSample {
-			impact.Sample = append(impact.Sample, h.Name)
-		}
 		return true
 	})
 	impact.Warning = s.warning(a)
 	return impact, nil
+}
+
+func addChanged(i *api.Impact, h api.Host, agent string) {
+	i.Changed++
+	i.From[reportedVersion(h, agent)]++
+	if len(i.Sample) < impactSample {
+		i.Sample = append(i.Sample, h.Name)
+	}
 }
 
 // inScope tells the hosts of a scope.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -28,7 +29,7 @@ func (f fleetFile) Export(ctx context.Context) ([]byte, error) {
 func fleetOf(w api.Wanted) api.Fleet {
 	return api.Fleet{
 		Agents: some(w.Agents), Strategies: some(w.Strategies), Groups: some(w.Groups),
-		Assignments: some(w.Assignments), Holds: some(w.Holds),
+		Assignments: some(w.Assignments), Holds: inForce(some(w.Holds), time.Now()),
 	}
 }
 
@@ -58,7 +59,11 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 		if len(problems) > 0 {
 			return api.Fleet{}, badFile(problems)
 		}
-		return parsed.Fleet, nil
+		wanted := parsed.Fleet
+		if wanted.Holds != nil { // those that have ended since the file was written are over
+			wanted.Holds = inForce(some(wanted.Holds), time.Now())
+		}
+		return wanted, nil
 	}, fleetfile.Options{})
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -106,6 +107,33 @@ func assignmentReason(won bool, version string) string {
 		return "it names no version"
 	}
 	return "the narrowest rule that applies"
+}
+
+// Overruled reports whether a rule that is narrower than scope names a version
+// of an agent for a host: what the scope is told does not reach it.
+func (s *Snapshot) Overruled(f Facts, agent string, scope api.Scope) bool {
+	if scope.Kind == api.ScopeHost {
+		return false
+	}
+	if versioned(s.rules.hosts[f.Name], agent) {
+		return true
+	}
+	for _, m := range s.matchers {
+		if scope.Kind == api.ScopeGroup && m.group.Name == scope.Name {
+			return false
+		}
+		if versioned(s.rules.groups[m.group.Name], agent) && m.selector.Match(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// versioned reports whether one of a scope's rules assigns a version of agent.
+func versioned(rules []*agentRule, agent string) bool {
+	return slices.ContainsFunc(rules, func(r *agentRule) bool {
+		return r.agent == agent && r.assignment != nil && r.assignment.Version != ""
+	})
 }
 
 func winText(r api.Rule) string {
