@@ -45,8 +45,10 @@ func (t *Tally) Waiting(h Host) {
 		case st.Percent > 0 && share < st.Percent:
 			t.attribute(k, h)
 			return
+		case st.Count > 0 && h.OnTarget && t.count[k].Already < st.Count:
+			t.count[k].Already++
+			return
 		case st.Count > 0 && h.OnTarget:
-			t.count[k].Already = min(t.count[k].Already+1, st.Count)
 		case st.Count > 0:
 			t.pool[k].add(h)
 		}
@@ -92,7 +94,7 @@ func (t *Tally) Census() Census {
 			*kind.to = min(*kind.from, left)
 			left -= *kind.to
 		}
-		p.Size = p.Waiting + p.Held + p.Silent
+		p.Size = p.Waiting + p.Held + p.Silent + p.Already
 	}
 	return t.count
 }

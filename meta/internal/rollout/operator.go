@@ -109,6 +109,9 @@ func Rollback(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	case api.RolloutRollingBack:
 		return r, Step{}, refused(r, "roll back", "it already does")
 	}
+	if r.State == api.RolloutAborted && r.Reason == string(ReasonRolledBack) {
+		return r, Step{}, refused(r, "roll back", "its hosts were taken back to "+r.Previous+" already")
+	}
 	if r.Previous == "" || r.Previous == r.Version {
 		return r, Step{}, refused(r, "roll back", "there was no release before it; deploy the one that is wanted")
 	}

@@ -323,6 +323,13 @@ func TestHostsThatNeedNoGrant(t *testing.T) {
 		if len(b.grants) > 0 {
 			t.Errorf("granted %v", b.grants)
 		}
+		size, already := 0, 0
+		for _, p := range b.r.Progress {
+			size, already = size+p.Size, already+p.Already
+		}
+		if size != 8 || already != 8 {
+			t.Errorf("of 8 hosts %d are counted, %d on the target: %+v", size, already, b.r.Progress)
+		}
 	})
 	t.Run("an empty scope completes", func(t *testing.T) {
 		b := newBench(t, api.DefaultStrategy(), 0)
@@ -485,6 +492,9 @@ func TestAfterTheEnd(t *testing.T) {
 		r, s := rollout.RollbackEnded(b.r, api.Rollout{State: api.RolloutCompleted, Version: "1.0.0"}, b.now)
 		if r.State != api.RolloutAborted || s.Reason != rollout.ReasonRolledBack {
 			t.Errorf("afterwards it is %s (%s)", r.State, s.Reason)
+		}
+		if _, _, err := rollout.Rollback(r, b.now); err == nil {
+			t.Error("it can be rolled back once more")
 		}
 	})
 	t.Run("a completed one can still be rolled back", func(t *testing.T) {
