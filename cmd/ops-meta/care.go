@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,17 +30,9 @@ func (l *lifetime) String() string {
 
 // Set reads 90d, 12h or 30m.
 func (l *lifetime) Set(s string) error {
-	if n, ok := strings.CutSuffix(s, "d"); ok {
-		days, err := strconv.Atoi(n)
-		if err != nil || days <= 0 {
-			return fmt.Errorf("%q is not a number of days", s)
-		}
-		*l = lifetime(time.Duration(days) * 24 * time.Hour)
-		return nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is not a time such as 90d, 12h or 30m", s)
+	d, err := api.ParseSpan(s)
+	if err != nil {
+		return err
 	}
 	*l = lifetime(d)
 	return nil

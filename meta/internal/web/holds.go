@@ -1,8 +1,10 @@
 package web
 
 import (
+	"context"
 	"net/http"
-	"time"
+	"net/url"
+	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -50,9 +52,9 @@ func createHold(v *visit) error {
 	}
 	hold := api.Hold{Scope: scope, Reason: form.Get("reason")}
 	if text := form.Get("for"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: "The duration " + text + " is not one such as 30m or 12h.", Field: "for"}
+		d, err := api.ParseSpan(text)
+		if err != nil {
+			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "for"}
 		}
 		until := v.cfg.Now().Add(d)
 		hold.Until = &until
@@ -61,6 +63,47 @@ func createHold(v *visit) error {
 		return err
 	}
 	return v.redirect("/holds")
+}
+
+// confirmRelease says which hosts go on when a hold is released.
+func confirmRelease(v *visit) error {
+	ctx, id := v.r.Context(), v.r.PathValue("id")
+	holds, err := v.api.Holds(ctx, api.ListOptions{Limit: api.MaxPage})
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(holds.Items, func(h api.Hold) bool { return h.ID == id })
+	if i < 0 {
+		return &api.Problem{Title: "There is no such hold", Status: http.StatusNotFound, Detail: "It was released, or its time is over."}
+	}
+	hold := holds.Items[i]
+	hosts, err := held(ctx, v.api, hold.Scope)
+	if err != nil {
+		return err
+	}
+	v.render(http.StatusOK, "confirm", "Release a hold", confirmView{
+		Question: "Release the hold on " + hold.Scope.String() + "?",
+		Effect: "It says: " + hold.Reason + ". " + plural(hosts, "host", "hosts") + " may change again, at once where another version is assigned, " +
+			"and take part in rollouts that are under way.",
+		Action: "/holds/" + url.PathEscape(id) + "/release", Button: "Release it", Back: "/holds",
+	})
+	return nil
+}
+
+// held counts the known hosts that a scope covers.
+func held(ctx context.Context, c *api.Client, s api.Scope) (int, error) {
+	q := api.HostQuery{Limit: 1}
+	switch s.Kind {
+	case api.ScopeHost:
+		return 1, nil
+	case api.ScopeGroup:
+		q.Group = s.Name
+	case api.ScopeAgent:
+		q.Agent = s.Name
+	case api.ScopeEveryone:
+	}
+	page, err := c.Hosts(ctx, q)
+	return page.Total, err
 }
 
 func releaseHold(v *visit) error {

@@ -85,18 +85,23 @@ func ended(s api.RolloutState) bool {
 }
 
 // actionsFor are the operator's actions that make sense in a state.
-func actionsFor(s api.RolloutState) []string {
-	switch s {
-	case api.RolloutDraft, api.RolloutAwaitingApproval:
+func actionsFor(r api.Rollout) []string {
+	switch r.State {
+	case api.RolloutDraft:
 		return []string{api.ActionApprove, api.ActionAbort}
+	case api.RolloutAwaitingApproval:
+		return []string{api.ActionApprove, api.ActionPause, api.ActionAbort, api.ActionRollback}
 	case api.RolloutRunning:
 		return []string{api.ActionPause, api.ActionAbort, api.ActionRollback}
 	case api.RolloutPaused, api.RolloutInconclusive:
 		return []string{api.ActionResume, api.ActionAbort, api.ActionRollback}
 	case api.RolloutCompleted, api.RolloutAborted:
+		if r.Previous == "" || r.Previous == r.Version || r.Reason == "rolled-back" {
+			return nil // there is no way back, or it was gone already
+		}
 		return []string{api.ActionRollback}
 	case api.RolloutRollingBack:
-		return nil
+		return []string{api.ActionAbort}
 	}
 	return nil
 }
@@ -116,7 +121,7 @@ func rolloutPage(v *visit) error {
 		return err
 	}
 	v.render(http.StatusOK, "rollout", rollout.Agent+" "+rollout.Version, rolloutView{
-		Rollout: rollout, Stages: stageViews(rollout), Transitions: transitions.Items, Failed: failed.Items, Actions: actionsFor(rollout.State),
+		Rollout: rollout, Stages: stageViews(rollout), Transitions: transitions.Items, Failed: failed.Items, Actions: actionsFor(rollout),
 	})
 	return nil
 }
@@ -126,7 +131,7 @@ func rolloutEffect(r api.Rollout, action string) string {
 	var granted, size int
 	for _, c := range r.Progress {
 		granted += c.Granted
-		size += c.Size
+		size += c.Size - c.Already
 	}
 	left := max(0, size-granted)
 	switch action {

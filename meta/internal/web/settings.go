@@ -2,7 +2,7 @@ package web
 
 import (
 	"net/http"
-	"time"
+	"strconv"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -53,9 +53,9 @@ func createToken(v *visit) error {
 	}
 	asked := api.NewToken{Name: v.r.PostFormValue("name"), Role: api.Role(v.r.PostFormValue("role"))}
 	if text := v.r.PostFormValue("ttl"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: "The duration " + text + " is not one such as 720h.", Field: "ttl"}
+		d, err := api.ParseSpan(text)
+		if err != nil {
+			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "ttl"}
 		}
 		asked.TTL = int64(d.Seconds())
 	}
@@ -64,6 +64,15 @@ func createToken(v *visit) error {
 		return err
 	}
 	return v.showSettings(&token)
+}
+
+func confirmDeleteToken(v *visit) error {
+	q := v.r.URL.Query()
+	v.render(http.StatusOK, "confirm", "Revoke a token", confirmView{
+		Question: "Revoke the token " + q.Get("name") + "?", Effect: "Whoever uses it is refused from now on. It cannot be given back.",
+		Action: "/settings/tokens/delete", Button: "Revoke it", Danger: true, Back: "/settings", Hidden: map[string]string{"id": q.Get("id")},
+	})
+	return nil
 }
 
 func deleteToken(v *visit) error {
@@ -86,6 +95,30 @@ func saveTarget(v *visit) error {
 		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")),
 	})
 	if err != nil {
+		return err
+	}
+	return v.redirect("/settings")
+}
+
+func confirmDeleteTarget(v *visit) error {
+	name := v.r.URL.Query().Get("name")
+	v.render(http.StatusOK, "confirm", "Remove a target", confirmView{
+		Question: "Remove the notification target " + name + "?", Effect: "It is told of nothing any more.",
+		Action: "/settings/targets/delete", Button: "Remove it", Danger: true, Back: "/settings", Hidden: map[string]string{"name": name},
+	})
+	return nil
+}
+
+// retryDead queues again what could not be delivered.
+func retryDead(v *visit) error {
+	if err := v.parseForm(); err != nil {
+		return err
+	}
+	id, err := strconv.ParseInt(v.r.PostFormValue("id"), 10, 64)
+	if err != nil {
+		return &api.Problem{Title: "There is no such notification", Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	if err := v.api.RetryDeadLetter(v.r.Context(), id); err != nil {
 		return err
 	}
 	return v.redirect("/settings")

@@ -97,13 +97,17 @@ func (s *site) routes() (http.Handler, error) {
 		"GET /holds":                    holdsPage,
 		"GET /holds/new":                newHold,
 		"POST /holds/new":               createHold,
+		"GET /holds/{id}/release":       confirmRelease,
 		"POST /holds/{id}/release":      releaseHold,
 		"GET /changes":                  changesPage,
 		"GET /settings":                 settingsPage,
 		"POST /settings/tokens":         createToken,
+		"GET /settings/tokens/delete":   confirmDeleteToken,
 		"POST /settings/tokens/delete":  deleteToken,
 		"POST /settings/targets":        saveTarget,
+		"GET /settings/targets/delete":  confirmDeleteTarget,
 		"POST /settings/targets/delete": deleteTarget,
+		"POST /settings/dead/retry":     retryDead,
 		"GET /live":                     live,
 	} {
 		mux.HandleFunc(pattern, s.visitor(h))

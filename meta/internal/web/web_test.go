@@ -267,7 +267,9 @@ func TestWritesReachTheAPI(t *testing.T) {
 		{"rollout", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "strategy": {"careful"}}, `POST rollouts {"agent":"falcon-agent","version":"5.1.4","scope":{"kind":"group","name":"canary"},"strategy":"careful"}`},
 		{"at once", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"everyone"}, "strategy": {"(now)"}}, `PUT agents/falcon-agent/assignments/everyone {"agent":"falcon-agent","scope":{"kind":"everyone"},"version":"5.1.4"}`},
 		{"hold", "/holds/new", url.Values{"host": {"web-1"}, "reason": {"disk"}, "for": {"1h"}}, `POST holds {"id":"","scope":{"kind":"host","name":"web-1"},"reason":"disk","until":"2026-03-01T13:00:00Z"`},
+		{"hold for days", "/holds/new", url.Values{"host": {"web-1"}, "reason": {"disk"}, "for": {"14d"}}, `"until":"2026-03-15T12:00:00Z"`},
 		{"release", "/holds/h1/release", nil, "DELETE holds/h1"},
+		{"try again", "/settings/dead/retry", url.Values{"id": {"7"}}, "POST notifications/dead/7/retry"},
 		{"group", "/groups/edit", url.Values{"name": {"db"}, "prefixes": {"db-\ndb2-\n"}, "labels": {"dc = a"}}, `"selector":{"prefixes":["db-","db2-"],"labels":{"dc":"a"}}`},
 		{"token", "/settings/tokens", url.Values{"name": {"ci"}, "role": {"viewer"}, "ttl": {"1h"}}, `POST tokens {"name":"ci","role":"viewer","ttl":3600}`},
 	}
@@ -283,6 +285,55 @@ func TestWritesReachTheAPI(t *testing.T) {
 				t.Fatalf("wrote %s\nwant %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// What takes something away asks first, and says what that means.
+func TestConfirmations(t *testing.T) {
+	cases := map[string]string{
+		"/holds/h1/release":                         "1 host may change again",
+		"/settings/tokens/delete?id=t1&name=ci":     "Revoke the token ci?",
+		"/settings/targets/delete?name=chat":        "Remove the notification target chat?",
+		"/rollouts/r1/abort":                        "The rollout ends",
+		"/assignments/delete?agent=x&scope=nothing": "There is no such assignment",
+	}
+	p := newPeer()
+	c, base := open(t, p)
+	login(t, c, base, "admin")
+	for path, want := range cases {
+		if _, body := get(t, c, base+path); !strings.Contains(body, want) {
+			t.Errorf("%s does not say %q:\n%s", path, want, body)
+		}
+	}
+	if len(p.writes) > 0 {
+		t.Errorf("asking wrote %v", p.writes)
+	}
+}
+
+// A rollout is offered what its state allows, all of it and nothing else.
+func TestRolloutsOfferWhatTheirStateAllows(t *testing.T) {
+	cases := map[api.RolloutState]string{
+		api.RolloutDraft: "approve abort", api.RolloutAwaitingApproval: "approve pause abort rollback", api.RolloutRunning: "pause abort rollback",
+		api.RolloutPaused: "resume abort rollback", api.RolloutInconclusive: "resume abort rollback", api.RolloutRollingBack: "abort",
+		api.RolloutAborted: "rollback", api.RolloutCompleted: "rollback",
+	}
+	p := newPeer()
+	c, base := open(t, p)
+	login(t, c, base, "operator")
+	for state, want := range cases {
+		r := p.replies["rollouts/r1"].(api.Rollout)
+		r.State = state
+		p.replies["rollouts/r1"] = r
+		_, body := get(t, c, base+"/rollouts/r1")
+		var got []string
+		for _, action := range []string{"approve", "pause", "resume", "abort", "rollback"} {
+			if strings.Contains(body, `href="/rollouts/r1/`+action+`"`) {
+				got = append(got, action)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s offers %v; want %s", state, got, want)
+		}
 	}
 }
 
