@@ -77,9 +77,20 @@ func isRetryable(err error) bool {
 }
 
 func notFound(kind, name string) error {
-	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no %s %q", kind, name)}
+	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no %s %q", kind, name), Hint: listedBy[kind]}
+}
+
+// listedBy says how to find the right name.
+var listedBy = map[string]string{
+	"agent": "ops-meta agents lists them", "release": "ops-meta releases lists what is published",
+	"group": "ops-meta group list says what there is", "assignment": "ops-meta assign list says what there is",
+	"hold": "ops-meta hold list says what is held", "rollout": "ops-meta rollout list says what there is",
+	"token": "ops-meta token list says what there is", "strategy": "ops-meta export shows those there are",
 }
 
 func inUse(kind, name, by string) error {
-	return &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf("cannot delete %s %q: it is in use by %s", kind, name, by)}
+	return &api.Error{
+		Kind: api.KindConflict, Message: fmt.Sprintf("cannot delete %s %q: it is in use by %s", kind, name, by),
+		Hint: "remove or change what uses it first",
+	}
 }
