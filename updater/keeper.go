@@ -170,8 +170,8 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	if s.At == (Place{}) {
 		s.At = wish.Place
 	}
-	if !meta.ValidName(k.name) || s.At == (Place{}) {
-		s.Blind = "it has no place on this host"
+	if !meta.ValidName(k.name) || s.At == (Place{}) { // there is nowhere to look
+		s.Seen = agent.Observation{Status: agent.Status{Word: meta.StatusUnknown}, At: s.Now}
 		s.Journal = k.rec
 		return s
 	}

@@ -223,6 +223,31 @@ func TestAMovedAgentThatFailsRunsOnInItsOldPlace(t *testing.T) {
 	h.checkRunning("falcon", "1.0.0")
 }
 
+func TestWhatWasNeverInstalledIsNotReportedOnceUnlisted(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	mistaken := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	mistaken.Version = "1.0.2"
+	h.apply(mistaken)
+	h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	h.apply()
+	gone := func(a meta.RealAgent) bool { return a.Name == "" }
+	h.await("falcon", "is no longer reported", gone)
+	h.halt()
+	h.boot()
+	h.await("falcon", "is not reported after a restart", gone)
+}
+
+func TestAReportOfARefusedNameIsWhole(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(meta.DesiredAgent{Name: "../falcon", Version: "1.0.0", Cmd: meta.CmdStart})
+	a := h.await("../falcon", "is refused", func(a meta.RealAgent) bool { return a.Error != "" })
+	if a.Status != meta.StatusUnknown || time.Since(time.Unix(a.Timestamp, 0)) > time.Hour {
+		t.Errorf("report: %+v; want it unknown, now", a)
+	}
+}
+
 func TestOrphansAreLeftAloneAndReported(t *testing.T) {
 	h := newHost(t)
 	h.boot()
