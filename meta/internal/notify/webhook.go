@@ -105,7 +105,7 @@ func (w *webhook) judge(resp *http.Response) *failure {
 	if code >= 200 && code < 300 {
 		return nil
 	}
-	f := &failure{err: fmt.Errorf("the receiver answers %s: %s", resp.Status, strings.Join(strings.Fields(strings.ToValidUTF8(string(said), "")), " "))}
+	f := &failure{err: errors.New(strings.TrimSuffix("the receiver answers "+resp.Status+": "+strings.Join(strings.Fields(strings.ToValidUTF8(string(said), "")), " "), ": "))}
 	switch code {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 	default:

@@ -74,12 +74,13 @@ func agentPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	data.Assignments, data.Rollouts, data.Chart = assignments.Items, rollouts.Items, versionChart(history, name)
+	data.Assignments, data.Rollouts, data.Overview.Name = assignments.Items, rollouts.Items, name
 	for _, a := range overview.Agents {
 		if a.Name == name {
 			data.Overview, data.Shares = a, shares(a.Versions)
 		}
 	}
+	data.Chart = versionChart(history, data.Overview)
 	v.render(http.StatusOK, "agent", name, data)
 	return nil
 }

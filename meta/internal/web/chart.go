@@ -63,8 +63,10 @@ func (t timeline) y(n int) float64 {
 func point(x, y float64) string { return fmt.Sprintf("%.1f,%.1f", x, y) }
 
 // versionChart stacks an agent's versions, the oldest at the bottom. It is
-// empty until there are two samples.
-func versionChart(history []api.Sample, agent string) stackChart {
+// empty until there are two samples. Versions that run now have the colours
+// that their shares have.
+func versionChart(history []api.Sample, now api.AgentOverview) stackChart {
+	agent := now.Name
 	samples := slices.DeleteFunc(slices.Clone(history), func(s api.Sample) bool { return s.Agent != agent })
 	if len(samples) < 2 {
 		return stackChart{}
@@ -80,10 +82,10 @@ func versionChart(history []api.Sample, agent string) stackChart {
 		axis.top = max(axis.top, total)
 	}
 	chart := stackChart{From: axis.at[0], To: axis.at[len(axis.at)-1], Top: axis.top}
-	newest := newestFirst(all)
+	newest, colour := newestFirst(all), colours(now.Versions, all)
 	base := make([]int, len(samples))
-	for i, version := range slices.Backward(newest) {
-		chart.Areas = append(chart.Areas, area{Label: version, Colour: i % 8, Points: axis.band(samples, version, base)})
+	for _, version := range slices.Backward(newest) {
+		chart.Areas = append(chart.Areas, area{Label: version, Colour: colour[version], Points: axis.band(samples, version, base)})
 	}
 	last := samples[len(samples)-1]
 	chart.Summary = fmt.Sprintf("%s over time. Now: %s.", agent, countsInWords(newest, last.Versions))

@@ -51,7 +51,7 @@ func overviewPage(v *visit) error {
 		Rollouts: rollouts.Items, Failing: failing.Items, Failures: failureChart(history),
 	}
 	for _, a := range overview.Agents {
-		data.Cards = append(data.Cards, agentCard{AgentOverview: a, Shares: shares(a.Versions), Chart: versionChart(history, a.Name)})
+		data.Cards = append(data.Cards, agentCard{AgentOverview: a, Shares: shares(a.Versions), Chart: versionChart(history, a)})
 	}
 	v.render(http.StatusOK, "overview", "Fleet", data)
 	return nil
@@ -73,11 +73,25 @@ func shares(versions map[string]int) []share {
 		total += n
 	}
 	var out []share
-	offset := 0.0
-	for i, version := range newestFirst(versions) {
+	offset, colour := 0.0, colours(versions, nil)
+	for _, version := range newestFirst(versions) {
 		part := percent(versions[version], total)
-		out = append(out, share{Version: version, Hosts: versions[version], Offset: offset, Percent: part, Colour: i % 8})
+		out = append(out, share{Version: version, Hosts: versions[version], Offset: offset, Percent: part, Colour: colour[version]})
 		offset += part
+	}
+	return out
+}
+
+// colours gives each version one of the eight there are: first those that run
+// now, so that these have the same in every drawing, then those of the past.
+func colours(now, past map[string]int) map[string]int {
+	out := make(map[string]int, len(past))
+	for _, versions := range []map[string]int{now, past} {
+		for _, version := range newestFirst(versions) {
+			if _, has := out[version]; !has {
+				out[version] = len(out) % 8
+			}
+		}
 	}
 	return out
 }

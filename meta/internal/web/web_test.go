@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +308,21 @@ func TestConfirmations(t *testing.T) {
 	}
 	if len(p.writes) > 0 {
 		t.Errorf("asking wrote %v", p.writes)
+	}
+}
+
+// A version has the same colour in the list and in the chart beside it, also
+// when a newer one is history.
+func TestAVersionHasOneColour(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "viewer")
+	for _, path := range []string{"/", "/agents/falcon-agent"} {
+		_, body := get(t, c, base+path)
+		list := regexp.MustCompile(`<i class="f(\d)"></i><a [^>]*>5\.1\.3<`).FindStringSubmatch(body)
+		chart := regexp.MustCompile(`<polygon class="f(\d)"[^>]*><title>5\.1\.3<`).FindStringSubmatch(body)
+		if list == nil || chart == nil || list[1] != chart[1] {
+			t.Errorf("%s: 5.1.3 is %v in the list and %v in the chart", path, list, chart)
+		}
 	}
 }
 

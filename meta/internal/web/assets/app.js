@@ -41,8 +41,13 @@ document.addEventListener("change", (e) => {
   if (e.target.matches("[data-submit]")) e.target.form.requestSubmit();
 });
 
-document.addEventListener("htmx:sseError", () => { document.body.classList.add("offline"); });
-document.addEventListener("htmx:sseOpen", () => { document.body.classList.remove("offline"); });
+function stale(text) {
+  const says = document.getElementById("stale");
+  if (says && says.textContent !== text) says.textContent = text;
+}
+
+document.addEventListener("htmx:sseError", () => { stale("ops-meta does not answer: what is shown here is from before. It is tried again."); });
+document.addEventListener("htmx:sseOpen", () => { stale(""); });
 
 // Uploads show how far they are; without scripts the form is sent as it is.
 document.addEventListener("submit", (e) => {
