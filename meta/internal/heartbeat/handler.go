@@ -77,7 +77,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply, err := h.answer(r, dialect, h.inFlight.Add(1))
 	if err != nil {
 		h.counts.refused.Add(1)
-		h.refuse(w, r, dialect, err)
+		h.refuse(w, r, err)
 		return
 	}
 	h.write(w, r, reply)
@@ -161,8 +161,9 @@ type answered struct {
 	retry   time.Duration
 }
 
-// refuse tells the sender, in the shape its dialect knows, what is wrong.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d meta.Dialect, err error) {
+// refuse tells the sender what is wrong, in one shape for both dialects: all
+// old clients ignore the status and read one of the fields.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	a := answerTo(err)
 	h.opts.Log.Debug().Err(err).Int("status", a.status).Str("from", h.opts.Address(r)).Msg("heartbeat refused")
 	header := w.Header()
@@ -173,10 +174,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d meta.Dialect,
 		header.Set("WWW-Authenticate", `Bearer realm="ops-meta"`)
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", http.MethodPost)
-	}
-	if d == meta.DialectLegacy {
-		http.Error(w, a.message, a.status)
-		return
 	}
 	header["Content-Type"] = jsonHeader
 	w.WriteHeader(a.status)

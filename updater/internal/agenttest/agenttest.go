@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -194,11 +195,12 @@ func CleanUp(t testing.TB, dir string) {
 }
 
 type process struct {
-	pid     int
-	version string
+	pid, parent int
+	version     string
 }
 
-// processes finds applications: ./app run by a shell below dir.
+// processes finds applications: ./app run by a shell below dir. What a shell
+// forked and has not become another program yet is not another application.
 func processes(t testing.TB, dir string) []process {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
@@ -216,20 +218,27 @@ func processes(t testing.TB, dir string) []process {
 			continue
 		}
 		args, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if err == nil && strings.Contains(string(args), "./app") && !zombie(pid) {
-			found = append(found, process{pid, filepath.Base(cwd)})
+		if parent, alive := parentOf(pid); err == nil && strings.Contains(string(args), "./app") && alive {
+			found = append(found, process{pid, parent, filepath.Base(cwd)})
 		}
 	}
-	return found
+	return slices.DeleteFunc(slices.Clone(found), func(p process) bool {
+		return slices.ContainsFunc(found, func(other process) bool { return other.pid == p.parent })
+	})
 }
 
-func zombie(pid int) bool {
+// parentOf reports false for a zombie and for what is gone.
+func parentOf(pid int) (parent int, alive bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return true
+		return 0, false
 	}
 	_, rest, _ := strings.Cut(string(data), ") ")
-	return strings.HasPrefix(rest, "Z")
+	var state string
+	if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
+		return 0, false
+	}
+	return parent, state != "Z"
 }
 
 // Kill kills the applications of the agent in dir, as a crash would.
