@@ -107,35 +107,31 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 		return api.Impact{}, err
 	}
 	impact, rules := api.Impact{From: map[string]int{}}, s.fleet.Snapshot()
-	s.fleet.Each(func(h api.Host) bool {
-		switch {
-		case !inScope(h):
-			return true
-		case rules.Overruled(factsOf(h), a.Agent, a.Scope):
-			impact.Overruled++
-		case changes(h, a):
-			addChanged(&impact, h, a.Agent)
+	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
+		if !inScope(host) {
+			return
 		}
 		impact.Hosts++
-		return true
+		switch {
+		case rules.Overruled(host, a.Agent, a.Scope):
+			impact.Overruled++
+		case changes(on, a):
+			impact.Changed++
+			impact.From[on.Version]++
+			if len(impact.Sample) < impactSample {
+				impact.Sample = append(impact.Sample, host.Name)
+			}
+		}
 	})
 	impact.Warning = s.warning(a)
 	return impact, nil
 }
 
-func addChanged(i *api.Impact, h api.Host, agent string) {
-	i.Changed++
-	i.From[reportedVersion(h, agent)]++
-	if len(i.Sample) < impactSample {
-		i.Sample = append(i.Sample, h.Name)
-	}
-}
-
 // inScope tells the hosts of a scope.
-func (s assignments) inScope(scope api.Scope) (func(api.Host) bool, error) {
+func (s assignments) inScope(scope api.Scope) (func(fleet.Facts) bool, error) {
 	switch scope.Kind {
 	case api.ScopeHost:
-		return func(h api.Host) bool { return h.Name == scope.Name }, nil
+		return func(h fleet.Facts) bool { return h.Name == scope.Name }, nil
 	case api.ScopeGroup:
 		for _, g := range s.wanted.Load().Groups {
 			if g.Name != scope.Name {
@@ -145,40 +141,25 @@ func (s assignments) inScope(scope api.Scope) (func(api.Host) bool, error) {
 			if err != nil {
 				return nil, err
 			}
-			return func(h api.Host) bool { return selector.Match(factsOf(h)) }, nil
+			return selector.Match, nil
 		}
 		e := api.Errorf(api.KindInvalid, "there is no group %.80q", scope.Name)
 		e.Field = "scope.name"
 		return nil, e
 	case api.ScopeEveryone, api.ScopeAgent:
 	}
-	return func(api.Host) bool { return true }, nil
-}
-
-func factsOf(h api.Host) fleet.Facts {
-	return fleet.Facts{Name: h.Name, IP: h.IP, Arch: h.Arch, Labels: h.Labels}
+	return func(fleet.Facts) bool { return true }, nil
 }
 
 // changes reports whether an assignment would have a host do something.
-func changes(h api.Host, a api.Assignment) bool {
-	i := slices.IndexFunc(h.Agents, func(on api.HostAgent) bool { return on.Name == a.Agent })
-	if i < 0 {
+func changes(on api.HostAgent, a api.Assignment) bool {
+	switch {
+	case on.Name == "":
 		return true
-	}
-	on := h.Agents[i]
-	if a.Cmd == meta.CmdStop {
+	case a.Cmd == meta.CmdStop:
 		return on.Status != meta.StatusStopped || on.Wanted != a.Version
 	}
 	return on.Wanted != a.Version || on.Status == meta.StatusStopped
-}
-
-func reportedVersion(h api.Host, agent string) string {
-	for _, a := range h.Agents {
-		if a.Name == agent {
-			return a.Version
-		}
-	}
-	return ""
 }
 
 // warning says what stands in the way of an assignment.

@@ -42,23 +42,8 @@ func (s hosts) Match(ctx context.Context, selector api.Selector, c api.Cursor) (
 	if err != nil {
 		return api.Page[api.Host]{}, err
 	}
-	page := api.Page[api.Host]{Items: []api.Host{}}
-	limit := cmp.Or(c.Limit, api.DefaultPage)
-	s.fleet.Each(func(h api.Host) bool {
-		if !compiled.Match(factsOf(h)) {
-			return ctx.Err() == nil
-		}
-		page.Total++
-		switch {
-		case h.Name <= c.After:
-		case len(page.Items) < limit:
-			page.Items = append(page.Items, h)
-		default:
-			page.Next = page.Items[limit-1].Name
-		}
-		return ctx.Err() == nil
-	})
-	return page, ctx.Err()
+	c.Limit = cmp.Or(c.Limit, api.DefaultPage)
+	return s.fleet.Match(compiled, c), ctx.Err()
 }
 
 // Explain says what a host is told, and why.

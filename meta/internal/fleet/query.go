@@ -80,6 +80,30 @@ func (f *Fleet) Each(do func(api.Host) bool) {
 	}
 }
 
+// EachAgent calls do for every host by name, with one of its agents as it was
+// reported and what it is told now; without a Name when the host reports none
+// of it. No lock is held meanwhile.
+func (f *Fleet) EachAgent(agent string, do func(Facts, api.HostAgent)) {
+	for _, name := range f.names() {
+		sh := f.shardOf(name)
+		sh.mu.Lock()
+		h := sh.hosts[name]
+		if h == nil {
+			sh.mu.Unlock()
+			continue
+		}
+		facts, on := f.factsOf(h), api.HostAgent{}
+		if e := h.agent(agent); e != nil {
+			on = e.export()
+			if w := f.answer(h).wanted(agent); w != nil {
+				on.Wanted = w.Version
+			}
+		}
+		sh.mu.Unlock()
+		do(facts, on)
+	}
+}
+
 // Members calls do with every host's name and the groups it is in (those that
 // anything in force names), in no order, until it returns false.
 func (f *Fleet) Members(do func(host string, groups []string) bool) {
