@@ -55,7 +55,7 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 	job := k.job(OpConfig, step.To)
 	job.Config, job.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
 	if job.Config != nil {
-		job.Config.Proxy = k.e.config().Proxy
+		job.Config.Route = k.e.config().Route
 	}
 	r, err := k.do(ctx, step.To.RunUser, job, nil)
 	if ctx.Err() != nil {
@@ -101,7 +101,7 @@ func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
 	}
 	k.digestAt = s.Now
 	job := k.job(OpDigest, Target{Place: w.Place})
-	job.Install = &install.Job{MD5URL: source, Limits: k.e.config().Limits, Proxy: k.e.config().Proxy}
+	job.Install = &install.Job{MD5URL: source, Limits: k.e.config().Limits, Route: k.e.config().Route}
 	r, err := k.do(ctx, w.Place.RunUser, job, nil)
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
 		return false

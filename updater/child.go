@@ -179,7 +179,7 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 	case OpInspect:
 		r.Seen, err = run.Observe(ctx)
 	case OpDigest:
-		r.Install.MD5, err = install.FetchMD5(ctx, j.Install.MD5URL, j.Install.Limits, j.Install.Proxy)
+		r.Install.MD5, err = install.FetchMD5(ctx, j.Install.MD5URL, j.Install.Limits, j.Install.Route)
 	case OpClaim:
 		err = j.Dir.Claim(j.Version)
 	case OpInstall:

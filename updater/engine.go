@@ -33,8 +33,8 @@ type EngineConfig struct {
 	Probation   time.Duration // default 30 s
 	Keep        int           // complete versions per agent; default 2
 	Limits      install.Limits
-	Proxy       string   // of downloads; empty: the environment's
-	Env         []string // KEY=value, added to the environment of control scripts
+	Route       install.Route // of downloads
+	Env         []string      // KEY=value, added to the environment of control scripts
 
 	StatusTimeout time.Duration // of control status, pid and health; default 10 s
 	StartTimeout  time.Duration // until status says started; default 60 s

@@ -21,6 +21,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -116,11 +117,23 @@ func (d *daemon) hello() {
 	}
 }
 
+// route is how children reach servers. They may run as a user who cannot read
+// ca_file, so they are given its content; one that cannot be read has been
+// refused with the heartbeats before.
+func (c Config) route() install.Route {
+	r := install.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
+	if c.TLS.CAFile != "" {
+		pem, _ := os.ReadFile(c.TLS.CAFile)
+		r.CA = string(pem)
+	}
+	return r
+}
+
 // engine is the part of the configuration that the engine needs.
 func (c Config) engine(log zerolog.Logger) EngineConfig {
 	e := EngineConfig{
 		VarDir: c.VarDir, DefaultWorkDir: c.WorkDir, CreateUsers: c.CreateUsers,
-		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Proxy: c.Proxy,
+		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Route: c.route(),
 		StatusTimeout: c.StatusTimeout, StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout,
 		Log: log,
 	}

@@ -141,7 +141,7 @@ func (k *keeper) installJob(t *Txn) Job {
 	job.Install = &install.Job{
 		Agent: a.Name, Version: a.Version, Dir: job.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: lower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
-		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Proxy: cfg.Proxy,
+		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
 	}
 	if a.Tarball != "" { // a version that is there needs none
 		job.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}

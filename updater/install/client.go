@@ -2,6 +2,8 @@ package install
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -29,16 +31,21 @@ func (silent) Debugf(string, ...any) {}
 
 // newClient makes the HTTP client of one job. It has no total timeout: bodies
 // are watched by [stream].
-func newClient(proxy string, stall time.Duration) (*resty.Client, error) {
+func newClient(r Route, stall time.Duration) (*resty.Client, error) {
 	through := http.ProxyFromEnvironment
-	if proxy != "" {
-		u, err := url.Parse(proxy)
+	if r.Proxy != "" {
+		u, err := url.Parse(r.Proxy)
 		if err != nil || u.Host == "" {
 			return nil, permanently(ReasonBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
 		}
 		through = http.ProxyURL(u)
 	}
+	trust, err := r.tls()
+	if err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{
+		TLSClientConfig:        trust,
 		Proxy:                  through,
 		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
@@ -54,6 +61,24 @@ func newClient(proxy string, stall time.Duration) (*resty.Client, error) {
 		SetDoNotParseResponse(true).
 		SetHeader("User-Agent", "ops-updater").
 		SetRedirectPolicy(resty.RedirectPolicyFunc(checkRedirect))
+	return c, nil
+}
+
+// tls is whom to believe. What is downloaded may be kept on a server of the
+// world, so the system's authorities stay.
+func (r Route) tls() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // asked for by the configuration, with a warning
+	if r.CA == "" {
+		return c, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM([]byte(r.CA)) {
+		return nil, permanently(ReasonBadJob, "cannot verify servers: ca_file holds no PEM certificate")
+	}
+	c.RootCAs = pool
 	return c, nil
 }
 

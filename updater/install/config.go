@@ -48,7 +48,7 @@ func fetchConfig(ctx context.Context, dir string, c Config, l Limits) (changed b
 	if known {
 		digest = sum(old)
 	}
-	client, err := newClient(c.Proxy, l.StallTimeout)
+	client, err := newClient(c.Route, l.StallTimeout)
 	if err != nil {
 		return false, digest, err
 	}

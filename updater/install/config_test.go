@@ -106,7 +106,7 @@ func TestFetchConfigGoesThroughTheProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Host)) })
-	c := install.Config{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Proxy: proxy.URL}
+	c := install.Config{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Route: install.Route{Proxy: proxy.URL}}
 	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, install.Limits{}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package install_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -417,13 +418,43 @@ func TestProxyIsUsed(t *testing.T) {
 		content(r.tarball)(w, req)
 	})
 	j := job(t, r, "http://releases.invalid/agent.tar.gz")
-	j.Proxy = proxy.URL
+	j.Route.Proxy = proxy.URL
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
 	}
-	j.Proxy, j.Version = "not a proxy", "2.0.0"
+	j.Route.Proxy, j.Version = "not a proxy", "2.0.0"
 	_, err := install.Run(t.Context(), j, nil)
 	mustFail(t, err, install.ReasonBadJob, true)
+}
+
+func TestWhoIsBelieved(t *testing.T) {
+	r := newRelease(t, 1000)
+	server := httptest.NewTLSServer(content(r.tarball))
+	t.Cleanup(server.Close)
+	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	cases := []struct {
+		name   string
+		route  install.Route
+		reason string // empty: it is installed
+	}{
+		{"the system's authorities only", install.Route{}, install.ReasonUnreachable},
+		{"ours", install.Route{CA: own}, ""},
+		{"anybody", install.Route{Insecure: true}, ""},
+		{"no certificate", install.Route{CA: "nonsense"}, install.ReasonBadJob},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			j := job(t, r, server.URL)
+			j.Route = tc.route
+			_, err := install.Run(t.Context(), j, nil)
+			if tc.reason == "" && err != nil {
+				t.Fatal(err)
+			}
+			if tc.reason != "" {
+				mustFail(t, err, tc.reason, tc.reason == install.ReasonBadJob)
+			}
+		})
+	}
 }
 
 func TestEndOfContextKeepsThePart(t *testing.T) {

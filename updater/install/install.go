@@ -50,7 +50,7 @@ func run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
 	if err := cleanStale(place.root, partName(job.Agent, job.Version)); err != nil {
 		return Result{}, err
 	}
-	client, err := newClient(job.Proxy, job.Limits.StallTimeout)
+	client, err := newClient(job.Route, job.Limits.StallTimeout)
 	if err != nil {
 		return Result{}, err
 	}

@@ -38,14 +38,21 @@ type Job struct {
 	Size     int64    // bytes of the tarball as announced; 0: unknown
 	Config   *Config  // put into the version directory before it appears; nil: none
 	Limits   Limits
+	Route    Route
+}
+
+// Route is how servers are reached and whom we believe to be one.
+type Route struct {
 	Proxy    string // URL; empty: as the environment says
+	CA       string // PEM of authorities that are believed beside the system's
+	Insecure bool   // certificates are not verified
 }
 
 // Config is a file whose content is kept on a server.
 type Config struct {
 	FileName string // plain name in the version directory
 	URL      string
-	Proxy    string // of [FetchConfig]: URL; empty: as the environment says
+	Route    Route // of [FetchConfig]
 }
 
 // Limits bound what an install may cost. A zero field means its default.

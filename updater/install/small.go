@@ -92,9 +92,9 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 // FetchMD5 asks for the digest that the md5sum-format file at url holds now:
 // that is how a release made anew under its old name is noticed. Every error is
 // an [*Error].
-func FetchMD5(ctx context.Context, url string, limits Limits, proxy string) (string, error) {
+func FetchMD5(ctx context.Context, url string, limits Limits, r Route) (string, error) {
 	limits = limits.withDefaults()
-	client, err := newClient(proxy, limits.StallTimeout)
+	client, err := newClient(r, limits.StallTimeout)
 	if err != nil {
 		return "", err
 	}
