@@ -218,7 +218,7 @@ func hintOf(err error) string {
 	case errors.As(err, &u):
 		return "see " + u.command.CommandPath() + " --help"
 	case errors.As(err, &n):
-		return "is it running, and is --server (or OPS_META_SERVER) right?"
+		return unreachableHint(n)
 	case usageByText(err):
 		return "see ops-meta --help"
 	}
@@ -288,4 +288,17 @@ func envOr(name, fallback string) string {
 func onTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+}
+
+// unreachableHint says what to look at when no answer came.
+func unreachableHint(n *api.Unreachable) string {
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(n.Err, &cert):
+		return "give the authority that vouches for the server with --ca (or OPS_META_CA)"
+	case errors.As(n.Err, &record), strings.Contains(n.Err.Error(), "HTTP response to HTTPS client"):
+		return "the server speaks no TLS there: is it http:// in --server (or OPS_META_SERVER)?"
+	}
+	return "is it running, and is --server (or OPS_META_SERVER) right?"
 }

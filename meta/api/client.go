@@ -188,6 +188,9 @@ func readProblem(resp *http.Response) *Problem {
 			Detail: fmt.Sprintf("the server answered %s without saying why", resp.Status),
 			Hint:   "check that the address is that of an ops-meta",
 		}
+		if bytes.Contains(data, []byte("HTTP request to an HTTPS server")) {
+			p.Detail, p.Hint = "the server speaks TLS", "begin its address with https://"
+		}
 	}
 	p.Status = resp.StatusCode
 	return p

@@ -73,6 +73,10 @@ func TestClientTellsProblemsApart(t *testing.T) {
 			w.WriteHeader(502)
 			_, _ = io.WriteString(w, "<html>")
 		}, "without saying why", "check that the address"},
+		"no TLS to a server that speaks it": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(400)
+			_, _ = io.WriteString(w, "Client sent an HTTP request to an HTTPS server.\n")
+		}, "speaks TLS", "https://"},
 		"redirect to a login page": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/login", http.StatusFound)
 		}, "302", "check that the address"},
