@@ -42,8 +42,11 @@ func (k *keeper) stop(ctx context.Context, step Step) error {
 	}
 	k.rec.unblock(stopKey(step.From.Version))
 	k.rec.Crash = CrashLog{}
-	k.log().Info().Str("version", step.From.Version).Ints("killed", r.Stopped.Killed).Str("why", r.Stopped.Why).Msg("stopped")
-	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.Why})
+	if r.Stopped.Why != "" {
+		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
+	}
+	k.log().Info().Str("version", step.From.Version).Msg("stopped")
+	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.String()})
 	return nil
 }
 

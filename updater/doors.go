@@ -23,7 +23,9 @@ func (d *daemon) status(context.Context) local.Status {
 func realAgents(states []State) []meta.RealAgent {
 	agents := make([]meta.RealAgent, 0, len(states))
 	for _, s := range states {
-		agents = append(agents, s.RealAgent)
+		if s.matters() {
+			agents = append(agents, s.RealAgent)
+		}
 	}
 	return agents
 }

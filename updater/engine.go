@@ -246,7 +246,7 @@ func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 	states := e.States()
 	agents := make([]meta.RealAgent, 0, len(states))
 	for _, s := range states {
-		if s.Version != "" || s.Error != "" || s.DesiredVersion != "" {
+		if s.matters() {
 			agents = append(agents, s.RealAgent)
 		}
 	}

@@ -134,7 +134,7 @@ func (k *keeper) snapshot() State {
 
 // publish makes a look and what was planned after it known.
 func (k *keeper) publish(s Situation, step Step) {
-	k.logStep(step)
+	k.logStep(s, step)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s.state(step)
@@ -146,12 +146,17 @@ func (k *keeper) publish(s Situation, step Step) {
 }
 
 // logStep logs a plan once.
-func (k *keeper) logStep(step Step) {
+func (k *keeper) logStep(s Situation, step Step) {
 	if old := k.snapshot().Step; old.Act == step.Act && old.Reason == step.Reason {
 		return
 	}
 	level := zerolog.InfoLevel
-	if step.Act == ActNone || step.Act == ActWait {
+	switch {
+	case s.Blind != "" && s.Journal.Txn == nil:
+		level = zerolog.ErrorLevel
+	case step.Act == ActStart && s.Journal.Crash.Starts > 0, step.Act == ActWait && step.block == nil:
+		level = zerolog.WarnLevel // it does not stay up
+	case step.Act == ActNone, step.Act == ActWait:
 		level = zerolog.DebugLevel
 	}
 	k.log().WithLevel(level).Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)

@@ -192,7 +192,7 @@ func (s Situation) restart(prefix string) Step {
 	step := Step{Act: ActStart, To: s.now(), Reason: prefix + "stoped though start is wanted"}
 	if until := s.Journal.Crash.Until; until.After(s.Now) {
 		step.Act, step.Until = ActWait, until
-		step.Reason = fmt.Sprintf("%sstoped again after %d starts; the next one waits", prefix, s.Journal.Crash.Starts)
+		step.Reason = fmt.Sprintf("%sstoped again after %s; the next one waits", prefix, count(s.Journal.Crash.Starts, "start"))
 	}
 	return step
 }

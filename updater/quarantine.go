@@ -40,14 +40,14 @@ func (b Block) sentence() string {
 	if b.Quarantine {
 		kind = "in quarantine"
 	}
-	return kind + " after " + times(b.Failures)
+	return kind + " after " + count(b.Failures, "failure")
 }
 
-func times(n int) string {
+func count(n int, what string) string {
 	if n == 1 {
-		return "one failure"
+		return "one " + what
 	}
-	return fmt.Sprintf("%d failures", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // fault is why something did not work.

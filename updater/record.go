@@ -47,6 +47,7 @@ type Outcome struct {
 	Version string     `json:"version,omitempty"` // that was wanted
 	Error   string     `json:"error,omitempty"`
 	Key     string     `json:"key,omitempty"` // of the block that a failure made
+	At      Place      `json:"at,omitzero"`   // where that was wanted, of a transaction
 	Rollout string     `json:"rollout,omitempty"`
 	Since   time.Time  `json:"since"`
 }

@@ -138,13 +138,21 @@ func (c Config) engine(log zerolog.Logger) EngineConfig {
 		Log: log,
 	}
 	e.Limits.MaxDownload, e.Limits.MaxUnpacked, e.Limits.MaxFiles = c.MaxDownloadSize, c.MaxUnpackedSize, c.MaxFiles
-	e.Limits.Reserve, e.Limits.MaxRate = c.Reserve, c.MaxDownloadRate
-	e.Limits.StallTimeout, e.Limits.Retries = c.StallTimeout, c.Retries
+	e.Limits.Reserve, e.Limits.MaxRate = orNone(c.Reserve), c.MaxDownloadRate
+	e.Limits.StallTimeout, e.Limits.Retries = c.StallTimeout, orNone(c.Retries)
 	for k, v := range c.Env {
 		e.Env = append(e.Env, k+"="+v)
 	}
 	slices.Sort(e.Env)
 	return e
+}
+
+// orNone says to [install.Limits], for which 0 is its default, that 0 is meant.
+func orNone[T int | int64](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
 }
 
 // counted is the engine's configuration with its transactions in the metrics.

@@ -42,7 +42,8 @@ func (s Situation) state(step Step) State {
 // something else is wanted by now, are dropped.
 func (st *State) stand(s Situation) {
 	last := s.Journal.Last
-	if last.Phase != meta.PhaseIdle && last.Version != "" && last.Version != s.Wish.Agent.Version && s.Hold == nil {
+	elsewhere := last.Version != s.Wish.Agent.Version || last.At != (Place{}) && last.At != s.Wish.Place
+	if last.Phase != meta.PhaseIdle && last.Version != "" && elsewhere && s.Hold == nil {
 		st.Phase, st.Error = meta.PhaseIdle, ""
 	}
 	switch {
@@ -62,6 +63,10 @@ func (st *State) stand(s Situation) {
 		st.Error = st.Step.Reason
 	}
 }
+
+// matters: the agent is here, is wanted here, or went wrong here. Of others
+// only a journal is left.
+func (st State) matters() bool { return st.Version != "" || st.Error != "" || st.DesiredVersion != "" }
 
 func unixTime(t time.Time) int64 {
 	if t.IsZero() {

@@ -3,7 +3,6 @@ package updater
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -235,9 +234,10 @@ func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
 		return err
 	}
 	if r.Stopped.Why != "" {
-		note := fmt.Sprintf("stopping took force (killed %v): %s", r.Stopped.Killed, r.Stopped.Why)
-		t.Notes = join(t.Notes, note)
-		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.Why)
+		if len(r.Stopped.Killed) > 0 || t.Phase != meta.PhaseRollingBack { // else why it failed says as much
+			t.Notes = join(t.Notes, r.Stopped.String())
+		}
+		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
 	k.update(func(s *State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
 	return nil
@@ -287,7 +287,7 @@ func (k *keeper) abandon(ctx context.Context, t *Txn, why string) error {
 
 // end writes the outcome, then cleans up, then has it reported.
 func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
-	o.Version, o.Rollout, o.Since = t.To.Version, t.Wish.Agent.Rollout, time.Now()
+	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
 	k.note()
 	faultpoint.Hit("sidecar.ended")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -387,4 +388,66 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestI7AnUnknownUserIsInTheLogAndTheReport(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	a.RunUser = "no-such-user-here"
+	h.apply(a)
+	h.await("falcon", "failed", func(a meta.RealAgent) bool { return strings.Contains(a.Error, "no-such-user-here") })
+	h.logSays(`"level":"error"`, "no-such-user-here")
+}
+
+func TestAnAgentThatNeverCameIsForgottenWhenItIsNoLongerWanted(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	a.Tarball += "/nowhere"
+	h.apply(a)
+	h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	h.apply()
+	h.await("falcon", "was forgotten", func(a meta.RealAgent) bool { return a.Name == "" })
+}
+
+func TestAFailureThatIsNoLongerWantedIsNotReported(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	moved := a
+	moved.WorkDir = "/proc/no-such-place"
+	h.apply(moved)
+	h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	h.apply(a)
+	h.await("falcon", "was as wanted", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseIdle && a.Error == "" })
+}
+
+func TestI7AnAgentThatDoesNotStayUpIsAWarning(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	agenttest.Kill(t, h.agentDir("falcon"))
+	h.logSays(`"level":"info"`, "stoped though start is wanted")
+	h.runs("falcon", "1.0.0")
+	agenttest.Kill(t, h.agentDir("falcon"))
+	h.logSays(`"level":"warn"`, "stoped")
+}
+
+// logSays waits until the log has a line with every one of parts.
+func (h *host) logSays(parts ...string) {
+	h.t.Helper()
+	h.await("", "had a line with "+strings.Join(parts, " and "), func(meta.RealAgent) bool {
+		data, err := os.ReadFile(h.logFile)
+		must(h.t, err)
+		for line := range strings.Lines(string(data)) {
+			if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
+				return true
+			}
+		}
+		return false
+	})
 }

@@ -51,7 +51,7 @@ func (o Outcome) explain(what string) string {
 	}
 	switch {
 	case o.TimedOut:
-		return fmt.Sprintf("%s did not return within %v and was killed%s", what, o.Limit, said)
+		return fmt.Sprintf("%s did not return within %s and was killed%s", what, roundly(o.Limit), said)
 	case o.ExitCode < 0:
 		return what + " was killed" + said
 	}
@@ -167,6 +167,9 @@ func (o *output) finish() (head, tail string) {
 // mislead.
 func explainScript(script string, err error) error {
 	interpreter, line := shebang(script)
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		err = pe.Err // the path is in the sentence already
+	}
 	switch {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("cannot run %s: it is not executable, or its directory may not be entered; chmod +x it before packing: %w", script, err)

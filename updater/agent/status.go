@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 )
@@ -10,6 +12,7 @@ import (
 type Status struct {
 	Word   string `json:"word"`             // started, stoped or unknown: the constants of meta
 	Detail string `json:"detail,omitempty"` // why it is unknown
+	First  string `json:"first,omitempty"`  // the first word printed, where it is no status
 }
 
 // String is the status as the wire has it.
@@ -26,13 +29,22 @@ func (s Status) Started() bool { return s.Word == meta.StatusStarted }
 // Stopped reports whether the agent certainly does not run.
 func (s Status) Stopped() bool { return s.Word == meta.StatusStopped }
 
+// wordHint helps whoever reads "unknown: started": the last line says it, the
+// first word does not.
+func (s Status) wordHint() string {
+	if s.First == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (its first word is %q; started or stoped must come first)", s.First)
+}
+
 func unknown(detail string) Status { return Status{Word: meta.StatusUnknown, Detail: detail} }
 
 // ParseStatus reads the outcome of `control status`: the first word printed,
 // exactly. A substring test would call "not started" started.
 func ParseStatus(o Outcome) Status {
 	if o.TimedOut {
-		return unknown("control status did not return within " + o.Limit.String())
+		return unknown("control status did not return within " + roundly(o.Limit))
 	}
 	if o.ExitCode != 0 {
 		return unknown(o.explain("control status"))
@@ -47,5 +59,16 @@ func ParseStatus(o Outcome) Status {
 	case meta.StatusStopped, "stopped":
 		return Status{Word: meta.StatusStopped}
 	}
-	return unknown(o.LastLine())
+	s := unknown(o.LastLine())
+	s.First = fmt.Sprintf("%.40s", words[0])
+	return s
+}
+
+// roundly is a time as people read it; what was left of a longer one comes
+// with nanoseconds.
+func roundly(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
 }

@@ -18,6 +18,18 @@ type Stopped struct {
 	Why    string `json:"why,omitempty"`    // they had to be, or how else it did not go by the book
 }
 
+// String says what did not go by the book, or nothing.
+func (s Stopped) String() string {
+	if s.Why == "" {
+		return ""
+	}
+	force := "no process of it was left to kill"
+	if len(s.Killed) > 0 {
+		force = "killed " + strings.Trim(fmt.Sprint(s.Killed), "[]")
+	}
+	return "stopping did not go by the book, " + force + ": " + s.Why
+}
+
 // Stop stops version and makes sure that no other version in the directory
 // runs. It returns once status says stoped. When that does not happen in time,
 // the process group of `control pid` is killed. An error means that something
@@ -152,5 +164,5 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	if said != "" {
 		said = "; it said: " + said
 	}
-	return fmt.Errorf("cannot start %s %s: status is %s, %v after control start%s", r.Dir.Name, version, last, r.Timeouts.Start, said)
+	return fmt.Errorf("cannot start %s %s: status is %s%s, %v after control start%s", r.Dir.Name, version, last, last.wordHint(), r.Timeouts.Start, said)
 }
