@@ -400,17 +400,6 @@ func TestI7AnUnknownUserIsInTheLogAndTheReport(t *testing.T) {
 	h.logSays(`"level":"error"`, "no-such-user-here")
 }
 
-func TestAnAgentThatNeverCameIsForgottenWhenItIsNoLongerWanted(t *testing.T) {
-	h := newHost(t)
-	h.boot()
-	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
-	a.Tarball += "/nowhere"
-	h.apply(a)
-	h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
-	h.apply()
-	h.await("falcon", "was forgotten", func(a meta.RealAgent) bool { return a.Name == "" })
-}
-
 func TestAFailureThatIsNoLongerWantedIsNotReported(t *testing.T) {
 	h := newHost(t)
 	h.boot()

@@ -314,3 +314,25 @@ func startSleeper(t *testing.T) string {
 	t.Cleanup(func() { _ = p.Kill(); _, _ = p.Wait() })
 	return itoa(p.Pid)
 }
+
+func TestReasonsAreSaidForPeople(t *testing.T) {
+	r := newRunner(t, agenttest.Habits{BeforeStatus: "echo '*** Falcon 3 ***'"})
+	r.Timeouts.Start = 300 * time.Millisecond
+	err := r.Start(t.Context(), "1.0.0")
+	if err == nil || !strings.Contains(err.Error(), `its first word is "***"`) {
+		t.Errorf("banner in front of the status: %v", err)
+	}
+	outcomes := agent.ParseStatus(agent.Outcome{TimedOut: true, Limit: 2958098151 * time.Nanosecond})
+	if want := "unknown: control status did not return within 3s"; outcomes.String() != want {
+		t.Errorf("status %q; want %q", outcomes, want)
+	}
+	for want, s := range map[string]agent.Stopped{
+		"": {},
+		"stopping did not go by the book, killed 12 13: 1.0.0: it hangs":                            {Killed: []int{12, 13}, Why: "1.0.0: it hangs"},
+		"stopping did not go by the book, no process of it was left to kill: 1.0.0: no interpreter": {Why: "1.0.0: no interpreter"},
+	} {
+		if s.String() != want {
+			t.Errorf("%+v: %q; want %q", s, s, want)
+		}
+	}
+}
