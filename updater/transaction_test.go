@@ -53,7 +53,7 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 		want string // in the reason
 	}{
 		{"start fails", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"}, "no licence"},
-		{"dies right after start", agenttest.Habits{BeforeStart: "(sleep 0.2; echo 'panic: bad flag') &", App: "note down; exit 3"}, "panic: bad flag"},
+		{"dies right after start", agenttest.Habits{BeforeStart: "(sleep 0.2; echo 'panic: bad flag') & exit 0"}, "panic: bad flag"},
 		{"start hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, "did not return"},
 		{"dies in probation", agenttest.Habits{App: "sleep 0.3; note down; exit 1"}, "probation"},
 		{"restarts itself in probation", agenttest.Habits{App: `
