@@ -39,7 +39,7 @@ func (p *configParser) object(c *Config, prefix string, keys []configKey) error 
 		return nil // "http": null, as an absent one
 	}
 	if tok != json.Delim('{') {
-		return p.errorf("%s: want an object { … }", strings.TrimSuffix(prefix, "."))
+		return p.errorf("%swant an object { … }", strings.Replace(prefix, ".", ": ", 1))
 	}
 	seen := map[string]bool{}
 	for p.dec.More() {

@@ -13,11 +13,15 @@ import (
 // status is what is known now; it asks no agent.
 func (d *daemon) status(context.Context) local.Status {
 	c, beat := d.config.Load(), d.beat.State()
-	return local.Status{
+	s := local.Status{
 		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
 		Heartbeat: beat, Agents: realAgents(d.engine.States()),
 	}
+	if why := d.badConfig.Load(); why != nil {
+		s.ConfigError = *why
+	}
+	return s
 }
 
 func realAgents(states []State) []meta.RealAgent {

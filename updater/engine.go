@@ -91,7 +91,8 @@ var ErrUnknownAgent = errors.New("no such agent on this host")
 type Engine struct {
 	cfg    atomic.Pointer[EngineConfig]
 	holds  *holdBook
-	slots  chan struct{} // one for each install that may be under way
+	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
+	slots  chan struct{}          // one for each install that may be under way
 	notify chan struct{}
 	hire   func(ctx context.Context, user string) (hands, error)
 
@@ -244,9 +245,14 @@ func (e *Engine) changed() {
 func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 	e.ask(ctx)
 	states := e.States()
+	general := ""
+	if w := e.warned.Load(); w != nil {
+		general = *w
+	}
 	agents := make([]meta.RealAgent, 0, len(states))
 	for _, s := range states {
 		if s.matters() {
+			s.Error = join(s.Error, general)
 			agents = append(agents, s.RealAgent)
 		}
 	}
@@ -268,6 +274,13 @@ func (e *Engine) ask(ctx context.Context) {
 	}
 }
 
+// Warn has every agent reported with text as well: something is wrong with the
+// host, about which nobody would hear otherwise. An empty text ends that.
+func (e *Engine) Warn(text string) {
+	e.warned.Store(&text)
+	e.changed()
+}
+
 // States is what is known about every agent, sorted by name, without asking
 // any of them.
 func (e *Engine) States() []State {
@@ -275,7 +288,9 @@ func (e *Engine) States() []State {
 	lost := e.holds.warning()
 	for _, k := range e.everyone() {
 		s := k.snapshot()
-		s.Error = join(s.Error, lost)
+		if s.matters() {
+			s.Error = join(s.Error, lost)
+		}
 		states = append(states, s)
 	}
 	return states

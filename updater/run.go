@@ -46,6 +46,7 @@ type daemon struct {
 
 	config    atomic.Pointer[Config]
 	reloading sync.Mutex
+	badConfig atomic.Pointer[string] // why the last reload changed nothing
 }
 
 // Run is the daemon: it keeps the host's agents as the server wants them until
@@ -190,11 +191,13 @@ func (d *daemon) reload(context.Context) (local.Reloaded, error) {
 	}
 	if err != nil {
 		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
+		d.broken(err.Error())
 		return local.Reloaded{}, err
 	}
 	restart := old.changesNeedingRestart(next)
 	next.VarDir = old.VarDir
 	d.config.Store(&next)
+	d.broken("")
 	setLevel(next)
 	d.beat.replace(next)
 	d.log.Info().Strs("needRestart", restart).Msg("configuration reloaded")
@@ -203,6 +206,19 @@ func (d *daemon) reload(context.Context) (local.Reloaded, error) {
 	}
 	shown, err := next.redacted()
 	return local.Reloaded{Config: shown, Restart: restart}, err
+}
+
+// broken keeps for status and heartbeat why the configuration on disk is not
+// the one that counts; empty when it is.
+func (d *daemon) broken(why string) {
+	if old := d.badConfig.Swap(&why); old == nil && why == "" || old != nil && *old == why {
+		return
+	}
+	if why == "" {
+		d.engine.Warn("")
+		return
+	}
+	d.engine.Warn("the configuration was not reloaded, the old one stays: " + why)
 }
 
 // redacted is cfg.json as it is on disk, without its secrets.

@@ -35,7 +35,7 @@ func (a *app) logs() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			daemon, c, err := a.daemon()
+			daemon, c, err := a.daemon(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,12 @@ import (
 func man() *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "write the manual pages into DIR", Hidden: true,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("want the directory for the manual pages")}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			header := &doc.GenManHeader{Title: "OPS-UPDATER", Section: "8", Source: "ops-updater " + cmd.Root().Version, Manual: "ops-updater"}
 			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {

@@ -69,7 +69,7 @@ func (a *app) showOutcome(agents []meta.RealAgent) error {
 	t := tabwriter.NewWriter(a.stdio.Out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "AGENT\tVERSION\tSTATUS\tPHASE\tNOTE")
 	for _, r := range agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Name, dash(r.Version), dash(r.Status), dash(string(r.Phase)), printable(note(r)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Name, dash(r.Version), dash(statusWord(r)), dash(string(r.Phase)), printable(note(r)))
 	}
 	return t.Flush()
 }

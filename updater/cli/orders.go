@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -26,7 +28,7 @@ func (a *app) hold() *cobra.Command {
 		Args: oneAgent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := local.Order{Verb: local.VerbHold, Agent: args[0], Reason: reason}
-			if length < 0 {
+			if length < 0 || length == 0 && cmd.Flags().Changed("for") {
 				return usageError{errors.New("--for wants a time above 0, such as 2h")}
 			}
 			if length > 0 {
@@ -56,7 +58,7 @@ func (a *app) order(verb local.Verb, short string) *cobra.Command {
 
 // give takes an order to the daemon, or to the state on disk when none runs.
 func (a *app) give(cmd *cobra.Command, o local.Order) error {
-	daemon, config, err := a.daemon()
+	daemon, config, err := a.daemon(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -71,8 +73,20 @@ func (a *app) give(cmd *cobra.Command, o local.Order) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdio.Out, "%s: %s\n", o.Agent, done[o.Verb])
+	if _, err = fmt.Fprintf(a.stdio.Out, "%s: %s\n", o.Agent, done[o.Verb]); o.Verb == local.VerbHold {
+		a.hintUnknown(cmd, daemon, o.Agent)
+	}
 	return err
+}
+
+// hintUnknown: an agent may be held before it comes, but more often its name
+// was mistyped.
+func (a *app) hintUnknown(cmd *cobra.Command, daemon *local.Client, agent string) {
+	s, err := daemon.Status(cmd.Context())
+	if err != nil || slices.ContainsFunc(s.Agents, func(r meta.RealAgent) bool { return r.Name == agent }) {
+		return
+	}
+	_, _ = fmt.Fprintf(a.stdio.Err, "hint: this host has no agent %s yet; ops-updater status lists those it has, and ops-updater unhold %s takes this back\n", agent, agent)
 }
 
 var done = map[local.Verb]string{
@@ -86,7 +100,7 @@ func (a *app) reload() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "make the running sidecar read its configuration again", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, _, err := a.daemon()
+			daemon, _, err := a.daemon(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -108,7 +122,7 @@ func (a *app) plan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plan", Short: "say what would be done now about every agent, and why; do nothing", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, config, err := a.daemon()
+			daemon, config, err := a.daemon(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -149,6 +163,7 @@ func (a *app) showPlan(plan local.Plan, asJSON bool) error {
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdio.Out)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false) // people read it, too
 	return enc.Encode(v)
 }
 

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -125,7 +126,9 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          a.run,
+
+		SuggestionsMinimumDistance: 2,
+		RunE:                       a.run,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -138,9 +141,16 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 	return root
 }
 
-func noArgs(_ *cobra.Command, args []string) error {
+func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("%q is not a verb", strings.Join(args, " "))}
+		err := fmt.Errorf("%q is not a verb", strings.Join(args, " "))
+		if near := cmd.Root().SuggestionsFor(args[0]); len(near) > 0 && !cmd.HasParent() {
+			err = fmt.Errorf("%w; did you mean %s?", err, near[0])
+		}
+		if cmd.HasParent() {
+			err = fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), strings.Join(args, " "))
+		}
+		return usageError{err}
 	}
 	return nil
 }
@@ -155,22 +165,38 @@ func oneAgent(_ *cobra.Command, args []string) error {
 // load reads the configuration.
 func (a *app) load() (updater.Config, error) {
 	c, err := updater.LoadConfig(a.config)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, gone := os.Stat(a.config); err != nil && errors.Is(gone, fs.ErrNotExist) {
 		return c, hinted{usageError{err}, "copy cfg.example.json to " + a.config + " and set server, or name another file with -c"}
 	}
 	if err != nil {
-		return c, hinted{err, "docs/CONFIG.md explains every key"}
+		hint := "docs/CONFIG.md explains every key"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "run this as the user that the sidecar runs as, or as root"
+		}
+		return c, hinted{err, hint}
 	}
 	return c, nil
 }
 
-// daemon is a client of the running sidecar.
-func (a *app) daemon() (*local.Client, updater.Config, error) {
+// daemon is a client of the running sidecar. When the configuration was broken
+// since it started, it is found where it is by default.
+func (a *app) daemon(ctx context.Context) (*local.Client, updater.Config, error) {
 	c, err := a.load()
-	if err != nil {
+	if err == nil {
+		return local.NewClient(c.VarDir), c, nil
+	}
+	if usage, _ := errors.AsType[usageError](err); usage.err != nil { // there is no such file
 		return nil, c, err
 	}
-	return local.NewClient(c.VarDir), c, nil
+	if c.VarDir == "" {
+		c.VarDir = filepath.Join(filepath.Dir(a.config), "var")
+	}
+	client := local.NewClient(c.VarDir)
+	if _, away := client.Status(ctx); away != nil {
+		return nil, c, err
+	}
+	_, _ = fmt.Fprintf(a.stdio.Err, "warning: %v; the sidecar runs on with what it read before\n", err)
+	return client, c, nil
 }
 
 func (a *app) run(cmd *cobra.Command, _ []string) error {

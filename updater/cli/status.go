@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,7 +29,7 @@ func (a *app) status() *cobra.Command {
 moves while something is being installed; --watch keeps it until you press ^C.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, _, err := a.daemon()
+			daemon, _, err := a.daemon(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -64,6 +65,11 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 			return err
 		}
 		text := statusText(s, a.stdio.Out)
+		if !forever && !busy(s) {
+			var whole strings.Builder // what stays on the screen is not cut
+			_ = writeStatus(&whole, s, time.Now())
+			text = whole.String()
+		}
 		if isTerminal(a.stdio.Out) && lines > 0 {
 			_, _ = fmt.Fprintf(a.stdio.Out, "\x1b[%dA\x1b[J", lines)
 		}
@@ -121,7 +127,13 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if s.ConfigError != "" {
+		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable(s.ConfigError))
+	}
 	for _, r := range s.Heartbeat.Refused {
+		if slices.ContainsFunc(s.Agents, func(a meta.RealAgent) bool { return a.Name == r.Name }) {
+			continue // its line says so
+		}
 		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", dash(r.Name), printable(r.Reason))
 	}
 	if len(s.Agents) == 0 {
@@ -131,7 +143,7 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
 	for _, a := range s.Agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(a.Status), dash(phase(a)), printable(note(a)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(statusWord(a)), dash(phase(a)), printable(note(a)))
 	}
 	return t.Flush()
 }
@@ -158,6 +170,12 @@ func phase(a meta.RealAgent) string {
 	return string(a.Phase)
 }
 
+// statusWord leaves out why a status is unknown: the note has it.
+func statusWord(a meta.RealAgent) string {
+	word, _, _ := strings.Cut(a.Status, ":")
+	return word
+}
+
 func note(a meta.RealAgent) string {
 	var notes []string
 	if a.Held {
@@ -168,6 +186,9 @@ func note(a meta.RealAgent) string {
 	}
 	if a.Error != "" {
 		notes = append(notes, a.Error)
+	}
+	if _, why, unknown := strings.Cut(a.Status, ": "); unknown && a.Version != "" && !strings.Contains(a.Error, why) {
+		notes = append(notes, "status is unknown: "+why)
 	}
 	return strings.Join(notes, "; ")
 }

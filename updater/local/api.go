@@ -14,15 +14,16 @@ const SocketName = "ops-updater.sock"
 
 // Status is what the sidecar knows about itself and its agents.
 type Status struct {
-	Version   string           `json:"version"`
-	Hostname  string           `json:"hostname"`
-	IP        string           `json:"ip"`
-	RunUser   string           `json:"runUser"`
-	Pid       int              `json:"pid"`
-	Started   time.Time        `json:"started"`
-	Config    string           `json:"config"` // path of cfg.json
-	Heartbeat Heartbeat        `json:"heartbeat"`
-	Agents    []meta.RealAgent `json:"agents"`
+	Version     string           `json:"version"`
+	Hostname    string           `json:"hostname"`
+	IP          string           `json:"ip"`
+	RunUser     string           `json:"runUser"`
+	Pid         int              `json:"pid"`
+	Started     time.Time        `json:"started"`
+	Config      string           `json:"config"`                // path of cfg.json
+	ConfigError string           `json:"configError,omitempty"` // why its last reload changed nothing
+	Heartbeat   Heartbeat        `json:"heartbeat"`
+	Agents      []meta.RealAgent `json:"agents"`
 }
 
 // Heartbeat is how the last heartbeat went and when the next one is due.
