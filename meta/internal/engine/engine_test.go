@@ -360,11 +360,11 @@ func TestARestartInTheMiddleOfAStage(t *testing.T) {
 		for _, h := range hosts {
 			h.bad["2.0"] = "hangs"
 		}
-		strategy := &api.Strategy{Stages: []api.Stage{{Percent: 100}}, MaxInFlight: 4, Deadline: 2}
+		strategy := &api.Strategy{Stages: []api.Stage{{Percent: 100}}, MaxInFlight: 4, Deadline: 8}
 		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: strategy})
 		beatAll(t, s, hosts)
 		s.stop()
-		time.Sleep(2100 * time.Millisecond) // every deadline passes meanwhile
+		time.Sleep(8100 * time.Millisecond) // every deadline passes meanwhile
 		s = serve(t, c)
 		for _, h := range hosts {
 			delete(h.bad, "2.0")
