@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"internal/buildinfo":  {},
 	"internal/faultpoint": {},
 	"internal/jitter":     {},
+	"internal/printable":  {},
 	"internal/unpack":     {},
 
 	// The contracts.
@@ -29,12 +30,12 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint"},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/printable"},
 	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter"},
 	"updater/runas":              {},
 	"updater/local":              {"meta"},
-	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter"},
-	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo"},
+	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/printable"},
+	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/printable"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
@@ -57,7 +58,7 @@ var layers = map[string][]string{
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
-	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/buildinfo"},
+	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/buildinfo", "internal/printable"},
 }
 
 func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 	"gopkg.in/natefinch/lumberjack.v2"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // LogName is the log file's name in the var directory.
@@ -38,7 +40,18 @@ func openLog(c Config) (zerolog.Logger, io.Closer) {
 // NO_COLOR is set.
 func Console(f *os.File) io.Writer {
 	plain := !term.IsTerminal(int(f.Fd())) || os.Getenv("NO_COLOR") != ""
-	return zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: plain}
+	return zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: plain, FormatPrepare: showEvent}
+}
+
+// showEvent makes what others said fit for a terminal; the console colours it
+// afterwards.
+func showEvent(event map[string]any) error {
+	for key, value := range event {
+		if text, ok := value.(string); ok {
+			event[key] = printable.Text(text)
+		}
+	}
+	return nil
 }
 
 // setLevel applies debug and log_level, also at a reload.

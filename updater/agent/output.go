@@ -8,7 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode/utf8"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // Bounds on what a control script's output may cost.
@@ -140,21 +141,16 @@ func addedSince(f *os.File, offset int64, c *capture) {
 func lastLines(s string, n int) string {
 	var lines []string
 	for line := range strings.Lines(s) {
-		if line = printable(line); line != "" {
+		if line = shown(line); line != "" {
 			lines = append(lines, line)
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }
 
-func printable(line string) string {
-	line = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, line)
-	line = strings.TrimSpace(line)
+// shown is a line fit for a log and a terminal.
+func shown(line string) string {
+	line = strings.TrimSpace(printable.Text(line))
 	if len(line) > 200 {
 		line = strings.ToValidUTF8(line[:200], "") + "…"
 	}

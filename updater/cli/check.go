@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater"
 )
 
@@ -44,11 +45,11 @@ answer is a warning. Exit code 1 when something keeps the sidecar from starting.
 
 func writeFindings(w io.Writer, findings []updater.Finding) error {
 	for _, f := range findings {
-		if _, err := fmt.Fprintf(w, "%-8s %s: %s\n", f.Verdict, f.Name, printable(f.Detail)); err != nil {
+		if _, err := fmt.Fprintf(w, "%-8s %s: %s\n", f.Verdict, printable.Text(f.Name), printable.Text(f.Detail)); err != nil {
 			return err
 		}
 		if f.Mend != "" {
-			if _, err := fmt.Fprintf(w, "%-8s hint: %s\n", "", f.Mend); err != nil {
+			if _, err := fmt.Fprintf(w, "%-8s hint: %s\n", "", printable.Text(f.Mend)); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/local"
@@ -51,8 +52,8 @@ func (a *app) logs() *cobra.Command {
 
 // followLog reads the file itself: it needs no running sidecar.
 func (a *app) followLog(ctx context.Context, path string, follow bool) error {
-	out := a.stdio.Out
-	if f, ok := out.(*os.File); ok && isTerminal(f) {
+	out := io.Writer(jsonWriter{a.stdio.Out})
+	if f, ok := a.stdio.Out.(*os.File); ok && isTerminal(f) {
 		out = lineWriter{updater.Console(f)}
 	}
 	offset := int64(-1)
@@ -99,6 +100,16 @@ func copyFrom(w io.Writer, path string, offset int64) (int64, error) {
 	return offset + int64(end), err
 }
 
+// jsonWriter shows what a log event would hide: only the console escapes it.
+type jsonWriter struct{ out io.Writer }
+
+func (j jsonWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(j.out, printable.JSON(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // lineWriter hands lines one by one to a writer for log events; what is not
 // one is passed over.
 type lineWriter struct{ events io.Writer }
@@ -120,7 +131,7 @@ func (a *app) followOutput(ctx context.Context, daemon *local.Client, agent stri
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(a.stdio.Out, printableLines(added(shown, o.Text))); err != nil {
+		if _, err := io.WriteString(a.stdio.Out, printable.Lines(added(shown, o.Text))); err != nil {
 			return err
 		}
 		shown = o.Text
@@ -141,14 +152,6 @@ func added(before, now string) string {
 		return now[i+len(tail):]
 	}
 	return now
-}
-
-func printableLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = printable(strings.TrimRight(lines[i], "\r"))
-	}
-	return strings.Join(lines, "\n")
 }
 
 func pause(ctx context.Context) bool {

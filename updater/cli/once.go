@@ -13,6 +13,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 )
@@ -69,7 +70,7 @@ func (a *app) showOutcome(agents []meta.RealAgent) error {
 	t := tabwriter.NewWriter(a.stdio.Out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "AGENT\tVERSION\tSTATUS\tPHASE\tNOTE")
 	for _, r := range agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Name, dash(r.Version), dash(statusWord(r)), dash(string(r.Phase)), printable(note(r)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(r.Name), dash(r.Version), dash(statusWord(r)), dash(string(r.Phase)), printable.Text(note(r)))
 	}
 	return t.Flush()
 }
@@ -98,7 +99,7 @@ func (m *meter) show(all []updater.Progress) {
 		if p.Phase == meta.PhaseIdle || p.Phase == "" {
 			continue
 		}
-		names = append(names, p.Agent+" "+string(p.Phase))
+		names = append(names, printable.Text(p.Agent)+" "+string(p.Phase))
 		done, total = done+p.Done, total+max(p.Total, p.Done)
 	}
 	if len(names) == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/local"
@@ -155,13 +156,13 @@ func (a *app) showPlan(plan local.Plan, asJSON bool) error {
 		if !s.Until.IsZero() {
 			why += ", until " + s.Until.Local().Format(time.DateTime)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Agent, s.Act, dash(s.From), dash(s.To), printable(why))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(s.Agent), s.Act, dash(s.From), dash(s.To), printable.Text(why))
 	}
 	return t.Flush()
 }
 
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.stdio.Out)
+	enc := json.NewEncoder(jsonWriter{a.stdio.Out})
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false) // people read it, too
 	return enc.Encode(v)
@@ -171,15 +172,5 @@ func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return printable(s)
-}
-
-// printable keeps what agents and servers say from moving the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
+	return printable.Text(s)
 }

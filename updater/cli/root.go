@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -51,9 +52,9 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(stdio.Err, "ops-updater: %v\n", err)
+	_, _ = fmt.Fprintf(stdio.Err, "ops-updater: %s\n", printable.Lines(err.Error()))
 	if hint := hintFor(err); hint != "" {
-		_, _ = fmt.Fprintf(stdio.Err, "hint: %s\n", hint)
+		_, _ = fmt.Fprintf(stdio.Err, "hint: %s\n", printable.Text(hint))
 	}
 	return codeFor(err)
 }
@@ -195,7 +196,7 @@ func (a *app) daemon(ctx context.Context) (*local.Client, updater.Config, error)
 	if _, away := client.Status(ctx); away != nil {
 		return nil, c, err
 	}
-	_, _ = fmt.Fprintf(a.stdio.Err, "warning: %v; the sidecar runs on with what it read before\n", err)
+	_, _ = fmt.Fprintf(a.stdio.Err, "warning: %s; the sidecar runs on with what it read before\n", printable.Text(err.Error()))
 	return client, c, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -123,18 +124,18 @@ func busy(s local.Status) bool {
 }
 
 func writeStatus(w io.Writer, s local.Status, now time.Time) error {
-	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", s.Version, printable(s.Hostname), s.Pid, ago(now.Sub(s.Started)), printable(heartbeat(s.Heartbeat, now)))
+	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", printable.Text(s.Version), printable.Text(s.Hostname), s.Pid, ago(now.Sub(s.Started)), printable.Text(heartbeat(s.Heartbeat, now)))
 	if err != nil {
 		return err
 	}
 	if s.ConfigError != "" {
-		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable(s.ConfigError))
+		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable.Text(s.ConfigError))
 	}
 	for _, r := range s.Heartbeat.Refused {
 		if slices.ContainsFunc(s.Agents, func(a meta.RealAgent) bool { return a.Name == r.Name }) {
 			continue // its line says so
 		}
-		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", dash(r.Name), printable(r.Reason))
+		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", dash(r.Name), printable.Text(r.Reason))
 	}
 	if len(s.Agents) == 0 {
 		_, err := fmt.Fprintln(w, "no agent is wanted or known on this host")
@@ -143,7 +144,7 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
 	for _, a := range s.Agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(statusWord(a)), dash(phase(a)), printable(note(a)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(statusWord(a)), dash(phase(a)), printable.Text(note(a)))
 	}
 	return t.Flush()
 }

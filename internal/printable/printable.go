@@ -1,0 +1,71 @@
+// Package printable makes text from elsewhere fit for a terminal. What a host,
+// an agent, a server or another operator wrote may hold escape sequences that
+// move the cursor or set the title, and bidirectional controls that make a
+// line read as another one.
+package printable
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// hidden stands for a character that shows nothing, or changes how others are
+// shown.
+const hidden = utf8.RuneError
+
+// Text is s as one line: line breaks, tabs and control characters become
+// spaces, and what else does not show itself (bidirectional controls, zero
+// width characters, bytes that are no UTF-8) becomes U+FFFD.
+func Text(s string) string { return strings.Map(visible, s) }
+
+// Lines is [Text] for text of several lines: line feeds and tabs stay, and a
+// carriage return before a line feed goes.
+func Lines(s string) string {
+	if strings.Contains(s, "\r\n") {
+		s = strings.ReplaceAll(s, "\r\n", "\n")
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		return visible(r)
+	}, s)
+}
+
+// JSON is a JSON text that means the same, with what does not show itself
+// escaped.
+func JSON(text string) string {
+	if strings.IndexFunc(text, escaped) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !escaped(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// escaped: r only occurs within the strings of a JSON text, unless it is the
+// white space between them.
+func escaped(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+
+func visible(r rune) rune {
+	switch {
+	case r < utf8.RuneSelf && r >= ' ' && r != 0x7f, unicode.IsPrint(r):
+		return r
+	case unicode.IsControl(r), unicode.IsSpace(r):
+		return ' '
+	}
+	return hidden
+}
