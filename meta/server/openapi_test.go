@@ -281,6 +281,12 @@ func operations(r *running) []operation {
 		ok("grants", func(ctx context.Context, c *api.Client) error {
 			return second(c.Grants(ctx, rollout, api.ListOptions{State: "pending"}))
 		}),
+		ok("rollout hosts", func(ctx context.Context, c *api.Client) error {
+			return second(c.RolloutHosts(ctx, rollout, api.ListOptions{State: "waiting"}))
+		}),
+		{"rollout hosts in no state", func(ctx context.Context, c *api.Client) error {
+			return second(c.RolloutHosts(ctx, rollout, api.ListOptions{State: "odd"}))
+		}, http.StatusBadRequest},
 		{"grants in no state", func(ctx context.Context, c *api.Client) error {
 			return second(c.Grants(ctx, rollout, api.ListOptions{State: "odd"}))
 		}, http.StatusBadRequest},

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -42,6 +43,22 @@ func (f *Fleet) Stands(do func(Stand)) (serial int64) {
 		}
 	}
 	return snap.Serial()
+}
+
+// StandsAfter calls do for each host that a rollout in force concerns, by name
+// and only those that sort after a name, until do returns false. No lock is
+// held meanwhile.
+func (f *Fleet) StandsAfter(rollout, after string, do func(Stand) bool) {
+	names := f.names()
+	first, there := slices.BinarySearch(names, after)
+	if there {
+		first++
+	}
+	for _, name := range names[first:] {
+		if s, concerned := f.StandOf(name, rollout); concerned && !do(s) {
+			return
+		}
+	}
 }
 
 // StandOf is how one host stands to a rollout, if the rollout concerns it.

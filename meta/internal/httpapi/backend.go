@@ -113,6 +113,7 @@ type Rollouts interface {
 	CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (api.Rollout, error)
 	ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (api.Rollout, error)
 	Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error)
+	RolloutHosts(ctx context.Context, id string, state api.RolloutHostState, c api.Cursor) (api.Page[api.RolloutHost], error)
 	Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (api.Page[api.Grant], error)
 }
 

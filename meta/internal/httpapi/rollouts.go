@@ -23,6 +23,10 @@ func (s *Server) rolloutRoutes() []route {
 			method: "GET", path: "/rollouts/{id}/grants", id: "listGrants", summary: "Which hosts may have its target", role: api.RoleViewer,
 			query: listing(param{"state", "pending, succeeded or failed", ""}), endpoint: reads(s.grants),
 		},
+		{
+			method: "GET", path: "/rollouts/{id}/hosts", id: "listRolloutHosts", summary: "Its hosts by name, and how each stands", role: api.RoleViewer,
+			query: listing(param{"state", "waiting, inFlight, succeeded, already, failed, held or silent", ""}), endpoint: reads(s.rolloutHosts),
+		},
 	}
 	for action, summary := range map[string]string{
 		api.ActionApprove: "Open the gate it waits at", api.ActionPause: "Stop new grants", api.ActionResume: "Go on",
@@ -76,4 +80,16 @@ func (s *Server) grants(c *call) (api.Page[api.Grant], error) {
 		return api.Page[api.Grant]{}, invalid("state", "state %q is not known: want pending, succeeded or failed", clip(state))
 	}
 	return s.backend.Rollouts.Grants(c.Context(), f, page)
+}
+
+func (s *Server) rolloutHosts(c *call) (api.Page[api.RolloutHost], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.RolloutHost]{}, err
+	}
+	state := api.RolloutHostState(c.URL.Query().Get("state"))
+	if state != "" && !state.Known() {
+		return api.Page[api.RolloutHost]{}, invalid("state", "state %q is not known: want one of %v", clip(string(state)), api.RolloutHostStates())
+	}
+	return s.backend.Rollouts.RolloutHosts(c.Context(), c.PathValue("id"), state, page)
 }

@@ -42,6 +42,8 @@ const (
 	ReasonInFlightLimit Reason = "in-flight-limit"
 	ReasonRateLimited   Reason = "rate-limited"
 	ReasonOutsideWindow Reason = "outside-window"
+	ReasonHostSilent    Reason = "host-silent"
+	ReasonNotAsked      Reason = "not-asked" // nothing is in the way but its next heartbeat
 )
 
 // What a grant was judged on.
