@@ -56,7 +56,11 @@ func cutSuffix(file string) (tarball, suffix string) {
 }
 
 func serveText(w http.ResponseWriter, r *http.Request, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	serveAs(w, r, "text/plain; charset=utf-8", text)
+}
+
+func serveAs(w http.ResponseWriter, r *http.Request, media, text string) {
+	w.Header().Set("Content-Type", media)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write([]byte(text))
 	}

@@ -47,6 +47,9 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	mux.HandleFunc("GET /healthz", s.healthy)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /metrics", s.metrics.serve)
+	mux.HandleFunc("/api/", nothingHere)
+	mux.HandleFunc("/releases/", nothingHere)
+	s.ancestors(mux)
 	page, err := s.page(ctx)
 	if err != nil {
 		return err
@@ -69,6 +72,7 @@ func (s *Server) page(ctx context.Context) (http.Handler, error) {
 	}
 	h, err := web.New(web.Config{
 		API: s.api, Key: [32]byte(key), Secure: strings.HasPrefix(s.conf.PublicURL, "https://"), Log: s.log,
+		NotFound: http.HandlerFunc(nothingHere),
 	})
 	if err != nil {
 		return nil, err

@@ -150,8 +150,8 @@ func allowed(have, need api.Role) bool {
 	return rank[have] >= rank[need] && rank[have] > 0
 }
 
-// authorize checks that the caller may use an operation.
-func authorize(id api.Identity, need api.Role) error {
+// Authorize checks that the caller may use an operation.
+func Authorize(id api.Identity, need api.Role) error {
 	if need == "" || allowed(id.Role, need) {
 		return nil
 	}

@@ -71,7 +71,7 @@ func (s *Server) handler(r route) http.Handler {
 		var err error
 		if r.role != "" {
 			if c.caller, err = s.access.Identify(req); err == nil {
-				err = authorize(c.caller, r.role)
+				err = Authorize(c.caller, r.role)
 			}
 		} else {
 			c.caller.From = s.access.Address(req).String()

@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,20 +51,43 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// toLogin sends a visitor without a session to the login page, and back
+// toLogin sends a browser without a session to the login page, and back
 // afterwards. A partial request gets a status instead, so that a login form
-// never appears inside a page.
+// never appears inside a page; and whoever is no browser is told that there is
+// nothing for programs here, because a login page would be taken for an answer.
 func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
-	to := "/login"
-	if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/live" {
-		to += "?next=" + url.QueryEscape(r.URL.RequestURI())
-	}
-	if r.Header.Get("HX-Request") != "" {
+	switch {
+	case r.Header.Get("HX-Request") != "":
 		w.Header().Set("HX-Redirect", "/login")
 		w.WriteHeader(http.StatusUnauthorized)
-		return
+	case accepts(r, "text/event-stream"):
+		http.Error(w, "log in first", http.StatusUnauthorized)
+	case !wantsPage(r):
+		s.cfg.NotFound.ServeHTTP(w, r)
+	default:
+		to := "/login"
+		if r.Method == http.MethodGet && r.URL.Path != "/" && r.URL.Path != "/live" {
+			to += "?next=" + url.QueryEscape(r.URL.RequestURI())
+		}
+		http.Redirect(w, r, to, http.StatusSeeOther)
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// wantsPage tells a browser that asks for a page, or sends one's form, from
+// programs, which accept anything or say nothing.
+func wantsPage(r *http.Request) bool {
+	return accepts(r, "text/html") || accepts(r, "application/xhtml+xml")
+}
+
+// accepts reports whether a request names a media type as one it takes.
+func accepts(r *http.Request, media string) bool {
+	for _, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, params, err := mime.ParseMediaType(part)
+		if err == nil && kind == media {
+			return params["q"] == "" || strings.Trim(params["q"], "0.") != "" // q=0 is a refusal
+		}
+	}
+	return false
 }
 
 // localPath keeps a login from sending its visitor to another site.

@@ -35,6 +35,9 @@ type Config struct {
 	Secure bool             // the page is reached over TLS: cookies are marked so
 	Now    func() time.Time // nil: time.Now
 	Log    zerolog.Logger
+	// NotFound answers whoever has not logged in and asks for what is no page,
+	// or for a page without being a browser; nil: [http.NotFound].
+	NotFound http.Handler
 }
 
 type site struct {
@@ -48,6 +51,9 @@ type site struct {
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.NotFound == nil {
+		cfg.NotFound = http.NotFoundHandler()
 	}
 	client, err := api.NewClient(api.ClientConfig{Server: "http://ops-meta", Transport: api.HandlerTransport(cfg.API), UserAgent: "ops-meta-page"})
 	if err != nil {
@@ -112,8 +118,19 @@ func (s *site) routes() (http.Handler, error) {
 	} {
 		mux.HandleFunc(pattern, s.visitor(h))
 	}
-	mux.HandleFunc("/", s.visitor(func(*visit) error { return errNotFound }))
+	mux.HandleFunc("/", s.noPage)
 	return secured(mux), nil
+}
+
+// noPage answers for every path that is not a page: by one to a browser whose
+// visitor has logged in, else by the server's own words. It never leads to the
+// login page, which programs would take for what they asked for.
+func (s *site) noPage(w http.ResponseWriter, r *http.Request) {
+	if _, err := s.seal.open(r); err != nil || !wantsPage(r) {
+		s.cfg.NotFound.ServeHTTP(w, r)
+		return
+	}
+	s.visitor(func(*visit) error { return errNotFound })(w, r)
 }
 
 // visit is one request of a visitor who has logged in.

@@ -105,7 +105,18 @@ func open(t *testing.T, p *peer) (*http.Client, string) {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	jar, _ := cookiejar.New(nil)
-	return &http.Client{Jar: jar}, server.URL
+	return &http.Client{Jar: jar, Transport: browser{}}, server.URL
+}
+
+// browser says what browsers say, unless the test says something else.
+type browser struct{}
+
+func (browser) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Accept") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func login(t *testing.T, c *http.Client, base, role string) {
@@ -218,6 +229,46 @@ func TestWithoutASessionOneLogsInFirst(t *testing.T) {
 	}
 	if status, _ := post(t, c, base+"/login", url.Values{}); status != http.StatusUnauthorized {
 		t.Fatalf("no token: %d", status)
+	}
+}
+
+// A health check or wget that is sent to a login page takes it for an answer.
+func TestOnlyABrowserThatAsksForAPageIsSentToTheLogin(t *testing.T) {
+	const html = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+	for name, c := range map[string]struct {
+		method, path, accept string
+		status               int
+	}{
+		"a browser on the front page":      {"GET", "/", html, 303},
+		"a browser on a host's page":       {"GET", "/hosts/web-1", html, 303},
+		"a browser's head":                 {"HEAD", "/hosts", html, 303},
+		"a browser's form after its login": {"POST", "/deploy", html, 303},
+		"a browser on what is no page":     {"GET", "/falcon/falcon-agent-1.0.0.tar.gz", html, 404},
+		"a browser's other method":         {"PUT", "/hosts", html, 404},
+		"wget of a tarball":                {"GET", "/falcon/falcon-agent-1.0.0.tar.gz", "*/*", 404},
+		"wget of the front page":           {"GET", "/", "*/*", 404},
+		"a program that refuses pages":     {"GET", "/hosts", "text/html;q=0.0, application/json", 404},
+		"a program that asks for JSON":     {"GET", "/hosts", "application/json", 404},
+		"a heartbeat to an unknown path":   {"POST", "/api/v2/heartbeat", "*/*", 404},
+		"a page that follows what happens": {"GET", "/live", "text/event-stream", 401},
+	} {
+		client, base := open(t, newPeer())
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		req, _ := http.NewRequest(c.method, base+c.path, nil)
+		req.Header.Set("Accept", c.accept)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status {
+			t.Errorf("%s: got %s, want %d", name, resp.Status, c.status)
+		}
+	}
+	client, base := open(t, newPeer())
+	login(t, client, base, "viewer")
+	if status, body := get(t, client, base+"/no-such-page"); status != http.StatusNotFound || !strings.Contains(body, "There is no such page") {
+		t.Errorf("logged in, on what is no page: got %d\n%s", status, body)
 	}
 }
 

@@ -1,0 +1,39 @@
+package fleet
+
+import "time"
+
+// Reported is what one host last said of one agent.
+type Reported struct {
+	Host    string
+	Heard   time.Time
+	Known   bool // the host reports this agent; else the rest is empty
+	Version string
+	Status  string
+}
+
+// EachReported calls do for every host that reports any agent, by name, until
+// it returns false. No lock is held meanwhile.
+func (f *Fleet) EachReported(agent string, do func(Reported) bool) {
+	for _, name := range f.names() {
+		if r, any := f.reported(name, agent); any && !do(r) {
+			return
+		}
+	}
+}
+
+// reported is a host's last word on an agent, and whether it reports any.
+func (f *Fleet) reported(name, agent string) (r Reported, any bool) {
+	sh := f.shardOf(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := sh.hosts[name]
+	if h == nil || len(h.agents) == 0 {
+		return Reported{}, false
+	}
+	r = Reported{Host: name, Heard: fromUnix(h.seen)}
+	if e := h.agent(agent); e != nil {
+		s := e.state.Value()
+		r.Known, r.Version, r.Status = true, s.version, s.status
+	}
+	return r, true
+}
