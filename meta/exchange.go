@@ -261,22 +261,28 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 }
 
 // Probe asks every server for a sign of life, without reporting anything.
-func (c *Client) Probe(ctx context.Context) []ProbeResult {
+func (c *Client) Probe(ctx context.Context, patience time.Duration) []ProbeResult {
 	var results []ProbeResult
 	for _, s := range c.servers {
-		r := ProbeResult{Server: s.base}
-		response, err := c.http.R().SetContext(ctx).Get(s.base + PathV1)
-		if response != nil && response.RawBody() != nil {
-			_ = response.RawBody().Close()
-		}
-		if err != nil {
-			r.Err = plainError(err)
-		} else {
-			r.Date = serverTime(response.Header())
-		}
-		results = append(results, r)
+		results = append(results, c.probe(ctx, s.base, patience))
 	}
 	return results
+}
+
+func (c *Client) probe(ctx context.Context, base string, patience time.Duration) ProbeResult {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s", patience))
+	defer cancel()
+	response, err := c.http.R().SetContext(ctx).Get(base + PathV1)
+	if response != nil && response.RawBody() != nil {
+		_ = response.RawBody().Close()
+	}
+	switch {
+	case err != nil && ctx.Err() != nil: // it was we who did not wait longer
+		return ProbeResult{Server: base, Err: context.Cause(ctx)}
+	case err != nil:
+		return ProbeResult{Server: base, Err: plainError(err)}
+	}
+	return ProbeResult{Server: base, Date: serverTime(response.Header())}
 }
 
 // ProbeResult is what [Client.Probe] found of one server: it answered when Err

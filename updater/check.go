@@ -38,7 +38,7 @@ type Finding struct {
 
 // Times that a check may take, and how wrong a clock may be.
 const (
-	probeTimeout = 10 * time.Second
+	probeTimeout = 5 * time.Second // for each server
 	sudoTimeout  = 15 * time.Second
 	maxClockSkew = 5 * time.Minute
 )
@@ -208,10 +208,8 @@ func checkServers(ctx context.Context, c Config) []Finding {
 		return []Finding{{Name: "server", Verdict: VerdictFail, Detail: err.Error(), Mend: "correct the TLS keys of " + c.Path}}
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	var findings []Finding
-	for _, p := range client.Probe(ctx) {
+	for _, p := range client.Probe(ctx, probeTimeout) {
 		if p.Err != nil {
 			findings = append(findings, Finding{
 				Name: "server", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s does not answer: %v", p.Server, p.Err),

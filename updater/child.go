@@ -88,9 +88,9 @@ func (j Job) patience() time.Duration {
 	t := j.Timeouts
 	switch j.Op {
 	case OpStop:
-		return 2*t.Stop + 6*t.Status + margin
+		return 2*t.Stop + 12*t.Status + margin
 	case OpStart:
-		return t.Start + 2*t.Status + margin
+		return t.Start + 4*t.Status + margin
 	case OpInspect, OpProbe:
 		return 3*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:

@@ -147,6 +147,9 @@ func TestFailuresCarryWhatTheScriptSaid(t *testing.T) {
 		{"never starts", agenttest.Habits{BeforeStart: "echo 'bye'; exit 0"}, []string{"status is stoped", "bye"}},
 		{"hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, []string{"did not return within 1s", "loading"}},
 		{"dies at once", agenttest.Habits{App: "exit 1"}, []string{"status is stoped"}},
+		{"answers late and not understandably", agenttest.Habits{
+			BeforeStart: "echo 'port 80'", BeforeStatus: "sleep 1.2; echo running, for all I know; exit 0",
+		}, []string{"status is unknown: running, for all I know", "port 80"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -194,6 +197,14 @@ func TestI3AnAgentThatDoesNotStopIsKilledAndReported(t *testing.T) {
 				t.Fatalf("still running: %v", left)
 			}
 		})
+	}
+}
+
+func TestAStopThatFailsReportsTheLastWholeAnswer(t *testing.T) {
+	r := newRunner(t, agenttest.Habits{BeforeStatus: "sleep 1.2; echo started; exit 0", BeforeStop: "exit 0", NoPid: true})
+	r.Timeouts.Stop = 500 * time.Millisecond
+	if _, err := r.Stop(t.Context(), "1.0.0"); err == nil || !strings.Contains(err.Error(), "its status is started: status is started after control stop") {
+		t.Fatalf("stop: %v; want what status said, not that we did not wait for it", err)
 	}
 }
 

@@ -54,19 +54,11 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	return o, nil
 }
 
-// Status asks the control script of version whether the agent runs.
+// Status asks the control script of version whether the agent runs. It is
+// always given the whole time that a status may take: an answer that we cut
+// short ourselves would say nothing about the agent.
 func (r Runner) Status(ctx context.Context, version string) Status {
-	return r.statusWithin(ctx, version, r.Timeouts.Status)
-}
-
-// statusBefore asks for no longer than there is time until deadline, but for
-// a second in any case.
-func (r Runner) statusBefore(ctx context.Context, version string, deadline time.Time) Status {
-	return r.statusWithin(ctx, version, min(max(time.Until(deadline), time.Second), r.Timeouts.Status))
-}
-
-func (r Runner) statusWithin(ctx context.Context, version string, timeout time.Duration) Status {
-	o, err := r.run(ctx, version, VerbStatus, timeout)
+	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
 	if err != nil {
 		return unknown(err.Error())
 	}

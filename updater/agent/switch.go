@@ -57,18 +57,18 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 }
 
 func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
-	deadline := time.Now().Add(r.Timeouts.Stop)
-	before := r.statusBefore(ctx, version, deadline)
+	before := r.Status(ctx, version)
 	if before.Stopped() {
 		return nil
 	}
 	pid := r.Pid(ctx, version) // afterwards the script may have forgotten it
-	o, err := r.run(ctx, version, VerbStop, max(time.Until(deadline), time.Second))
+	deadline := time.Now().Add(r.Timeouts.Stop)
+	o, err := r.run(ctx, version, VerbStop, r.Timeouts.Stop)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	last := before
-	stopped := func() bool { last = r.statusBefore(ctx, version, deadline); return last.Stopped() || ctx.Err() != nil }
+	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
 	patience := time.Until(deadline)
 	if err != nil || o.TimedOut || o.ExitCode != 0 {
 		patience = min(patience, killPatience) // it has said that it will not
@@ -140,16 +140,16 @@ func killGroup(pid int) bool {
 // Start starts version, unless it runs already, and returns once status says
 // started. The error says what the script printed last.
 func (r Runner) Start(ctx context.Context, version string) error {
-	deadline := time.Now().Add(r.Timeouts.Start)
-	if r.statusBefore(ctx, version, deadline).Started() {
+	if r.Status(ctx, version).Started() {
 		return nil
 	}
+	deadline := time.Now().Add(r.Timeouts.Start)
 	o, err := r.run(ctx, version, VerbStart, r.Timeouts.Start)
 	if err != nil {
 		return err
 	}
 	var last Status
-	started := func() bool { last = r.statusBefore(ctx, version, deadline); return last.Started() || ctx.Err() != nil }
+	started := func() bool { last = r.Status(ctx, version); return last.Started() || ctx.Err() != nil }
 	patience := time.Until(deadline)
 	if o.TimedOut || o.ExitCode != 0 {
 		patience = 0 // it has said that it failed; only status may say otherwise

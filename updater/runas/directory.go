@@ -15,6 +15,9 @@ import (
 // lookupTimeout bounds a directory service that does not answer.
 const lookupTimeout = 5 * time.Second
 
+// errNoAnswer: whether there is such a user cannot be told now.
+var errNoAnswer = fmt.Errorf("no answer within %s from the directory service: see that it can be reached (sssd, nslcd, /etc/nsswitch.conf)", lookupTimeout)
+
 var nameRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
 
 func validName(s string) bool { return nameRule.MatchString(s) }
@@ -72,7 +75,11 @@ func ask(ctx context.Context, name string, args ...string) (string, error) {
 	out := newTail(64 << 10)
 	cmd.Stdout = out
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if ctx.Err() != nil { // it was we who did not wait longer
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), errNoAnswer)
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot run %s: %w", name, err)
 	}
 	return out.String(), nil

@@ -44,6 +44,9 @@ func Lookup(ctx context.Context, name string) (Identity, error) {
 	if err != nil {
 		u, err = fromDirectory(ctx, name)
 	}
+	if errors.Is(err, errNoAnswer) {
+		return Identity{}, &Error{User: name, Why: "whether the user exists cannot be told", Err: err}
+	}
 	if err != nil {
 		return Identity{}, &Error{User: name, Why: fmt.Sprintf("the user does not exist: create it (useradd --system --user-group --create-home %s) or set create_users to true", name), Err: ErrUnknownUser}
 	}

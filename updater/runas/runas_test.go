@@ -339,3 +339,15 @@ func TestNormalUserGoesThroughSudo(t *testing.T) {
 		})
 	}
 }
+
+func TestADirectoryServiceThatDoesNotAnswerIsNotAnUnknownUser(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	_, err := runas.Lookup(t.Context(), "nobody-knows-yet")
+	if err == nil || errors.Is(err, runas.ErrUnknownUser) || !strings.Contains(err.Error(), "no answer within 5s") {
+		t.Fatalf("lookup: %v; want that it cannot be told: such a user must not be created", err)
+	}
+}

@@ -280,7 +280,7 @@ func (s *Sender) deliver(ctx context.Context, note api.Notification, targets map
 		s.settle(ctx, note, &failure{err: fmt.Errorf("cannot read the notice: %w", err), permanent: true})
 		return
 	}
-	attempt, cancel := context.WithTimeout(ctx, s.Timeout)
+	attempt, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("no answer within %s", s.Timeout))
 	defer cancel()
 	var f *failure
 	switch {

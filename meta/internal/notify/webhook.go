@@ -81,6 +81,9 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 		if errors.As(err, &ue) {
 			err = ue.Err // the address may hold a key
 		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return &failure{err: fmt.Errorf("cannot reach the receiver: %w", err)}
 	}
 	defer func() { _ = resp.Body.Close() }()

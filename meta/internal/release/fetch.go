@@ -126,7 +126,7 @@ func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64
 	if err != nil {
 		return nil, 0, err
 	}
-	ctx, stop := context.WithTimeout(ctx, f.timeout)
+	ctx, stop := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("it was not complete before its deadline of %s", f.timeout))
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() { cancel(context.Canceled); stop() }
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -136,6 +136,9 @@ func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		end()
 		return nil, 0, err
 	}
