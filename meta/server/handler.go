@@ -45,7 +45,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	mux.Handle(meta.PathLegacy, s.beats)
 	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.downloads)
 	mux.HandleFunc("GET /healthz", s.healthy)
-	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /readyz", s.readiness.serve)
 	mux.HandleFunc("GET /metrics", s.metrics.serve)
 	mux.HandleFunc("/api/", nothingHere)
 	mux.HandleFunc("/releases/", nothingHere)
@@ -98,21 +98,6 @@ func (s *Server) adminsOnly(h http.HandlerFunc) http.Handler {
 
 // healthy says that the process answers.
 func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
-	_, _ = w.Write([]byte("ok\n"))
-}
-
-// readyTimeout bounds the question to the database.
-const readyTimeout = 2 * time.Second
-
-// ready says that the server can keep what it is told. Heartbeats are
-// answered from memory even when it can't.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if _, err := s.store.Serial(ctx); err != nil {
-		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-		return
-	}
 	_, _ = w.Write([]byte("ok\n"))
 }
 

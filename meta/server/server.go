@@ -33,6 +33,7 @@ type Server struct {
 	handler     http.Handler
 	listener    net.Listener
 	certificate certificate
+	readiness   readiness
 	lock        *os.File
 	mark        store.Mark // of the hosts as they were loaded
 	token       string     // the first admin token, when this start made it
@@ -131,10 +132,12 @@ func (s *Server) listen(ctx context.Context) error {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		s.conf.PublicURL = s.conf.ownURL(host, port)
 	}
+	watch := &acceptWatch{Listener: l, log: s.log}
+	s.readiness.core, s.readiness.accepts = s.core, watch
+	s.listener = watch
 	if conf != nil {
-		l = tls.NewListener(l, conf)
+		s.listener = tls.NewListener(watch, conf)
 	}
-	s.listener = l
 	return nil
 }
 
@@ -236,6 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stopLoops()
 	loops.Wait()
+	s.readiness.running.Wait()
 	return errors.Join(err, <-fleetDone, s.close())
 }
 
