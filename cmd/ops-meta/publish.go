@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +23,8 @@ func (a *app) publishCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "publish FILE|URL", Short: "Publish a release's tarball", Args: cobra.ExactArgs(1),
 		Long: `Publish a tarball with a control script at its root. Agent and version come from
-the file's name, {agent}-{version}.tar.gz; the arch from the directory it is in
+the file's name, {agent}-{version}.tar.gz, where that can be read in one way; the
+arch from the name too (…-linux_arm64.tar.gz) or from the directory it is in
 (linux_amd64/…), else from the programs inside, else it is linux_amd64.
 
 With a URL, {base}/{arch}/{agent}-{version}.tar.gz, the tarball stays where it is:
@@ -35,9 +36,9 @@ the server fetches it once, checks and hashes it.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&p.agent, "agent", "", "name of the agent")
-	f.StringVar(&p.version, "version", "", "version of the release")
-	f.StringVar(&p.arch, "arch", "", "such as linux_amd64")
+	f.StringVar(&p.said.Agent, "agent", "", "name of the agent")
+	f.StringVar(&p.said.Version, "version", "", "version of the release")
+	f.StringVar(&p.said.Arch, "arch", "", "such as linux_amd64")
 	f.StringVar(&p.notes, "notes", "", "notes on the release")
 	f.StringVar(&p.signature, "signature", "", "minisign file (default FILE.minisig when it is there)")
 	return c
@@ -46,7 +47,8 @@ the server fetches it once, checks and hashes it.`,
 // publishing is one publish.
 type publishing struct {
 	*app
-	file, agent, version, arch, notes, signature string
+	said                   api.Naming
+	file, notes, signature string
 }
 
 func (p *publishing) run(ctx context.Context) error {
@@ -58,7 +60,7 @@ func (p *publishing) run(ctx context.Context) error {
 		return err
 	}
 	send := p.upload
-	if strings.HasPrefix(p.file, "http://") || strings.HasPrefix(p.file, "https://") {
+	if p.elsewhere() {
 		send = p.register
 	}
 	art, err := send(ctx, c)
@@ -66,7 +68,7 @@ func (p *publishing) run(ctx context.Context) error {
 		return err
 	}
 	if p.notes != "" {
-		if _, err := c.PutReleaseNotes(ctx, p.agent, p.version, p.notes); err != nil {
+		if _, err := c.PutReleaseNotes(ctx, p.said.Agent, p.said.Version, p.notes); err != nil {
 			return err
 		}
 	}
@@ -78,57 +80,47 @@ func (p *publishing) run(ctx context.Context) error {
 
 // derive completes what no flag says from the file's name.
 func (p *publishing) derive(ctx context.Context, c *api.Client) error {
-	if dir := filepath.Base(filepath.Dir(p.file)); p.arch == "" && api.ValidArch(dir) == nil {
-		p.arch = dir
-	}
-	if p.agent != "" && p.version != "" {
-		return nil
-	}
-	splits := splitName(filepath.Base(p.file))
-	if len(splits) == 0 {
-		return &api.Error{
-			Kind: api.KindInvalid, Field: "file", Message: fmt.Sprintf("cannot tell agent and version from the name %s", filepath.Base(p.file)),
-			Hint: "name it AGENT-VERSION.tar.gz, or give --agent and --version",
+	path := p.file
+	if !p.elsewhere() {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			return err
 		}
+		path = filepath.ToSlash(absolute)
 	}
-	agent, version := p.choose(ctx, c, splits)
-	if p.agent == "" {
-		p.agent = agent
+	read, err := p.said.Complete(path, func(agent string) (bool, error) {
+		_, err := c.Agent(ctx, agent)
+		if problem := (*api.Problem)(nil); errors.As(err, &problem) && problem.Status == http.StatusNotFound {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if unclear := (*api.AmbiguousName)(nil); errors.As(err, &unclear) {
+		return &api.Error{Kind: api.KindInvalid, Field: "file", Message: unclear.Error(), Hint: p.howToSay(unclear.Readings)}
 	}
-	if p.version == "" {
-		p.version = version
-	}
-	return nil
+	p.said = read
+	return err
 }
 
-// splitName lists the ways to read {agent}-{version}.tar.gz, the last dash
-// before a digit first.
-func splitName(name string) [][2]string {
-	for _, suffix := range []string{".tar.gz", ".tgz"} {
-		name = strings.TrimSuffix(name, suffix)
+// howToSay are the flags that make a name clear.
+func (p *publishing) howToSay(readings []api.Naming) string {
+	if len(readings) == 0 {
+		return "name it AGENT-VERSION.tar.gz, or give --agent and --version"
 	}
-	var splits [][2]string
-	for i := len(name) - 2; i > 0; i-- {
-		if name[i] == '-' && name[i+1] >= '0' && name[i+1] <= '9' {
-			splits = append(splits, [2]string{name[:i], name[i+1:]})
+	var ways []string
+	for _, r := range readings {
+		way := "--agent " + r.Agent + " --version " + r.Version
+		if r.Arch != "" {
+			way += " --arch " + r.Arch
 		}
+		ways = append(ways, way)
 	}
-	return splits
+	return "say which: " + strings.Join(ways, ", or ")
 }
 
-// choose prefers, when a name can be read in several ways, an agent that the
-// server knows.
-func (p *publishing) choose(ctx context.Context, c *api.Client, splits [][2]string) (agent, version string) {
-	if len(splits) > 1 {
-		known := slices.IndexFunc(splits, func(s [2]string) bool {
-			_, err := c.Agent(ctx, s[0])
-			return err == nil
-		})
-		if known > 0 {
-			return splits[known][0], splits[known][1]
-		}
-	}
-	return splits[0][0], splits[0][1]
+// elsewhere reports whether the tarball is on another server and stays there.
+func (p *publishing) elsewhere() bool {
+	return strings.HasPrefix(p.file, "http://") || strings.HasPrefix(p.file, "https://")
 }
 
 func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, error) {
@@ -146,7 +138,7 @@ func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, e
 	}
 	body, done := p.progress(f, info.Size())
 	defer done()
-	return c.Upload(ctx, api.Upload{Agent: p.agent, Version: p.version, Arch: p.arch, Tarball: body, Size: info.Size()})
+	return c.Upload(ctx, api.Upload{Agent: p.said.Agent, Version: p.said.Version, Arch: p.said.Arch, Tarball: body, Size: info.Size()})
 }
 
 // progress shows on a terminal how much has been sent.
@@ -155,7 +147,7 @@ func (p *publishing) progress(r io.Reader, size int64) (io.Reader, func()) {
 		return r, func() {}
 	}
 	bar := progressbar.NewOptions64(size, progressbar.OptionSetWriter(p.err), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetDescription(meta.TarballName(p.agent, p.version)), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetDescription(meta.TarballName(p.said.Agent, p.said.Version)), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true))
 	return io.TeeReader(r, bar), func() { _ = bar.Finish() }
 }
@@ -163,16 +155,16 @@ func (p *publishing) progress(r io.Reader, size int64) (io.Reader, func()) {
 func (p *publishing) register(ctx context.Context, c *api.Client) (api.Artifact, error) {
 	dir, _, _ := cutLast(p.file, "/")
 	base, arch, ok := cutLast(dir, "/")
-	if p.arch == "" && ok {
-		p.arch = arch
+	if p.said.Arch == "" && ok {
+		p.said.Arch = arch
 	}
-	if api.ValidArch(p.arch) != nil || !strings.HasSuffix(p.file, "/"+p.arch+"/"+meta.TarballName(p.agent, p.version)) {
+	if api.ValidArch(p.said.Arch) != nil || !strings.HasSuffix(p.file, "/"+p.said.Arch+"/"+meta.TarballName(p.said.Agent, p.said.Version)) {
 		return api.Artifact{}, &api.Error{
 			Kind: api.KindInvalid, Message: "hosts find a tarball at {base}/{arch}/{agent}-{version}.tar.gz; this address is not like that",
 			Hint: "such as http://releases.example/falcon/linux_amd64/falcon-agent-5.1.3.tar.gz",
 		}
 	}
-	return c.RegisterArtifact(ctx, p.agent, p.version, api.NewArtifact{Arch: p.arch, External: base})
+	return c.RegisterArtifact(ctx, p.said.Agent, p.said.Version, api.NewArtifact{Arch: p.said.Arch, External: base})
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
@@ -205,7 +197,21 @@ func (p *publishing) report(w io.Writer, art api.Artifact) {
 		signed = ", signed"
 	}
 	_, _ = fmt.Fprintf(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size), art.SHA256, signed)
+	if art.NewAgent {
+		_, _ = fmt.Fprintln(w, p.paint(p.out, yellow, p.newAgentText(art)))
+	}
 	for _, warning := range art.Warnings {
 		_, _ = fmt.Fprintln(w, p.paint(p.out, yellow, "warning: "+warning))
 	}
+}
+
+// newAgentText says that nobody has heard of the agent before, and how to take
+// it back: it may be a slip of the finger.
+func (p *publishing) newAgentText(art api.Artifact) string {
+	meant := ""
+	if art.Resembles != "" {
+		meant = fmt.Sprintf(" (did you mean %s?)", art.Resembles)
+	}
+	return fmt.Sprintf("%s is a new agent%s; if that is a mistake: ops-meta releases remove %s %s && ops-meta agents remove %s",
+		art.Agent, meant, art.Agent, art.Version, art.Agent)
 }

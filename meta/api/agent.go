@@ -42,6 +42,10 @@ type Artifact struct {
 	Signature string    `json:"signature,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy"`
+
+	// Only in the reply to what publishes it:
+	NewAgent  bool   `json:"newAgent,omitempty"`  // nothing of this agent was here before
+	Resembles string `json:"resembles,omitempty"` // the agent that a new one's name is nearly
 }
 
 // Group names the hosts that a selector matches. Among groups that match one

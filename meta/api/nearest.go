@@ -16,3 +16,14 @@ func Nearest(name string, known []string) string {
 	}
 	return best
 }
+
+// Slip is the known name that differs from name by no more than two letters,
+// as a slip of the finger does, or "".
+func Slip(name string, known []string) string {
+	for _, k := range known {
+		if len(name) > 3 && k != name && levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k)) <= 2 {
+			return k
+		}
+	}
+	return ""
+}

@@ -71,6 +71,7 @@ func (f fleetFile) adopt(ctx context.Context, by api.Actor, r api.ImportedReleas
 		Note: "its tarball could not be taken (" + err.Error() + "); hosts keep what they have until it is published: ops-meta publish " + r.Agent + "-" + r.Version + ".tar.gz",
 	}
 	return note, f.write(ctx, by, func(tx *store.Tx) error {
-		return ensureRelease(ctx, tx, r.Agent, r.Version)
+		_, err := ensureRelease(ctx, tx, r.Agent, r.Version)
+		return err
 	})
 }

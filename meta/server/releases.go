@@ -78,6 +78,9 @@ func (r releases) DeleteRelease(ctx context.Context, by api.Actor, k httpapi.Rel
 
 // Upload takes in a tarball; agent and release are made as needed.
 func (r releases) Upload(ctx context.Context, by api.Actor, u httpapi.Upload) (api.Artifact, error) {
+	if err := r.knownArch(u.Arch); err != nil {
+		return api.Artifact{}, err
+	}
 	a, err := r.artifacts.Receive(ctx, release.Declared{
 		Agent: u.Agent, Version: u.Version, Arch: u.Arch, Size: u.Size, SHA256: u.SHA256,
 	}, u.Tarball)
@@ -89,6 +92,9 @@ func (r releases) Upload(ctx context.Context, by api.Actor, u httpapi.Upload) (a
 
 // Register takes in the description of a tarball that stays elsewhere.
 func (r releases) Register(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, external string) (api.Artifact, error) {
+	if err := r.knownArch(k.Arch); err != nil {
+		return api.Artifact{}, err
+	}
 	a, err := r.artifacts.Register(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, external)
 	if err != nil {
 		return api.Artifact{}, err
@@ -96,12 +102,28 @@ func (r releases) Register(ctx context.Context, by api.Actor, k httpapi.ReleaseK
 	return r.keep(ctx, by, a)
 }
 
+// knownArch refuses an arch that neither exists nor is reported by a host, such
+// as the name of a build directory: no host could ever have that artifact.
+func (r releases) knownArch(arch string) error {
+	if api.ValidArch(arch) != nil || api.KnownArch(arch) || r.fleet.HasArch(arch) {
+		return nil // what is no arch at all is refused with the rest of its address
+	}
+	e := api.Errorf(api.KindInvalid, "there is no arch %.40q, and no host reports it", arch)
+	e.Field, e.Hint = "arch", "an arch is {GOOS}_{GOARCH}, such as linux_amd64"
+	if near := api.Nearest(arch, api.KnownArches()); near != "" {
+		e.Hint += "; did you mean " + near + "?"
+	}
+	return e
+}
+
 // keep writes an artifact's row, and those of its agent and release when they
 // are not there. A signature that is stored already stays.
 func (r releases) keep(ctx context.Context, by api.Actor, a api.Artifact) (api.Artifact, error) {
 	var kept api.Artifact
-	err := r.write(ctx, by, func(tx *store.Tx) error {
-		if err := ensureRelease(ctx, tx, a.Agent, a.Version); err != nil {
+	known := r.wanted.Load().Agents
+	made := false
+	err := r.write(ctx, by, func(tx *store.Tx) (err error) {
+		if made, err = ensureRelease(ctx, tx, a.Agent, a.Version); err != nil {
 			return err
 		}
 		old, err := tx.Artifact(ctx, a.Agent, a.Version, a.Arch)
@@ -111,22 +133,32 @@ func (r releases) keep(ctx context.Context, by api.Actor, a api.Artifact) (api.A
 		kept, err = tx.PutArtifact(ctx, a)
 		return err
 	})
+	if kept.NewAgent = made; made {
+		names := make([]string, 0, len(known))
+		for _, agent := range known {
+			names = append(names, agent.Name)
+		}
+		kept.Resembles = api.Slip(a.Agent, names)
+	}
 	return kept, err
 }
 
-func ensureRelease(ctx context.Context, tx *store.Tx, agent, version string) error {
+// ensureRelease makes a release, and its agent, when they are not there; made
+// says that the agent was not.
+func ensureRelease(ctx context.Context, tx *store.Tx, agent, version string) (made bool, err error) {
 	if _, err := tx.Agent(ctx, agent); api.KindOf(err) == api.KindNotFound && err != nil {
 		if _, err := tx.PutAgent(ctx, api.Agent{Name: agent}); err != nil {
-			return err
+			return false, err
 		}
+		made = true
 	} else if err != nil {
-		return err
+		return false, err
 	}
-	_, err := tx.Release(ctx, agent, version)
+	_, err = tx.Release(ctx, agent, version)
 	if api.KindOf(err) == api.KindNotFound && err != nil {
 		_, err = tx.PutRelease(ctx, api.Release{Agent: agent, Version: version})
 	}
-	return err
+	return made, err
 }
 
 // maxSignature bounds a minisign file, whose trusted comment may be long.

@@ -6,8 +6,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -94,9 +92,6 @@ func publishPage(v *visit) error {
 	return nil
 }
 
-// tarballName splits {name}-{version}.tar.gz at the last dash before a digit.
-var tarballName = regexp.MustCompile(`^(.+)-([0-9][^-]*(?:-[A-Za-z][^-]*)*)\.(?:tar\.gz|tgz)$`)
-
 // publish streams an uploaded tarball on to the API: it is never kept here.
 // The fields agent, version and arch come before the file in the form.
 func publish(v *visit) error {
@@ -141,26 +136,31 @@ func readField(part *multipart.Part, upload *api.Upload) error {
 }
 
 func (v *visit) publishFile(part *multipart.Part, upload api.Upload) error {
-	if m := tarballName.FindStringSubmatch(filepath.Base(part.FileName())); m != nil {
-		if upload.Agent == "" {
-			upload.Agent = m[1]
-		}
-		if upload.Version == "" {
-			upload.Version = m[2]
-		}
-	}
-	if upload.Agent == "" || upload.Version == "" {
+	read, err := api.Naming{Agent: upload.Agent, Version: upload.Version, Arch: upload.Arch}.Complete(part.FileName(), v.knowsAgent)
+	if unclear := (*api.AmbiguousName)(nil); errors.As(err, &unclear) {
 		return &api.Problem{
 			Title: "Which release is this?", Status: http.StatusBadRequest,
-			Detail: "The file's name is not {name}-{version}.tar.gz.", Hint: "Rename it, or fill in agent and version.",
+			Detail: unclear.Error(), Hint: "Fill in agent and version, or name the file {name}-{version}.tar.gz.",
 		}
 	}
+	if err != nil {
+		return err
+	}
+	upload.Agent, upload.Version, upload.Arch = read.Agent, read.Version, read.Arch
 	upload.Tarball = part
 	artifact, err := v.api.Upload(v.r.Context(), upload)
 	if err != nil {
 		return err
 	}
 	return v.redirect("/agents/" + url.PathEscape(artifact.Agent) + "#release-" + artifact.Version)
+}
+
+func (v *visit) knowsAgent(name string) (bool, error) {
+	_, err := v.api.Agent(v.r.Context(), name)
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func confirmUnassign(v *visit) error {
