@@ -21,21 +21,23 @@ var layers = map[string][]string{
 	"internal/buildinfo":  {},
 	"internal/faultpoint": {},
 	"internal/jitter":     {},
+	"internal/plainfile":  {},
 	"internal/printable":  {},
+	"internal/rootpath":   {},
 	"internal/unpack":     {},
 
 	// The contracts.
-	"meta":     {"internal/buildinfo"},
+	"meta":     {"internal/buildinfo", "internal/plainfile"},
 	"meta/api": {"meta"},
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/printable"},
-	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter"},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {},
-	"updater/local":              {"meta"},
-	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/printable"},
-	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/printable"},
+	"updater/local":              {"meta", "internal/plainfile"},
+	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
@@ -50,7 +52,7 @@ var layers = map[string][]string{
 	"meta/internal/web":       {"meta", "meta/api", "internal/buildinfo"},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter", "internal/plainfile",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},

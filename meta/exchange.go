@@ -11,10 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
 
 // maxReply bounds the bytes of a reply after decompression.
@@ -66,10 +67,25 @@ func newTransport(config ClientConfig) (*http.Transport, error) {
 	return t, nil
 }
 
+// MaxCertificates is how large a file of certificates may be.
+const MaxCertificates = 4 << 20
+
+func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := plainfile.ReadLinked(certFile, MaxCertificates)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := plainfile.ReadLinked(keyFile, MaxCertificates)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
 func tlsConfig(config ClientConfig) (*tls.Config, error) {
 	tc := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: config.Insecure}
 	if config.CAFile != "" {
-		pem, err := os.ReadFile(config.CAFile)
+		pem, err := plainfile.ReadLinked(config.CAFile, MaxCertificates)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read ca_file: %w", err)
 		}
@@ -79,7 +95,7 @@ func tlsConfig(config ClientConfig) (*tls.Config, error) {
 		}
 	}
 	if config.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(config.CertFile, config.KeyFile)
+		pair, err := loadKeyPair(config.CertFile, config.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use cert_file and key_file: %w", err)
 		}

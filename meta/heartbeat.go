@@ -40,6 +40,7 @@ type RealAgent struct {
 	DesiredVersion  string  `json:"desiredVersion,omitempty"`
 	PreviousVersion string  `json:"previousVersion,omitempty"` // what a rollback would return to
 	Error           string  `json:"error,omitempty"`           // why the agent is not as wanted
+	Reason          string  `json:"reason,omitempty"`          // its code, for programs
 	Since           int64   `json:"since,omitempty"`           // when Phase was entered, Unix seconds
 	Progress        float64 `json:"progress,omitempty"`        // of the phase, 0 to 1
 	Held            bool    `json:"held,omitempty"`

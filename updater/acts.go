@@ -18,7 +18,7 @@ func (k *keeper) start(ctx context.Context, step Step) error {
 		return err
 	}
 	if err != nil {
-		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error()})
+		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
 	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
@@ -36,8 +36,8 @@ func (k *keeper) stop(ctx context.Context, step Step) error {
 		return err
 	}
 	if err != nil {
-		k.rec.block(fault{key: stopKey(step.From.Version), version: "stop of " + step.From.Version, reason: err.Error()}, time.Now())
-		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error()})
+		k.rec.block(fault{key: stopKey(step.From.Version), version: "stop of " + step.From.Version, reason: err.Error(), code: codeOf(err)}, time.Now())
+		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
 	k.rec.unblock(stopKey(step.From.Version))

@@ -245,7 +245,7 @@ func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Ti
 		}
 		i := slices.IndexFunc(report, func(a meta.RealAgent) bool { return a.Name == r.Name })
 		if i < 0 {
-			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed})
+			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed, Reason: codeRefused})
 			i = len(report) - 1
 		}
 		if report[i].Error == "" {

@@ -2,7 +2,6 @@ package updater
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -51,6 +49,8 @@ func Check(ctx context.Context, c Config) []Finding {
 	for _, w := range c.warnings() {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
+	findings = append(findings, checkAside(c.VarDir)...)
+	findings = append(findings, checkPlaces(ctx, c)...)
 	findings = append(findings, checkUsers(ctx, c)...)
 	return append(findings, checkServers(ctx, c)...)
 }
@@ -143,15 +143,11 @@ func checkShell() Finding {
 // as, the sidecar could do nothing: that is an error.
 func checkUsers(ctx context.Context, c Config) []Finding {
 	var findings []Finding
-	var desired Desired
-	data, err := os.ReadFile(filepath.Join(c.VarDir, "desired.json"))
-	if err != nil || json.Unmarshal(data, &desired) != nil {
-		return nil // there is no last reply, so nobody is needed yet
-	}
+	wishes := c.lastWishes()
 	var users []string
-	for _, a := range desired.Agents {
-		if a.RunUser != "" && a.RunUser != currentUser() && a.Validate() == nil {
-			users = append(users, a.RunUser)
+	for _, w := range wishes {
+		if w.Refused == "" && w.Place.RunUser != currentUser() {
+			users = append(users, w.Place.RunUser)
 		}
 	}
 	slices.Sort(users)
@@ -159,7 +155,7 @@ func checkUsers(ctx context.Context, c Config) []Finding {
 		findings = append(findings, checkUser(ctx, u, c.CreateUsers))
 	}
 	refused := func(f Finding) bool { return f.Verdict == VerdictFail }
-	if len(users) < len(desired.Agents) || !allOf(findings, refused) {
+	if len(users) < len(wishes) || !allOf(findings, refused) {
 		for i := range findings {
 			if refused(findings[i]) {
 				findings[i].Verdict = VerdictWarn

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/install"
 )
@@ -35,6 +36,7 @@ const (
 	OpReady         Op = "ready"         // check that OpActivate will not fail
 	OpProbe         Op = "probe"         // status, pid and health of one version
 	OpActivate      Op = "activate"      // make .version name a version
+	OpEvict         Op = "evict"         // end what runs in a directory that root gives up
 	OpDeactivate    Op = "deactivate"    // remove .version
 	OpPrune         Op = "prune"         // remove what is not kept
 	OpOutput        Op = "output"        // the end of what the control script printed
@@ -82,6 +84,9 @@ func (e *JobError) Error() string { return e.Message }
 // reasonIncomplete: the version to activate is not a complete one.
 const reasonIncomplete = "incomplete"
 
+// reasonUnsafePlace: somebody else can change what would be run.
+const reasonUnsafePlace = "unsafe-place"
+
 // patience is how long a child may be silent while it does the job.
 func (j Job) patience() time.Duration {
 	const margin = 15 * time.Second
@@ -91,6 +96,8 @@ func (j Job) patience() time.Duration {
 		return 2*t.Stop + 12*t.Status + margin
 	case OpStart:
 		return t.Start + 4*t.Status + margin
+	case OpEvict:
+		return 2 * time.Minute
 	case OpInspect, OpProbe:
 		return 3*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
@@ -158,7 +165,13 @@ func (w *lineWriter) write(l line) {
 
 func (j Job) answer(ctx context.Context, w *lineWriter) line {
 	faultpoint.Hit("child." + string(j.Op) + ".before")
-	r, err := j.do(ctx, func(p install.Progress) { w.write(line{Progress: &p}) })
+	r, err := Result{}, error(nil)
+	if j.Op != OpEvict { // which is for directories that fail this, and touches no file
+		err = j.Dir.CheckRoots(j.Version)
+	}
+	if err == nil {
+		r, err = j.do(ctx, func(p install.Progress) { w.write(line{Progress: &p}) })
+	}
 	if err == nil {
 		faultpoint.Hit("child." + string(j.Op) + ".after")
 		return line{Result: &r}
@@ -166,6 +179,9 @@ func (j Job) answer(ctx context.Context, w *lineWriter) line {
 	e := &JobError{Message: err.Error()}
 	if errors.Is(err, agent.ErrIncomplete) {
 		e.Reason = reasonIncomplete
+	}
+	if _, others := errors.AsType[*rootpath.Error](err); others {
+		e.Reason = reasonUnsafePlace
 	}
 	if ie := (*install.Error)(nil); errors.As(err, &ie) {
 		e.Reason, e.Permanent = ie.Reason, ie.Permanent
@@ -190,6 +206,8 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 		err = j.restoreConfig()
 	case OpStop:
 		r.Stopped, err = run.Stop(ctx, j.Version)
+	case OpEvict:
+		r.Stopped, err = j.Dir.Evict(ctx)
 	case OpStart:
 		err = run.Start(ctx, j.Version)
 	case OpProbe:
@@ -214,6 +232,9 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 func (j Job) install(ctx context.Context, report func(install.Progress)) (install.Result, error) {
 	if err := os.MkdirAll(j.Dir.Path, 0o755); err != nil {
 		return install.Result{}, fmt.Errorf("cannot make the directory of %s: %w", j.Dir.Name, err)
+	}
+	if err := j.Dir.CheckRoots(j.Version); err != nil { // somebody else may have made it first
+		return install.Result{}, err
 	}
 	var last time.Time
 	var phase install.Progress

@@ -3,11 +3,11 @@ package updater
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -96,16 +96,7 @@ func LoadConfig(path string) (Config, error) {
 }
 
 func readConfigFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
-	if err == nil && len(data) > maxConfigSize {
-		err = fmt.Errorf("%s is over %d bytes", path, maxConfigSize)
-	}
-	return data, err
+	return plainfile.ReadLinked(path, maxConfigSize)
 }
 
 func defaults(path string) Config {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -262,6 +262,9 @@ func servers(c *Config, raw json.RawMessage) error {
 	return nil
 }
 
+// maxTokenSize is far above any credential.
+const maxTokenSize = 64 << 10
+
 // tokenFile reads the credential now, so that a reload picks up a new one.
 func tokenFile(c *Config, raw json.RawMessage) error {
 	var path string
@@ -271,14 +274,7 @@ func tokenFile(c *Config, raw json.RawMessage) error {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(c.Path), path)
 	}
-	fi, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !fi.Mode().IsRegular() || fi.Size() > 64<<10 {
-		return fmt.Errorf("%s is not a small file", path)
-	}
-	data, err := os.ReadFile(path)
+	data, err := plainfile.ReadLinked(path, maxTokenSize)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (d *daemon) status(context.Context) local.Status {
 	s := local.Status{
 		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
-		Heartbeat: beat, Agents: realAgents(d.engine.States()),
+		Damaged: d.engine.Damage(), Heartbeat: beat, Agents: realAgents(d.engine.States()),
 	}
 	if why := d.badConfig.Load(); why != nil {
 		s.ConfigError = *why

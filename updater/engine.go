@@ -91,6 +91,7 @@ var ErrUnknownAgent = errors.New("no such agent on this host")
 type Engine struct {
 	cfg    atomic.Pointer[EngineConfig]
 	holds  *holdBook
+	damage damageBook
 	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
 	slots  chan struct{}          // one for each install that may be under way
 	notify chan struct{}
@@ -111,7 +112,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.VarDir, "journal"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(cfg.VarDir, journalName), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the directory of the journal: %w", err)
 	}
 	e := &Engine{
@@ -121,10 +122,12 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	}
 	e.cfg.Store(&cfg)
 	e.hire = e.startChild
-	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, "holds.json")); err != nil {
+	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName)); err != nil {
+		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("holds are lost")
 	}
 	if e.desired, err = loadDesired(e.desiredFile()); err != nil {
+		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("the last reply is lost")
 	}
 	for _, name := range e.journalled() {
@@ -152,7 +155,13 @@ func (e *Engine) Configure(cfg EngineConfig) error {
 
 func (e *Engine) config() *EngineConfig { return e.cfg.Load() }
 
-func (e *Engine) desiredFile() string { return filepath.Join(e.config().VarDir, "desired.json") }
+func (e *Engine) desiredFile() string { return filepath.Join(e.config().VarDir, desiredName) }
+
+// The files of the last reply and of the holds.
+const (
+	desiredName = "desired.json"
+	holdsName   = "holds.json"
+)
 
 // Run keeps the agents until ctx ends, beginning with transactions that were
 // interrupted and with the last reply. It returns when every keeper has come

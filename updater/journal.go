@@ -12,7 +12,7 @@ import (
 // journalFile is where the record of an agent is. Its only writer is the
 // agent's keeper.
 func (e *Engine) journalFile(name string) string {
-	return filepath.Join(e.config().VarDir, "journal", name+".json")
+	return filepath.Join(e.config().VarDir, journalName, name+".json")
 }
 
 // sweepState removes files that were half written when we were killed.
@@ -23,11 +23,15 @@ func (e *Engine) sweepState() {
 			_ = os.Remove(path)
 		}
 	}
+	aside := filesAside(e.config().VarDir)
+	for _, path := range aside[:max(len(aside)-maxAside, 0)] {
+		_ = os.RemoveAll(path)
+	}
 }
 
 // journalled lists the agents that have a record.
 func (e *Engine) journalled() []string {
-	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, "journal"))
+	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, journalName))
 	if err != nil {
 		e.config().Log.Error().Err(err).Msg("cannot list the journal")
 		return nil

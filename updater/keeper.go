@@ -64,6 +64,7 @@ func newKeeper(e *Engine, name string) *keeper {
 	}
 	var err error
 	if k.rec, err = e.openRecord(name); err != nil {
+		e.damage.add(err)
 		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
 		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
 	}
@@ -155,7 +156,7 @@ func (k *keeper) machineryFailed(err error) time.Duration {
 	}
 	pause := jitter.Backoff(time.Second, time.Minute, k.stuck)
 	k.log().Error().Err(err).Int("failures", k.stuck).Dur("pause", pause).Msg("cannot go on, trying again")
-	k.update(func(s *State) { s.Error = join(s.Error, err.Error()) })
+	k.update(func(s *State) { s.Error, s.Reason = join(s.Error, err.Error()), codeOf(err) })
 	return pause
 }
 
@@ -175,25 +176,37 @@ func (k *keeper) observe(ctx context.Context) Situation {
 		s.Journal = k.rec
 		return s
 	}
-	s.Seen, s.Blind = k.see(ctx, s.At)
+	s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
-		s.Seen, s.Blind = k.see(ctx, s.At)
+		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	}
-	if s.Seen.Version != "" && k.rec.Txn == nil {
+	if s.Code == reasonUnsafePlace && k.rec.Txn == nil && s.mayLeave() {
+		s.Left, s.At = s.At, wish.Place
+		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
+	}
+	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (Place{}) {
 		k.rec.At = s.At
 	}
 	s.Journal = k.rec
 	return s
 }
 
-func (k *keeper) see(ctx context.Context, at Place) (agent.Observation, string) {
+// mayLeave: the agent is wanted as another user or elsewhere, so that it need
+// not stay where root does not touch it.
+func (s Situation) mayLeave() bool {
+	w := s.Wish
+	return w.Listed && w.Refused == "" && w.Agent.Cmd == meta.CmdStart && s.Hold == nil && w.Place != s.At
+}
+
+// see returns what is there, or why that could not be seen and the code of that.
+func (k *keeper) see(ctx context.Context, at Place) (seen agent.Observation, blind, code string) {
 	r, err := k.do(ctx, at.RunUser, k.job(OpInspect, Target{Place: at}), nil)
 	if err != nil {
-		return agent.Observation{Status: agent.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error()
+		return agent.Observation{Status: agent.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
-	return r.Seen, ""
+	return r.Seen, "", ""
 }
 
 // hold is the operator's hold, unless the server wants something newer than

@@ -13,7 +13,10 @@ import (
 var ErrRunning = errors.New("another ops-updater is running")
 
 // varLock is held by whoever may change what is in the var directory.
-type varLock struct{ file *os.File }
+type varLock struct {
+	file  *os.File
+	aside []error // what was in the way and was set aside
+}
 
 // lockVar makes the var directory if it is missing and takes its lock, which
 // the system gives back when this process ends, however it ends.
@@ -21,14 +24,14 @@ func lockVar(dir string) (*varLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make var_dir: %w", err)
 	}
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(dir, lockName)
+	f, aside, err := openLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock var_dir: %w", err)
+		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder := make([]byte, 32)
-		n, _ := f.Read(holder)
+		n, _ := f.ReadAt(holder, 0)
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w with %s, pid %s", ErrRunning, dir, strings.TrimSpace(string(holder[:n])))
@@ -38,7 +41,7 @@ func lockVar(dir string) (*varLock, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for people; the lock itself is what counts
 	}
-	return &varLock{f}, nil
+	return &varLock{file: f, aside: append(aside, clearVar(dir)...)}, nil
 }
 
 func (l *varLock) release() { _ = l.file.Close() }

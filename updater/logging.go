@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/term"
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
@@ -73,17 +75,17 @@ const maxCrash = 16 << 10
 // the one of the last run into the log, so that it is not lost.
 func catchCrashes(dir string, log zerolog.Logger) error {
 	path := filepath.Join(dir, crashName)
-	if f, err := os.Open(path); err == nil {
-		trace, _ := io.ReadAll(io.LimitReader(f, maxCrash))
-		_ = f.Close()
-		if len(trace) > 0 {
-			log.Error().Bytes("trace", trace).Msg("the last run crashed")
-		}
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := plainfile.Append(path)
 	if err != nil {
 		return fmt.Errorf("cannot prepare %s: %w", path, err)
 	}
 	defer func() { _ = f.Close() }() // the runtime keeps a copy of its own
+	trace, _ := io.ReadAll(io.LimitReader(f, maxCrash))
+	if len(bytes.Trim(trace, "\x00")) > 0 {
+		log.Error().Bytes("trace", trace).Msg("the last run crashed")
+	}
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("cannot prepare %s: %w", path, err)
+	}
 	return debug.SetCrashOutput(f, debug.CrashOptions{})
 }

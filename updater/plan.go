@@ -71,6 +71,8 @@ type Situation struct {
 	At      Place             // where the agent is, or would be
 	Seen    agent.Observation // what disk and control say there
 	Blind   string            // why nothing could be seen, or empty
+	Code    string            // of Blind
+	Left    Place             // where the agent is, when root gives that up because others can change it
 	Journal Record
 	Hold    *Hold
 	Now     time.Time
@@ -132,6 +134,8 @@ func (s Situation) wantStarted() Step {
 	want := s.want()
 	step := Step{From: s.now(), To: want}
 	switch {
+	case s.Left != (Place{}):
+		step = s.leave()
 	case !s.installed() && s.Seen.Version != "":
 		step.Act, step.From = ActInstall, Target{}
 		step.Reason = fmt.Sprintf("%s is named but not there, %s is wanted", s.Seen.Version, want.Version)
@@ -151,6 +155,16 @@ func (s Situation) wantStarted() Step {
 		return s.keepRunning()
 	}
 	return s.orKeepRunning(s.unlessBlocked(step, s.Journal.releaseKey(s.Wish), s.Journal.fetchKey(s.Wish)))
+}
+
+// leave gives a place up where others can change what root runs.
+func (s Situation) leave() Step {
+	step := Step{Act: ActMove, To: s.want()}
+	if s.Left.WorkDir == step.To.WorkDir {
+		step.Act = ActChangeUser
+	}
+	step.Reason = fmt.Sprintf("others can change %s, where it ran as %s; %s as %s is wanted", s.Left.WorkDir, s.Left.RunUser, step.To.WorkDir, step.To.RunUser)
+	return step
 }
 
 // held: a hold freezes the version; what crashed is still started again. A
@@ -199,7 +213,7 @@ func (s Situation) restart(prefix string) Step {
 
 // orKeepRunning: while a replacement waits, what is there shall run.
 func (s Situation) orKeepRunning(step Step) Step {
-	if step.Act == ActWait && s.installed() && s.Seen.Status.Stopped() {
+	if step.Act == ActWait && s.Left == (Place{}) && s.installed() && s.Seen.Status.Stopped() {
 		if start := s.restart("while " + s.want().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
 			return start
 		}

@@ -107,12 +107,14 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 			return err // nobody could look: that is not the version's fault
 		}
 		if v, why := judge.see(r.Probe, time.Now()); v == failed {
+			t.Code = codeProbation
 			return k.rollBack(ctx, t, why, true)
 		} else if v == proved {
 			k.rec.Unproven = ""
 			return k.commit(ctx, t, "it proved itself")
 		}
 		if h := k.e.holds.get(k.name); h != nil && h.Version != "" && h.Version == t.From.Version {
+			t.Code = codeOperator
 			return k.rollBack(ctx, t, "an operator went back: "+h.Reason, false)
 		}
 		if k.superseded(t) {

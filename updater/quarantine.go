@@ -26,6 +26,7 @@ type Block struct {
 	Key        string    `json:"key"`
 	Version    string    `json:"version"`
 	Reason     string    `json:"reason"`
+	Code       string    `json:"code,omitempty"` // of Reason
 	Failures   int       `json:"failures"`
 	Since      time.Time `json:"since"` // of the first failure
 	Until      time.Time `json:"until"`
@@ -53,7 +54,7 @@ func count(n int, what string) string {
 // fault is why something did not work.
 type fault struct {
 	key, version string
-	reason       string
+	reason, code string
 	release      bool // the release is to blame
 }
 
@@ -64,7 +65,7 @@ func (r *Record) block(f fault, now time.Time) Block {
 		b = r.Blocks[i]
 		r.Blocks = slices.Delete(r.Blocks, i, i+1)
 	}
-	b.Version, b.Reason, b.Quarantine = f.version, f.reason, f.release
+	b.Version, b.Reason, b.Code, b.Quarantine = f.version, f.reason, f.code, f.release
 	b.Failures++
 	base, limit := retryBase, retryLimit
 	if f.release {

@@ -29,13 +29,15 @@ type Txn struct {
 	Reason  string     `json:"reason"`
 	From    Target     `json:"from,omitzero"` // no version: nothing ran before
 	To      Target     `json:"to"`
-	Wish    Wish       `json:"wish"` // as it was when the transaction began
-	Key     string     `json:"key"`  // what is blocked when the new version fails
+	Left    Place      `json:"left,omitzero"` // that root gives up: others can change it
+	Wish    Wish       `json:"wish"`          // as it was when the transaction began
+	Key     string     `json:"key"`           // what is blocked when the new version fails
 	Phase   meta.Phase `json:"phase"`
 	Began   time.Time  `json:"began"`
 	Since   time.Time  `json:"since"` // when Phase was entered
 	Resumed int        `json:"resumed,omitempty"`
 	Failure string     `json:"failure,omitempty"` // why it is being rolled back
+	Code    string     `json:"code,omitempty"`    // of Failure
 	Blame   bool       `json:"blame,omitempty"`   // the release is at fault
 	Notes   string     `json:"notes,omitempty"`   // what did not go by the book
 	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
@@ -46,8 +48,9 @@ type Outcome struct {
 	Phase   meta.Phase `json:"phase"`             // idle, rolledBack or failed
 	Version string     `json:"version,omitempty"` // that was wanted
 	Error   string     `json:"error,omitempty"`
-	Key     string     `json:"key,omitempty"` // of the block that a failure made
-	At      Place      `json:"at,omitzero"`   // where that was wanted, of a transaction
+	Code    string     `json:"code,omitempty"` // of Error
+	Key     string     `json:"key,omitempty"`  // of the block that a failure made
+	At      Place      `json:"at,omitzero"`    // where that was wanted, of a transaction
 	Rollout string     `json:"rollout,omitempty"`
 	Since   time.Time  `json:"since"`
 }

@@ -30,6 +30,7 @@ func (k *keeper) resume(ctx context.Context) error {
 		return k.abandon(ctx, t, fmt.Sprintf("the journal has it in phase %q, which is unknown", t.Phase))
 	}
 	if t.Resumed > maxResumes {
+		t.Code = codeInterrupted
 		return k.rollBack(ctx, t, fmt.Sprintf("interrupted %d times", t.Resumed), true)
 	}
 	if k.alreadyOver(ctx, t) {
@@ -108,7 +109,7 @@ func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
 
 func (k *keeper) rolledBack(ctx context.Context, t *Txn, startErr error) error {
 	now := time.Now()
-	o := Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: join(t.Failure, t.Notes)}
+	o := Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: join(t.Failure, t.Notes), Code: t.Code}
 	switch {
 	case t.From.Version == "":
 		o.Phase = meta.PhaseFailed
@@ -117,7 +118,7 @@ func (k *keeper) rolledBack(ctx context.Context, t *Txn, startErr error) error {
 		o.Error = join(o.Error, "and the previous version did not come back: "+startErr.Error())
 		k.rec.Crash = k.rec.Crash.started(now)
 	}
-	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: t.Failure, release: t.Blame}, now)
+	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: t.Failure, code: t.Code, release: t.Blame}, now)
 	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
 		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)
 	k.end(ctx, t, o)

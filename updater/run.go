@@ -20,6 +20,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/local"
@@ -62,7 +63,10 @@ func Run(ctx context.Context, config Config) error {
 	defer lock.release()
 	log, closer := openLog(config)
 	defer func() { _ = closer.Close() }()
-	pidFile := filepath.Join(config.VarDir, "app.pid")
+	for _, err := range lock.aside {
+		log.Error().Err(err).Msg("what was in the way of our own files was set aside")
+	}
+	pidFile := filepath.Join(config.VarDir, pidName)
 	if err := atomicfile.Write(pidFile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		return err
 	}
@@ -70,18 +74,21 @@ func Run(ctx context.Context, config Config) error {
 	if err := catchCrashes(config.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}
-	err = run(ctx, config, log)
+	err = run(ctx, config, log, lock.aside)
 	if err != nil {
 		log.Error().Err(err).Msg("ops-updater ends")
 	}
 	return err
 }
 
-func run(ctx context.Context, config Config, log zerolog.Logger) error {
+func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) error {
 	metrics := local.NewMetrics()
 	engine, err := NewEngine(config.counted(log, metrics))
 	if err != nil {
 		return err
+	}
+	for _, err := range aside {
+		engine.damage.add(err)
 	}
 	b, err := newBeat(config, engine, engine.Notify(), log, metrics)
 	if err != nil {
@@ -124,7 +131,7 @@ func (d *daemon) hello() {
 func (c Config) route() install.Route {
 	r := install.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
 	if c.TLS.CAFile != "" {
-		pem, _ := os.ReadFile(c.TLS.CAFile)
+		pem, _ := plainfile.ReadLinked(c.TLS.CAFile, meta.MaxCertificates)
 		r.CA = string(pem)
 	}
 	return r

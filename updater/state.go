@@ -14,13 +14,16 @@ func (p Place) dir(name string) agent.Dir {
 
 // state is what the world is told about a situation and the step planned in it.
 func (s Situation) state(step Step) State {
-	last := s.Journal.Last
+	last, at := s.Journal.Last, s.At
+	if s.Left != (Place{}) {
+		at = s.Left
+	}
 	st := State{
 		RealAgent: meta.RealAgent{
 			Name: s.Name, Version: s.Seen.Version, Status: s.Seen.Status.String(), Timestamp: s.Seen.At.Unix(),
-			RunUser: s.At.RunUser, WorkDir: s.At.WorkDir,
+			RunUser: at.RunUser, WorkDir: at.WorkDir,
 			Phase: orDefault(last.Phase, meta.PhaseIdle), PreviousVersion: s.Journal.Previous,
-			Error: last.Error, Since: unixTime(last.Since), Rollout: s.Wish.Agent.Rollout,
+			Error: last.Error, Reason: last.Code, Since: unixTime(last.Since), Rollout: s.Wish.Agent.Rollout,
 			Orphaned: !s.Wish.Listed && s.Seen.Version != "",
 		},
 		Wish: s.Wish, Seen: s.Seen, Step: step, Blocks: s.Journal.Blocks, Crash: s.Journal.Crash, Hold: s.Hold,
@@ -30,7 +33,7 @@ func (s Situation) state(step Step) State {
 	}
 	if t := s.Journal.Txn; t != nil {
 		st.Phase, st.Since, st.Rollout = t.Phase, unixTime(t.Since), t.Wish.Agent.Rollout
-		st.Error = t.Failure
+		st.Error, st.Reason = t.Failure, t.Code
 		return st
 	}
 	st.stand(s)
@@ -44,21 +47,21 @@ func (st *State) stand(s Situation) {
 	last := s.Journal.Last
 	elsewhere := last.Version != s.Wish.Agent.Version || last.At != (Place{}) && last.At != s.Wish.Place
 	if last.Phase != meta.PhaseIdle && last.Version != "" && elsewhere && s.Hold == nil {
-		st.Phase, st.Error = meta.PhaseIdle, ""
+		st.Phase, st.Error, st.Reason = meta.PhaseIdle, "", ""
 	}
 	switch {
 	case st.Step.Act.Replaces(): // what failed before is being tried again
-		st.Phase, st.Error, st.Since = meta.PhaseDownloading, "", s.Now.Unix()
+		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseDownloading, "", "", s.Now.Unix()
 	case s.Wish.Refused != "":
-		st.Phase, st.Error = meta.PhaseFailed, "refused: "+s.Wish.Refused
+		st.Phase, st.Error, st.Reason = meta.PhaseFailed, "refused: "+s.Wish.Refused, codeRefused
 	case s.Blind != "":
-		st.Phase, st.Error = meta.PhaseFailed, s.Blind
+		st.Phase, st.Error, st.Reason = meta.PhaseFailed, s.Blind, s.Code
 	case s.Hold != nil:
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
 	case st.Step.block != nil && st.Step.block.Key == last.Key:
 		st.Error = join(last.Error, st.Step.block.sentence())
 	case st.Step.block != nil: // wanted again, and it failed here before
-		st.Phase, st.Error, st.Since = meta.PhaseFailed, st.Step.Reason, unixTime(st.Step.block.Since)
+		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseFailed, st.Step.Reason, st.Step.block.Code, unixTime(st.Step.block.Since)
 	case st.Step.Act == ActWait:
 		st.Error = st.Step.Reason
 	}

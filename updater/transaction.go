@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -20,7 +21,7 @@ const maxResumes = 3
 // it has ended, well or not; otherwise our own machinery failed, and the
 // journal says where to go on.
 func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
-	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Wish: s.Wish, Began: time.Now()}
+	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now()}
 	if t.Act == ActRollback {
 		t.Key = rollbackKey(t.To.Version)
 		return k.switchWhenReady(ctx, t)
@@ -64,6 +65,7 @@ func (k *keeper) enter(t *Txn, phase meta.Phase) error {
 	err := k.save()
 	k.update(func(s *State) {
 		s.Phase, s.Since, s.Progress, s.Done, s.Total, s.Error = phase, t.Since.Unix(), 0, 0, 0, t.Failure
+		s.Reason = t.Code
 	})
 	k.log().Info().Str("act", string(t.Act)).Str("phase", string(phase)).Str("from", t.From.Version).Str("to", t.To.Version).Msg("transaction")
 	faultpoint.Hit("sidecar." + string(phase))
@@ -192,12 +194,14 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpActivate, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
+		t.Code = codeOf(err)
 		return k.rollBack(ctx, t, err.Error(), false)
 	}
 	faultpoint.Hit("sidecar.activated")
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpStart, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
+		t.Code = cmp.Or(codeOf(err), codeNotStarted)
 		return k.rollBack(ctx, t, err.Error(), true)
 	}
 	faultpoint.Hit("sidecar.started")
@@ -217,6 +221,11 @@ func (k *keeper) fallBackOnProven(t *Txn) {
 // stopOld makes sure that nothing of the agent runs, neither in the place that
 // it leaves nor in the one that it goes to.
 func (k *keeper) stopOld(ctx context.Context, t *Txn) error {
+	if t.Left != (Place{}) {
+		if err := k.evict(ctx, t); err != nil {
+			return err
+		}
+	}
 	if t.From.Version != "" {
 		if err := k.stopOne(ctx, t, t.From); err != nil {
 			return err
@@ -226,6 +235,16 @@ func (k *keeper) stopOld(ctx context.Context, t *Txn) error {
 		return k.stopOne(ctx, t, t.To)
 	}
 	return nil
+}
+
+// evict ends what root runs in a place whose control script others can change.
+func (k *keeper) evict(ctx context.Context, t *Txn) error {
+	r, err := k.do(ctx, t.Left.RunUser, k.job(OpEvict, Target{Place: t.Left}), nil)
+	if err == nil && len(r.Stopped.Killed) > 0 {
+		t.Notes = join(t.Notes, r.Stopped.String())
+		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
+	}
+	return err
 }
 
 func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
@@ -272,9 +291,9 @@ func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
 	if t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging {
 		key = k.rec.fetchKey(t.Wish)
 	}
-	b := k.rec.block(fault{key: key, version: t.To.Version, reason: cause.Error(), release: release}, time.Now())
+	b := k.rec.block(fault{key: key, version: t.To.Version, reason: cause.Error(), code: codeOf(cause), release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
-	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Key: key, Error: join(cause.Error(), t.Notes)})
+	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: join(cause.Error(), t.Notes)})
 	return nil
 }
 
@@ -307,7 +326,7 @@ func (k *keeper) tidy(ctx context.Context, t *Txn) {
 	}
 	for _, p := range places {
 		err := k.prune(ctx, p, "")
-		if err == nil {
+		if err == nil || codeOf(err) == reasonUnsafePlace { // there nothing of ours lies
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")

@@ -1,16 +1,16 @@
 package updater
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -98,15 +98,16 @@ const maxStateFile = 16 << 20
 // cannot be understood is set aside as {path}.corrupt-{time}, with an error
 // that says so, and v is left as it is.
 func loadJSON[T any](path string, v *T) error {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxStateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var read T
-	if err == nil && len(data) > maxStateFile {
-		err = fmt.Errorf("it is %d bytes long", len(data))
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(bytes.Trim(data, "\x00 \n")) == 0:
+		err = errors.New("it is empty, as a power cut leaves it")
+	default:
 		err = json.Unmarshal(data, &read)
 	}
 	if err != nil {
@@ -118,6 +119,9 @@ func loadJSON[T any](path string, v *T) error {
 
 // setAside keeps a file that is of no use for those who look for the reason.
 func setAside(path string, why error) error {
-	aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405")
-	return errors.Join(fmt.Errorf("cannot read %s, set aside as %s: %w", path, filepath.Base(aside), why), os.Rename(path, aside))
+	err := plainfile.SetAside(path, why)
+	if moved, ok := errors.AsType[*plainfile.AsideError](err); ok {
+		return fmt.Errorf("cannot read %s, set aside as %s: %w", path, filepath.Base(moved.As), why)
+	}
+	return fmt.Errorf("cannot read %s: %w", path, err)
 }

@@ -65,6 +65,9 @@ func (o Outcome) explain(what string) string {
 // lives on. The error says why the script could not be run at all.
 func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	script := d.file(job.Version, control)
+	if err := d.CheckRoots(job.Version); err != nil {
+		return Outcome{}, fmt.Errorf("cannot run %s: %w", script, err)
+	}
 	if err := d.endOldRun(); err != nil {
 		return Outcome{}, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -45,7 +46,10 @@ func (d Dir) Current() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", d.file(versionFile), err)
 	}
-	version := strings.TrimSpace(line)
+	version := strings.Trim(line, "\x00 \t\r\n")
+	if version == "" { // a power cut leaves an empty file, or one of NULs: as good as none
+		return "", nil
+	}
 	if !meta.ValidName(version) {
 		return "", fmt.Errorf("cannot use %s: it holds %.80q, which is not a version", d.file(versionFile), version)
 	}
@@ -73,7 +77,8 @@ func (d Dir) readVersionFile() (string, error) {
 
 // Complete reports whether version is a complete version directory: a
 // directory, not a link, with a control file. Directories get a version's name
-// only by the rename that ends an install, so nothing more needs to be looked at.
+// only by the rename that ends an install, so nothing more needs to be looked
+// at; but older programs unpacked into it, and may have been cut short.
 func (d Dir) Complete(version string) bool {
 	if !meta.ValidName(version) {
 		return false
@@ -82,8 +87,22 @@ func (d Dir) Complete(version string) bool {
 	if err != nil || !dir.IsDir() {
 		return false
 	}
-	script, err := os.Stat(d.file(version, control))
-	return err == nil && script.Mode().IsRegular()
+	return isScript(d.file(version, control))
+}
+
+// isScript: path is a file with something in it. A power cut while an older
+// program unpacked leaves empty files, or files of NULs.
+func isScript(path string) bool {
+	fi, err := os.Stat(path)
+	if err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fi.Size() > 0 // it may be executed and not read
+	}
+	defer func() { _ = f.Close() }()
+	return plainfile.Whole(f)
 }
 
 // ErrIncomplete is returned for a version that is not a complete directory.
@@ -153,16 +172,21 @@ func (d Dir) file(name ...string) string {
 	return filepath.Join(append([]string{d.Path}, name...)...)
 }
 
-// Claim checks that the user it runs as may work in the directory, and in
-// version where that is there already, as the user left it who ran it before.
-func (d Dir) Claim(version string) error {
+func (d Dir) claimWritable(version string) error {
 	for _, path := range []string{d.Path, d.file(version)} {
 		err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot run %s as another user in the same place: %s is not the new user's to write (%w); give it to the user with chown -R, or have another workDir", d.Name, path, err)
+			return claimError(d.Name, fmt.Errorf("%s is not the new user's to write (%w); give it to the user with chown -R, or have another workDir", path, err))
 		}
 	}
 	return nil
+}
+
+func claimError(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot run %s as another user in the same place: %w", name, err)
 }
 
 // Deactivate removes .version: nothing shall run.

@@ -4,23 +4,33 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // birth tells a process from a later one with the same number; "" when there
 // is none, or only a zombie.
 func birth(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	_, rest, ok := strings.Cut(string(stat), ") ") // the name before it may hold anything
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+	fields := statFields(pid)
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return ""
 	}
 	return fields[19] // start time in ticks since boot
+}
+
+// statFields are those of /proc/PID/stat from the third one, the state, on.
+func statFields(pid int) []string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	end := strings.LastIndex(string(stat), ") ") // the name before it may hold anything
+	if end < 0 {
+		return nil
+	}
+	return strings.Fields(string(stat[end+2:]))
 }
 
 // processesOf lists the processes whose program, working directory or
@@ -40,17 +50,44 @@ func processesOf(dir string) ([]int, bool) {
 	return pids, true
 }
 
+// leftBehind lists the daemons of this user whose program or working directory
+// lies in the directory.
+func (d Dir) leftBehind() ([]int, bool) {
+	pids, known := processesOf(d.Path)
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		fi, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid)))
+		if err != nil {
+			return true
+		}
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		return !ok || int(st.Uid) != os.Geteuid() || !livesIn(pid, d.Path) || onTerminal(pid)
+	}), known
+}
+
+// onTerminal: field 7 of stat is the controlling terminal.
+func onTerminal(pid int) bool {
+	fields := statFields(pid)
+	return len(fields) < 5 || fields[4] != "0"
+}
+
+// livesIn: the program or the working directory of pid is in dir.
+func livesIn(pid int, dir string) bool {
+	for _, link := range []string{"exe", "cwd"} {
+		if at, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), link)); err == nil && within(at, dir) {
+			return true
+		}
+	}
+	return false
+}
+
 func belongs(pid int, dir string) bool {
 	if birth(pid) == "" {
 		return false
 	}
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	for _, link := range []string{"exe", "cwd"} {
-		if at, err := os.Readlink(filepath.Join(proc, link)); err == nil && within(at, dir) {
-			return true
-		}
+	if livesIn(pid, dir) {
+		return true
 	}
-	args, err := os.ReadFile(filepath.Join(proc, "cmdline"))
+	args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	if err != nil {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
@@ -71,7 +72,7 @@ func (a *app) followLog(ctx context.Context, path string, follow bool) error {
 // copyFrom writes what path holds from offset on and returns where it ended; a
 // negative offset means the last part, a file that shrank starts again.
 func copyFrom(w io.Writer, path string, offset int64) (int64, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the log: %w", err)
 	}

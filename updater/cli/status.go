@@ -131,6 +131,9 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	if s.ConfigError != "" {
 		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable.Text(s.ConfigError))
 	}
+	for _, d := range s.Damaged {
+		_, _ = fmt.Fprintf(w, "damaged: %s\n", printable.Text(d))
+	}
 	for _, r := range s.Heartbeat.Refused {
 		if slices.ContainsFunc(s.Agents, func(a meta.RealAgent) bool { return a.Name == r.Name }) {
 			continue // its line says so

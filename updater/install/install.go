@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/internal/rootpath"
+	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -209,6 +214,30 @@ func (p *place) close() {
 	_ = p.root.Close()
 }
 
+// whole removes a directory that has a version's name and is no complete
+// version: older programs unpacked into it, and a power cut leaves half of that.
+func (p *place) whole(version string) (bool, error) {
+	script := version + "/" + unpack.ControlName
+	f, err := p.root.OpenFile(script, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return true, nil //nolint:nilerr // it is there, and may be executed and not read
+	}
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		if plainfile.Whole(f) {
+			return true, nil
+		}
+	}
+	trash := stagingPrefix + "half-" + version
+	if err := p.root.RemoveAll(trash); err != nil {
+		return false, err
+	}
+	if err := p.root.Rename(version, trash); err != nil {
+		return false, err
+	}
+	return false, p.root.RemoveAll(trash)
+}
+
 // has reports whether the version is there, which means that it is complete.
 func (p *place) has(version string) (bool, error) {
 	fi, err := p.root.Lstat(version)
@@ -219,6 +248,14 @@ func (p *place) has(version string) (bool, error) {
 		return false, err
 	case !fi.IsDir():
 		return false, failed(ReasonOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
+	}
+	if whole, err := p.whole(version); err != nil || !whole {
+		return false, err
+	}
+	for _, path := range []string{version, version + "/" + unpack.ControlName} {
+		if err := rootpath.CheckOwner(filepath.Join(p.root.Name(), path), os.Geteuid()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, &Error{Reason: ReasonOccupied, Err: fmt.Errorf("cannot install: %w", err)}
+		}
 	}
 	return true, nil
 }

@@ -22,6 +22,7 @@ type Status struct {
 	Started     time.Time        `json:"started"`
 	Config      string           `json:"config"`                // path of cfg.json
 	ConfigError string           `json:"configError,omitempty"` // why its last reload changed nothing
+	Damaged     []string         `json:"damaged,omitempty"`     // what this run found damaged in var and set aside
 	Heartbeat   Heartbeat        `json:"heartbeat"`
 	Agents      []meta.RealAgent `json:"agents"`
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -22,8 +23,8 @@ const maxOrder = 64 << 10
 // sidecar left behind is replaced; the caller holds the lock of dir.
 func Listen(ctx context.Context, dir string) (net.Listener, error) {
 	path := filepath.Join(dir, SocketName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot replace the socket: %w", err)
+	if err := clearWay(path); err != nil {
+		return nil, err
 	}
 	var l net.Listener
 	err := shortPath(path, func(short string) error {
@@ -39,6 +40,23 @@ func Listen(ctx context.Context, dir string) (net.Listener, error) {
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	return &socket{Listener: l, path: path}, nil
+}
+
+// clearWay removes a socket that was left, and sets anything else aside.
+func clearWay(path string) error {
+	fi, err := os.Lstat(path)
+	if err == nil && fi.Mode()&fs.ModeSocket == 0 {
+		err = plainfile.SetAside(path, &plainfile.Error{Path: path, Why: "it is " + plainfile.Kind(fi.Mode())})
+		if _, moved := errors.AsType[*plainfile.AsideError](err); moved {
+			return nil
+		}
+	} else if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot replace the socket: %w", err)
+	}
+	return nil
 }
 
 // socket removes its file by the path it was asked for, not the short one.

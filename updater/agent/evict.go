@@ -1,0 +1,38 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// evictPatience is how long an agent may take to end after SIGTERM when its
+// control script cannot be asked.
+const evictPatience = 10 * time.Second
+
+// Evict ends this user's processes that were started from the directory,
+// without running or reading anything there: others can change it by now. A
+// process on a terminal is a person who looks around, and not ended.
+func (d Dir) Evict(ctx context.Context) (Stopped, error) {
+	s := Stopped{Why: "its control script in " + d.Path + " is not to be trusted any more"}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		victims, known := d.leftBehind()
+		if !known {
+			return s, fmt.Errorf("cannot stop %s: which processes are in %s cannot be known on this system; end them, then say ops-updater clear %s", d.Name, d.Path, d.Name)
+		}
+		for _, pid := range victims {
+			if syscall.Kill(pid, signal) == nil && !slices.Contains(s.Killed, pid) {
+				s.Killed = append(s.Killed, pid)
+			}
+		}
+		gone := func() bool { left, _ := d.leftBehind(); return len(left) == 0 || ctx.Err() != nil }
+		if pollUntil(evictPatience, gone) {
+			return s, ctx.Err()
+		}
+	}
+	left, _ := d.leftBehind()
+	return s, fmt.Errorf("cannot stop %s: processes %s do not end", d.Name, strings.Trim(fmt.Sprint(left), "[]"))
+}
