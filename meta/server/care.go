@@ -15,6 +15,7 @@ type care struct{ *core }
 func (s care) Doctor(ctx context.Context) []api.Check {
 	checks := append(s.store.Check(ctx), checkSecret(s.conf.path(adminToken)), checkSpace(s.conf.Data))
 	checks = append(checks, s.checkSettings()...)
+	checks = append(checks, s.checkPublicURL(ctx))
 	checks = append(checks, s.checkFleet(), s.checkContents(ctx))
 	return checks
 }

@@ -29,6 +29,8 @@ type core struct {
 	feed      *httpapi.Feed
 	notifier  *notify.Sender
 
+	urlGuessed atomic.Bool // publicUrl is made from this machine's name
+
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]
 }

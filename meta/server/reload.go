@@ -17,6 +17,7 @@ var reloadable = []string{"interval", "publicUrl", "logLevel", "tlsCert", "tlsKe
 // changed ones only count after a restart. A bad one changes nothing. The
 // files of the TLS certificate are read again in any case.
 func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err error) {
+	guessed := conf.guessesPublicURL()
 	conf, err = conf.withDefaults()
 	if err != nil {
 		return nil, err
@@ -40,6 +41,7 @@ func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err e
 	if s.conf.PublicURL == "" {
 		s.conf.PublicURL = s.URL()
 	}
+	s.urlGuessed.Store(guessed)
 	s.compiling.Unlock()
 	s.recompile()
 	s.log.Info().Strs("afterRestart", later).Msg("settings reloaded")

@@ -50,11 +50,13 @@ type Notice struct {
 // Open opens and loads everything and starts to listen, but serves nothing
 // yet.
 func Open(ctx context.Context, conf Config, log zerolog.Logger) (*Server, error) {
+	guessed := conf.guessesPublicURL()
 	conf, err := conf.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{core: &core{conf: conf, log: log, feed: &httpapi.Feed{}}}
+	s.urlGuessed.Store(guessed)
 	steps := []func(context.Context) error{
 		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openNotify, s.openFleet, s.buildHandler,
 	}
@@ -265,6 +267,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	if err := s.refresh(ctx, 0); err != nil {
 		s.log.Warn().Err(err).Msg("cannot read what is wanted")
 	}
+	loops.Go(func() { s.warnOfGuessedURL(ctx) })
 	loops.Go(s.returnMemory)
 	loops.Go(func() { s.watch(ctx, changes, last) })
 	loops.Go(func() { s.engine.Run(ctx) })
