@@ -64,6 +64,10 @@ func (c *core) write(ctx context.Context, by api.Actor, do func(*store.Tx) error
 	return nil
 }
 
+// refreshWithin bounds how long one reading of what is wanted keeps others
+// from being tried.
+const refreshWithin = 30 * time.Second
+
 // refresh compiles what is wanted unless a snapshot of that serial is in use
 // already.
 func (c *core) refresh(ctx context.Context, serial int64) error {
@@ -72,6 +76,8 @@ func (c *core) refresh(ctx context.Context, serial int64) error {
 	if now := c.wanted.Load(); now != nil && now.Serial >= serial && serial > 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
+	defer cancel()
 	w, err := c.store.Wanted(ctx)
 	if err != nil {
 		return err

@@ -15,10 +15,12 @@ import (
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
-// wire is the way to a PostgreSQL, which can be cut.
+// wire is the way to a PostgreSQL, which can be cut or stall.
 type wire struct {
 	mu    sync.Mutex
 	cut   bool
+	still *sync.Cond // nobody gets through while stalls
+	stall bool
 	conns map[net.Conn]struct{}
 }
 
@@ -39,6 +41,8 @@ func newWire(t *testing.T, dsn string) (*wire, string) {
 	}
 	t.Cleanup(func() { l.Close() })
 	w := &wire{conns: map[net.Conn]struct{}{}}
+	w.still = sync.NewCond(&w.mu)
+	t.Cleanup(func() { w.setStall(false) })
 	go func() {
 		for {
 			in, err := l.Accept()
@@ -68,12 +72,35 @@ func (w *wire) join(a, b net.Conn) bool {
 	w.conns[a], w.conns[b] = struct{}{}, struct{}{}
 	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
 		go func() {
-			_, _ = io.Copy(pair[0], pair[1])
+			_, _ = io.Copy(through{pair[0], w}, pair[1])
 			pair[0].Close()
 			pair[1].Close()
 		}()
 	}
 	return true
+}
+
+// through is a way out of a wire.
+type through struct {
+	net.Conn
+	w *wire
+}
+
+// Write waits while the wire stalls.
+func (c through) Write(p []byte) (int, error) {
+	c.w.mu.Lock()
+	for c.w.stall {
+		c.w.still.Wait()
+	}
+	c.w.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+func (w *wire) setStall(stall bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stall = stall
+	w.still.Broadcast()
 }
 
 func (w *wire) setCut(cut bool) {

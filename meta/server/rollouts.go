@@ -39,7 +39,7 @@ func (s *Server) openEngine() {
 		Reload:   func(ctx context.Context, serial int64) error { return s.refresh(context.WithoutCancel(ctx), serial) },
 		Progress: func(id string) { s.feed.Publish("rollout", id) },
 	})
-	s.fleet.Attach(s.engine, s.engine)
+	s.engine.Attach()
 }
 
 // Bounds of how often hosts report that wait for a running rollout.

@@ -52,20 +52,23 @@ type Options struct {
 
 // Engine runs the rollouts of one server.
 type Engine struct {
-	opts    Options
-	book    book
-	counter counter
-	shared  bool // other replicas may use the same database
-	kick    chan struct{}
-	inbox   inbox
-	lead    sync.Mutex // one tick at a time
+	opts     Options
+	book     book
+	counter  counter
+	looks    sharedWork     // whether another server changed what is wanted
+	patience patience       // of heartbeats with the database
+	beside   sync.WaitGroup // what is done for heartbeats that may not wait for it
+	shared   bool           // other replicas may use the same database
+	kick     chan struct{}
+	inbox    inbox
+	lead     sync.Mutex // one tick at a time
 }
 
 // self is who acts when nobody told us to.
 var self = api.Actor{Name: "ops-meta"}
 
-// New makes an engine. Give it what is wanted with [Engine.Reload], attach it
-// to the fleet, and let it [Engine.Run].
+// New makes an engine. Give it what is wanted with [Engine.Reload], join it to
+// the fleet with [Engine.Attach], and let it [Engine.Run].
 func New(o Options) *Engine {
 	if o.Tick <= 0 {
 		o.Tick = DefaultTick
@@ -79,7 +82,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		opts: o, shared: o.Store.Dialect() != "sqlite", kick: make(chan struct{}, 1),
 		book: book{entries: make(map[string]*entry)}, inbox: newInbox(),
-		counter: counter{lines: make(map[string][]*asker), served: make(map[string]bool)},
+		counter: counter{lines: make(map[string][]*asker), served: make(map[string]bool)}, patience: patience{log: o.Log},
 	}
 }
 
@@ -110,6 +113,12 @@ func (e *Engine) load(ctx context.Context, r api.Rollout) error {
 	return e.learn(ctx, r.ID, since)
 }
 
+func (e *Engine) learnInTime(ctx context.Context, id string, since time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, learnWithin)
+	defer cancel()
+	return e.learn(ctx, id, since)
+}
+
 // learn reads the grants of a rollout that were made or judged since a time.
 func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
 	start := time.Now()
@@ -138,6 +147,7 @@ func (e *Engine) Run(ctx context.Context) {
 		wg.Go(func() { e.followReplicas(ctx) })
 	}
 	wg.Wait()
+	e.beside.Wait()
 }
 
 // followReplicas learns of the grants that other replicas make.
@@ -151,7 +161,7 @@ func (e *Engine) followReplicas(ctx context.Context) {
 			return
 		}
 		for id, since := range e.book.following() {
-			if err := e.learn(ctx, id, since); err != nil && ctx.Err() == nil {
+			if err := e.learnInTime(ctx, id, since); err != nil && ctx.Err() == nil {
 				e.opts.Log.Warn().Err(err).Str("rollout", id).Msg("cannot read other replicas' grants")
 			}
 		}

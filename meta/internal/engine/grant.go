@@ -23,7 +23,7 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 		InGroup: func(g string) bool { return slices.Contains(q.Groups, g) },
 	}
 	if _, d := rollout.Admit(r, h, 0, time.Now()); !d.Granted() {
-		return e.grantedElsewhere(ctx, q)
+		return false, nil // a grant made elsewhere that the host acts on is confirmed by what it reports
 	}
 	stand, concerned := e.opts.Fleet.StandOf(q.Host, q.Rollout)
 	if !concerned || stand.Barred != "" {
@@ -31,20 +31,6 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 	}
 	h.OnTarget = rollout.OnTarget(r, reportOf(stand))
 	return e.ask(ctx, r.ID, h)
-}
-
-// grantedElsewhere looks for a grant that another replica made a moment ago:
-// a host on its way to the target must not be called back.
-func (e *Engine) grantedElsewhere(ctx context.Context, q api.GrantRequest) (bool, error) {
-	if !e.shared {
-		return false, nil
-	}
-	g, err := e.opts.Store.Grant(ctx, q.Rollout, q.Host)
-	if err != nil {
-		return false, notFoundIsFine(err)
-	}
-	e.book.note(g)
-	return true, nil
 }
 
 func notFoundIsFine(err error) error {
@@ -57,8 +43,8 @@ func notFoundIsFine(err error) error {
 // maxAsked is how many hosts one transaction decides about.
 const maxAsked = 200
 
-// counter is where hosts that may be granted stand in line: whoever comes
-// first serves all who wait, in one transaction.
+// counter is where hosts that may be granted stand in line: all who wait are
+// served in one transaction.
 type counter struct {
 	mu     sync.Mutex
 	lines  map[string][]*asker
@@ -75,9 +61,12 @@ type asker struct {
 
 // ask stands in line for the decision on the stored rollout.
 func (e *Engine) ask(ctx context.Context, id string, h rollout.Host) (bool, error) {
+	if !e.patience.try(time.Now()) {
+		return false, errStalled
+	}
 	a := &asker{host: h, done: make(chan struct{})}
 	if e.counter.join(id, a) {
-		e.serve(ctx, id)
+		e.beside.Go(func() { e.serve(context.WithoutCancel(ctx), id) })
 	}
 	select {
 	case <-a.done:
@@ -87,7 +76,7 @@ func (e *Engine) ask(ctx context.Context, id string, h rollout.Host) (bool, erro
 	}
 }
 
-// join puts a host into a line, and reports whether it must serve it.
+// join puts a host into a line, and reports whether nobody serves it yet.
 func (c *counter) join(id string, a *asker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,12 +103,12 @@ func (c *counter) next(id string) []*asker {
 	return line[:n]
 }
 
-// serve decides until the line is empty. One that goes away must not keep the
-// others waiting, so its context does not end the work.
+// serve decides until the line is empty. A host that went away is decided
+// about like the others: it is told with its next heartbeat.
 func (e *Engine) serve(ctx context.Context, id string) {
-	ctx = context.WithoutCancel(ctx)
 	for line := e.counter.next(id); line != nil; line = e.counter.next(id) {
-		r, grants, err := e.decide(ctx, id, line)
+		r, grants, err := e.decideInTime(ctx, id, line)
+		e.patience.learn(err, time.Now())
 		if err == nil {
 			e.book.refresh(r)
 			for _, g := range grants {
@@ -131,6 +120,12 @@ func (e *Engine) serve(ctx context.Context, id string) {
 			close(a.done)
 		}
 	}
+}
+
+func (e *Engine) decideInTime(ctx context.Context, id string, line []*asker) (api.Rollout, []api.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, workWithin)
+	defer cancel()
+	return e.decide(ctx, id, line)
 }
 
 // decide admits hosts to the stored rollout while nobody else can change it,

@@ -53,7 +53,7 @@ func serve(t testing.TB, c store.Config) *server {
 		Store: s, Fleet: srv.fleet, Log: zerolog.New(zerolog.NewTestWriter(t)), Tick: 20 * time.Millisecond, Lease: time.Second,
 		Grace: time.Minute, Reload: func(ctx context.Context, _ int64) error { return srv.reload(ctx) },
 	})
-	srv.fleet.Attach(srv.engine, srv.engine)
+	srv.engine.Attach()
 	if err := fleet.Load(t.Context(), srv.fleet, 0, func(visit func(store.StoredHost) error) error { return s.LoadHosts(t.Context(), visit) }); err != nil {
 		t.Fatal(err)
 	}

@@ -97,10 +97,9 @@ type verdict struct {
 func (e *Engine) verdictOn(ctx context.Context, k key) (verdict, bool) {
 	r, n, granted, known := e.book.look(k.rollout, k.host)
 	if known && !granted { // another replica granted it
-		if ok, err := e.grantedElsewhere(ctx, api.GrantRequest{Rollout: k.rollout, Host: k.host}); err != nil || !ok {
+		if err := e.learnGrant(ctx, k.rollout, k.host); err != nil {
 			return verdict{}, false
 		}
-		e.opts.Fleet.AddGrants(k.rollout, k.host)
 		r, n, granted, known = e.book.look(k.rollout, k.host)
 	}
 	stand, concerned := e.opts.Fleet.StandOf(k.host, k.rollout)

@@ -47,12 +47,10 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 		return nil, false
 	}
 	f.touch(sh, h, now)
-	reply := f.answer(h)
+	d := f.draft(h)
 	sh.mu.Unlock()
-	if len(reply.waits) == 0 || f.granter == nil {
-		return reply, true
-	}
-	return f.ask(ctx, h, reply), true
+	reply, _ := f.decide(ctx, h, d)
+	return reply, true
 }
 
 // touch notes when a host was heard. The shard is locked.
@@ -89,18 +87,21 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	if out.told.Host.Name != "" {
 		f.observer.HostChanged(out.told)
 	}
-	reply := out.reply
-	if len(reply.waits) > 0 && f.granter != nil && !out.rival {
-		reply = f.ask(ctx, h, reply)
+	reply := out.draft.reply
+	if !out.rival {
+		var stalled bool
+		if reply, stalled = f.decide(ctx, h, out.draft); stalled {
+			return reply, nil // the database has had its time
+		}
 	}
-	f.await(ctx, out.saved)
+	f.await(ctx, out.saved, now.Add(f.opts.CommitWait))
 	return reply, nil
 }
 
 // taken is what became of a report.
 type taken struct {
 	outcome
-	reply *Reply
+	draft draft
 	told  api.HostReport
 	saved <-chan struct{} // closed when it is durable or cannot be; nil: nothing to wait for
 }
@@ -110,13 +111,17 @@ func (f *Fleet) take(sh *shard, h *host, in intake) taken {
 	boot := bootKey(h)
 	t := taken{outcome: h.take(in)}
 	if t.rival {
-		t.reply = f.answerRival(h, in)
+		t.draft.reply = f.answerRival(h, in)
 	} else {
 		f.touch(sh, h, in.now)
 		if t.answer {
 			h.reply = nil
 		}
-		t.reply = f.answer(h)
+		if t.claims && f.confirmer != nil {
+			h.set(isUnsure, len(f.snapshot.Load().claims(h, f.answer(h))) > 0)
+			h.set(isKept, h.has(isKept) && h.has(isUnsure))
+		}
+		t.draft = f.draft(h)
 	}
 	if bootKey(h) != boot {
 		f.boots.note(h)
@@ -139,11 +144,11 @@ func (f *Fleet) answerRival(h *host, in intake) *Reply {
 }
 
 // await waits for a change to be durable, within bounds.
-func (f *Fleet) await(ctx context.Context, saved <-chan struct{}) {
+func (f *Fleet) await(ctx context.Context, saved <-chan struct{}, until time.Time) {
 	if saved == nil {
 		return
 	}
-	t := time.NewTimer(f.opts.CommitWait)
+	t := time.NewTimer(time.Until(until))
 	defer t.Stop()
 	select {
 	case <-saved:
@@ -204,6 +209,7 @@ type outcome struct {
 	changed bool // something worth keeping
 	differs bool // something an observer may want to know
 	answer  bool // what the answer is made from changed
+	claims  bool // what it says of what it was told changed, or is not known to have been said before
 	rival   bool // it came from a second host under the name
 }
 
@@ -227,7 +233,9 @@ func (h *host) take(in intake) outcome {
 	out := outcome{changed: len(log.events) > 0}
 	out.answer = h.takeFacts(in, log, firstSeen)
 	agents := h.takeAgents(in.report.Request.RealAgents, log, firstSeen)
-	out.answer = out.answer || agents.versions
+	out.answer = out.answer || agents.any
+	out.claims = agents.claims || h.has(isRestored)
+	h.set(isRestored, false)
 	out.differs = agents.any
 	problems := h.takeProblems(in)
 	out.events = log.events

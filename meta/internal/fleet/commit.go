@@ -13,6 +13,7 @@ const (
 	maxHostLines = 64   // timeline lines of one host in one batch
 	retryFirst   = 100 * time.Millisecond
 	retryLimit   = 5 * time.Second
+	saveLimit    = time.Minute // one batch
 )
 
 // committer writes changes in groups: while one batch is being saved, the
@@ -27,6 +28,7 @@ type committer struct {
 	lines   int                // timeline lines queued
 	dropped int                // of them, since the journal began to fail
 	failing bool
+	begun   time.Time // when the batch that is being saved was given to the journal; zero: none is
 }
 
 // batch is what one transaction will hold.
@@ -72,8 +74,8 @@ func (c *committer) add(h *host, events []api.Event) <-chan struct{} {
 	case c.wake <- struct{}{}:
 	default:
 	}
-	if c.failing {
-		return nil
+	if c.failing || !c.begun.IsZero() && time.Since(c.begun) > c.fleet.opts.CommitWait {
+		return nil // it fails or stalls: that is not waited for
 	}
 	return p.batch.done
 }
@@ -146,7 +148,7 @@ func (c *committer) drain(ctx context.Context) {
 func (c *committer) save(ctx context.Context, b *batch) bool {
 	wait := retryFirst
 	for {
-		err := c.fleet.opts.Journal.SaveReports(ctx, c.reports(b))
+		err := c.saveOnce(ctx, b)
 		if err == nil {
 			c.recovered()
 			b.release()
@@ -166,6 +168,21 @@ func (c *committer) save(ctx context.Context, b *batch) bool {
 		}
 		wait = min(2*wait, retryLimit)
 	}
+}
+
+// saveOnce gives a batch to the journal, which may hang but not for ever.
+func (c *committer) saveOnce(ctx context.Context, b *batch) error {
+	ctx, cancel := context.WithTimeout(ctx, saveLimit)
+	defer cancel()
+	c.setBegun(time.Now())
+	defer c.setBegun(time.Time{})
+	return c.fleet.opts.Journal.SaveReports(ctx, c.reports(b))
+}
+
+func (c *committer) setBegun(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = t
 }
 
 // reports exports the hosts as they are now, which may be newer than when

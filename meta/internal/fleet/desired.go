@@ -17,6 +17,18 @@ const legacyArch = "linux_amd64"
 type target struct {
 	dialect meta.Dialect
 	arch    string // {GOOS}_{GOARCH}; empty: not known
+	// fillsPlaces: a run user or work directory that nobody names is filled in
+	// from the host's report.
+	fillsPlaces bool
+}
+
+// target is what tarballs are chosen for on a host.
+func (f facts) target() target {
+	t := target{dialect: f.dialect, arch: f.arch, fillsPlaces: f.fillsPlaces()}
+	if t.dialect == meta.DialectLegacy {
+		t.arch = cmp.Or(t.arch, legacyArch)
+	}
+	return t
 }
 
 // offer is one version an agent may be told.
@@ -24,7 +36,8 @@ type offer struct {
 	desired meta.DesiredAgent
 	rollout string // the rollout that offers it; empty: an assignment
 	open    bool   // hosts without its grant may ask for one
-	problem string // why it only asks for a report
+	problem string // why it only asks for a report, or is not told
+	untold  bool   // left out of the answer, for the problem
 }
 
 // source is what an offer is made from.
@@ -117,17 +130,6 @@ func (s source) commonBase() string {
 		}
 	}
 	return s.baseOf(&artifacts[0])
-}
-
-// keeping turns an offer of the version that a held agent reports into one
-// that changes nothing: a stop is not repeated, and no configuration file is
-// sent, since placing one would restart the agent.
-func (o offer) keeping() offer {
-	o.desired.ConfigFileName, o.desired.ConfigRemoteURL = "", ""
-	if o.desired.Cmd != meta.CmdStart {
-		o.desired.Cmd = meta.CmdNone
-	}
-	return o
 }
 
 // reportOnly asks for a report of an agent and nothing else.

@@ -14,7 +14,9 @@
 //
 // A hold keeps what is there: the host is told the version it reports, with
 // start when that is a release we know and start is what it would be told,
-// and no configuration file; otherwise the answer only asks for a report. A
+// and no configuration file; otherwise the answer only asks for a report. So
+// is a host that says what only another server can have told it, while the
+// database cannot be asked whether one did. A
 // release without an artifact for the host's arch likewise only asks for a
 // report, so that what runs there runs on.
 //

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"slices"
+	"unique"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -18,16 +19,16 @@ func (f *Fleet) Explain(name string) api.Explanation {
 	defer sh.mu.Unlock()
 	h := sh.hosts[name]
 	if h == nil {
-		v := &host{name: name, grants: sh.early[name]}
-		return snap.explain(v, f.factsOf(v), meta.DialectV1)
+		h = &host{name: name, grants: sh.early[name], facts: unique.Make(facts{dialect: meta.DialectV1, steered: true})}
+		return snap.explain(h, f.factsOf(h))
 	}
-	e := snap.explain(h, f.factsOf(h), h.facts.Value().dialect)
+	e := snap.explain(h, f.factsOf(h))
 	e.Known = true
 	e.Problems = append(e.Problems, h.problems()...)
 	return e
 }
 
-func (s *Snapshot) explain(v view, f Facts, d meta.Dialect) api.Explanation {
+func (s *Snapshot) explain(h *host, f Facts) api.Explanation {
 	e := api.Explanation{Host: f.Name, Groups: s.Groups(f), Agents: []api.AgentExplanation{}, Serial: s.Serial(), Problems: s.Problems()}
 	var matched []int
 	for i, m := range s.matchers {
@@ -35,16 +36,16 @@ func (s *Snapshot) explain(v view, f Facts, d meta.Dialect) api.Explanation {
 			matched = append(matched, i)
 		}
 	}
-	p := s.profile(f, d)
+	p := s.profile(f, h.facts.Value().target())
 	names, rules := s.candidates(f.Name, matched)
 	for _, name := range names {
-		e.Agents = append(e.Agents, p.explainAgent(name, rules[name], v))
+		e.Agents = append(e.Agents, p.explainAgent(name, rules[name], h))
 	}
 	return e
 }
 
-func (p *profile) explainAgent(name string, rules []rule, v view) api.AgentExplanation {
-	a := api.AgentExplanation{Agent: name, Reported: v.reported(name), Rules: explainRules(rules, v)}
+func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExplanation {
+	a := api.AgentExplanation{Agent: name, Reported: h.reported(name), Rules: explainRules(rules, h)}
 	winner := "no rule applies: this agent is left out of the answer"
 	for _, r := range a.Rules {
 		if r.Wins {
@@ -52,7 +53,7 @@ func (p *profile) explainAgent(name string, rules []rule, v view) api.AgentExpla
 		}
 	}
 	a.Reason = winner
-	if w := p.answer(v).wanted(name); w != nil {
+	if w := p.answer(question{host: h}).wanted(name); w != nil {
 		a.Version, a.Cmd, a.Problem = w.Version, w.Cmd, w.Problem
 	}
 	for i := range p.plans {
@@ -65,13 +66,13 @@ func (p *profile) explainAgent(name string, rules []rule, v view) api.AgentExpla
 }
 
 // explainRules lists every candidate in the order they are asked.
-func explainRules(rules []rule, v view) []api.Rule {
+func explainRules(rules []rule, h *host) []api.Rule {
 	var out []api.Rule
 	won := false
 	for _, r := range rules {
 		for _, ro := range r.rollouts {
 			e := api.Rule{Scope: r.scope, Priority: r.priority, Version: ro.Version, Rollout: ro.ID, State: string(ro.State)}
-			granted := v.granted(ro.ID)
+			granted := h.granted(ro.ID)
 			e.Wins, e.Reason = !won && granted, rolloutReason(won, granted, ro.State)
 			won = won || e.Wins
 			out = append(out, e)

@@ -16,6 +16,7 @@ import (
 const (
 	DefaultInterval   = 5 * time.Minute
 	DefaultCommitWait = 2 * time.Second
+	DefaultAskWait    = time.Second
 	DefaultFlushEvery = 10 * time.Second
 	DefaultSweepEvery = 30 * time.Second
 	DefaultMaxHosts   = 2_000_000
@@ -30,7 +31,8 @@ type Options struct {
 	Journal    Journal
 	Log        zerolog.Logger
 	Interval   time.Duration // between heartbeats, when the configuration has none
-	CommitWait time.Duration // how long a changed heartbeat waits for the journal
+	CommitWait time.Duration // how long a changed heartbeat may take, waiting for the journal
+	AskWait    time.Duration // of it, how long what only the database knows is waited for
 	FlushEvery time.Duration // of last-seen times
 	SweepEvery time.Duration // for silent hosts
 	Leads      func() bool   // whether this replica writes of silence; nil: it does
@@ -53,8 +55,9 @@ type Fleet struct {
 	index     index
 	overview  overviewCache
 
-	granter  Granter
-	observer Observer
+	granter   Granter
+	confirmer Confirmer // nil: memory is all there is
+	observer  Observer
 }
 
 const shardCount = 512
@@ -89,6 +92,7 @@ func (o Options) withDefaults() Options {
 	}
 	set(&o.Interval, DefaultInterval)
 	set(&o.CommitWait, DefaultCommitWait)
+	set(&o.AskWait, DefaultAskWait)
 	set(&o.FlushEvery, DefaultFlushEvery)
 	set(&o.SweepEvery, DefaultSweepEvery)
 	if o.MaxHosts <= 0 {
@@ -142,7 +146,7 @@ func (f *Fleet) factsOf(h *host) Facts {
 func (f *Fleet) answer(h *host) *Reply {
 	snap := f.snapshot.Load()
 	if h.reply == nil || h.reply.compiled != snap.number {
-		h.reply = snap.profile(f.factsOf(h), h.facts.Value().dialect).answer(h)
+		h.reply = snap.profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h})
 	}
 	return h.reply
 }

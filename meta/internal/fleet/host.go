@@ -33,7 +33,7 @@ type host struct {
 	flags    flags
 }
 
-type flags uint8
+type flags uint16
 
 const (
 	hasIP      flags = 1 << iota
@@ -41,6 +41,9 @@ const (
 	isSilent         // told so
 	isSkewed         // its clock is off
 	seenQueued       // in the shard's list of what to flush
+	isUnsure         // it claims what only the database can confirm
+	isRestored       // from the store, and has not reported since
+	isKept           // that could not be asked, so the host is told to stay as it is
 )
 
 // rare holds what few hosts have.
@@ -58,6 +61,7 @@ type facts struct {
 	runUser string
 	updater string
 	labels  string // k NUL v NUL, sorted by k
+	steered bool   // it knows our additions, such as the interval it is told
 }
 
 // agentEntry is one agent of a host.

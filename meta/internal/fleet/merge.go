@@ -25,7 +25,7 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	h.setIP(cmp.Or(req.IP, in.report.Remote))
 	h.setBoot(req.BootID)
 	h.bootTime = clampSeconds(req.BootTime)
-	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels)}
+	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels), steered: req.Protocol > 0}
 	if now.dialect == meta.DialectLegacy {
 		now.arch = cmp.Or(now.arch, old.arch)
 	}
@@ -34,8 +34,8 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 		return false
 	}
 	h.facts = unique.Make(now)
-	if !quiet {
-		log.add(api.Event{Kind: api.EventHost, Message: factsDiff(old, now, oldIP, h.ipText())})
+	if diff := factsDiff(old, now, oldIP, h.ipText()); diff != "" && !quiet {
+		log.add(api.Event{Kind: api.EventHost, Message: diff})
 	}
 	return true
 }
@@ -72,9 +72,9 @@ func labelText(encoded string) string {
 
 // agentChanges says what kind of things changed in a host's agents.
 type agentChanges struct {
-	any      bool
-	keep     bool // something worth keeping
-	versions bool // which the answers to held hosts depend on
+	any    bool
+	keep   bool // something worth keeping
+	claims bool // what it says of what it was told
 }
 
 // takeAgents merges the agents a host reports.
@@ -100,7 +100,7 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 				from, to := old[0].state.Value(), next[0].state.Value()
 				log.agent(&from, &to)
 				c.any = true
-				c.versions = c.versions || from.version != to.version
+				c.claims = c.claims || saysElse(&from, &to)
 				c.keep = c.keep || worthKeeping(from, to)
 			}
 			old, next = old[1:], next[1:]
@@ -175,11 +175,12 @@ func (t *timeline) agent(from, to *agentState) {
 // restore takes over a stored host.
 func (h *host) restore(s api.Host) {
 	h.first, h.seen = toUnix(s.FirstSeen), toUnix(s.LastSeen)
-	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels)})
+	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), steered: speaksOfPhases(s)})
 	h.setIP(s.IP)
 	h.setBoot(s.BootID)
 	h.bootTime = clampSeconds(s.BootTime)
 	h.set(isSilent, s.Silent)
+	h.set(isRestored, true)
 	h.skeleton, h.reply = 0, nil
 	entries := make([]agentEntry, 0, len(s.Agents))
 	for _, a := range s.Agents {
@@ -191,4 +192,10 @@ func (h *host) restore(s api.Host) {
 	}
 	slices.SortFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().name, b.state.Value().name) })
 	h.agents = entries
+}
+
+// speaksOfPhases tells a stored host that knows our additions, which is not
+// stored, until its next report does.
+func speaksOfPhases(s api.Host) bool {
+	return slices.ContainsFunc(s.Agents, func(a api.HostAgent) bool { return a.Phase != "" })
 }

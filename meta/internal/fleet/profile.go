@@ -33,9 +33,9 @@ type plan struct {
 }
 
 // depends reports whether the answer depends on the host.
-func (p *plan) depends() bool {
-	return p.hold != nil || (len(p.offers) > 0 && p.offers[0].rollout != "")
-}
+func (p *plan) depends() bool { return p.hold != nil || p.hasRollouts() }
+
+func (p *plan) hasRollouts() bool { return len(p.offers) > 0 && p.offers[0].rollout != "" }
 
 func (s *Snapshot) newProfile(host string, matched []int, t target) *profile {
 	p := &profile{snapshot: s, target: t, answers: make(map[string]*Reply)}
@@ -51,8 +51,8 @@ func (s *Snapshot) newProfile(host string, matched []int, t target) *profile {
 		depends = depends || pl.depends()
 		p.plans = append(p.plans, pl)
 	}
-	if !depends {
-		p.fixed = p.build(nil, nil)
+	if !depends && !t.fillsPlaces {
+		p.fixed = p.build(question{})
 	}
 	return p
 }
@@ -84,11 +84,11 @@ func (s *Snapshot) offers(agent string, rules []rule, t target) []offer {
 
 // choose returns the offer a host gets of an agent, nil for none, and the
 // running rollouts that it could be granted instead.
-func (p *plan) choose(granted func(rollout string) bool) (*offer, []string) {
+func (p *plan) choose(h *host) (*offer, []string) {
 	var waits []string
 	for i := range p.offers {
 		o := &p.offers[i]
-		if o.rollout == "" || granted(o.rollout) {
+		if o.rollout == "" || h.granted(o.rollout) {
 			return o, waits
 		}
 		if o.open {
@@ -98,22 +98,26 @@ func (p *plan) choose(granted func(rollout string) bool) (*offer, []string) {
 	return nil, waits
 }
 
-// view is what a profile needs of a host to answer it.
-type view interface {
-	granted(rollout string) bool
-	reported(agent string) string
+// question is what a profile is asked for: the answer to a host as it is, or,
+// with keep, one that changes nothing there.
+type question struct {
+	host *host
+	keep bool
 }
 
 // answer finds or makes what a host is told. The key says for each agent that
 // depends on the host what was chosen for it.
-func (p *profile) answer(v view) *Reply {
-	if p.fixed != nil {
+func (p *profile) answer(q question) *Reply {
+	if p.fixed != nil && !q.keep {
 		return p.fixed
 	}
 	var buf [128]byte
 	key := buf[:0]
+	if q.keep {
+		key = append(key, 'k', 0)
+	}
 	for i := range p.plans {
-		key = p.plans[i].appendKey(key, v)
+		key = p.appendKey(key, &p.plans[i], q)
 	}
 	p.mu.RLock()
 	r := p.answers[string(key)]
@@ -121,7 +125,7 @@ func (p *profile) answer(v view) *Reply {
 	if r != nil {
 		return r
 	}
-	r = p.build(v.granted, v.reported)
+	r = p.build(q)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.answers) < maxAnswers {
@@ -130,32 +134,54 @@ func (p *profile) answer(v view) *Reply {
 	return r
 }
 
-func (p *plan) appendKey(key []byte, v view) []byte {
-	switch {
-	case p.hold != nil:
-		key = append(key, v.reported(p.agent)...)
-		return append(key, 0)
-	case p.depends():
-		for i := range p.offers {
-			if p.offers[i].rollout == "" || v.granted(p.offers[i].rollout) {
-				return append(key, byte(i), byte(i>>8))
-			}
-		}
-		return append(key, 0xff, 0xff)
+func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
+	keeps := pl.hold != nil || q.keep
+	if keeps || p.target.fillsPlaces {
+		key = p.appendReported(key, pl, q)
 	}
-	return key
+	if keeps && !q.keep || !pl.hasRollouts() {
+		return key
+	}
+	for i := range pl.offers {
+		if pl.offers[i].rollout == "" || q.host.granted(pl.offers[i].rollout) {
+			return append(key, byte(i), byte(i>>8))
+		}
+	}
+	return append(key, 0xff, 0xff)
 }
 
-// build makes an answer. A nil function is for profiles that don't depend on
-// the host.
-func (p *profile) build(granted func(string) bool, reported func(string) string) *Reply {
+// appendReported adds what an answer that keeps things takes from a report.
+func (p *profile) appendReported(key []byte, pl *plan, q question) []byte {
+	a, found := q.host.reportedState(pl.agent)
+	for _, part := range []string{a.version, a.runUser, a.workDir} {
+		key = append(append(key, part...), 0)
+	}
+	switch {
+	case !found:
+		key = append(key, 'n')
+	case midway(a.phase):
+		key = append(key, 'm')
+	}
+	if p.target.fillsPlaces {
+		key = append(append(key, q.host.facts.Value().runUser...), 0)
+		key = append(key, byte('0'+one(q.host.namesWorkDirs())))
+	}
+	return append(key, 0)
+}
+
+// build makes an answer. A question without a host is for profiles that don't
+// depend on it.
+func (p *profile) build(q question) *Reply {
 	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: make([]Wanted, 0, len(p.plans))}
 	desired := make([]meta.DesiredAgent, 0, len(p.plans))
 	for i := range p.plans {
 		pl := &p.plans[i]
-		o, waits := pl.choose(granted)
-		if pl.hold != nil {
-			o, waits = p.kept(pl, o, reported(pl.agent)), nil
+		o, waits := pl.choose(q.host)
+		if o != nil && (pl.hold != nil || q.keep) {
+			o, waits = p.kept(pl, o, q), nil
+		}
+		if o != nil && p.target.fillsPlaces {
+			o = o.placed(q.host)
 		}
 		for _, id := range waits {
 			r.waits = append(r.waits, wait{agent: pl.agent, rollout: id})
@@ -163,28 +189,11 @@ func (p *profile) build(granted func(string) bool, reported func(string) string)
 		if o == nil {
 			continue
 		}
-		desired = append(desired, o.desired)
 		r.Wanted = append(r.Wanted, Wanted{Agent: pl.agent, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: pl.hold != nil})
+		if !o.untold {
+			desired = append(desired, o.desired)
+		}
 	}
 	r.encode(p, desired)
 	return r
-}
-
-// kept is what a held agent is told: the version it reports, as the rule that
-// would apply says to run it, or a report only. Without a rule that applies
-// there is nothing to keep.
-func (p *profile) kept(pl *plan, would *offer, version string) *offer {
-	if would == nil {
-		return nil
-	}
-	kept := reportOnly(pl.agent)
-	s := p.snapshot
-	if version == "" || s.releases[releaseKey{pl.agent, version}] == nil || would.desired.Cmd == meta.CmdStop {
-		return &kept
-	}
-	src := s.source(pl.agent, version)
-	src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep}
-	src.rollout = ""
-	kept = src.offer(p.target).keeping()
-	return &kept
 }

@@ -64,7 +64,9 @@ func (f *Fleet) flush(ctx context.Context) error {
 	var errs []error
 	write := func() {
 		if len(seen) > 0 {
-			errs = append(errs, f.opts.Journal.FlushSeen(ctx, seen))
+			limited, cancel := context.WithTimeout(ctx, saveLimit)
+			errs = append(errs, f.opts.Journal.FlushSeen(limited, seen))
+			cancel()
 			seen = seen[:0]
 		}
 	}

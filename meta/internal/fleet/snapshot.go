@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -20,6 +19,7 @@ type Snapshot struct {
 	matchers []matcher
 	agents   map[string]api.Agent
 	releases map[releaseKey]*api.Release
+	rollouts map[string]bool // that are in force, by id
 	problems []string
 
 	mu       sync.RWMutex
@@ -40,6 +40,7 @@ func Compile(cfg Config, now time.Time) *Snapshot {
 		number: compilations.Add(1), cfg: cfg, rules: newRuleTable(cfg.Wanted), holds: newHoldTable(cfg.Holds, now),
 		agents:   make(map[string]api.Agent, len(cfg.Agents)),
 		releases: make(map[releaseKey]*api.Release, len(cfg.Releases)),
+		rollouts: rolloutIDs(cfg.Rollouts),
 		profiles: make(map[string]*profile),
 	}
 	s.matchers, s.problems = newMatchers(cfg.Wanted)
@@ -88,15 +89,11 @@ func (s *Snapshot) groupsInForce(f Facts) []string {
 
 // profile finds or makes the profile of a host. Hosts share one when the same
 // groups match them, their tarballs are the same, and no rule names them.
-func (s *Snapshot) profile(f Facts, d meta.Dialect) *profile {
-	t := target{dialect: d, arch: f.Arch}
-	if t.dialect == meta.DialectLegacy && t.arch == "" {
-		t.arch = legacyArch
-	}
+func (s *Snapshot) profile(f Facts, t target) *profile {
 	var matched []int
 	var key strings.Builder
 	key.WriteString(string(t.dialect))
-	key.WriteByte(0)
+	key.WriteByte(byte(one(t.fillsPlaces)))
 	key.WriteString(t.arch)
 	for i, m := range s.matchers {
 		if m.relevant && m.selector.Match(f) {

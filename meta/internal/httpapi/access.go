@@ -56,6 +56,13 @@ func NewAccess(c AccessConfig) *Access {
 const (
 	tokenFresh = time.Minute
 	hostFresh  = 12 * time.Hour
+	tokenRetry = 10 * time.Second // when the database did not answer
+)
+
+// How long the database may take to say whose a token is.
+const (
+	askWithin   = 5 * time.Second
+	doubtWithin = time.Second // of one that is known, and is only asked about again
 )
 
 // Identify returns who sent r. Its error is a 401 that says what is wrong
@@ -111,7 +118,7 @@ func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (ap
 	if wait := a.failures.over(from); wait > 0 && !ok {
 		return api.Token{}, tooMany("too many wrong tokens from this address", wait)
 	}
-	token, err := a.Tokens.Authenticate(ctx, secret)
+	token, err := a.ask(ctx, secret, ok)
 	switch {
 	case err == nil:
 		fresh := now.Add(tokenFresh)
@@ -120,11 +127,24 @@ func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (ap
 		}
 		a.known.put(hash, cachedToken{token, fresh})
 	case ok && api.KindOf(err) == api.KindUnavailable:
+		a.known.put(hash, cachedToken{cached.token, now.Add(tokenRetry)})
 		return cached.token, nil
 	default:
 		a.known.drop(func(h secretHash, _ api.Token) bool { return h == hash })
 	}
 	return token, err
+}
+
+// ask looks a secret up. One that is known is not waited for long: it is
+// believed while the database does not answer.
+func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token, error) {
+	within := askWithin
+	if known {
+		within = doubtWithin
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return a.Tokens.Authenticate(ctx, secret)
 }
 
 // Forget forgets a token that is void, by its id or name or by its host.

@@ -1,0 +1,128 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Memory is not evidence: where several servers share a database, this one may
+// be behind it, for a moment or for as long as it is cut off. A host that says
+// what this server's snapshot does not explain was told so by another one. So
+// the database is looked at before the host is told otherwise, and where it
+// does not answer in time, the host is told to stay as it is. Which hosts are
+// in doubt is found when a report changes, never on a steady heartbeat.
+
+// Claim is what a host says of an agent that this server would tell otherwise.
+type Claim struct {
+	Agent   string
+	Version string // that it has, or works towards
+	Rollout string // that it says it was granted; empty: it does not say
+}
+
+// Confirmer brings what this server knows up to date with the database.
+type Confirmer interface {
+	// Confirm returns nil when the snapshot and the host's grants are no older
+	// than the claims, and an error when that could not be found out in time.
+	Confirm(ctx context.Context, host string, claims []Claim) error
+}
+
+// ConfirmWith has hosts' claims confirmed, before the first heartbeat. Without
+// it, memory is all there is: no other server shares the database.
+func (f *Fleet) ConfirmWith(c Confirmer) { f.confirmer = c }
+
+// decide returns what a host is told in the end: its claims are confirmed, and
+// the rollouts that it waits for are asked, all within AskWait. stalled means
+// that the database did not answer.
+func (f *Fleet) decide(ctx context.Context, h *host, d draft) (reply *Reply, stalled bool) {
+	reply = d.reply
+	if !d.unsure && (len(reply.waits) == 0 || f.granter == nil) {
+		return reply, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.opts.AskWait)
+	defer cancel()
+	sure := true
+	if d.unsure {
+		reply, sure = f.confirm(ctx, h)
+	}
+	if sure && len(reply.waits) > 0 && f.granter != nil {
+		reply = f.ask(ctx, h, reply)
+	}
+	return reply, !sure || ctx.Err() != nil
+}
+
+// draft is an answer before the database had its say.
+type draft struct {
+	reply  *Reply
+	unsure bool
+}
+
+// draft answers a host from memory. The shard is locked.
+func (f *Fleet) draft(h *host) draft { return draft{f.answer(h), h.has(isUnsure)} }
+
+// confirm looks whether a host in doubt was told what it says by another
+// server, and returns its answer: as it is when that could not be found out.
+func (f *Fleet) confirm(ctx context.Context, h *host) (reply *Reply, sure bool) {
+	sh := f.shardOf(h.name)
+	sh.mu.Lock()
+	claims := f.snapshot.Load().claims(h, f.answer(h))
+	sh.mu.Unlock()
+	var err error
+	if len(claims) > 0 {
+		err = f.confirmer.Confirm(ctx, h.name, claims)
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h.set(isUnsure, err != nil)
+	h.set(isKept, err != nil)
+	if err == nil {
+		return f.answer(h), true
+	}
+	f.opts.Log.Debug().Err(err).Str("host", h.name).Msg("cannot look whether another server told the host what it reports; it is told to stay as it is")
+	return f.snapshot.Load().profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h, keep: true}), false
+}
+
+// claims is what a host says that the snapshot and the answer do not explain.
+func (s *Snapshot) claims(h *host, r *Reply) (claims []Claim) {
+	for _, e := range h.agents {
+		a := e.state.Value()
+		if s.explains(&a, r.wanted(a.name)) {
+			continue
+		}
+		claims = append(claims, Claim{Agent: a.name, Version: cmp.Or(a.desired, a.version), Rollout: a.rollout})
+	}
+	return claims
+}
+
+func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
+	if a.rollout != "" && !s.rollouts[a.rollout] {
+		return false
+	}
+	if w == nil || w.Held {
+		return true
+	}
+	switch w.Cmd {
+	case meta.CmdStart:
+		towards := cmp.Or(a.desired, a.version)
+		return towards == "" || towards == w.Version
+	case meta.CmdStop:
+		return a.word() != meta.StatusStarted
+	}
+	return true
+}
+
+// saysElse reports whether a host says something else than before of what it
+// was told.
+func saysElse(from, to *agentState) bool {
+	return from.version != to.version || from.desired != to.desired || from.rollout != to.rollout || from.word() != to.word()
+}
+
+func rolloutIDs(rollouts []api.Rollout) map[string]bool {
+	ids := make(map[string]bool, len(rollouts))
+	for i := range rollouts {
+		ids[rollouts[i].ID] = true
+	}
+	return ids
+}

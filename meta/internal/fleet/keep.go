@@ -1,0 +1,54 @@
+package fleet
+
+import (
+	"cmp"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// This file is how a host is told to stay as it is: it is told the version
+// that it reports, where and as whom it reports it. A hold asks for that, and
+// so does every other reason for which a host must not be moved: give the
+// snapshot a hold on everyone, or a question keep.
+
+// kept is what an agent that shall stay as it is is told: the version it
+// reports, as the rule that would apply says to run it, or a report only. A
+// stop is not carried out, and no configuration file is sent, since placing
+// one would restart the agent.
+func (p *profile) kept(pl *plan, would *offer, q question) *offer {
+	a, _ := q.host.reportedState(pl.agent)
+	kept := reportOnly(pl.agent)
+	s := p.snapshot
+	if a.version != "" && s.releases[releaseKey{pl.agent, a.version}] != nil && would.desired.Cmd != meta.CmdStop {
+		src := s.source(pl.agent, a.version)
+		src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep}
+		kept = src.offer(p.target)
+		kept.desired.ConfigFileName, kept.desired.ConfigRemoteURL = "", ""
+	}
+	if kept.desired.Cmd != meta.CmdStart || q.keep && midway(a.phase) {
+		kept.desired.Cmd = meta.CmdNone
+	}
+	kept.desired.RunUser = cmp.Or(a.runUser, kept.desired.RunUser)
+	kept.desired.WorkDir = cmp.Or(a.workDir, kept.desired.WorkDir)
+	return &kept
+}
+
+// midway reports whether a host is in the middle of replacing an agent: the
+// version that it reports is then not the one that it is about to have.
+func midway(phase meta.Phase) bool {
+	switch phase {
+	case meta.PhaseDownloading, meta.PhaseStaging, meta.PhaseStopping, meta.PhaseStarting, meta.PhaseRollingBack:
+		return true
+	case "", meta.PhaseIdle, meta.PhaseProbation, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld:
+	}
+	return false
+}
+
+// reportedState is an agent as a host last reported it.
+func (h *host) reportedState(agent string) (a agentState, found bool) {
+	if e := h.agent(agent); e != nil {
+		return e.state.Value(), true
+	}
+	return agentState{}, false
+}

@@ -1,0 +1,45 @@
+package fleet
+
+import (
+	"cmp"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// fillsPlaces: the first sidecars of this dialect, which know nothing of our
+// additions, compare the run user and work directory they are told with those
+// that they have. An empty one is a change to them: they stop and delete the
+// running agent and install nothing. So they are told what they report.
+func (f facts) fillsPlaces() bool { return f.dialect == meta.DialectV1 && !f.steered }
+
+// placed fills in where and as whom an agent runs on a host that must be told.
+// Where nobody knows it, the agent is not told.
+func (o offer) placed(h *host) *offer {
+	a, found := h.reportedState(o.desired.Name)
+	o.desired.RunUser = cmp.Or(o.desired.RunUser, a.runUser, h.facts.Value().runUser)
+	o.desired.WorkDir = cmp.Or(o.desired.WorkDir, a.workDir)
+	if o.problem == "" {
+		o.problem = o.nowhere(h, found)
+		o.untold = o.problem != ""
+	}
+	return &o
+}
+
+// nowhere says why an agent that a host does not have cannot be installed
+// there, or "".
+func (o *offer) nowhere(h *host, found bool) string {
+	if found || o.desired.Cmd != meta.CmdStart || o.desired.WorkDir != "" || !h.namesWorkDirs() {
+		return ""
+	}
+	return "its sidecar must be told a work directory, and " + o.desired.Name + " has none: give the agent a workDir"
+}
+
+// namesWorkDirs reports whether a host says where its agents are.
+func (h *host) namesWorkDirs() bool {
+	for _, e := range h.agents {
+		if e.state.Value().workDir != "" {
+			return true
+		}
+	}
+	return false
+}
