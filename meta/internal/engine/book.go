@@ -27,7 +27,8 @@ type entry struct {
 
 // note is what is remembered of a grant.
 type note struct {
-	stage   int32
+	granted uint32 // Unix seconds
+	stage   int16
 	outcome outcome
 }
 
@@ -37,24 +38,27 @@ const (
 	open outcome = iota
 	succeeded
 	failed
+	takenBack // failed, and the host is told the release before again
 )
 
-func outcomeOf(s string) outcome {
-	switch s {
-	case api.OutcomeSucceeded:
+func outcomeOf(s, reason string) outcome {
+	switch {
+	case s == api.OutcomeSucceeded:
 		return succeeded
-	case api.OutcomeFailed:
+	case s == api.OutcomeFailed && rollout.TakesBack(reason):
+		return takenBack
+	case s == api.OutcomeFailed:
 		return failed
 	}
 	return open
 }
 
 func (o outcome) text() string {
-	return [...]string{open: "", succeeded: api.OutcomeSucceeded, failed: api.OutcomeFailed}[o]
+	return [...]string{open: "", succeeded: api.OutcomeSucceeded, failed: api.OutcomeFailed, takenBack: api.OutcomeFailed}[o]
 }
 
 func (n note) grant(id, host string) api.Grant {
-	return api.Grant{Rollout: id, Host: host, Stage: int(n.stage), Outcome: n.outcome.text()}
+	return api.Grant{Rollout: id, Host: host, Stage: int(n.stage), Granted: time.Unix(int64(n.granted), 0), Outcome: n.outcome.text()}
 }
 
 // put enters a rollout as it was just read, and says since when its grants
@@ -103,7 +107,7 @@ func (b *book) note(g api.Grant) bool {
 		return false
 	}
 	_, known := x.grants[g.Host]
-	x.grants[g.Host] = note{stage: int32(g.Stage), outcome: outcomeOf(g.Outcome)}
+	x.grants[g.Host] = note{granted: uint32(g.Granted.Unix()), stage: int16(g.Stage), outcome: outcomeOf(g.Outcome, g.Reason)}
 	return !known
 }
 

@@ -91,6 +91,10 @@ func (e *Engine) grantedElsewhere(ctx context.Context, id, host string) (bool, e
 		return false, notFoundIsFine(err)
 	}
 	e.book.note(g)
+	if outcomeOf(g.Outcome, g.Reason) == takenBack {
+		e.opts.Fleet.TakeBack(id, host)
+		return false, nil
+	}
 	return true, nil
 }
 

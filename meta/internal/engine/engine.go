@@ -122,17 +122,21 @@ func (e *Engine) learnInTime(ctx context.Context, id string, since time.Time) er
 // learn reads the grants of a rollout that were made or judged since a time.
 func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
 	start := time.Now()
-	var hosts []string
+	var granted, back []string
 	err := e.opts.Store.GrantsSince(ctx, id, since, func(g api.Grant) error {
-		if e.book.note(g) {
-			hosts = append(hosts, g.Host)
+		switch news := e.book.note(g); {
+		case outcomeOf(g.Outcome, g.Reason) == takenBack:
+			back = append(back, g.Host)
+		case news:
+			granted = append(granted, g.Host)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	e.opts.Fleet.AddGrants(id, hosts...)
+	e.opts.Fleet.AddGrants(id, granted...)
+	e.opts.Fleet.TakeBack(id, back...)
 	e.book.learned(id, start)
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 // Grant decides whether a host that waits for a rollout may have its target
 // now. Refusals come from memory; a grant is durable before it is told.
 func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
-	r, _, granted, known := e.book.look(q.Rollout, q.Host)
+	r, n, granted, known := e.book.look(q.Rollout, q.Host)
 	if granted || !known {
-		return granted, nil
+		return granted && n.outcome != takenBack, nil
 	}
 	h := rollout.Host{
 		Name: q.Host, Held: q.Held,
@@ -158,6 +158,9 @@ func (e *Engine) decide(ctx context.Context, id string, line []*asker) (r api.Ro
 // that has the grant gets it again.
 func (e *Engine) admit(ctx context.Context, tx *store.Tx, r *api.Rollout, h rollout.Host, recent int) (g api.Grant, made bool, err error) {
 	g, err = tx.Grant(ctx, r.ID, h.Name)
+	if err == nil && outcomeOf(g.Outcome, g.Reason) == takenBack {
+		return api.Grant{}, false, nil
+	}
 	if err == nil || api.KindOf(err) != api.KindNotFound {
 		return g, false, err
 	}

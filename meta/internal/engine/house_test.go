@@ -216,6 +216,8 @@ type host struct {
 	held   bool
 	legacy bool // knows no phases
 
+	silentOfRollouts bool // says which version it works towards, and by which rollout not
+
 	mu     sync.Mutex
 	agents map[string]*meta.RealAgent
 	told   map[string]meta.DesiredAgent
@@ -277,7 +279,14 @@ func (h *host) obey(d meta.DesiredAgent) {
 		if phase == "hangs" {
 			return
 		}
+		if phase == "stopped" {
+			*a = meta.RealAgent{Name: d.Name, Version: d.Version, Status: "stoped", RunUser: "root", WorkDir: "/opt"}
+			return
+		}
 		a.Phase, a.Error, a.Rollout = meta.Phase(phase), "control start: exit 1", d.Rollout
+		if h.silentOfRollouts {
+			a.DesiredVersion, a.Rollout = d.Version, ""
+		}
 		return
 	}
 	*a = meta.RealAgent{Name: d.Name, Version: d.Version, Status: "started", RunUser: "root", WorkDir: "/opt", Phase: meta.PhaseIdle, Rollout: d.Rollout}

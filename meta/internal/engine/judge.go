@@ -106,11 +106,13 @@ func (e *Engine) verdictOn(ctx context.Context, k key) (verdict, bool) {
 	if !granted || !known || !concerned {
 		return verdict{}, false
 	}
-	return judged(r, n.grant(k.rollout, k.host), rollout.Judge(r, n.grant(k.rollout, k.host), reportOf(stand)), time.Now())
+	g, rep := n.grant(k.rollout, k.host), reportOf(stand)
+	rep.SinceGrant = true // only reports of hosts that are granted get here
+	return judged(r, g, rollout.Judge(r, g, rep), time.Now())
 }
 
 func reportOf(s fleet.Stand) rollout.Report {
-	return rollout.Report{Agent: s.Agent, Stop: s.Stop, At: s.Seen}
+	return rollout.Report{Agent: s.Agent, Desired: s.Agent.DesiredVersion, Stop: s.Stop, At: s.Seen, Repeated: s.Repeated}
 }
 
 // judged is a verdict of the policy ready to be stored; false when there is
@@ -194,6 +196,9 @@ func (e *Engine) settled(ctx context.Context, took []store.Judgement) error {
 	ids := make(map[string]bool)
 	for _, j := range took {
 		e.book.judged(j)
+		if rollout.TakesBack(j.Reason) {
+			e.opts.Fleet.TakeBack(j.Rollout, j.Host)
+		}
 		ids[j.Rollout] = true
 	}
 	for id := range ids {
@@ -214,7 +219,7 @@ func (b *book) judged(j store.Judgement) {
 	defer b.mu.Unlock()
 	if x := b.entries[j.Rollout]; x != nil {
 		n := x.grants[j.Host]
-		n.outcome = outcomeOf(j.Outcome)
+		n.outcome = outcomeOf(j.Outcome, j.Reason)
 		x.grants[j.Host] = n
 	}
 }

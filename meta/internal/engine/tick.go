@@ -177,6 +177,7 @@ func (e *Engine) count(tallies map[string]*rollout.Tally) (serial int64, found [
 		}
 		g := n.grant(s.Rollout, s.Host)
 		t.Granted(h, g)
+		rep.SinceGrant = rep.At.After(g.Granted)
 		if v, ok := judged(r, g, rollout.Judge(r, g, rep), now); ok {
 			found = append(found, v)
 		}

@@ -48,7 +48,17 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 	}
 	f.touch(sh, h, now)
 	d := f.draft(h)
+	var stuck api.HostReport
+	if !h.has(isRepeated) {
+		h.set(isRepeated, true)
+		if f.observer != nil && h.mayBeStuck() {
+			stuck.Host = h.export()
+		}
+	}
 	sh.mu.Unlock()
+	if stuck.Host.Name != "" {
+		f.observer.HostChanged(stuck)
+	}
 	reply, _ := f.decide(ctx, h, d)
 	return reply, true
 }
@@ -236,7 +246,8 @@ func (h *host) take(in intake) outcome {
 	out.answer = out.answer || agents.any
 	out.claims = agents.claims || h.has(isRestored)
 	h.set(isRestored, false)
-	out.differs = agents.any
+	out.differs = agents.any || !h.has(isRepeated) && h.mayBeStuck()
+	h.set(isRepeated, !agents.any)
 	problems := h.takeProblems(in)
 	out.events = log.events
 	out.changed = out.changed || len(log.events) > 0 || agents.keep || problems

@@ -73,7 +73,7 @@ func explainRules(rules []rule, h *host) []api.Rule {
 		for _, ro := range r.rollouts {
 			e := api.Rule{Scope: r.scope, Priority: r.priority, Version: ro.Version, Rollout: ro.ID, State: string(ro.State)}
 			granted := h.granted(ro.ID)
-			e.Wins, e.Reason = !won && granted, rolloutReason(won, granted, ro.State)
+			e.Wins, e.Reason = !won && granted, rolloutReason(won, h, ro)
 			won = won || e.Wins
 			out = append(out, e)
 		}
@@ -88,16 +88,18 @@ func explainRules(rules []rule, h *host) []api.Rule {
 	return out
 }
 
-func rolloutReason(won, granted bool, state api.RolloutState) string {
+func rolloutReason(won bool, h *host, ro api.Rollout) string {
 	switch {
 	case won:
 		return "a rule before it wins"
-	case granted:
+	case h.granted(ro.ID):
 		return "this host has its grant"
-	case state == api.RolloutRunning:
+	case h.tookBack(ro.ID):
+		return "it did not run on this host, which is told the release before"
+	case ro.State == api.RolloutRunning:
 		return "this host waits for its grant"
 	}
-	return "this host has no grant, and none are made while it is " + string(state)
+	return "this host has no grant, and none are made while it is " + string(ro.State)
 }
 
 func assignmentReason(won bool, version string) string {

@@ -8,9 +8,14 @@ import (
 
 // grantSet is the rollouts that a host was granted, shared by all hosts with
 // the same ones. It never changes. A nil set is empty.
-type grantSet struct{ ids []string }
+type grantSet struct {
+	ids  []string
+	back []string // granted, and taken back since: the host is told what it had
+}
 
 func (g *grantSet) has(id string) bool { return g != nil && slices.Contains(g.ids, id) }
+
+func (g *grantSet) tookBack(id string) bool { return g != nil && slices.Contains(g.back, id) }
 
 // grantSets holds each set once.
 type grantSets struct {
@@ -22,34 +27,51 @@ func (g *grantSets) with(old *grantSet, id string) *grantSet {
 	if old.has(id) {
 		return old
 	}
-	ids := []string{id}
-	if old != nil {
-		ids = append(ids, old.ids...)
+	set := g.without(old, id).copy()
+	set.ids = append(set.ids, id)
+	return g.of(set)
+}
+
+// returned moves a rollout among those that were taken back.
+func (g *grantSets) returned(old *grantSet, id string) *grantSet {
+	if old.tookBack(id) {
+		return old
 	}
-	return g.of(ids)
+	set := g.without(old, id).copy()
+	set.back = append(set.back, id)
+	return g.of(set)
 }
 
 func (g *grantSets) without(old *grantSet, id string) *grantSet {
-	if !old.has(id) {
+	if !old.has(id) && !old.tookBack(id) {
 		return old
 	}
-	ids := slices.DeleteFunc(slices.Clone(old.ids), func(s string) bool { return s == id })
-	return g.of(ids)
+	same := func(s string) bool { return s == id }
+	set := old.copy()
+	return g.of(grantSet{ids: slices.DeleteFunc(set.ids, same), back: slices.DeleteFunc(set.back, same)})
 }
 
-func (g *grantSets) of(ids []string) *grantSet {
-	if len(ids) == 0 {
+func (g *grantSet) copy() grantSet {
+	if g == nil {
+		return grantSet{}
+	}
+	return grantSet{ids: slices.Clone(g.ids), back: slices.Clone(g.back)}
+}
+
+func (g *grantSets) of(set grantSet) *grantSet {
+	if len(set.ids)+len(set.back) == 0 {
 		return nil
 	}
-	slices.Sort(ids)
-	key := strings.Join(ids, "\x00")
+	slices.Sort(set.ids)
+	slices.Sort(set.back)
+	key := strings.Join(set.ids, "\x00") + "\x01" + strings.Join(set.back, "\x00")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.sets == nil {
 		g.sets = make(map[string]*grantSet)
 	}
 	if g.sets[key] == nil {
-		g.sets[key] = &grantSet{ids: ids}
+		g.sets[key] = &set
 	}
 	return g.sets[key]
 }
@@ -58,13 +80,23 @@ func (g *grantSets) of(ids []string) *grantSet {
 // and when another replica made them. A grant made by [Granter] is noted by
 // itself.
 func (f *Fleet) AddGrants(rollout string, hosts ...string) {
+	f.changeGrants(hosts, func(old *grantSet) *grantSet { return f.grants.with(old, rollout) })
+}
+
+// TakeBack notes that hosts are no longer told a rollout's target, though they
+// were granted it: they are told what they would be without it.
+func (f *Fleet) TakeBack(rollout string, hosts ...string) {
+	f.changeGrants(hosts, func(old *grantSet) *grantSet { return f.grants.returned(old, rollout) })
+}
+
+func (f *Fleet) changeGrants(hosts []string, change func(old *grantSet) *grantSet) {
 	for _, name := range hosts {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
-		if h := sh.hosts[name]; h != nil {
-			f.grantLocked(h, rollout)
-		} else {
-			sh.early[name] = f.grants.with(sh.early[name], rollout)
+		if h := sh.hosts[name]; h == nil {
+			sh.early[name] = change(sh.early[name])
+		} else if next := change(h.grants); next != h.grants {
+			h.grants, h.reply = next, nil
 		}
 		sh.mu.Unlock()
 	}
@@ -76,9 +108,8 @@ func (f *Fleet) DropGrants(rollout string) {
 		sh := &f.shards[i]
 		sh.mu.Lock()
 		for _, h := range sh.hosts {
-			if h.grants.has(rollout) {
-				h.grants = f.grants.without(h.grants, rollout)
-				h.reply = nil
+			if next := f.grants.without(h.grants, rollout); next != h.grants {
+				h.grants, h.reply = next, nil
 			}
 		}
 		for name, set := range sh.early {

@@ -42,6 +42,7 @@ const (
 	isSkewed         // its clock is off
 	seenQueued       // in the shard's list of what to flush
 	isUnsure         // it claims what only the database can confirm
+	isRepeated       // its last report says of its agents what the one before did
 	isRestored       // from the store, and has not reported since
 	isKept           // that could not be asked, so the host is told to stay as it is
 )
@@ -105,6 +106,8 @@ func statusWord(status string) string {
 }
 
 func (h *host) granted(rollout string) bool { return h.grants.has(rollout) }
+
+func (h *host) tookBack(rollout string) bool { return h.grants.tookBack(rollout) }
 
 func (h *host) reported(agent string) string {
 	if e := h.agent(agent); e != nil {

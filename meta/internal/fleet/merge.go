@@ -199,3 +199,12 @@ func (h *host) restore(s api.Host) {
 func speaksOfPhases(s api.Host) bool {
 	return slices.ContainsFunc(s.Agents, func(a api.HostAgent) bool { return a.Phase != "" })
 }
+
+// mayBeStuck reports whether an agent is stopped on a host that says nothing
+// of phases: only a second report tells whether that is how it stays.
+func (h *host) mayBeStuck() bool {
+	return slices.ContainsFunc(h.agents, func(e agentEntry) bool {
+		s := e.state.Value()
+		return s.phase == "" && (s.word() == meta.StatusStopped || s.word() == "stopped")
+	})
+}

@@ -91,7 +91,7 @@ func (p *plan) choose(h *host) (*offer, []string) {
 		if o.rollout == "" || h.granted(o.rollout) {
 			return o, waits
 		}
-		if o.open {
+		if o.open && !h.tookBack(o.rollout) {
 			waits = append(waits, o.rollout)
 		}
 	}
@@ -143,8 +143,11 @@ func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
 		return key
 	}
 	for i := range pl.offers {
-		if pl.offers[i].rollout == "" || q.host.granted(pl.offers[i].rollout) {
+		switch id := pl.offers[i].rollout; {
+		case id == "" || q.host.granted(id):
 			return append(key, byte(i), byte(i>>8))
+		case q.host.tookBack(id):
+			key = append(key, byte(i), byte(i>>8), 'b')
 		}
 	}
 	return append(key, 0xff, 0xff)

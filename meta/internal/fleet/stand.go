@@ -11,15 +11,16 @@ import (
 // Stand is how a host stands to a rollout that concerns it: one whose scope
 // the host is in, and which no narrower rule overrules.
 type Stand struct {
-	Rollout string
-	Host    string
-	Groups  []string      // that match it and are in force
-	Agent   api.HostAgent // as it reported; without a Version when it did not
-	Seen    time.Time
-	Silent  bool
-	Granted bool   // it has the rollout's grant
-	Barred  string // why it can't have the target now: held, or no artifact for it; empty: it can
-	Stop    bool   // it would be told to stop the agent, not to start it
+	Rollout  string
+	Host     string
+	Groups   []string      // that match it and are in force
+	Agent    api.HostAgent // as it reported; without a Version when it did not
+	Seen     time.Time
+	Silent   bool
+	Repeated bool   // its last report says the same as the one before
+	Granted  bool   // it has the rollout's grant
+	Barred   string // why it can't have the target now: held, or no artifact for it; empty: it can
+	Stop     bool   // it would be told to stop the agent, not to start it
 }
 
 // Stands calls do for each host and rollout in force that concerns it, in no
@@ -87,7 +88,7 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			}
 			s := Stand{
 				Rollout: o.rollout, Host: h.name, Groups: p.groups, Agent: api.HostAgent{Name: pl.agent},
-				Seen: fromUnix(h.seen), Silent: h.has(isSilent), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
+				Seen: fromUnix(h.seen), Silent: h.has(isSilent), Repeated: h.has(isRepeated), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
 			}
 			if e := h.agent(pl.agent); e != nil {
 				s.Agent = e.export()

@@ -53,5 +53,6 @@ const (
 	ReasonHostUndone   Reason = "host-rolled-back"
 	ReasonDeadline     Reason = "deadline-passed"
 	ReasonUnhealthy    Reason = "unhealthy-after-success"
+	ReasonStopped      Reason = "stopped-on-target"  // by a host that cannot go back by itself
 	ReasonHeldDeadline Reason = "held-past-deadline" // not judged: the deadline moves
 )

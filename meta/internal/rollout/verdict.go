@@ -13,9 +13,11 @@ type Report struct {
 	Agent api.HostAgent
 	// Desired is the version the host says it is working towards; empty when
 	// it does not say.
-	Desired string
-	Stop    bool // the agent shall be stopped, not started
-	At      time.Time
+	Desired    string
+	Stop       bool // the agent shall be stopped, not started
+	At         time.Time
+	SinceGrant bool // it was made after the grant that is judged
+	Repeated   bool // the one before said the same
 }
 
 // Verdict is what a report, or silence, says about a grant.
@@ -29,13 +31,13 @@ type Verdict struct {
 // taken back when the host turns unhealthy; a failure is final.
 func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 	a := rep.Agent
-	if g.Outcome == api.OutcomeFailed || a.Rollout != "" && a.Rollout != r.ID || rep.Desired != "" && rep.Desired != r.Version {
+	if g.Outcome == api.OutcomeFailed || a.Rollout != "" && a.Rollout != r.ID {
 		return Verdict{} // final, or about something else than this grant
 	}
 	switch phase := meta.Phase(a.Phase); {
 	case phase == meta.PhaseIdle || phase == "":
 		return judgeIdle(r, g, rep)
-	case a.Rollout == "" && rep.Desired == "":
+	case !about(r, rep):
 		return Verdict{} // it may still speak of what was wanted before
 	case phase == meta.PhaseRolledBack:
 		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
@@ -45,17 +47,40 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 	return Verdict{} // in the middle of its transaction, or held
 }
 
+// about reports whether a host speaks of a grant of r: it echoes the rollout,
+// or says since it was granted that it works towards the target.
+func about(r api.Rollout, rep Report) bool {
+	if rep.Desired != "" && rep.Desired != r.Version {
+		return false
+	}
+	return rep.Agent.Rollout != "" || rep.Desired != "" && rep.SinceGrant
+}
+
 func judgeIdle(r api.Rollout, g api.Grant, rep Report) Verdict {
 	a := rep.Agent
 	judged := g.Outcome != ""
 	switch {
 	case OnTarget(r, rep) && !judged:
 		return Verdict{Outcome: api.OutcomeSucceeded, Reason: ReasonHealthy, Message: "runs " + r.Version + " in good health"}
+	case stuck(r, rep) && (judged || rep.Repeated && rep.SinceGrant) && !Ended(r.State):
+		return failure(ReasonStopped, a, fmt.Sprintf("is %s on %s, and its sidecar knows no way back", a.Status, r.Version))
 	case judged && !Ended(r.State) && (a.Version != r.Version || statusAsWanted(a.Status, !rep.Stop)):
 		return failure(ReasonUnhealthy, a, fmt.Sprintf("was healthy and now is %s at %s", orNone(a.Status), orNone(a.Version)))
 	}
 	return Verdict{}
 }
+
+// stuck reports whether a host is on the target, which does not run there, and
+// its sidecar is one of those that know no phases: they do not go back by
+// themselves.
+func stuck(r api.Rollout, rep Report) bool {
+	a := rep.Agent
+	return a.Phase == "" && a.Version == r.Version && !rep.Stop && statusAsWanted(a.Status, true)
+}
+
+// TakesBack reports whether a verdict for that reason means that the host is
+// no longer told the target, because it cannot go back by itself.
+func TakesBack(reason string) bool { return reason == string(ReasonStopped) }
 
 // OnTarget reports whether a host runs r's target in good health.
 func OnTarget(r api.Rollout, rep Report) bool {
@@ -78,7 +103,11 @@ func Overdue(r api.Rollout, g api.Grant, last Report, now time.Time) Verdict {
 	if last.At.After(g.Granted) {
 		seen = fmt.Sprintf("it last reported %s, %s, %s", orNone(last.Agent.Version), orNone(last.Agent.Status), orNone(last.Agent.Phase))
 	}
-	return failure(ReasonDeadline, last.Agent, fmt.Sprintf("not healthy on %s within %s: %s", r.Version, took, seen))
+	why := ReasonDeadline
+	if stuck(r, last) {
+		why = ReasonStopped
+	}
+	return failure(why, last.Agent, fmt.Sprintf("not healthy on %s within %s: %s", r.Version, took, seen))
 }
 
 func failure(why Reason, a api.HostAgent, message string) Verdict {

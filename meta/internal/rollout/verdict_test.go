@@ -20,23 +20,31 @@ func TestJudge(t *testing.T) {
 		want    string
 		reason  rollout.Reason
 	}{
-		"healthy and committed":            {"", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "succeeded", rollout.ReasonHealthy},
-		"an older sidecar knows no phases": {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "started"}}, "succeeded", rollout.ReasonHealthy},
-		"on probation":                     {"", rollout.Report{Agent: agent("2.0.0", "started", "probation"), Desired: "2.0.0"}, "", ""},
-		"not yet begun":                    {"", rollout.Report{Agent: agent("1.0.0", "started", "idle"), Desired: "1.0.0"}, "", ""},
-		"idle on the old version":          {"", rollout.Report{Agent: agent("1.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
-		"rolled back":                      {"", rollout.Report{Agent: agent("1.0.0", "started", "rolledBack"), Desired: "2.0.0"}, "failed", rollout.ReasonHostUndone},
-		"failed":                           {"", rollout.Report{Agent: agent("1.0.0", "started", "failed"), Desired: "2.0.0"}, "failed", rollout.ReasonHostFailed},
-		"failed at an earlier wish":        {"", rollout.Report{Agent: agent("1.0.0", "started", "failed"), Desired: "1.5.0"}, "", ""},
-		"failed at another rollout":        {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed", Rollout: "r0"}, Desired: "2.0.0"}, "", ""},
-		"failed at who knows what":         {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed"}}, "", ""},
-		"there but stopped":                {"", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0"}, "", ""},
-		"there and stopped, as wanted":     {"", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0", Stop: true}, "succeeded", rollout.ReasonHealthy},
-		"still healthy":                    {"succeeded", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
-		"down after success":               {"succeeded", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0"}, "failed", rollout.ReasonUnhealthy},
-		"one unclear status after success": {"succeeded", rollout.Report{Agent: agent("2.0.0", "unknown: timeout", "idle"), Desired: "2.0.0"}, "", ""},
-		"undone after success":             {"succeeded", rollout.Report{Agent: agent("1.0.0", "started", "rolledBack"), Desired: "2.0.0"}, "failed", rollout.ReasonHostUndone},
-		"a failure stays one":              {"failed", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
+		"healthy and committed":                                {"", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "succeeded", rollout.ReasonHealthy},
+		"an older sidecar knows no phases":                     {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "started"}}, "succeeded", rollout.ReasonHealthy},
+		"on probation":                                         {"", rollout.Report{Agent: agent("2.0.0", "started", "probation"), Desired: "2.0.0"}, "", ""},
+		"not yet begun":                                        {"", rollout.Report{Agent: agent("1.0.0", "started", "idle"), Desired: "1.0.0"}, "", ""},
+		"idle on the old version":                              {"", rollout.Report{Agent: agent("1.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
+		"rolled back":                                          {"", rollout.Report{Agent: agent("1.0.0", "started", "rolledBack"), Desired: "2.0.0"}, "failed", rollout.ReasonHostUndone},
+		"failed":                                               {"", rollout.Report{Agent: agent("1.0.0", "started", "failed"), Desired: "2.0.0"}, "failed", rollout.ReasonHostFailed},
+		"failed at an earlier wish":                            {"", rollout.Report{Agent: agent("1.0.0", "started", "failed"), Desired: "1.5.0"}, "", ""},
+		"failed at another rollout":                            {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed", Rollout: "r0"}, Desired: "2.0.0"}, "", ""},
+		"failed at who knows what":                             {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed"}}, "", ""},
+		"there but stopped":                                    {"", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0"}, "", ""},
+		"there and stopped, as wanted":                         {"", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0", Stop: true}, "succeeded", rollout.ReasonHealthy},
+		"still healthy":                                        {"succeeded", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
+		"down after success":                                   {"succeeded", rollout.Report{Agent: agent("2.0.0", "stoped", "idle"), Desired: "2.0.0"}, "failed", rollout.ReasonUnhealthy},
+		"one unclear status after success":                     {"succeeded", rollout.Report{Agent: agent("2.0.0", "unknown: timeout", "idle"), Desired: "2.0.0"}, "", ""},
+		"undone after success":                                 {"succeeded", rollout.Report{Agent: agent("1.0.0", "started", "rolledBack"), Desired: "2.0.0"}, "failed", rollout.ReasonHostUndone},
+		"rolled back, told by the version":                     {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "rolledBack"}, Desired: "2.0.0", SinceGrant: true}, "failed", rollout.ReasonHostUndone},
+		"failed, told by the version":                          {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed"}, Desired: "2.0.0", SinceGrant: true}, "failed", rollout.ReasonHostFailed},
+		"failed at it before it was granted":                   {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Phase: "failed"}, Desired: "2.0.0"}, "", ""},
+		"an older sidecar says it is there and stopped, once":  {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "stoped"}, SinceGrant: true}, "", ""},
+		"an older sidecar says so twice":                       {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "stoped"}, SinceGrant: true, Repeated: true}, "failed", rollout.ReasonStopped},
+		"an older sidecar says so twice, as wanted":            {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "stoped"}, SinceGrant: true, Repeated: true, Stop: true}, "succeeded", rollout.ReasonHealthy},
+		"an older sidecar said so twice before it was granted": {"", rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "stopped"}, Repeated: true}, "", ""},
+		"an older sidecar has not begun":                       {"", rollout.Report{Agent: api.HostAgent{Version: "1.0.0", Status: "stoped"}, SinceGrant: true, Repeated: true}, "", ""},
+		"a failure stays one":                                  {"failed", rollout.Report{Agent: agent("2.0.0", "started", "idle"), Desired: "2.0.0"}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.report.Agent.Error = "exit 7"
@@ -59,6 +67,9 @@ func TestSilenceIsFailureByTheDeadline(t *testing.T) {
 	}
 	if v := rollout.Overdue(r, g, rollout.Report{}, g.Deadline); v.Outcome != "failed" || v.Reason != rollout.ReasonDeadline {
 		t.Errorf("got %+v", v)
+	}
+	if v := rollout.Overdue(r, g, rollout.Report{Agent: api.HostAgent{Version: "2.0.0", Status: "stoped"}}, g.Deadline); v.Outcome != "failed" || v.Reason != rollout.ReasonStopped {
+		t.Errorf("an older sidecar that sits on it: %+v", v)
 	}
 	if v := rollout.Overdue(r, g, rollout.Report{Agent: api.HostAgent{Held: true}}, g.Deadline); v.Outcome != "" || v.Reason != rollout.ReasonHeldDeadline {
 		t.Errorf("a held host: %+v", v)

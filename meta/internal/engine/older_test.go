@@ -1,0 +1,75 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+var halfThenAll = &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100}}, Deadline: 3600}
+
+// An older sidecar does not go back by itself. Two reports that its agent is
+// stopped on the target end the rollout long before the deadline, and the host
+// is told the release before again: by every server, and after a restart.
+func TestAnOlderSidecarIsTakenBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, c store.Config) {
+		s := serve(t, c)
+		s.prepare(t, "falcon")
+		hosts := newHosts(6, "web")
+		for _, h := range hosts {
+			h.legacy, h.bad["2.0"] = true, "stopped"
+		}
+		beatAll(t, s, hosts)
+		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: halfThenAll})
+		r = s.await(t, r.ID, api.RolloutPaused, hosts...)
+		grants, err := s.engine.Grants(t.Context(), api.GrantFilter{Rollout: r.ID}, api.Cursor{})
+		if err != nil || len(grants.Items) != 1 || grants.Items[0].Reason != string(rollout.ReasonStopped) {
+			t.Fatalf("grants are %+v (%v), want the canary's, failed for %s", grants.Items, err, rollout.ReasonStopped)
+		}
+		back := func(s *server) func() bool {
+			return func() bool {
+				beatAll(t, s, hosts)
+				for _, h := range hosts {
+					if h.runs("falcon") != "1.0" || h.told["falcon"].Version != "1.0" {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		eventually(t, "every host to be back on 1.0", back(s), func() string { return hosts[0].told["falcon"].Version })
+		s.stop()
+		s = serve(t, c)
+		s.act(t, r.ID, api.ActionResume) // another canary may try, not this one
+		canary := grants.Items[0].Host
+		for range 5 {
+			for _, h := range hosts {
+				if h.name != canary {
+					continue
+				}
+				if h.beat(t, s); h.told["falcon"].Version != "1.0" {
+					t.Fatalf("after a restart %s is told %s again", canary, h.told["falcon"].Version)
+				}
+			}
+		}
+	})
+}
+
+// A host that says which version it works towards need not echo the rollout.
+func TestAHostIsJudgedByTheVersionItWorksTowards(t *testing.T) {
+	s := serve(t, store.Config{Dir: t.TempDir()})
+	s.prepare(t, "falcon")
+	hosts := newHosts(6, "web")
+	for _, h := range hosts {
+		h.bad["2.0"], h.silentOfRollouts = string(meta.PhaseRolledBack), true
+	}
+	beatAll(t, s, hosts)
+	r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: halfThenAll})
+	r = s.await(t, r.ID, api.RolloutPaused, hosts...)
+	if r.Reason != string(rollout.ReasonTooManyFailures) || r.Progress[0].Granted != 1 {
+		t.Errorf("it is paused for %s: %+v", r.Reason, r.Progress)
+	}
+}
