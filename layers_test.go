@@ -60,7 +60,7 @@ var layers = map[string][]string{
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
-	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/buildinfo", "internal/printable"},
+	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/printable"},
 }
 
 func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {

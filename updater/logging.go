@@ -42,18 +42,7 @@ func openLog(c Config) (zerolog.Logger, io.Closer) {
 // NO_COLOR is set.
 func Console(f *os.File) io.Writer {
 	plain := !term.IsTerminal(int(f.Fd())) || os.Getenv("NO_COLOR") != ""
-	return zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: plain, FormatPrepare: showEvent}
-}
-
-// showEvent makes what others said fit for a terminal; the console colours it
-// afterwards.
-func showEvent(event map[string]any) error {
-	for key, value := range event {
-		if text, ok := value.(string); ok {
-			event[key] = printable.Text(text)
-		}
-	}
-	return nil
+	return zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: plain, FormatPrepare: printable.Event}
 }
 
 // setLevel applies debug and log_level, also at a reload.

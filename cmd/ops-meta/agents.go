@@ -27,7 +27,7 @@ func (a *app) listAgents(ctx context.Context, c *api.Client, w io.Writer) error 
 	if err != nil {
 		return err
 	}
-	return a.print(w, all, func(w io.Writer) {
+	return printList(a, w, all, func(w io.Writer) {
 		t := table{head: []string{"AGENT", "USER", "DIRECTORY", "CONFIG", "PROBATION", "KEEP", "STRATEGY", "DESCRIPTION"}}
 		for _, ag := range all {
 			t.add(cell{ag.Name, bold}, plain(ag.RunUser), plain(ag.WorkDir), plain(ag.ConfigFileName), plain(orDefault(ag.Probation, "s")),
@@ -57,7 +57,7 @@ func (a *app) agentSetCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, put, func(w io.Writer) { _, _ = fmt.Fprintf(w, "agent %s set\n", put.Name) })
+		return a.print(a.out, put, func(w io.Writer) { writef(w, "agent %s set\n", put.Name) })
 	}
 	f := c.Flags()
 	f.StringVar(&ag.Description, "description", "", "what it is")
@@ -102,7 +102,7 @@ func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agen
 	if err != nil {
 		return err
 	}
-	return a.print(w, all, func(w io.Writer) {
+	return printList(a, w, all, func(w io.Writer) {
 		t := table{head: []string{"AGENT", "VERSION", "ARCH", "SIZE", "SHA256", "BY", "WHEN", "NOTES"}}
 		for _, r := range all {
 			if len(r.Artifacts) == 0 {
@@ -152,11 +152,11 @@ func (a *app) releasePruneCommand() *cobra.Command {
 
 func (a *app) printPruned(w io.Writer, p api.Pruned) {
 	for _, art := range p.Artifacts {
-		_, _ = fmt.Fprintf(w, "%s %s %s  %s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size))
+		writef(w, "%s %s %s  %s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size))
 	}
 	verb := "removed"
 	if p.DryRun {
 		verb = "would be removed"
 	}
-	_, _ = fmt.Fprintf(w, "%s %s, %s\n", count(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
+	writef(w, "%s %s, %s\n", count(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
 }

@@ -65,7 +65,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(w, all, func(w io.Writer) {
+			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"ID", "NAME", "ROLE", "EXPIRES", "USED", "BY", "MADE"}}
 				for _, tok := range all {
 					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(string(tok.Role)), expiry(tok.ExpiresAt), plain(used(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
@@ -109,7 +109,7 @@ host's own credential, once per host.`
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, tok, func(w io.Writer) { _, _ = fmt.Fprintln(w, tok.Secret) })
+		return a.print(a.out, tok, func(w io.Writer) { writef(w, "%s\n", tok.Secret) })
 	}
 	c.Flags().StringVar(&role, "role", "viewer", "viewer, operator, admin or enroll")
 	c.Flags().Var(&ttl, "expires", "how long it is good, such as 90d or 12h; for ever unless told")
@@ -138,7 +138,7 @@ func (a *app) whoAmICommand() *cobra.Command {
 				return err
 			}
 			return a.print(w, id, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiry(id.ExpiresAt).text)
+				writef(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiry(id.ExpiresAt).text)
 			})
 		})
 	}}
@@ -154,7 +154,7 @@ func (a *app) enrollCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, cred, func(w io.Writer) { _, _ = fmt.Fprintln(w, cred.Secret) })
+		return a.print(a.out, cred, func(w io.Writer) { writef(w, "%s\n", cred.Secret) })
 	}}
 }
 
@@ -186,7 +186,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.print(a.out, checks, func(w io.Writer) { a.printChecks(w, checks) }); err != nil {
+			if err := printList(a, a.out, checks, func(w io.Writer) { a.printChecks(w, checks) }); err != nil {
 				return err
 			}
 			for _, ch := range checks {

@@ -94,21 +94,21 @@ func (a *app) printPlan(w io.Writer, p api.Plan) {
 	}
 	for _, ch := range p.Changes {
 		mark := marks[ch.Action]
-		_, _ = fmt.Fprintln(w, a.paint(a.out, mark.style, fmt.Sprintf("%s %s %s", mark.text, ch.Kind, ch.Name)))
+		writef(w, "%s\n", a.paint(a.out, mark.style, fmt.Sprintf("%s %s %s", mark.text, ch.Kind, ch.Name)))
 		if ch.Action != api.ChangeUpdate {
 			continue
 		}
 		for _, f := range ch.Fields {
-			_, _ = fmt.Fprintf(w, "    %s: %s → %s%s\n", f.Field, orNothing(f.Before), orNothing(f.After), byRollout(ch, f, p.DryRun))
+			writef(w, "    %s: %s → %s%s\n", f.Field, orNothing(f.Before), orNothing(f.After), byRollout(ch, f, p.DryRun))
 		}
 	}
 	switch {
 	case len(p.Changes) == 0:
-		_, _ = fmt.Fprintln(w, "nothing to change")
+		writef(w, "nothing to change\n")
 	case p.DryRun:
-		_, _ = fmt.Fprintf(w, "%s to make\n", count(len(p.Changes), "change", "changes"))
+		writef(w, "%s to make\n", count(len(p.Changes), "change", "changes"))
 	default:
-		_, _ = fmt.Fprintf(w, "%s made\n", count(len(p.Changes), "change", "changes"))
+		writef(w, "%s made\n", count(len(p.Changes), "change", "changes"))
 	}
 }
 
@@ -154,10 +154,10 @@ func (a *app) importConfig(ctx context.Context, path string, dry bool) error {
 	}
 	return a.print(a.out, report, func(w io.Writer) {
 		for _, n := range report.Import.Taken {
-			_, _ = fmt.Fprintf(w, "%s: %s\n", n.Path, n.Note)
+			writef(w, "%s: %s\n", n.Path, n.Note)
 		}
 		for _, n := range report.Import.Refused {
-			_, _ = fmt.Fprintln(w, a.paint(a.out, red, fmt.Sprintf("%s: left out: %s", n.Path, n.Note)))
+			writef(w, "%s\n", a.paint(a.out, red, fmt.Sprintf("%s: left out: %s", n.Path, n.Note)))
 		}
 		a.printPlan(w, report.Plan)
 	})

@@ -196,12 +196,12 @@ func (p *publishing) report(w io.Writer, art api.Artifact) {
 	if art.Signature != "" {
 		signed = ", signed"
 	}
-	_, _ = fmt.Fprintf(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size), art.SHA256, signed)
+	writef(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size), art.SHA256, signed)
 	if art.NewAgent {
-		_, _ = fmt.Fprintln(w, p.paint(p.out, yellow, p.newAgentText(art)))
+		writef(w, "%s\n", p.paint(p.out, yellow, p.newAgentText(art)))
 	}
 	for _, warning := range art.Warnings {
-		_, _ = fmt.Fprintln(w, p.paint(p.out, yellow, "warning: "+warning))
+		writef(w, "%s\n", p.paint(p.out, yellow, "warning: "+warning))
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 func (a *app) rolloutCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "rollout", Aliases: []string{"rollouts"}, Short: "Rollouts: a version goes out in stages",
+		Use: "rollout", Short: "Rollouts: a version goes out in stages",
 		Long: `A rollout gives a version to the hosts of a scope stage by stage: a few first,
 more when those are healthy, then all. When too many fail it pauses by itself, and
 hosts on which the version failed go back to what they had.`,
@@ -127,8 +127,8 @@ func (a *app) startRollout(ctx context.Context, n api.NewRollout) error {
 		return a.watchRollout(ctx, c, r.ID)
 	}
 	return a.print(a.out, r, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "rollout %s of %s %s to %s is %s: %s\n", r.ID, r.Agent, r.Version, r.Scope, r.State, impactText(impact))
-		_, _ = fmt.Fprintf(w, "stages: %s\n", stagesText(r.Strategy))
+		writef(w, "rollout %s of %s %s to %s is %s: %s\n", r.ID, r.Agent, r.Version, r.Scope, r.State, impactText(impact))
+		writef(w, "stages: %s\n", stagesText(r.Strategy))
 		a.printNextStep(w, r)
 	})
 }
@@ -145,7 +145,7 @@ func (a *app) rolloutListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(w, page.Items, func(w io.Writer) { a.printRollouts(w, page.Items) })
+			return a.print(w, page, func(w io.Writer) { a.printRollouts(w, page.Items) })
 		})
 	}}
 	c.Flags().StringVar(&o.Agent, "agent", "", "only of this agent")
@@ -203,7 +203,7 @@ func (a *app) rolloutActCommand(action, short string) *cobra.Command {
 			if r.ID != args[0] {
 				what = "rollout " + args[0] + " is taken back by " + r.ID + ", which"
 			}
-			_, _ = fmt.Fprintf(w, "%s is %s (%s)\n", what, a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason)
+			writef(w, "%s is %s (%s)\n", what, a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason)
 			a.printNextStep(w, r)
 		})
 	}}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -17,54 +15,7 @@ const (
 	shownFailures = 10 // hosts
 	shownHistory  = 8  // transitions
 	barWidth      = 24
-
-	watchPause        = 200 * time.Millisecond // between two looks, whatever changes
-	watchRolloutEvery = 2 * time.Second
 )
-
-// watchRollout shows a rollout live until it ends or waits for somebody. The
-// error says when that is not completion, for the exit code.
-func (a *app) watchRollout(ctx context.Context, c *api.Client, id string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	changed, gone := make(chan struct{}, 1), make(chan struct{})
-	go func() {
-		defer close(gone)
-		follow(ctx, c, changed)
-	}()
-	defer func() { cancel(); <-gone }()
-	var last []byte
-	for {
-		var screen bytes.Buffer
-		r, err := a.viewRollout(ctx, c, &screen, id)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(last, screen.Bytes()) {
-			a.redraw(screen.Bytes())
-			last = screen.Bytes()
-		}
-		if done, err := arrived(r); done {
-			return err
-		}
-		if !pause(ctx, watchPause, nil) || !pause(ctx, watchRolloutEvery, changed) {
-			return ctx.Err()
-		}
-	}
-}
-
-// arrived reports whether nothing more happens by itself.
-func arrived(r api.Rollout) (bool, error) {
-	switch r.State {
-	case api.RolloutCompleted:
-		return true, nil
-	case api.RolloutRunning, api.RolloutRollingBack:
-		return false, nil
-	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutPaused, api.RolloutInconclusive, api.RolloutAborted:
-	}
-	return true, &api.Error{
-		Kind: api.KindConflict, Message: fmt.Sprintf("rollout %s is %s (%s)", r.ID, r.State, r.Reason), Hint: nextStep(r),
-	}
-}
 
 // rolloutView is what show prints as JSON.
 type rolloutView struct {
@@ -91,15 +42,15 @@ func (a *app) viewRollout(ctx context.Context, c *api.Client, w io.Writer, id st
 
 func (a *app) printRollout(w io.Writer, v rolloutView) {
 	r := v.Rollout
-	_, _ = fmt.Fprintf(w, "%s  %s %s to %s\n", a.paint(a.out, bold, "rollout "+r.ID), r.Agent, versionsText(r), r.Scope)
-	_, _ = fmt.Fprintf(w, "%s (%s), by %s %s\n", a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason, r.CreatedBy, ago(r.CreatedAt))
+	writef(w, "%s  %s %s to %s\n", a.paint(a.out, bold, "rollout "+r.ID), r.Agent, versionsText(r), r.Scope)
+	writef(w, "%s (%s), by %s %s\n", a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason, r.CreatedBy, ago(r.CreatedAt))
 	for _, line := range relations(r) {
-		_, _ = fmt.Fprintln(w, line)
+		writef(w, "%s\n", line)
 	}
-	_, _ = fmt.Fprintln(w)
+	writef(w, "\n")
 	a.printStages(w, r)
 	a.printFailures(w, v.Failed)
-	_, _ = fmt.Fprintln(w)
+	writef(w, "\n")
 	a.printHistory(w, v.Transitions)
 	a.printNextStep(w, r)
 }
@@ -157,7 +108,7 @@ func (a *app) printFailures(w io.Writer, failed []api.Grant) {
 	if len(failed) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintln(w)
+	writef(w, "\n")
 	t := table{head: []string{"FAILED HOST", "WHY", "WHEN"}}
 	for i, g := range failed {
 		if i == shownFailures {
@@ -175,17 +126,17 @@ func (a *app) printFailures(w io.Writer, failed []api.Grant) {
 
 func (a *app) printHistory(w io.Writer, all []api.Transition) {
 	if skipped := len(all) - shownHistory; skipped > 0 {
-		_, _ = fmt.Fprintf(w, "%s\n", a.paint(a.out, dim, fmt.Sprintf("… %d earlier", skipped)))
+		writef(w, "%s\n", a.paint(a.out, dim, fmt.Sprintf("… %d earlier", skipped)))
 		all = all[skipped:]
 	}
 	for _, t := range all {
-		_, _ = fmt.Fprintf(w, "%s  %s  %s: %s\n", a.paint(a.out, dim, t.Time.Local().Format("01-02 15:04:05")), t.Actor, t.Reason, t.Message)
+		writef(w, "%s  %s  %s: %s\n", a.paint(a.out, dim, t.Time.Local().Format("01-02 15:04:05")), t.Actor, t.Reason, t.Message)
 	}
 }
 
 func (a *app) printNextStep(w io.Writer, r api.Rollout) {
 	if hint := nextStep(r); hint != "" {
-		_, _ = fmt.Fprintf(w, "%s %s\n", a.paint(a.out, bold, "next:"), hint)
+		writef(w, "%s %s\n", a.paint(a.out, bold, "next:"), hint)
 	}
 }
 

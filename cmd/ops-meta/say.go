@@ -114,9 +114,9 @@ func (d *deployment) report(w io.Writer, as api.Assignment, i api.Impact) {
 	if as.Cmd == meta.CmdStop {
 		what += " (stopped)"
 	}
-	_, _ = fmt.Fprintf(w, "%s %s to %s: %s\n", what, verb, as.Scope, impactText(i))
+	writef(w, "%s %s to %s: %s\n", what, verb, as.Scope, impactText(i))
 	if i.Warning != "" {
-		_, _ = fmt.Fprintln(w, d.paint(d.out, yellow, "warning: "+i.Warning))
+		writef(w, "%s\n", d.paint(d.out, yellow, "warning: "+i.Warning))
 	}
 }
 
@@ -153,7 +153,7 @@ func (a *app) assignListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(w, all, func(w io.Writer) {
+			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"AGENT", "SCOPE", "VERSION", "CMD", "USER", "DIRECTORY", "CONFIG"}}
 				for _, as := range all {
 					t.add(cell{as.Agent, bold}, plain(as.Scope.String()), plain(as.Version), plain(cmp.Or(as.Cmd, meta.CmdStart)),
@@ -182,7 +182,7 @@ func (a *app) assignSetCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, put, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s assigned to %s\n", put.Agent, put.Version, put.Scope) })
+		return a.print(a.out, put, func(w io.Writer) { writef(w, "%s %s assigned to %s\n", put.Agent, put.Version, put.Scope) })
 	}
 	t.flags(c)
 	f := c.Flags()
@@ -229,7 +229,7 @@ func (a *app) holdListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(w, all, func(w io.Writer) {
+			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"ID", "SCOPE", "UNTIL", "BY", "SINCE", "REASON"}}
 				for _, h := range all {
 					until := "released"
@@ -262,7 +262,7 @@ func (a *app) holdAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, made, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s held, hold %s\n", made.Scope, made.ID) })
+		return a.print(a.out, made, func(w io.Writer) { writef(w, "%s held, hold %s\n", made.Scope, made.ID) })
 	}
 	t.flags(c)
 	c.Flags().StringVar(&agent, "agent", "", "this agent everywhere")
@@ -303,7 +303,7 @@ func (a *app) groupListCommand() *cobra.Command {
 				return err
 			}
 			slices.SortStableFunc(all, func(x, y api.Group) int { return y.Priority - x.Priority })
-			return a.print(w, all, func(w io.Writer) {
+			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"GROUP", "PRIORITY", "SELECTOR", "DESCRIPTION"}}
 				for _, g := range all {
 					t.add(cell{g.Name, bold}, plain(fmt.Sprint(g.Priority)), plain(selectorText(g.Selector)), plain(g.Description))
@@ -361,7 +361,7 @@ func (a *app) groupSetCommand() *cobra.Command {
 			return err
 		}
 		return a.print(a.out, put, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "group %s matches %s\n", put.Name, count(matched.Total, "known host", "known hosts"))
+			writef(w, "group %s matches %s\n", put.Name, count(matched.Total, "known host", "known hosts"))
 		})
 	}
 	f := c.Flags()

@@ -31,13 +31,13 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) printOverview(w io.Writer, o api.Overview) {
-	part := func(n int, what string, s style) string {
+	part := func(n int, what string, s style) painted {
 		if n == 0 {
 			s = ""
 		}
 		return a.paint(a.out, s, fmt.Sprintf("%d %s", n, what))
 	}
-	_, _ = fmt.Fprintf(w, "%s: %s, %s, %s, %s\n\n", count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
+	writef(w, "%s: %s, %s, %s, %s\n\n", count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
 		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
 	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}
 	for _, ag := range o.Agents {
@@ -126,7 +126,7 @@ func (a *app) printHosts(w io.Writer, page api.Page[api.Host]) {
 	}
 	t.write(a, w)
 	if page.Next != "" {
-		_, _ = fmt.Fprintf(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", count(len(page.Items), "host", "hosts"))
+		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", count(len(page.Items), "host", "hosts"))
 	}
 }
 
@@ -206,16 +206,16 @@ func (a *app) showHost(ctx context.Context, c *api.Client, w io.Writer, name str
 }
 
 func (a *app) printHost(w io.Writer, h api.Host) {
-	_, _ = fmt.Fprintf(w, "%s  %s  %s  ops-updater %s as %s\n", a.paint(a.out, bold, h.Name), h.IP, h.Arch,
+	writef(w, "%s  %s  %s  ops-updater %s as %s\n", a.paint(a.out, bold, h.Name), h.IP, h.Arch,
 		cmp.Or(h.UpdaterVersion, "?"), cmp.Or(h.RunUser, "?"))
-	_, _ = fmt.Fprintf(w, "seen %s, first %s, dialect %s\n", ago(h.LastSeen), ago(h.FirstSeen), h.Dialect)
+	writef(w, "seen %s, first %s, dialect %s\n", ago(h.LastSeen), ago(h.FirstSeen), h.Dialect)
 	for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
-		_, _ = fmt.Fprintf(w, "label %s=%s\n", k, h.Labels[k])
+		writef(w, "label %s=%s\n", k, h.Labels[k])
 	}
 	for _, p := range h.Problems {
-		_, _ = fmt.Fprintln(w, a.paint(a.out, red, "problem: "+p))
+		writef(w, "%s\n", a.paint(a.out, red, "problem: "+p))
 	}
-	_, _ = fmt.Fprintln(w)
+	writef(w, "\n")
 	t := table{head: []string{"AGENT", "VERSION", "WANTED", "STATUS", "PHASE", "ERROR"}}
 	for _, ag := range h.Agents {
 		t.add(agentCells(ag)...)
@@ -227,7 +227,7 @@ func (a *app) printEvents(w io.Writer, events []api.Event) {
 	if len(events) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintln(w)
+	writef(w, "\n")
 	t := table{head: []string{"WHEN", "WHAT", "AGENT", "FROM", "TO", "MESSAGE"}}
 	for _, e := range events {
 		t.add(plain(ago(e.Time)), plain(e.Kind), plain(e.Agent), plain(e.From), plain(e.To), plain(e.Message))
@@ -255,17 +255,17 @@ func (a *app) printExplanation(w io.Writer, e api.Explanation) {
 	if !e.Known {
 		known = " (never heard of: only its name was matched)"
 	}
-	_, _ = fmt.Fprintf(w, "%s%s: groups %s\n", a.paint(a.out, bold, e.Host), known, cmp.Or(strings.Join(e.Groups, ", "), "none"))
+	writef(w, "%s%s: groups %s\n", a.paint(a.out, bold, e.Host), known, cmp.Or(strings.Join(e.Groups, ", "), "none"))
 	for _, p := range e.Problems {
-		_, _ = fmt.Fprintln(w, a.paint(a.out, red, "problem: "+p))
+		writef(w, "%s\n", a.paint(a.out, red, "problem: "+p))
 	}
 	if len(e.Agents) == 0 {
-		_, _ = fmt.Fprintln(w, "nothing matches it, so it is left alone")
+		writef(w, "nothing matches it, so it is left alone\n")
 	}
 	for _, ag := range e.Agents {
-		_, _ = fmt.Fprintf(w, "\n%s %s %s: %s\n", a.paint(a.out, bold, ag.Agent), cmp.Or(ag.Version, "-"), cmp.Or(ag.Cmd, "only reports"), ag.Reason)
+		writef(w, "\n%s %s %s: %s\n", a.paint(a.out, bold, ag.Agent), cmp.Or(ag.Version, "-"), cmp.Or(ag.Cmd, "only reports"), ag.Reason)
 		if ag.Problem != "" {
-			_, _ = fmt.Fprintln(w, "  "+a.paint(a.out, red, ag.Problem))
+			writef(w, "  %s\n", a.paint(a.out, red, ag.Problem))
 		}
 		for _, r := range ag.Rules {
 			a.printRule(w, r)
@@ -274,7 +274,7 @@ func (a *app) printExplanation(w io.Writer, e api.Explanation) {
 }
 
 func (a *app) printRule(w io.Writer, r api.Rule) {
-	mark := "  "
+	mark := painted("  ")
 	if r.Wins {
 		mark = a.paint(a.out, green, "→ ")
 	}
@@ -285,7 +285,7 @@ func (a *app) printRule(w io.Writer, r api.Rule) {
 	if r.Rollout != "" {
 		what += " rollout " + r.Rollout + " " + r.State
 	}
-	_, _ = fmt.Fprintf(w, "  %s%s: %s, %s\n", mark, what, cmp.Or(r.Version, "no version"), r.Reason)
+	writef(w, "  %s%s: %s, %s\n", mark, what, cmp.Or(r.Version, "no version"), r.Reason)
 }
 
 func (a *app) auditCommand() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
@@ -186,7 +187,7 @@ func newLog(w io.Writer, conf server.Config, terminal bool) (log zerolog.Logger,
 	}
 	switch {
 	case conf.LogFormat == "pretty", conf.LogFormat == "" && terminal:
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05", NoColor: !terminal}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05", NoColor: !terminal, FormatPrepare: printable.Event}
 	case conf.LogFormat == "", conf.LogFormat == "json":
 	default:
 		return log, nil, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log format %q is not known", conf.LogFormat), Hint: "want json or pretty"}

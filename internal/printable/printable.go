@@ -56,6 +56,33 @@ func JSON(text string) string {
 	return b.String()
 }
 
+// Event makes the fields of a log event fit for a terminal, those in lists and
+// objects too; a console colours it afterwards.
+func Event(event map[string]any) error {
+	for key, value := range event {
+		if clean := Text(key); clean != key {
+			delete(event, key)
+			key = clean
+		}
+		event[key] = shown(value)
+	}
+	return nil
+}
+
+func shown(value any) any {
+	switch v := value.(type) {
+	case string:
+		return Text(v)
+	case []any:
+		for i := range v {
+			v[i] = shown(v[i])
+		}
+	case map[string]any:
+		_ = Event(v)
+	}
+	return value
+}
+
 // escaped: r only occurs within the strings of a JSON text, unless it is the
 // white space between them.
 func escaped(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
