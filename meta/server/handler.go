@@ -13,6 +13,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/web"
@@ -23,7 +24,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	s.metrics = newMetrics(s.core)
 	var err error
 	s.api, err = httpapi.New(httpapi.Config{
-		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request,
+		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 		Backend: httpapi.Backend{
 			Agents: s.agents(), Groups: s.groups(), Strategies: s.strategies(), NotifyTargets: s.notifyTargets(),
 			Releases: releases{s.core}, Artifacts: releases{s.core}, Assignments: assignments{s.core}, Holds: assignments{s.core},
@@ -38,7 +39,8 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	mux.Handle("/api/v1/", patientExchange(s.api))
 	s.beats = heartbeat.New(heartbeat.Options{
 		Fleet: s.fleet, Access: s.access, Log: s.log,
-		Address: func(r *http.Request) string { return s.access.Address(r).String() },
+		Address:     func(r *http.Request) string { return s.access.Address(r).String() },
+		MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 	})
 	s.metrics.heartbeats(s.beats)
 	mux.Handle(meta.PathV1, s.beats)

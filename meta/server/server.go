@@ -32,6 +32,7 @@ type Server struct {
 	metrics     *metrics
 	handler     http.Handler
 	listener    net.Listener
+	connections *boundConnections
 	certificate certificate
 	readiness   readiness
 	lock        *os.File
@@ -136,9 +137,10 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	watch := &acceptWatch{Listener: l, log: s.log}
 	s.readiness.core, s.readiness.accepts = s.core, watch
-	s.listener = watch
+	s.connections = newBoundConnections(watch, mostConnections(), s.access.Trusted)
+	s.listener = s.connections
 	if conf != nil {
-		s.listener = tls.NewListener(watch, conf)
+		s.listener = tls.NewListener(s.connections, conf)
 	}
 	return nil
 }
@@ -227,7 +229,7 @@ func (s *Server) Run(ctx context.Context) error {
 	fleetDone := s.startLoops(background, &loops)
 	srv := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: quietLog(s.log),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: quietLog(s.log), ConnState: s.connections.watch,
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(s.listener) }()

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
 // buffers are reused between heartbeats, unless they grew large.
@@ -15,62 +17,125 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 var unzippers sync.Pool
 
-const keepBuffer = 64 << 10
+func newBuffer() *bytes.Buffer {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	return buf
+}
 
-// body is a request's bytes, valid until release.
+func keepBuffer(buf *bytes.Buffer) {
+	if buf.Cap() <= bodies.Small {
+		buffers.Put(buf)
+	}
+}
+
+// body is a report's bytes, valid until release.
 type body struct {
 	data []byte
 	buf  *bytes.Buffer
+	room *bodies.Room
+	held int64 // of room
 }
 
 func (b *body) release() {
-	if b.buf.Cap() <= keepBuffer {
-		buffers.Put(b.buf)
+	keepBuffer(b.buf)
+	if b.held > 0 {
+		b.room.Give(b.held)
 	}
 }
 
-// readBody reads a request within the limit, which also holds for what it
-// becomes when decompressed.
-func readBody(r *http.Request, limit int64) (*body, error) {
-	if r.ContentLength > limit {
-		return nil, tooLarge(limit)
+// hold takes room for a report that is larger than most.
+func (b *body) hold(bytes int64) error {
+	if !b.room.Take(bytes) {
+		return refuse(http.StatusServiceUnavailable, "too many large heartbeats at once: come again later")
 	}
+	b.held = bytes
+	return nil
+}
+
+// receive reads a request's body as it is sent, whole, and tells whether it
+// is compressed.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (sent *bytes.Buffer, zipped bool, err error) {
 	switch encoding := r.Header["Content-Encoding"]; {
 	case len(encoding) == 0 || strings.EqualFold(encoding[0], "identity"):
-		return readLimited(r.Body, limit)
-	case len(encoding) > 1 || !strings.EqualFold(encoding[0], "gzip"):
-		return nil, refuse(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", clip(encoding[0], 40))
+	case len(encoding) == 1 && strings.EqualFold(encoding[0], "gzip"):
+		zipped = true
+	default:
+		bodies.LeaveUnread(w)
+		return nil, false, refuse(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", clip(encoding[0], 40))
 	}
-	z, err := unzip(io.LimitReader(r.Body, limit))
+	sent = newBuffer()
+	err = h.arrivals.Read(bodies.Exchange{W: w, R: r, From: func() string { return h.opts.Address(r) }, Limit: h.opts.Limits.Body}, sent)
 	if err != nil {
-		return nil, errors.Join(errFormat, err)
+		keepBuffer(sent)
+		return nil, false, whyUnread(err)
 	}
-	defer unzippers.Put(z)
-	return readLimited(z, limit)
+	return sent, zipped, nil
 }
 
-func unzip(r io.Reader) (*gzip.Reader, error) {
+func whyUnread(err error) error {
+	var large *bodies.TooLarge
+	switch {
+	case errors.As(err, &large):
+		return tooLarge(large.Limit)
+	case errors.Is(err, bodies.ErrGaveWay):
+		return refuse(http.StatusServiceUnavailable, "%v", err)
+	case errors.Is(err, bodies.ErrSlow):
+		return refuse(http.StatusRequestTimeout, "%v", err)
+	}
+	return errors.Join(refuse(http.StatusBadRequest, "the body could not be read"), err)
+}
+
+// open makes a report of what was sent. The limit also holds for what it
+// becomes when decompressed.
+func (h *Handler) open(sent *bytes.Buffer, zipped bool) (*body, error) {
+	b := &body{buf: sent, room: h.room}
+	var err error
+	if zipped {
+		b.buf = newBuffer()
+		err = b.unzip(sent.Bytes(), h.opts.Limits.Body)
+		keepBuffer(sent)
+	} else if sent.Len() > bodies.Small {
+		err = b.hold(int64(sent.Len()))
+	}
+	if err != nil {
+		b.release()
+		return nil, err
+	}
+	b.data = b.buf.Bytes()
+	return b, nil
+}
+
+// unzip takes room only for what turns out to be large.
+func (b *body) unzip(sent []byte, limit int64) error {
+	z, err := newUnzipper(bytes.NewReader(sent))
+	if err != nil {
+		return errors.Join(errFormat, err)
+	}
+	defer unzippers.Put(z)
+	n, err := b.buf.ReadFrom(io.LimitReader(z, bodies.Small))
+	if err == nil && n == bodies.Small {
+		if err := b.hold(limit); err != nil {
+			return err
+		}
+		var more int64
+		more, err = b.buf.ReadFrom(io.LimitReader(z, limit+1-n))
+		n += more
+	}
+	switch {
+	case err != nil:
+		return errors.Join(refuse(http.StatusBadRequest, "the body could not be read"), err)
+	case n > limit:
+		return tooLarge(limit)
+	}
+	return nil
+}
+
+func newUnzipper(r io.Reader) (*gzip.Reader, error) {
 	if z, ok := unzippers.Get().(*gzip.Reader); ok {
 		return z, z.Reset(r)
 	}
 	return gzip.NewReader(r)
-}
-
-func readLimited(r io.Reader, limit int64) (*body, error) {
-	buf := buffers.Get().(*bytes.Buffer)
-	buf.Reset()
-	b := &body{buf: buf}
-	n, err := buf.ReadFrom(&io.LimitedReader{R: r, N: limit + 1})
-	switch {
-	case err != nil:
-		b.release()
-		return nil, errors.Join(refuse(http.StatusBadRequest, "the body could not be read"), err)
-	case n > limit:
-		b.release()
-		return nil, tooLarge(limit)
-	}
-	b.data = buf.Bytes()
-	return b, nil
 }
 
 func tooLarge(limit int64) error {

@@ -67,43 +67,19 @@ func Decode(body []byte, l Limits) (*meta.HeartbeatRequest, []string, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil, errBlank
 	}
-	if depth(body) > l.Depth {
-		return nil, nil, refuse(http.StatusBadRequest, "the report is nested deeper than %d", l.Depth)
+	if err := scan(body, l); err != nil {
+		return nil, nil, err
 	}
 	req := meta.HeartbeatRequest{RealAgents: make([]meta.RealAgent, 0, usualAgents)}
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, nil, errors.Join(errFormat, err)
 	}
 	n := notes{}
-	if err := checkHost(&req, l, &n); err != nil {
+	if err := checkHost(&req, &n); err != nil {
 		return nil, nil, err
-	}
-	if len(req.RealAgents) > l.Agents {
-		return nil, nil, refuse(http.StatusBadRequest, "the report has %d agents, more than %d", len(req.RealAgents), l.Agents)
 	}
 	req.RealAgents = checkAgents(req.RealAgents, &n)
 	return &req, n.list, nil
-}
-
-// depth is how deeply objects and arrays are nested, by their brackets
-// outside of strings; of what is not JSON it is whatever it is.
-func depth(body []byte) int {
-	deepest, now, inString := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
 }
 
 // notes gathers what was left out, up to a limit.
@@ -117,15 +93,13 @@ func (n *notes) add(format string, args ...any) {
 
 var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
 
-func checkHost(req *meta.HeartbeatRequest, l Limits, n *notes) error {
+func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 	req.Hostname = strings.TrimSpace(req.Hostname)
 	switch {
 	case req.Hostname == "":
 		return errHostname
 	case !validHostname(req.Hostname):
 		return refuse(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), maxHostname)
-	case len(req.Labels) > l.Labels:
-		return refuse(http.StatusBadRequest, "the report has %d labels, more than %d", len(req.Labels), l.Labels)
 	}
 	for k, v := range req.Labels {
 		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {

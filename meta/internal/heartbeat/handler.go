@@ -15,13 +15,17 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 )
 
 // Access decides who may report for a host. An error may say how to answer by
 // methods HTTPStatus() int and RetryAfter() time.Duration; else it is a 401.
 type Access interface {
-	Heartbeat(r *http.Request, host string) error
+	// Sender tells who sends a heartbeat, before any of its body is read.
+	Sender(r *http.Request) (api.Identity, error)
+	// MayReport decides whether the sender may report for a host.
+	MayReport(r *http.Request, sender api.Identity, host string) error
 }
 
 // Options are a handler's surroundings.
@@ -30,13 +34,16 @@ type Options struct {
 	Access      Access                     // nil: heartbeats are open to anybody
 	Address     func(*http.Request) string // where a request comes from; nil: the peer
 	Limits      Limits
-	MaxInFlight int // heartbeats at once; more are asked to come later [4096]
+	MaxInFlight int // heartbeats at once that have arrived whole; more are asked to come later [4096]
+	MaxArriving int // heartbeats at once that have not; beyond it the oldest of who has most make way [4096]
 	Log         zerolog.Logger
 }
 
 // Handler answers heartbeats on [meta.PathV1] and [meta.PathLegacy].
 type Handler struct {
 	opts     Options
+	arrivals *bodies.Arrivals
+	room     *bodies.Room
 	inFlight atomic.Int64
 	counts   struct{ all, steady, unchanged, refused atomic.Int64 }
 }
@@ -58,7 +65,7 @@ func New(o Options) *Handler {
 	if o.Address == nil {
 		o.Address = peer
 	}
-	return &Handler{opts: o}
+	return &Handler{opts: o, arrivals: bodies.NewArrivals(o.MaxArriving), room: bodies.NewRoom(bodies.DefaultRoom)}
 }
 
 // Counts tells how many heartbeats there were.
@@ -69,12 +76,11 @@ func (h *Handler) Counts() Counts {
 // ServeHTTP answers one heartbeat.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.counts.all.Add(1)
-	defer h.inFlight.Add(-1)
 	dialect := meta.DialectV1
 	if r.URL.Path == meta.PathLegacy {
 		dialect = meta.DialectLegacy
 	}
-	reply, err := h.answer(r, dialect, h.inFlight.Add(1))
+	reply, err := h.answer(w, r, dialect)
 	if err != nil {
 		h.counts.refused.Add(1)
 		h.refuse(w, r, err)
@@ -83,25 +89,38 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, reply)
 }
 
-func (h *Handler) answer(r *http.Request, d meta.Dialect, inFlight int64) (*fleet.Reply, error) {
+// answer asks first who it is that sends, then reads what: only a heartbeat
+// that has arrived whole takes one of the places of those in flight.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, d meta.Dialect) (*fleet.Reply, error) {
 	if r.Method != http.MethodPost {
 		return nil, refuse(http.StatusMethodNotAllowed, "heartbeats are sent by POST")
 	}
-	if inFlight > int64(h.opts.MaxInFlight) {
+	sender, err := h.sender(r)
+	if err != nil {
+		bodies.LeaveUnread(w)
+		return nil, err
+	}
+	sent, zipped, err := h.receive(w, r)
+	if err != nil {
+		return nil, err
+	}
+	defer h.inFlight.Add(-1)
+	if h.inFlight.Add(1) > int64(h.opts.MaxInFlight) {
+		keepBuffer(sent)
 		return nil, refuse(http.StatusServiceUnavailable, "too many heartbeats at once: come again later")
 	}
-	body, err := readBody(r, h.opts.Limits.Body)
+	body, err := h.open(sent, zipped)
 	if err != nil {
 		return nil, err
 	}
 	defer body.release()
-	return h.respond(r, fleet.Beat{Dialect: d, Remote: h.opts.Address(r), Body: body.data})
+	return h.respond(r, sender, fleet.Beat{Dialect: d, Remote: h.opts.Address(r), Body: body.data})
 }
 
 // respond takes the short way when the report repeats the one before.
-func (h *Handler) respond(r *http.Request, b fleet.Beat) (*fleet.Reply, error) {
+func (h *Handler) respond(r *http.Request, sender api.Identity, b fleet.Beat) (*fleet.Reply, error) {
 	if name, ok := fleet.Hostname(b.Body); ok {
-		if err := h.authorize(r, name); err != nil {
+		if err := h.authorize(r, sender, name); err != nil {
 			return nil, err
 		}
 		if reply, ok := h.opts.Fleet.Steady(r.Context(), b); ok {
@@ -113,17 +132,24 @@ func (h *Handler) respond(r *http.Request, b fleet.Beat) (*fleet.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.authorize(r, []byte(req.Hostname)); err != nil {
+	if err := h.authorize(r, sender, []byte(req.Hostname)); err != nil {
 		return nil, err
 	}
 	return h.opts.Fleet.Report(r.Context(), fleet.Report{Beat: b, Request: req, Problems: problems})
 }
 
-func (h *Handler) authorize(r *http.Request, host []byte) error {
+func (h *Handler) sender(r *http.Request) (api.Identity, error) {
+	if h.opts.Access == nil {
+		return api.Identity{}, nil
+	}
+	return h.opts.Access.Sender(r)
+}
+
+func (h *Handler) authorize(r *http.Request, sender api.Identity, host []byte) error {
 	if h.opts.Access == nil {
 		return nil
 	}
-	return h.opts.Access.Heartbeat(r, string(host))
+	return h.opts.Access.MayReport(r, sender, string(host))
 }
 
 var jsonHeader = []string{"application/json; charset=utf-8"}

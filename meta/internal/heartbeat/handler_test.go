@@ -1,12 +1,14 @@
 package heartbeat_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -252,10 +254,22 @@ func TestETagAndCompression(t *testing.T) {
 // deny refuses whoever does not send the host's name as its credential.
 type deny struct{ status int }
 
-func (d deny) Heartbeat(r *http.Request, host string) error {
-	if r.Header.Get("Authorization") == "Bearer "+host {
+func (d deny) Sender(r *http.Request) (api.Identity, error) {
+	name := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if name == "" {
+		return api.Identity{}, d.refusal()
+	}
+	return api.Identity{Name: name}, nil
+}
+
+func (d deny) MayReport(_ *http.Request, sender api.Identity, host string) error {
+	if sender.Name == host {
 		return nil
 	}
+	return d.refusal()
+}
+
+func (d deny) refusal() error {
 	if d.status == 0 {
 		return errors.New("no credential")
 	}
@@ -297,7 +311,9 @@ func TestAccess(t *testing.T) {
 // slow holds heartbeats until it is told to let go.
 type slow struct{ entered, release chan struct{} }
 
-func (s slow) Heartbeat(*http.Request, string) error {
+func (s slow) Sender(*http.Request) (api.Identity, error) { return api.Identity{}, nil }
+
+func (s slow) MayReport(*http.Request, api.Identity, string) error {
 	s.entered <- struct{}{}
 	<-s.release
 	return nil
@@ -324,5 +340,77 @@ func TestOverloadAsksToComeLater(t *testing.T) {
 	close(gate.release)
 	if got := <-done; got != http.StatusOK {
 		t.Errorf("the first heartbeat got %d", got)
+	}
+}
+
+// Heartbeats that are half-sent push out each other, the oldest first, and no
+// whole one.
+func TestHalfSentHeartbeatsKeepNobodyOut(t *testing.T) {
+	s := newServer(t, heartbeat.Options{MaxInFlight: 1, MaxArriving: 2000})
+	const half = 2100
+	first := make(chan int, half)
+	for range half {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, "POST "+meta.PathV1+" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+				_ = resp.Body.Close()
+				first <- resp.StatusCode
+			}
+		}()
+	}
+	for range 3 {
+		if resp, body := (sent{path: meta.PathV1, body: report}).to(t, s); resp.StatusCode != http.StatusOK {
+			t.Fatalf("a whole heartbeat got %d %s", resp.StatusCode, body)
+		}
+	}
+	select {
+	case got := <-first:
+		if got != http.StatusServiceUnavailable {
+			t.Errorf("the first half-sent heartbeat that was answered got %d; want it to make way", got)
+		}
+	case <-time.After(9 * time.Second): // before any of them runs out of time
+		t.Error("no half-sent heartbeat made way")
+	}
+}
+
+// A list that names its agents or labels in parts, or by another spelling that
+// the decoder takes, is counted all the same.
+func TestEntriesAreCountedHoweverTheyAreWritten(t *testing.T) {
+	list := func(name string, n int) string {
+		return `"` + name + `":[` + strings.TrimSuffix(strings.Repeat(`{},`, n), ",") + `]`
+	}
+	labels := func(name string, from, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"l%d":""`, from+i)
+		}
+		return `"` + name + `":{` + strings.TrimPrefix(b.String(), ",") + `}`
+	}
+	cases := []struct {
+		name, body, says string
+	}{
+		{"as usual", list("realAgents", 300), "257 agents"},
+		{"in capitals", list("REALAGENTS", 300), "257 agents"},
+		{"escaped", list(`re\u0061lAgents`, 300), "257 agents"},
+		{"twice", list("realAgents", 200) + "," + list("realAgents", 200), "257 agents"},
+		{"labels in parts", labels("labels", 0, 50) + "," + labels("labels", 50, 50), "65 labels"},
+		{"as many as may be", list("realAgents", 256) + "," + labels("labels", 0, 64), ""},
+		{"a list that is not known", `"future":[` + strings.TrimSuffix(strings.Repeat(`{"realAgents":[1,2]},`, 1000), ",") + `]`, ""},
+		{"commas in texts", `"realAgents":[{"name":"a","status":"` + strings.Repeat(",", 500) + `"}]`, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, _, err := heartbeat.Decode([]byte(`{"hostname":"h",`+c.body+`}`), heartbeat.Limits{})
+			if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
 	}
 }

@@ -182,31 +182,53 @@ func Authorize(id api.Identity, need api.Role) error {
 	}
 }
 
-// Heartbeat checks that r may report for a host: anybody when heartbeats are
-// open, else whoever holds the host's credential or a client certificate in
-// its name.
-func (a *Access) Heartbeat(r *http.Request, host string) error {
-	if a.OpenHeartbeats {
+// Sender is who sends a heartbeat, by its credential: it is asked before any
+// byte of the body is read. It is nobody when heartbeats are open to anybody,
+// and when a verified client certificate is still to be compared with the
+// host's name, see MayReport.
+func (a *Access) Sender(r *http.Request) (api.Identity, error) {
+	if a.OpenHeartbeats || r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return api.Identity{}, nil
+	}
+	return a.hostCredential(r)
+}
+
+// MayReport checks that a sender may report for a host: anybody when
+// heartbeats are open, else whoever holds the host's credential or a client
+// certificate in its name.
+func (a *Access) MayReport(r *http.Request, sender api.Identity, host string) error {
+	if a.OpenHeartbeats || certified(r, host) {
 		return nil
 	}
-	if certified(r, host) {
-		return nil
-	}
-	id, err := a.Identify(r)
-	if err != nil {
-		var d *denied
-		if errors.As(err, &d) && d.status == http.StatusUnauthorized {
-			d.hint = "enrol the host: ops-meta token create NAME --role enroll, then give the sidecar that token"
+	if sender.Role == "" {
+		var err error
+		if sender, err = a.hostCredential(r); err != nil {
+			return err
 		}
-		return err
 	}
-	if id.Role != api.RoleHost || id.Name != host {
+	if sender.Name != host {
 		return &denied{
 			status: http.StatusForbidden, message: "this credential may not send heartbeats of " + clip(host),
 			hint: "each host has its own; enrol it again if it was renamed",
 		}
 	}
 	return nil
+}
+
+// hostCredential finds the host whose credential r carries.
+func (a *Access) hostCredential(r *http.Request) (api.Identity, error) {
+	id, err := a.Identify(r)
+	var d *denied
+	switch {
+	case errors.As(err, &d) && d.status == http.StatusUnauthorized:
+		d.hint = "enrol the host: ops-meta token create NAME --role enroll, then give the sidecar that token"
+	case err == nil && id.Role != api.RoleHost:
+		err = &denied{
+			status: http.StatusForbidden, message: "a token of the role " + string(id.Role) + " may not send heartbeats",
+			hint: "each host has a credential of its own; enrol the host to get it",
+		}
+	}
+	return id, err
 }
 
 // certified reports whether the client's verified certificate is the host's.
@@ -227,7 +249,7 @@ func (a *Access) Address(r *http.Request) netip.Addr {
 	addr := peer.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		if !a.trusted(addr) {
+		if !a.Trusted(addr) {
 			break
 		}
 		before, err := netip.ParseAddr(strings.TrimSpace(hop))
@@ -239,7 +261,8 @@ func (a *Access) Address(r *http.Request) netip.Addr {
 	return addr
 }
 
-func (a *Access) trusted(addr netip.Addr) bool {
+// Trusted reports whether an address is a proxy that speaks for others.
+func (a *Access) Trusted(addr netip.Addr) bool {
 	return slices.ContainsFunc(a.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 

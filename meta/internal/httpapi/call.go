@@ -13,19 +13,30 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
 // Limits of a JSON body.
 const (
 	maxBody  = 8 << 20 // bytes; a fleet file is the largest
 	maxDepth = 32      // of nested objects and lists
+	maxItems = 200_000 // of all objects and lists together
 )
 
 // call is one request on its way through a handler.
 type call struct {
 	*http.Request
 	w      http.ResponseWriter
+	server *Server
 	caller api.Identity
+	held   int64 // of the server's room for large bodies
+}
+
+// giveRoomBack ends what the call held.
+func (c *call) giveRoomBack() {
+	if c.held > 0 {
+		c.server.room.Give(c.held)
+	}
 }
 
 // actor is the caller as the audit log names it.
@@ -113,11 +124,11 @@ func clip(s string) string {
 // decode reads a JSON body within the limits. A field that is not known is
 // refused with the nearest one that is.
 func (c *call) decode(into any) error {
-	data, err := readAll(c.w, c.Request, maxBody)
+	data, err := c.readAll(maxBody)
 	if err != nil {
 		return err
 	}
-	if err := checkDepth(data); err != nil {
+	if err := checkShape(data); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -132,29 +143,31 @@ func (c *call) decode(into any) error {
 }
 
 // readAll reads a body of at most limit bytes.
-func readAll(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var large *http.MaxBytesError
+func (c *call) readAll(limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	err := c.server.arrivals.Read(bodies.Exchange{W: c.w, R: c.Request, From: func() string { return c.caller.From }, Limit: limit}, &buf)
+	var large *bodies.TooLarge
 	switch {
 	case errors.As(err, &large):
-		return nil, &tooLarge{limit}
+		return nil, err
+	case errors.Is(err, bodies.ErrGaveWay), errors.Is(err, bodies.ErrSlow):
+		return nil, &api.Error{Kind: api.KindUnavailable, Message: err.Error(), Hint: "send it again"}
 	case err != nil:
 		return nil, &api.Error{Kind: api.KindInvalid, Message: "the body broke off", Err: err, Hint: "send it again"}
 	}
-	return data, nil
+	if n := int64(buf.Len()); n > bodies.Small {
+		if !c.server.room.Take(n) {
+			return nil, &api.Error{Kind: api.KindUnavailable, Message: "too many large requests are being worked on", Hint: "try again in a moment"}
+		}
+		c.held += n
+	}
+	return buf.Bytes(), nil
 }
 
-// tooLarge is a body over its limit.
-type tooLarge struct{ limit int64 }
-
-func (e *tooLarge) Error() string {
-	return fmt.Sprintf("the body is larger than %d bytes", e.limit)
-}
-
-// checkDepth refuses JSON nested deeper than anything we take, before a
-// decoder spends memory on it.
-func checkDepth(data []byte) error {
-	depth, quoted := 0, false
+// checkShape refuses JSON nested deeper, or with more in it, than anything we
+// take, before a decoder spends memory on it.
+func checkShape(data []byte) error {
+	depth, items, quoted := 0, 0, false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
 		case quoted && c == '\\':
@@ -162,12 +175,18 @@ func checkDepth(data []byte) error {
 		case c == '"':
 			quoted = !quoted
 		case quoted:
+		case c == ',':
+			items++
 		case c == '{' || c == '[':
+			items++
 			if depth++; depth > maxDepth {
 				return invalid("", "the body is nested deeper than %d levels", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
+		}
+		if items > maxItems {
+			return invalid("", "the body has more than %d items", maxItems)
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func (s *Server) applyFleet(c *call) (api.Plan, error) {
 	if o.Now, err = c.boolParam("now"); err != nil {
 		return api.Plan{}, err
 	}
-	file, err := readAll(c.w, c.Request, maxBody)
+	file, err := c.readAll(maxBody)
 	if err != nil {
 		return api.Plan{}, err
 	}
@@ -48,11 +48,11 @@ func (s *Server) importConfig(c *call) (api.ImportReport, error) {
 	if err != nil {
 		return api.ImportReport{}, err
 	}
-	file, err := readAll(c.w, c.Request, maxBody)
+	file, err := c.readAll(maxBody)
 	if err != nil {
 		return api.ImportReport{}, err
 	}
-	if err := checkDepth(file); err != nil {
+	if err := checkShape(file); err != nil {
 		return api.ImportReport{}, err
 	}
 	return s.backend.Fleet.Import(c.Context(), c.actor(), file, dry)

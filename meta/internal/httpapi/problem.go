@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
 // statusOf is the one place that turns a kind of error into an HTTP status.
@@ -83,7 +84,7 @@ func (e *denied) RetryAfter() time.Duration { return e.wait }
 func problemOf(err error) *api.Problem {
 	var (
 		d     *denied
-		large *tooLarge
+		large *bodies.TooLarge
 		e     *api.Error
 		p     *api.Problem
 	)

@@ -76,7 +76,7 @@ func (s *Server) upload(c *call) (api.Artifact, error) {
 }
 
 func (s *Server) sign(c *call) (api.Artifact, error) {
-	text, err := readAll(c.w, c.Request, maxSignature)
+	text, err := c.readAll(maxSignature)
 	if err != nil {
 		return api.Artifact{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
 // Config is what the API needs of the server.
@@ -19,6 +20,8 @@ type Config struct {
 	Backend Backend
 	Log     zerolog.Logger
 	Observe func(operation string, status int, seconds float64) // of every finished request; may be nil
+
+	MaxArriving int // bodies at once that have not arrived whole; 0: bodies.DefaultMax
 }
 
 // Server serves /api/v1.
@@ -30,12 +33,15 @@ type Server struct {
 	observe  func(string, int, float64)
 	mux      *http.ServeMux
 	document []byte
+	arrivals *bodies.Arrivals
+	room     *bodies.Room
 }
 
 // New returns the handler of /api/v1.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		access: c.Access, feed: c.Feed, backend: c.Backend, log: c.Log, observe: c.Observe, mux: http.NewServeMux(),
+		arrivals: bodies.NewArrivals(c.MaxArriving), room: bodies.NewRoom(bodies.DefaultRoom),
 	}
 	routes := s.routes()
 	var err error
@@ -67,7 +73,8 @@ func (s *Server) handler(r route) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		done := s.watch(r, req, rec)
 		defer done()
-		c := &call{Request: req, w: rec}
+		c := &call{Request: req, w: rec, server: s}
+		defer c.giveRoomBack()
 		var err error
 		if r.role != "" {
 			if c.caller, err = s.access.Identify(req); err == nil {
@@ -75,6 +82,9 @@ func (s *Server) handler(r route) http.Handler {
 			}
 		} else {
 			c.caller.From = s.access.Address(req).String()
+		}
+		if err != nil && req.ContentLength != 0 {
+			bodies.LeaveUnread(rec)
 		}
 		if err == nil {
 			err = r.serve(c)

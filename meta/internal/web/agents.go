@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -100,7 +101,7 @@ func publish(v *visit) error {
 		return &api.Problem{Title: "Nothing was uploaded", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Choose a .tar.gz file."}
 	}
 	var upload api.Upload
-	for {
+	for range maxFields {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
 			return &api.Problem{Title: "No file was chosen", Status: http.StatusBadRequest, Hint: "Choose a {name}-{version}.tar.gz file."}
@@ -116,7 +117,11 @@ func publish(v *visit) error {
 		}
 		return v.publishFile(part, upload)
 	}
+	return &api.Problem{Title: "The form is not ours", Status: http.StatusBadRequest, Detail: fmt.Sprintf("It has more than %d fields before its file.", maxFields), Hint: "Use the page's own form."}
 }
+
+// maxFields is how many fields a form with a file has at most.
+const maxFields = 16
 
 func readField(part *multipart.Part, upload *api.Upload) error {
 	value, err := io.ReadAll(io.LimitReader(part, 256))

@@ -8,10 +8,13 @@ import (
 	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
-// maxForm bounds a form without a file.
-const maxForm = 256 << 10
+const (
+	maxForm  = 256 << 10 // bytes of a form without a file
+	maxLogin = 16 << 10  // bytes of the form that anybody may send
+)
 
 type loginView struct {
 	Next  string
@@ -25,7 +28,7 @@ func (s *site) showLogin(w http.ResponseWriter, r *http.Request) {
 
 // login takes a token and makes a session of it.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
 	token, next := strings.TrimSpace(r.PostFormValue("token")), localPath(r.PostFormValue("next"))
 	ctx := api.WithRemoteAddr(r.Context(), r.RemoteAddr)
 	if _, err := s.client.WithToken(token).WhoAmI(ctx); err != nil || token == "" {
@@ -56,6 +59,9 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 // never appears inside a page; and whoever is no browser is told that there is
 // nothing for programs here, because a login page would be taken for an answer.
 func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		bodies.LeaveUnread(w)
+	}
 	switch {
 	case r.Header.Get("HX-Request") != "":
 		w.Header().Set("HX-Redirect", "/login")
