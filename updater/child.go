@@ -129,7 +129,10 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 		close(jobs)
 	}()
 	w := &lineWriter{enc: json.NewEncoder(out)}
+	outputs := limitOutputs(ctx)
+	defer outputs.wait()
 	for job := range jobs {
+		outputs.add(job.Dir)
 		w.write(job.answer(ctx, w))
 	}
 	return <-failed

@@ -27,6 +27,7 @@ type keeper struct {
 	rec      Record
 	configAt time.Time // when the remote config was looked at
 	digestAt time.Time // when the digest of a quarantined release was
+	lookedAt time.Time // when the agent was looked at last
 	stuck    int       // times in a row that our own machinery failed
 	resumed  bool      // the transaction that the last process left was taken up
 	crew     map[string]hands
@@ -114,7 +115,9 @@ func (k *keeper) tend(ctx context.Context) time.Duration {
 	}
 	step := Plan(s)
 	k.publish(s, step)
-	return k.act(ctx, s, step)
+	since := s.Now.Sub(k.lookedAt)
+	k.lookedAt = s.Now
+	return pauseForOutput(k.act(ctx, s, step), s.Seen.Freed, since)
 }
 
 func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration {

@@ -29,11 +29,13 @@ type Observation struct {
 	Status   Status    `json:"status"` // of Version
 	Pid      int       `json:"pid,omitempty"`
 	At       time.Time `json:"at"` // when status was asked
+
+	Freed int64 `json:"freed,omitempty"` // bytes by which .control.out was cut
 }
 
 // Observe asks everything that a plan needs to know.
 func (r Runner) Observe(ctx context.Context) (Observation, error) {
-	o := Observation{At: time.Now(), Status: unknown("nothing is installed")}
+	o := Observation{At: time.Now(), Status: unknown("nothing is installed"), Freed: r.Dir.LimitOutput()}
 	var err error
 	if o.Version, err = r.Dir.Current(); err != nil {
 		return o, err
@@ -47,6 +49,7 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 		o.Status = r.Status(ctx, o.Version)
 		if o.Status.Started() {
 			o.Pid = r.Pid(ctx, o.Version)
+			o.Freed += r.Dir.limitDeletedOutput(o.Pid)
 		}
 	case o.Version != "":
 		o.Status = unknown(o.Version + " is named by .version but not there")

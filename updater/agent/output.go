@@ -101,19 +101,20 @@ func (p *pipe) drain() {
 }
 
 // openLog opens .control.out for appending, so that a daemon that inherits it
-// is never killed by a closed pipe, and empties it once it is large. When it
-// cannot be opened (a full disk), the output is thrown away: an agent is not
-// kept down for want of a log.
+// is never killed by a closed pipe; see [Dir.LimitOutput] for its bound. When
+// it cannot be had (a full disk, a FIFO in its place), the output is thrown
+// away: an agent is not kept down for want of a log.
 func (d Dir) openLog() *os.File {
 	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	f, err := os.OpenFile(d.file(outputFile), flags, 0o644)
-	if err != nil {
-		f, _ = os.OpenFile(os.DevNull, os.O_RDWR, 0)
-		return f
+	if err == nil {
+		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+			cutToEnd(f)
+			return f
+		}
+		_ = f.Close()
 	}
-	if fi, err := f.Stat(); err == nil && fi.Size() > maxLog {
-		_ = f.Truncate(0)
-	}
+	f, _ = os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	return f
 }
 
