@@ -42,7 +42,7 @@ func (k *keeper) stop(ctx context.Context, step Step) error {
 	}
 	k.rec.unblock(stopKey(step.From.Version))
 	k.rec.Crash = CrashLog{}
-	if r.Stopped.Why != "" {
+	if r.Stopped.String() != "" {
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
 	k.log().Info().Str("version", step.From.Version).Msg("stopped")

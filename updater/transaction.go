@@ -252,8 +252,8 @@ func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
 	if err != nil {
 		return err
 	}
-	if r.Stopped.Why != "" {
-		if len(r.Stopped.Killed) > 0 || t.Phase != meta.PhaseRollingBack { // else why it failed says as much
+	if r.Stopped.String() != "" {
+		if len(r.Stopped.Killed) > 0 || r.Stopped.Spared != "" || t.Phase != meta.PhaseRollingBack { // else why it failed says as much
 			t.Notes = join(t.Notes, r.Stopped.String())
 		}
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())

@@ -24,6 +24,7 @@ const (
 	versionFile = ".version"
 	outputFile  = ".control.out"
 	runFile     = ".control.run"
+	startFile   = ".control.started"
 	control     = "control"
 )
 

@@ -6,6 +6,7 @@
 //	  1.0.1/
 //	  .version         the version this agent should run; one line
 //	  .control.out     what start and restart printed
+//	  .control.started the process that control start brought up last
 //	  .control.run     the control script that runs now, if any
 //
 // Its code runs in the short-lived child, as the agent's own user: the

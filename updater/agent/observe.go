@@ -46,9 +46,10 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	o.Complete = o.Version != "" && r.Dir.Complete(o.Version)
 	switch {
 	case o.Complete:
-		o.Status = r.Status(ctx, o.Version)
+		var n named
+		o.Status, n = r.statusAndProcess(ctx, o.Version)
 		if o.Status.Started() {
-			o.Pid = r.Pid(ctx, o.Version)
+			o.Pid = n.pid
 			o.Freed += r.Dir.limitDeletedOutput(o.Pid)
 		}
 	case o.Version != "":
@@ -57,10 +58,17 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	return o, nil
 }
 
-// Status asks the control script of version whether the agent runs. It is
-// always given the whole time that a status may take: an answer that we cut
-// short ourselves would say nothing about the agent.
+// Status asks the control script of version whether the agent runs, and does
+// not believe it when it names a stranger's process.
 func (r Runner) Status(ctx context.Context, version string) Status {
+	s, _ := r.statusAndProcess(ctx, version)
+	return s
+}
+
+// saidStatus is what control status says. It is always given the whole time
+// that a status may take: an answer that we cut short ourselves would say
+// nothing about the agent.
+func (r Runner) saidStatus(ctx context.Context, version string) Status {
 	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
 	if err != nil {
 		return unknown(err.Error())
@@ -96,11 +104,13 @@ type Probe struct {
 
 // Probe asks for status, pid and, where the agent has it, health.
 func (r Runner) Probe(ctx context.Context, version string) Probe {
-	p := Probe{Status: r.Status(ctx, version)}
-	if !p.Status.Started() {
+	var p Probe
+	var n named
+	if p.Status, n = r.statusAndProcess(ctx, version); !p.Status.Started() {
 		return p
 	}
-	p.Pid = r.Pid(ctx, version)
+	p.Pid = n.pid
+	r.Dir.noteStarted(version, n.pid) // which it may not have known when it was started
 	if p.HasHealth = supports(r.Dir.file(version, control), VerbHealth); !p.HasHealth {
 		return p
 	}

@@ -40,10 +40,14 @@ func processesOf(dir string) ([]int, bool) {
 	if err != nil {
 		return nil, false
 	}
+	real, err := filepath.EvalSymlinks(dir) // which /proc names
+	if err != nil {
+		real = dir
+	}
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err == nil && pid != os.Getpid() && belongs(pid, dir) {
+		if err == nil && pid != os.Getpid() && (belongs(pid, dir) || real != dir && belongs(pid, real)) {
 			pids = append(pids, pid)
 		}
 	}
@@ -97,8 +101,4 @@ func belongs(pid int, dir string) bool {
 		}
 	}
 	return false
-}
-
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, dir+"/")
 }

@@ -11,7 +11,7 @@ import (
 // Status is what an agent's control script says about it.
 type Status struct {
 	Word   string `json:"word"`             // started, stoped or unknown: the constants of meta
-	Detail string `json:"detail,omitempty"` // why it is unknown
+	Detail string `json:"detail,omitempty"` // why it is unknown, or counts as stoped
 	First  string `json:"first,omitempty"`  // the first word printed, where it is no status
 }
 
@@ -36,6 +36,19 @@ func (s Status) wordHint() string {
 		return ""
 	}
 	return fmt.Sprintf(" (its first word is %q; started or stoped must come first)", s.First)
+}
+
+// stranger says why the agent counts as stopped although its script says
+// started, or nothing.
+func (s Status) stranger() string {
+	if s.Stopped() {
+		return s.Detail
+	}
+	return ""
+}
+
+func stoppedAlthough(detail string) Status {
+	return Status{Word: meta.StatusStopped, Detail: detail}
 }
 
 func unknown(detail string) Status { return Status{Word: meta.StatusUnknown, Detail: detail} }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -14,20 +13,30 @@ const killPatience = 5 * time.Second
 
 // Stopped is what it took to stop an agent.
 type Stopped struct {
-	Killed []int  `json:"killed,omitempty"` // processes whose groups had to be killed
+	Killed []int  `json:"killed,omitempty"` // processes that had to be killed, with their groups where those are the agent's
 	Why    string `json:"why,omitempty"`    // they had to be, or how else it did not go by the book
+	Spared string `json:"spared,omitempty"` // strangers that control pid names, which were left alone
 }
 
 // String says what did not go by the book, or nothing.
 func (s Stopped) String() string {
 	if s.Why == "" {
-		return ""
+		return s.Spared
 	}
 	force := "no process of it was left to kill"
 	if len(s.Killed) > 0 {
 		force = "killed " + strings.Trim(fmt.Sprint(s.Killed), "[]")
 	}
-	return "stopping did not go by the book, " + force + ": " + s.Why
+	said := "stopping did not go by the book, " + force + ": " + s.Why
+	if s.Spared != "" {
+		said += "; " + s.Spared
+	}
+	return said
+}
+
+// spare notes a stranger that is not touched.
+func (s *Stopped) spare(version string, n named) {
+	s.Spared = strings.TrimPrefix(s.Spared+"; "+version+" had stopped, and nothing was done to the process that its pid file is about: "+n.String(), "; ")
 }
 
 // Stop stops version and makes sure that no other version in the directory
@@ -57,18 +66,28 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 }
 
 func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
-	before := r.Status(ctx, version)
+	before, n := r.statusAndProcess(ctx, version)
 	if before.Stopped() {
+		if n.stranger() {
+			s.spare(version, n)
+		}
 		return nil
 	}
-	pid := r.Pid(ctx, version) // afterwards the script may have forgotten it
+	if !before.Started() {
+		n = r.namedProcess(ctx, version) // afterwards the script may have forgotten it
+	}
+	last := before
+	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
+	ask := func() Status { stopped(); return last }
+	if n.stranger() { // a script that believes its pid file would kill it
+		s.spare(version, n)
+		return r.kill(version, n, s, "control stop was not run, because "+n.String(), ask)
+	}
 	deadline := time.Now().Add(r.Timeouts.Stop)
 	o, err := r.run(ctx, version, VerbStop, r.Timeouts.Stop)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	last := before
-	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
 	patience := time.Until(deadline)
 	if err != nil || o.TimedOut || o.ExitCode != 0 {
 		patience = min(patience, killPatience) // it has said that it will not
@@ -76,7 +95,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 	if pollUntil(patience, stopped) {
 		return ctx.Err()
 	}
-	return r.kill(version, pid, s, stopFailure(o, err, &last), func() Status { stopped(); return last })
+	return r.kill(version, n, s, stopFailure(o, err, &last), ask)
 }
 
 func stopFailure(o Outcome, err error, last *Status) string {
@@ -90,18 +109,20 @@ func stopFailure(o Outcome, err error, last *Status) string {
 	return why
 }
 
-// kill ends what stop did not: the process group of pid, and where the script
-// names none, the processes that lie in the version directory.
-func (r Runner) kill(version string, pid int, s *Stopped, why string, ask func() Status) error {
-	s.Why = strings.TrimPrefix(s.Why+"; "+version+": "+why, "; ")
-	victims, known := []int{pid}, true
-	if pid == 0 {
-		victims, known = processesOf(r.Dir.file(version))
+// kill ends what stop did not: the process that the script named, with its
+// group, and where it named none of the agent's, the processes that lie in the
+// version directory. Nothing else is ever killed.
+func (r Runner) kill(version string, n named, s *Stopped, why string, ask func() Status) error {
+	if n.pid != 0 && n.kin == unrelated {
+		why += "; " + n.String() + " and was not killed"
 	}
-	for _, v := range victims {
-		if killGroup(v) {
-			s.Killed = append(s.Killed, v)
-		}
+	s.Why = strings.TrimPrefix(s.Why+"; "+version+": "+why, "; ")
+	victims, known := []int{n.pid}, true
+	if n.agents() {
+		s.Killed = append(s.Killed, r.Dir.witness(version).killWithGroup(n.process)...)
+	} else {
+		victims, known = processesOf(r.Dir.file(version))
+		s.Killed = append(s.Killed, killAll(lookAtAll(victims))...)
 	}
 	var last Status
 	gone := func() bool {
@@ -115,54 +136,66 @@ func (r Runner) kill(version string, pid int, s *Stopped, why string, ask func()
 	return nil
 }
 
+func lookAtAll(pids []int) (all []process) {
+	for _, pid := range pids {
+		if p, alive := lookAt(pid); alive {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 func (r Runner) anyLeft(version string, victims []int) bool {
 	left, known := processesOf(r.Dir.file(version))
 	if !known || len(left) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(victims, func(pid int) bool { return birth(pid) != "" })
-}
-
-// killGroup kills the process group of pid, or only pid when the group is our
-// own.
-func killGroup(pid int) bool {
-	pgid, err := syscall.Getpgid(pid)
-	if err != nil {
-		return false
-	}
-	own, err := syscall.Getpgid(0)
-	if err != nil || pgid <= 1 || pgid == own {
-		return syscall.Kill(pid, syscall.SIGKILL) == nil
-	}
-	return syscall.Kill(-pgid, syscall.SIGKILL) == nil
+	return slices.ContainsFunc(victims, func(pid int) bool { return pid != 0 && birth(pid) != "" })
 }
 
 // Start starts version, unless it runs already, and returns once status says
 // started. The error says what the script printed last.
 func (r Runner) Start(ctx context.Context, version string) error {
-	if r.Status(ctx, version).Started() {
+	last, n := r.statusAndProcess(ctx, version)
+	if last.Started() {
 		return nil
 	}
+	if n.stranger() {
+		r.Dir.setAsidePidFiles(version, n.process)
+	}
+	r.Dir.noteBeginning(version)
 	deadline := time.Now().Add(r.Timeouts.Start)
 	o, err := r.run(ctx, version, VerbStart, r.Timeouts.Start)
 	if err != nil {
 		return err
 	}
-	var last Status
-	started := func() bool { last = r.Status(ctx, version); return last.Started() || ctx.Err() != nil }
+	started := func() bool { last, n = r.statusAndProcess(ctx, version); return last.Started() || ctx.Err() != nil }
 	patience := time.Until(deadline)
 	if o.TimedOut || o.ExitCode != 0 {
 		patience = 0 // it has said that it failed; only status may say otherwise
 	}
 	if pollUntil(patience, started) {
+		r.Dir.noteStarted(version, n.pid)
 		return ctx.Err()
 	}
+	return r.startFailure(version, o, last)
+}
+
+func (r Runner) startFailure(version string, o Outcome, last Status) error {
 	if o.TimedOut || o.ExitCode != 0 {
-		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.explain("control start"))
+		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, join(o.explain("control start"), last.stranger()))
 	}
 	said := r.Dir.saidSince(o.Offset)
 	if said != "" {
 		said = "; it said: " + said
 	}
-	return fmt.Errorf("cannot start %s %s: status is %s%s, %v after control start%s", r.Dir.Name, version, last, last.wordHint(), r.Timeouts.Start, said)
+	return fmt.Errorf("cannot start %s %s: status is %s%s, %v after control start%s", r.Dir.Name, version,
+		join(last.String(), last.stranger()), last.wordHint(), r.Timeouts.Start, said)
+}
+
+func join(s, more string) string {
+	if more == "" {
+		return s
+	}
+	return s + ": " + more
 }

@@ -1,0 +1,215 @@
+package agent_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+)
+
+// elsewhere is an application that nothing ties to its directory: the way of
+// daemons whose program is the system's.
+var elsewhere = agenttest.Habits{App: "cd / && exec 9>&- && exec sleep 86399"}
+
+func pidFile(r agent.Runner) string { return filepath.Join(r.Dir.Path, "1.0.0/var/app.pid") }
+
+func appPid(t *testing.T, r agent.Runner) int {
+	t.Helper()
+	data, err := os.ReadFile(pidFile(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func alive(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && !strings.Contains(string(stat), ") Z")
+}
+
+// startStranger starts somebody else's process, which leads a group of its own.
+func startStranger(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "sleep 86388 & exec sleep 86377")
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+	return cmd.Process.Pid
+}
+
+func startFor(t *testing.T, r agent.Runner) {
+	t.Helper()
+	if err := r.Dir.Activate("1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context(), "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	if pid := appPid(t, r); alive(pid) {
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	}
+}
+
+// crash ends the application as a reboot would, and leaves its pid file.
+func crash(t *testing.T, r agent.Runner) {
+	t.Helper()
+	pid := appPid(t, r)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the application is gone", func() bool { return !alive(pid) })
+}
+
+func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
+	cases := []struct {
+		name  string
+		leave func(t *testing.T, r agent.Runner) (stranger int) // how the pid file came to name somebody else
+		says  string
+	}{
+		{"noted at its start", func(t *testing.T, r agent.Runner) int {
+			crash(t, r)
+			pid := startStranger(t)
+			agenttest.Write(t, pidFile(r), strconv.Itoa(pid), 0o644)
+			return pid
+		}, "has nothing to do with process "},
+		{"older than the stranger", func(t *testing.T, r agent.Runner) int {
+			crash(t, r)
+			pid := startStranger(t)
+			agenttest.Write(t, pidFile(r), strconv.Itoa(pid), 0o644)
+			old := time.Now().Add(-time.Hour)
+			if err := os.Chtimes(pidFile(r), old, old); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(r.Dir.Path, ".control.started")); err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}, "began after 1.0.0/var/app.pid was written"},
+		{"another agent's", func(t *testing.T, r agent.Runner) int {
+			crash(t, r)
+			other := filepath.Join(filepath.Dir(r.Dir.Path), "heron")
+			agenttest.Habits{}.Place(t, other, "2.0.0")
+			agenttest.CleanUp(t, other)
+			o := runnerFor(other)
+			if err := o.Dir.Activate("2.0.0"); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.Start(t.Context(), "2.0.0"); err != nil {
+				t.Fatal(err)
+			}
+			data, _ := os.ReadFile(filepath.Join(other, "2.0.0/var/app.pid"))
+			agenttest.Write(t, pidFile(r), string(data), 0o644)
+			pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+			return pid
+		}, "heron"},
+		{"the sidecar itself", func(t *testing.T, r agent.Runner) int {
+			crash(t, r)
+			agenttest.Write(t, pidFile(r), itoa(os.Getpid()), 0o644)
+			return os.Getpid()
+		}, "runs the sidecar itself"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRunner(t, agenttest.Habits{})
+			startFor(t, r)
+			stranger := c.leave(t, r)
+			if o, err := r.Observe(t.Context()); err != nil || !o.Status.Stopped() || o.Pid != 0 || !strings.Contains(o.Status.Detail, c.says) || !strings.Contains(o.Status.Detail, "process "+itoa(stranger)) {
+				t.Fatalf("observed %+v, %v; want it stopped, because the process %q", o, err, c.says)
+			}
+			s, err := r.Stop(t.Context(), "1.0.0")
+			if err != nil || len(s.Killed) > 0 || !strings.Contains(s.String(), "process "+itoa(stranger)) {
+				t.Fatalf("stop: %+v, %v; want the stranger named and spared", s, err)
+			}
+			if err := r.Start(t.Context(), "1.0.0"); err != nil {
+				t.Fatal(err)
+			}
+			if !alive(stranger) {
+				t.Error("the stranger was killed")
+			}
+			if got := agenttest.Running(t, r.Dir.Path); len(got) != 1 || appPid(t, r) == stranger {
+				t.Errorf("running: %v with pid file %d; want the agent started beside the stranger", got, appPid(t, r))
+			}
+		})
+	}
+}
+
+func TestAnAgentWhoseProgramLiesElsewhereIsKnownAgain(t *testing.T) {
+	stubborn := elsewhere
+	stubborn.BeforeStop = "exit 0"
+	t.Run("noted at its start, it is killed when it will not stop", func(t *testing.T) {
+		r := newRunner(t, stubborn)
+		r.Timeouts.Stop = 300 * time.Millisecond
+		startFor(t, r)
+		pid := appPid(t, r)
+		if s, err := r.Stop(t.Context(), "1.0.0"); err != nil || len(s.Killed) != 1 || s.Killed[0] != pid || alive(pid) {
+			t.Fatalf("stop: %+v, %v, alive %v; want the noted process killed", s, err, alive(pid))
+		}
+	})
+	t.Run("restarted by somebody else", func(t *testing.T) {
+		r := newRunner(t, elsewhere)
+		startFor(t, r)
+		crash(t, r)
+		cmd := exec.Command("sleep", "86399")
+		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		agenttest.Write(t, pidFile(r), itoa(cmd.Process.Pid), 0o644)
+		if o, err := r.Observe(t.Context()); err != nil || !o.Status.Started() || o.Pid != cmd.Process.Pid {
+			t.Fatalf("observed %+v, %v; want it started: it is the same program with the same arguments", o, err)
+		}
+	})
+	t.Run("started before our time, it is neither declared dead nor killed", func(t *testing.T) {
+		r := newRunner(t, stubborn)
+		r.Timeouts.Stop = 300 * time.Millisecond
+		startFor(t, r)
+		if err := os.Remove(filepath.Join(r.Dir.Path, ".control.started")); err != nil {
+			t.Fatal(err)
+		}
+		pid := appPid(t, r)
+		if o, err := r.Observe(t.Context()); err != nil || !o.Status.Started() || o.Pid != pid {
+			t.Fatalf("observed %+v, %v; want it started", o, err)
+		}
+		_, err := r.Stop(t.Context(), "1.0.0")
+		if err == nil || !strings.Contains(err.Error(), "cannot be shown to be the agent's and was not killed") || !strings.Contains(err.Error(), "process "+itoa(pid)+" (") {
+			t.Fatalf("stop: %v; want that it may still run, and as what", err)
+		}
+		if !alive(pid) {
+			t.Error("it was killed")
+		}
+	})
+}
+
+func TestOfASharedProcessGroupOnlyTheAgentsMembersAreKilled(t *testing.T) {
+	r := newRunner(t, agenttest.Habits{BeforeStop: "exit 0"})
+	r.Timeouts.Stop = 300 * time.Millisecond
+	agenttest.Write(t, pidFile(r), "", 0o644)
+	shell := exec.Command("sh", "-c", "cd "+filepath.Dir(filepath.Dir(pidFile(r)))+"; ./app & echo $! >"+pidFile(r)+"; cd /; wait; exec sleep 86366")
+	shell.Dir, shell.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL); _ = shell.Wait() })
+	eventually(t, "the agent runs in the shell's group", func() bool { return len(agenttest.Running(t, r.Dir.Path)) == 1 })
+	s, err := r.Stop(t.Context(), "1.0.0")
+	if err != nil || len(s.Killed) == 0 || len(agenttest.Running(t, r.Dir.Path)) != 0 {
+		t.Fatalf("stop: %+v, %v; want the agent killed", s, err)
+	}
+	if !alive(shell.Process.Pid) {
+		t.Error("the shell that the agent was started from was killed as well")
+	}
+}
