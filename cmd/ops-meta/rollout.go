@@ -49,6 +49,7 @@ func (n *newRollout) flags(c *cobra.Command) {
 	f.IntVar(&n.maxFailed, "max-failed", 0, "with --stages: failed hosts that are borne")
 	f.StringVar(&n.onFailure, "on-failure", "", "with --stages: pause (default), abort or rollback")
 	f.StringVar(&n.Reason, "reason", "", "why, for whoever reads it later")
+	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch")
 	f.BoolVar(&n.Draft, "draft", false, "make it and wait for approval")
 	c.MarkFlagsMutuallyExclusive("strategy", "stages")
 }
@@ -128,6 +129,7 @@ func (a *app) startRollout(ctx context.Context, n api.NewRollout) error {
 	}
 	return a.print(a.out, r, func(w io.Writer) {
 		writef(w, "rollout %s of %s %s to %s is %s: %s\n", r.ID, r.Agent, r.Version, r.Scope, r.State, impactText(impact))
+		a.warnOfImpact(w, impact)
 		writef(w, "stages: %s\n", stagesText(r.Strategy))
 		a.printNextStep(w, r)
 	})

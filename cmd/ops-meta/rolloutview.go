@@ -66,7 +66,7 @@ func relations(r api.Rollout) (lines []string) {
 }
 
 func (a *app) printStages(w io.Writer, r api.Rollout) {
-	t := table{head: []string{"", "STAGE", "HOSTS", "PROGRESS", "", "FAILED", "IN FLIGHT", "WAITING", "HELD", "SILENT"}}
+	t := table{head: []string{"", "STAGE", "HOSTS", "PROGRESS", "", "FAILED", "IN FLIGHT", "WAITING", "HELD", "NO ARTIFACT", "SILENT"}}
 	for i, st := range r.Strategy.Stages {
 		p := api.StageCount{}
 		if i < len(r.Progress) {
@@ -76,7 +76,7 @@ func (a *app) printStages(w io.Writer, r api.Rollout) {
 		done := p.Succeeded + p.Already
 		t.add(cell{mark, look}, cell{cmp.Or(st.Name, fmt.Sprint(i+1)), bold}, plain(stageText(st)), cell{bar(done, p.Failed, p.Size), look},
 			plain(fmt.Sprintf("%d/%d", done, p.Size)), alarm(p.Failed, red), alarm(p.Granted-p.Succeeded-p.Failed, yellow),
-			plain(fmt.Sprint(p.Waiting)), alarm(p.Held+p.HeldLate, yellow), alarm(p.Silent, yellow))
+			plain(fmt.Sprint(p.Waiting)), alarm(p.Held+p.HeldLate, yellow), alarm(p.NoArtifact, yellow), alarm(p.Silent, yellow))
 	}
 	t.write(a, w)
 }

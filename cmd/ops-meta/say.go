@@ -86,6 +86,9 @@ func (d *deployment) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.refuseNobody(impact); err != nil {
+		return err
+	}
 	if !d.dryRun {
 		if as, err = c.PutAssignment(ctx, as); err != nil {
 			return err
@@ -115,14 +118,34 @@ func (d *deployment) report(w io.Writer, as api.Assignment, i api.Impact) {
 		what += " (stopped)"
 	}
 	writef(w, "%s %s to %s: %s\n", what, verb, as.Scope, impactText(i))
+	d.warnOfImpact(w, i)
+}
+
+// warnOfImpact says what stands in the way, before anything begins.
+func (a *app) warnOfImpact(w io.Writer, i api.Impact) {
 	if i.Warning != "" {
-		writef(w, "%s\n", d.paint(d.out, yellow, "warning: "+i.Warning))
+		writef(w, "%s\n", a.paint(a.out, yellow, "warning: "+i.Warning))
 	}
+}
+
+// refuseNobody keeps an assignment from being made that no host can follow.
+func (d *deployment) refuseNobody(i api.Impact) error {
+	without := 0
+	for _, n := range i.NoArtifact {
+		without += n
+	}
+	if without == 0 || without < i.Hosts-i.Overruled || d.rollout.Force {
+		return nil
+	}
+	return &api.Error{Kind: api.KindInvalid, Field: "version", Message: i.Warning, Hint: "publish an artifact for them, or deploy all the same with --force"}
 }
 
 // impactText says how many hosts there are, and what of them changes.
 func impactText(i api.Impact) string {
 	text := fmt.Sprintf("%s, %d to be changed%s", count(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
+	if len(i.NoArtifact) > 0 {
+		text += fmt.Sprintf(", no artifact for %s", counts(i.NoArtifact))
+	}
 	if i.Overruled > 0 {
 		text += fmt.Sprintf(", %d left as a narrower rule says", i.Overruled)
 	}

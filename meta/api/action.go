@@ -18,6 +18,7 @@ type NewRollout struct {
 	Inline   *Strategy `json:"inline,omitempty"`   // instead of a named one
 	Draft    bool      `json:"draft,omitempty"`    // made, not started
 	Reason   string    `json:"reason,omitempty"`   // for people, kept with the first transition
+	Force    bool      `json:"force,omitempty"`    // also when no host of the scope can have the release
 }
 
 // RolloutAction is what an operator does to a rollout, and why.

@@ -111,6 +111,8 @@ type StageCount struct {
 	Waiting   int `json:"waiting,omitempty"`  // may be granted when they ask
 	Silent    int `json:"silent,omitempty"`   // not granted and not seen lately
 	HeldLate  int `json:"heldLate,omitempty"` // granted, not judged, and held since
+	// NoArtifact cannot have the target: it has no artifact for their arch.
+	NoArtifact int `json:"noArtifact,omitempty"`
 }
 
 // Transition is one change of a rollout's state or stage.

@@ -11,20 +11,21 @@ type RolloutHostState string
 
 // The states of a host in a rollout; the counts of a [StageCount] are of them.
 const (
-	RolloutHostWaiting   RolloutHostState = "waiting"   // may be granted in its stage
-	RolloutHostInFlight  RolloutHostState = "inFlight"  // granted, not yet judged
-	RolloutHostSucceeded RolloutHostState = "succeeded" // granted, and has it in good health
-	RolloutHostAlready   RolloutHostState = "already"   // on the target without a grant
-	RolloutHostFailed    RolloutHostState = "failed"    // granted, and the target failed there
-	RolloutHostHeld      RolloutHostState = "held"      // held, or there is nothing for its arch
-	RolloutHostSilent    RolloutHostState = "silent"    // not granted and not heard of lately
+	RolloutHostWaiting    RolloutHostState = "waiting"   // may be granted in its stage
+	RolloutHostInFlight   RolloutHostState = "inFlight"  // granted, not yet judged
+	RolloutHostSucceeded  RolloutHostState = "succeeded" // granted, and has it in good health
+	RolloutHostAlready    RolloutHostState = "already"   // on the target without a grant
+	RolloutHostFailed     RolloutHostState = "failed"    // granted, and the target failed there
+	RolloutHostHeld       RolloutHostState = "held"
+	RolloutHostNoArtifact RolloutHostState = "noArtifact" // there is nothing for its arch
+	RolloutHostSilent     RolloutHostState = "silent"     // not granted and not heard of lately
 )
 
 // RolloutHostStates is all of them.
 func RolloutHostStates() []RolloutHostState {
 	return []RolloutHostState{
 		RolloutHostWaiting, RolloutHostInFlight, RolloutHostSucceeded, RolloutHostAlready,
-		RolloutHostFailed, RolloutHostHeld, RolloutHostSilent,
+		RolloutHostFailed, RolloutHostHeld, RolloutHostNoArtifact, RolloutHostSilent,
 	}
 }
 

@@ -10,7 +10,10 @@ type Impact struct {
 	Overruled int            `json:"overruled,omitempty"`
 	From      map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
 	Sample    []string       `json:"sample,omitempty"` // names of some changed hosts
-	Warning   string         `json:"warning,omitempty"`
+	// NoArtifact is hosts that cannot have the release, which has no artifact
+	// for their arch, by arch.
+	NoArtifact map[string]int `json:"noArtifact,omitempty"`
+	Warning    string         `json:"warning,omitempty"`
 }
 
 // Version is what the server is.

@@ -106,7 +106,8 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 	if err != nil {
 		return api.Impact{}, err
 	}
-	impact, rules := api.Impact{From: map[string]int{}}, s.fleet.Snapshot()
+	impact, rules := api.Impact{From: map[string]int{}, NoArtifact: map[string]int{}}, s.fleet.Snapshot()
+	release, known := s.release(a.Agent, a.Version)
 	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
 		if !inScope(host) {
 			return
@@ -115,6 +116,8 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 		switch {
 		case rules.Overruled(host, a.Agent, a.Scope):
 			impact.Overruled++
+		case a.Cmd != meta.CmdStop && known && len(release.Artifacts) > 0 && !release.RunsOn(host.Arch):
+			impact.NoArtifact[host.Arch]++
 		case changes(on, a):
 			impact.Changed++
 			impact.From[on.Version]++
@@ -123,7 +126,7 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 			}
 		}
 	})
-	impact.Warning = s.warning(a)
+	impact.Warning = s.warning(a, impact)
 	return impact, nil
 }
 
@@ -163,15 +166,31 @@ func changes(on api.HostAgent, a api.Assignment) bool {
 }
 
 // warning says what stands in the way of an assignment.
-func (s assignments) warning(a api.Assignment) string {
-	w := s.wanted.Load()
-	for _, r := range w.Releases {
-		if r.Agent == a.Agent && r.Version == a.Version {
-			if len(r.Artifacts) == 0 {
-				return fmt.Sprintf("release %s %s has no artifact yet", a.Agent, a.Version)
-			}
-			return ""
+func (s assignments) warning(a api.Assignment, impact api.Impact) string {
+	release, known := s.release(a.Agent, a.Version)
+	without := 0
+	for _, n := range impact.NoArtifact {
+		without += n
+	}
+	switch {
+	case !known:
+		return fmt.Sprintf("there is no release %s %s", a.Agent, a.Version)
+	case len(release.Artifacts) == 0:
+		return fmt.Sprintf("release %s %s has no artifact yet", a.Agent, a.Version)
+	case without == 0:
+		return ""
+	case without == impact.Hosts-impact.Overruled:
+		return "no host of " + a.Scope.String() + " can have " + release.Lacks(impact.NoArtifact)
+	}
+	return "not every host can have " + release.Lacks(impact.NoArtifact) + "; those keep what they have"
+}
+
+// release is one of what is wanted now.
+func (s assignments) release(agent, version string) (api.Release, bool) {
+	for _, r := range s.wanted.Load().Releases {
+		if r.Agent == agent && r.Version == version {
+			return r, true
 		}
 	}
-	return fmt.Sprintf("there is no release %s %s", a.Agent, a.Version)
+	return api.Release{}, false
 }

@@ -142,14 +142,14 @@ func (e *Engine) ungrantedHosts(r api.Rollout, state api.RolloutHostState, c api
 
 func ungrantedHost(r api.Rollout, s fleet.Stand, now time.Time) api.RolloutHost {
 	host := rollout.Host{
-		Name: s.Host, OnTarget: rollout.OnTarget(r, reportOf(s)), Held: s.Barred != "", Silent: s.Silent,
+		Name: s.Host, OnTarget: rollout.OnTarget(r, reportOf(s)), Held: s.Barred != "", NoArtifact: s.NoArtifact, Silent: s.Silent,
 		InGroup: func(g string) bool { return slices.Contains(s.Groups, g) },
 	}
 	state, why := rollout.StateOf(r, host, now)
 	h := api.RolloutHost{
 		Host: s.Host, State: state, Stage: rollout.StageOf(r, host), Reason: string(why.Reason), Message: why.Message,
 	}
-	if state == api.RolloutHostHeld {
+	if state == api.RolloutHostHeld || state == api.RolloutHostNoArtifact {
 		h.Message = s.Barred
 	}
 	setReported(&h, s)

@@ -27,6 +27,11 @@ func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r 
 	if err := possible(ctx, tx, r); err != nil {
 		return r, err
 	}
+	if !n.Force {
+		if err := e.deliverable(ctx, tx, r); err != nil {
+			return r, err
+		}
+	}
 	return e.begin(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
 }
 

@@ -168,7 +168,7 @@ func (e *Engine) count(tallies map[string]*rollout.Tally) (serial int64, found [
 		r, n, granted, _ := e.book.look(s.Rollout, s.Host)
 		rep := reportOf(s)
 		h := rollout.Host{
-			Name: s.Host, OnTarget: rollout.OnTarget(r, rep), Held: s.Barred != "", Silent: s.Silent,
+			Name: s.Host, OnTarget: rollout.OnTarget(r, rep), Held: s.Barred != "", NoArtifact: s.NoArtifact, Silent: s.Silent,
 			InGroup: func(g string) bool { return slices.Contains(s.Groups, g) },
 		}
 		if !granted {

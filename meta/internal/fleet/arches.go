@@ -21,3 +21,22 @@ func (f *Fleet) shardHasArch(i int, arch string) bool {
 	}
 	return false
 }
+
+// EachFacts calls do with every host that has reported, by name, as selectors
+// see it. No lock is held meanwhile.
+func (f *Fleet) EachFacts(do func(Facts)) {
+	for _, name := range f.names() {
+		sh := f.shardOf(name)
+		sh.mu.Lock()
+		h := sh.hosts[name]
+		known := h != nil && h.facts != zeroFacts
+		var facts Facts
+		if known {
+			facts = f.factsOf(h)
+		}
+		sh.mu.Unlock()
+		if known {
+			do(facts)
+		}
+	}
+}

@@ -11,16 +11,17 @@ import (
 // Stand is how a host stands to a rollout that concerns it: one whose scope
 // the host is in, and which no narrower rule overrules.
 type Stand struct {
-	Rollout  string
-	Host     string
-	Groups   []string      // that match it and are in force
-	Agent    api.HostAgent // as it reported; without a Version when it did not
-	Seen     time.Time
-	Silent   bool
-	Repeated bool   // its last report says the same as the one before
-	Granted  bool   // it has the rollout's grant
-	Barred   string // why it can't have the target now: held, or no artifact for it; empty: it can
-	Stop     bool   // it would be told to stop the agent, not to start it
+	Rollout    string
+	Host       string
+	Groups     []string      // that match it and are in force
+	Agent      api.HostAgent // as it reported; without a Version when it did not
+	Seen       time.Time
+	Silent     bool
+	Repeated   bool   // its last report says the same as the one before
+	Granted    bool   // it has the rollout's grant
+	Barred     string // why it can't have the target now: held, or no artifact for it; empty: it can
+	NoArtifact bool   // that is because there is no artifact for it
+	Stop       bool   // it would be told to stop the agent, not to start it
 }
 
 // Stands calls do for each host and rollout in force that concerns it, in no
@@ -94,6 +95,7 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 				s.Agent = e.export()
 			}
 			s.Barred = barred(pl, o, s.Agent)
+			s.NoArtifact = s.Barred != "" && s.Barred == o.problem
 			to = append(to, s)
 		}
 	}

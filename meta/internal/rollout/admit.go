@@ -52,6 +52,8 @@ func refuse(r api.Rollout, h Host, recent int) Decision {
 		return Decision{Reason: ReasonNotRunning, Message: "the rollout is " + string(r.State)}
 	case h.OnTarget:
 		return Decision{Reason: ReasonOnTarget, Message: "it already runs " + r.Version}
+	case h.NoArtifact:
+		return Decision{Reason: ReasonNoArtifact, Message: "there is no artifact for its arch"}
 	case h.Held:
 		return Decision{Reason: ReasonHostHeld, Message: "it is held"}
 	case h.Busy && !s.Parallel:

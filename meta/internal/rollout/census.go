@@ -18,7 +18,7 @@ type Tally struct {
 	pool []pool
 }
 
-type pool struct{ able, held, silent int }
+type pool struct{ able, held, silent, noArtifact int }
 
 // NewTally begins a census for r.
 func NewTally(r api.Rollout) *Tally {
@@ -31,7 +31,7 @@ func (t *Tally) Rollout() api.Rollout { return t.rollout }
 
 // Granted counts a host that has a grant of r.
 func (t *Tally) Granted(h Host, g api.Grant) {
-	if h.Held && g.Outcome == "" && g.Stage < len(t.count) {
+	if (h.Held || h.NoArtifact) && g.Outcome == "" && g.Stage < len(t.count) {
 		t.count[g.Stage].HeldLate++
 	}
 }
@@ -57,6 +57,8 @@ func (t *Tally) Waiting(h Host) {
 
 func (p *pool) add(h Host) {
 	switch {
+	case h.NoArtifact:
+		p.noArtifact++
 	case h.Held:
 		p.held++
 	case h.Silent:
@@ -72,6 +74,8 @@ func (t *Tally) attribute(k int, h Host) {
 	switch {
 	case h.OnTarget:
 		p.Already++
+	case h.NoArtifact:
+		p.NoArtifact++
 	case h.Held:
 		p.Held++
 	case h.Silent:
@@ -89,12 +93,12 @@ func (t *Tally) Census() Census {
 		}
 		p, left := &t.count[k], room(t.rollout, k)
 		for _, kind := range []struct{ to, from *int }{
-			{&p.Waiting, &t.pool[k].able}, {&p.Held, &t.pool[k].held}, {&p.Silent, &t.pool[k].silent},
+			{&p.Waiting, &t.pool[k].able}, {&p.Held, &t.pool[k].held}, {&p.Silent, &t.pool[k].silent}, {&p.NoArtifact, &t.pool[k].noArtifact},
 		} {
 			*kind.to = min(*kind.from, left)
 			left -= *kind.to
 		}
-		p.Size = p.Waiting + p.Held + p.Silent + p.Already
+		p.Size = p.Waiting + p.Held + p.Silent + p.NoArtifact + p.Already
 	}
 	return t.count
 }

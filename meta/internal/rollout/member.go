@@ -21,8 +21,11 @@ type Host struct {
 	InGroup  func(group string) bool // nil: in none
 	OnTarget bool                    // has the target in good health
 	Held     bool
-	Busy     bool // in the middle of another rollout
-	Silent   bool // not heard of lately
+	// NoArtifact: it cannot have the target, of which there is nothing for its
+	// arch.
+	NoArtifact bool
+	Busy       bool // in the middle of another rollout
+	Silent     bool // not heard of lately
 }
 
 func (h Host) inGroup(group string) bool {

@@ -25,6 +25,8 @@ func StateOf(r api.Rollout, h Host, now time.Time) (api.RolloutHostState, Decisi
 	switch {
 	case h.OnTarget:
 		return api.RolloutHostAlready, Decision{Reason: ReasonOnTarget, Message: "it already runs " + r.Version}
+	case h.NoArtifact:
+		return api.RolloutHostNoArtifact, Decision{Reason: ReasonNoArtifact, Message: r.Version + " has no artifact for its arch"}
 	case h.Held:
 		return api.RolloutHostHeld, Decision{Reason: ReasonHostHeld, Message: "it is held"}
 	case h.Silent:

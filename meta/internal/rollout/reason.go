@@ -16,6 +16,7 @@ const (
 	ReasonFailureRate     Reason = "failure-rate"      // more than maxFailedPct
 	ReasonStageFailed     Reason = "stage-failed"      // no host of the stage succeeded
 	ReasonNoEvidence      Reason = "no-evidence"       // nobody was heard of
+	ReasonNoArtifact      Reason = "no-artifact"       // for the arch of any host, or of this one
 	ReasonTooManySilent   Reason = "too-many-silent"   // more hosts are silent than were heard of
 	ReasonSmallSample     Reason = "sample-too-small"  // failures, but fewer judged than minSample
 	ReasonPaused          Reason = "paused"

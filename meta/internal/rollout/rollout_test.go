@@ -279,6 +279,7 @@ func TestTooLittleToJudgeIsInconclusiveAndResumeAcceptsIt(t *testing.T) {
 	}{
 		"every host is silent": {func(h *rollout.Host) { h.Silent = true }, rollout.ReasonNoEvidence},
 		"every host is held":   {func(h *rollout.Host) { h.Held = true }, rollout.ReasonNoEvidence},
+		"no host has its arch": {func(h *rollout.Host) { h.NoArtifact = true }, rollout.ReasonNoArtifact},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, api.DefaultStrategy(), 10)

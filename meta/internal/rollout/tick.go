@@ -139,12 +139,15 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	}
 	healthy := sum(r, r.Stage, func(p api.StageCount) int { return p.Succeeded + p.Already })
 	silent := sum(r, r.Stage, func(p api.StageCount) int { return p.Silent })
-	members := sum(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent })
+	members := sum(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent + p.NoArtifact })
+	without := sum(r, r.Stage, func(p api.StageCount) int { return p.NoArtifact })
 	heard := healthy + sum(r, r.Stage, failed)
 	unsure := func(why Reason, message string) (api.Rollout, Step) {
 		return step(r, api.RolloutInconclusive, why, now, message+"; resume to go on all the same, or abort")
 	}
 	switch {
+	case without > 0 && without == members:
+		return unsure(ReasonNoArtifact, fmt.Sprintf("none of %d hosts can have %s %s, which has no artifact for their arch; publish one, then resume", without, r.Agent, r.Version))
 	case healthy == 0 && members > 0:
 		return unsure(ReasonNoEvidence, "no host has shown that the release works")
 	case silent > heard:
@@ -164,6 +167,9 @@ func tally(r api.Rollout) string {
 	}
 	if blocked := p.Held + p.HeldLate; blocked > 0 {
 		text += fmt.Sprintf(", %d held", blocked)
+	}
+	if p.NoArtifact > 0 {
+		text += fmt.Sprintf(", %d without an artifact for their arch", p.NoArtifact)
 	}
 	if p.Silent > 0 {
 		text += fmt.Sprintf(", %d silent", p.Silent)
