@@ -175,6 +175,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.ctx = ctx
 	e.sweepState()
+	if err := e.holds.rebase(time.Now()); err != nil {
+		e.config().Log.Error().Err(err).Msg("holds that begin in the future begin now, and anew after a restart")
+	}
 	for _, k := range e.keepers {
 		e.employ(k)
 	}

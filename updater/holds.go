@@ -57,10 +57,32 @@ func (b *holdBook) get(name string) *Hold {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, ok := b.held[name]
-	if !ok || !h.Until.IsZero() && !time.Now().Before(h.Until) {
+	if !ok {
+		return nil
+	}
+	now := time.Now()
+	h = h.asOf(now)
+	b.held[name] = h
+	if !h.Until.IsZero() && !now.Before(h.Until) {
 		return nil
 	}
 	return &h
+}
+
+// rebase counts holds that begin in the future from now, and keeps that, so
+// that the next start does not begin them anew.
+func (b *holdBook) rebase(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := maps.Clone(b.held)
+	for name, h := range next {
+		next[name] = h.asOf(now)
+	}
+	if maps.Equal(next, b.held) {
+		return nil
+	}
+	b.held = next
+	return saveJSON(b.path, next)
 }
 
 // set keeps h, or removes the hold when h is nil. On an error nothing changed.

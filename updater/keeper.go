@@ -169,6 +169,7 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	wish, orders := k.wish, k.orders
 	k.mu.Unlock()
 	s := Situation{orders: orders, Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
+	k.rec = k.rec.asOf(s.Now)
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (Place{}) {

@@ -67,16 +67,20 @@ func (r *Record) block(f fault, now time.Time) Block {
 	}
 	b.Version, b.Reason, b.Code, b.Quarantine = f.version, f.reason, f.code, f.release
 	b.Failures++
-	base, limit := retryBase, retryLimit
-	if f.release {
-		base, limit = quarantineBase, quarantineLimit
-	}
-	b.Until = now.Add(doubled(base, limit, b.Failures))
+	b.Until = now.Add(b.length())
 	r.Blocks = append(r.Blocks, b)
 	if extra := len(r.Blocks) - maxBlocks; extra > 0 {
 		r.Blocks = slices.Delete(r.Blocks, 0, extra)
 	}
 	return b
+}
+
+// length is how long b lasts from its last failure on.
+func (b Block) length() time.Duration {
+	if b.Quarantine {
+		return doubled(quarantineBase, quarantineLimit, b.Failures)
+	}
+	return doubled(retryBase, retryLimit, b.Failures)
 }
 
 // unblock forgets the failures under key.
