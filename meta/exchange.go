@@ -30,13 +30,13 @@ func ServerURL(server string) (string, error) {
 	}
 	u, err := url.Parse(full)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(u.Hostname(), "${} ") {
-		return "", fmt.Errorf("%q is not the address of a server", clip(server))
+		return "", fmt.Errorf("%q is not the address of a server", clip(RedactURL(server)))
 	}
 	if u.User != nil {
 		return "", fmt.Errorf("the address of server %s holds a credential, use a token instead", u.Host)
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%q has something after its path", clip(server))
+		return "", fmt.Errorf("%q has something after its path", clip(RedactURL(server)))
 	}
 	return strings.TrimRight(full, "/"), nil
 }
@@ -54,8 +54,8 @@ func newTransport(config ClientConfig) (*http.Transport, error) {
 	}
 	if config.Proxy != "" {
 		u, err := url.Parse(config.Proxy)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use the proxy: %w", err)
+		if err != nil { // which holds the address, and its password
+			return nil, errors.New("cannot use the proxy: it is not a URL such as http://proxy:3128")
 		}
 		t.Proxy = http.ProxyURL(u)
 	}

@@ -46,10 +46,10 @@ func (a DesiredAgent) Validate() error {
 
 func (a DesiredAgent) validateSources() error {
 	if a.Tarball != "" && !isHTTP(a.Tarball) {
-		return fmt.Errorf("tarball %q is not an http or https URL", clip(a.Tarball))
+		return fmt.Errorf("tarball %q is not an http or https URL", clip(RedactURL(a.Tarball)))
 	}
 	if a.MD5 != "" && !isHex(a.MD5, 32) && !isHTTP(a.MD5) {
-		return fmt.Errorf("md5 %q is neither 32 hex digits nor an http or https URL", clip(a.MD5))
+		return fmt.Errorf("md5 %q is neither 32 hex digits nor an http or https URL", clip(RedactURL(a.MD5)))
 	}
 	if a.SHA256 != "" && !isHex(a.SHA256, 64) {
 		return fmt.Errorf("sha256 %q is not 64 hex digits", clip(a.SHA256))
@@ -64,7 +64,7 @@ func (a DesiredAgent) validateSources() error {
 		return fmt.Errorf("configFileName %q would replace the agent's control script", a.ConfigFileName)
 	}
 	if a.ConfigRemoteURL != "" && !isHTTP(a.ConfigRemoteURL) {
-		return fmt.Errorf("configRemoteUrl %q is not an http or https URL", clip(a.ConfigRemoteURL))
+		return fmt.Errorf("configRemoteUrl %q is not an http or https URL", clip(RedactURL(a.ConfigRemoteURL)))
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ const digestPatience = 5
 func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
 	w := s.Wish
 	source := w.Agent.MD5URL(w.Dialect, k.e.config().Arch)
-	if step.block == nil || !step.block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != source ||
+	if step.block == nil || !step.block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != digestOf(source) ||
 		s.Now.Sub(k.digestAt) < digestPatience*k.e.config().ConfigEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
 		return false
 	}

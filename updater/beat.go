@@ -165,7 +165,9 @@ func (b *beat) failed(err error) {
 
 func (b *beat) answered(reply meta.Reply) {
 	was := b.State()
-	b.log.Debug().Interface("reply", reply.HeartbeatResponse).Bool("unchanged", reply.Unchanged).Msg("heartbeat came back")
+	if debug := b.log.Debug(); debug.Enabled() {
+		debug.Interface("reply", reply.Redacted()).Bool("unchanged", reply.Unchanged).Msg("heartbeat came back")
+	}
 	if reply.Passed != nil {
 		b.log.Warn().Err(reply.Passed).Str("answered", reply.Server).Msg("a server was passed over")
 	}

@@ -326,7 +326,7 @@ func checkAgentName(s string) error {
 func checkProxy(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
-		return fmt.Errorf("want an address such as \"http://proxy.example:3128\", got %q", s)
+		return fmt.Errorf("want an address such as \"http://proxy.example:3128\", got %q", meta.RedactURL(s))
 	}
 	return nil
 }

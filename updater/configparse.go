@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
 )
+
+// secretKeys are the keys of cfg.json whose values are shown to nobody.
+var secretKeys = []string{"token", "env", "proxy"}
 
 // configParser walks cfg.json key by key, so that an error can name its line.
 type configParser struct {
@@ -79,6 +83,9 @@ func (p *configParser) pair(c *Config, prefix string, keys []configKey, seen map
 		return nil
 	}
 	if err := key.set(c, raw); err != nil {
+		if slices.Contains(secretKeys, name) {
+			err = errors.New(strings.ReplaceAll(err.Error(), clipRaw(raw), "(hidden)"))
+		}
 		return fmt.Errorf("%s:%d: %s: %w", p.file, line, prefix+name, err)
 	}
 	return nil

@@ -1,6 +1,8 @@
 package updater
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -120,7 +122,7 @@ func doubled(base, limit time.Duration, n int) time.Duration {
 // fetchKey identifies where and how the release that w asks for is to be had: a
 // tarball that cannot be had there may be had elsewhere.
 func (r *Record) fetchKey(w Wish) string {
-	return "fetch:" + w.Agent.Version + " " + w.Agent.Tarball + " " + w.Agent.ConfigRemoteURL + " " + r.releaseKey(w)
+	return "fetch:" + w.Agent.Version + " " + digestOf(w.Agent.Tarball+" "+w.Agent.ConfigRemoteURL) + " " + r.releaseKey(w)
 }
 
 // releaseKey identifies the release that w asks for: by digest when it is
@@ -135,10 +137,16 @@ func (r *Record) releaseKey(w Wish) string {
 		return "md5:" + a.MD5Digest(w.Dialect)
 	}
 	source := a.MD5URL(w.Dialect, meta.Arch())
-	if r.Learned.Source == source {
+	if r.Learned.Source == digestOf(source) {
 		return "md5:" + r.Learned.MD5
 	}
-	return "source:" + source
+	return "source:" + digestOf(source)
+}
+
+// digestOf stands for an address, which may hold a password.
+func digestOf(address string) string {
+	sum := sha256.Sum256([]byte(address))
+	return hex.EncodeToString(sum[:16])
 }
 
 func stopKey(version string) string        { return "stop:" + version }

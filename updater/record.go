@@ -57,7 +57,7 @@ type Outcome struct {
 
 // Learned is the digest that an install found behind an address.
 type Learned struct {
-	Source string `json:"source"`
+	Source string `json:"source"` // digest of the address
 	MD5    string `json:"md5"`
 }
 

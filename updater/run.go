@@ -238,7 +238,7 @@ func (c Config) redacted() (json.RawMessage, error) {
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, err
 	}
-	for _, secret := range []string{"token", "env", "proxy"} {
+	for _, secret := range secretKeys {
 		if _, set := keys[secret]; set {
 			keys[secret] = json.RawMessage(`"(hidden)"`)
 		}

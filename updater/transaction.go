@@ -119,7 +119,7 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 		return err
 	}
 	if source := t.Wish.Agent.MD5URL(t.Wish.Dialect, k.e.config().Arch); source != "" && r.Install.MD5 != "" {
-		k.rec.Learned = Learned{Source: source, MD5: lower(r.Install.MD5)}
+		k.rec.Learned = Learned{Source: digestOf(source), MD5: lower(r.Install.MD5)}
 		t.Key = k.rec.releaseKey(t.Wish)
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 const (
@@ -92,9 +94,9 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	case len(via) > maxRedirects:
 		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
 	case next.URL.Scheme != "http" && next.URL.Scheme != "https":
-		return fmt.Errorf("%w: it leads to %s, which is neither http nor https", errRedirect, next.URL.Redacted())
+		return fmt.Errorf("%w: it leads to %s, which is neither http nor https", errRedirect, meta.RedactURL(next.URL.String()))
 	case last.Scheme == "https" && next.URL.Scheme != "https":
-		return fmt.Errorf("%w: it leads from https to %s", errRedirect, next.URL.Redacted())
+		return fmt.Errorf("%w: it leads from https to %s", errRedirect, meta.RedactURL(next.URL.String()))
 	}
 	if next.URL.Host != via[0].URL.Host {
 		for _, h := range []string{"Authorization", "Cookie", "Proxy-Authorization", "Referer"} {
@@ -106,6 +108,9 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 
 // unreached explains why a request got no answer.
 func unreached(ctx context.Context, where string, err error) *Error {
+	if ue, ok := errors.AsType[*url.Error](err); ok { // it names the address with all that is in it
+		err = ue.Err
+	}
 	switch {
 	case ctx.Err() != nil:
 		return failed(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
@@ -146,15 +151,6 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return max(0, at.Sub(now))
 	}
 	return 0
-}
-
-// redacted is a URL without its password, for messages.
-func redacted(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "an address that is not a URL"
-	}
-	return u.Redacted()
 }
 
 // isWeb reports whether raw is an http or https URL with a host.

@@ -114,7 +114,7 @@ func (d *download) wrongDigest(url string, got digests) *Error {
 	if want == "" || want == have {
 		kind, want, have = "md5", d.want.md5, got.md5
 	}
-	return failed(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, redacted(url), have, want)
+	return failed(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, meta.RedactURL(url), have, want)
 }
 
 // refusal is an answer without content, and how long the server asks to wait.
@@ -134,7 +134,7 @@ func (d *download) attempt(ctx context.Context, url string, ps *pass) error {
 	defer cancel(nil)
 	resp, err := d.request(ctx, url, ps)
 	if err != nil {
-		return unreached(ctx, redacted(url), err)
+		return unreached(ctx, meta.RedactURL(url), err)
 	}
 	body := resp.RawBody()
 	defer discard(body)
@@ -147,10 +147,10 @@ func (d *download) attempt(ctx context.Context, url string, ps *pass) error {
 	}
 	from := newStream(ctx, body, d.limiter, d.job.Limits.StallTimeout, cancel)
 	if err := d.copy(ps, from, total); err != nil {
-		return broken(ctx, redacted(url), err)
+		return broken(ctx, meta.RedactURL(url), err)
 	}
 	if total > 0 && ps.size < total {
-		return failed(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", redacted(url), ps.size, total)
+		return failed(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", meta.RedactURL(url), ps.size, total)
 	}
 	return nil
 }
@@ -175,9 +175,9 @@ func (d *download) begin(resp *resty.Response, url string, ps *pass) (int64, err
 	}
 	switch {
 	case d.job.Size > 0 && total > 0 && total != d.job.Size:
-		return 0, failed(ReasonWrongSize, "%s has %d bytes, and %d are announced", redacted(url), total, d.job.Size)
+		return 0, failed(ReasonWrongSize, "%s has %d bytes, and %d are announced", meta.RedactURL(url), total, d.job.Size)
 	case total > d.limit():
-		return 0, failed(ReasonTooLarge, "%s has %d bytes, and %d are allowed", redacted(url), total, d.limit())
+		return 0, failed(ReasonTooLarge, "%s has %d bytes, and %d are allowed", meta.RedactURL(url), total, d.limit())
 	case total == 0:
 		total = d.job.Size
 	}
@@ -208,7 +208,7 @@ func (d *download) position(resp *resty.Response, url string, ps *pass) (int64, 
 		}
 		return 0, errAfresh
 	default:
-		return 0, &refusal{err: refusedBy(redacted(url), status), wait: retryAfter(resp.Header(), time.Now())}
+		return 0, &refusal{err: refusedBy(meta.RedactURL(url), status), wait: retryAfter(resp.Header(), time.Now())}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // digestFileLimit bounds a .md5 file: one line of md5sum is far shorter.
@@ -25,7 +27,7 @@ type small struct {
 // a tarball.
 func (g small) get(ctx context.Context, url string, limit int64) ([]byte, error) {
 	if !isWeb(url) {
-		return nil, permanently(ReasonBadJob, "cannot download %s: it is not an http or https URL", redacted(url))
+		return nil, permanently(ReasonBadJob, "cannot download %s: it is not an http or https URL", meta.RedactURL(url))
 	}
 	m := newMirrors([]string{url}, g.retries)
 	for {
@@ -41,7 +43,7 @@ func (g small) get(ctx context.Context, url string, limit int64) ([]byte, error)
 			return nil, next.err
 		}
 		if err := pause(ctx, next.wait); err != nil {
-			return nil, failed(ReasonCancelled, "cannot download %s: %w", redacted(url), err)
+			return nil, failed(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), err)
 		}
 	}
 }
@@ -51,19 +53,19 @@ func (g small) try(ctx context.Context, url string, limit int64) ([]byte, *setba
 	defer cancel(nil)
 	resp, err := g.client.R().SetContext(ctx).Get(url)
 	if err != nil {
-		return nil, &setback{err: unreached(ctx, redacted(url), err)}
+		return nil, &setback{err: unreached(ctx, meta.RedactURL(url), err)}
 	}
 	body := resp.RawBody()
 	defer discard(body)
 	if status := resp.StatusCode(); status != http.StatusOK {
-		return nil, &setback{err: refusedBy(redacted(url), status), wait: retryAfter(resp.Header(), time.Now())}
+		return nil, &setback{err: refusedBy(meta.RedactURL(url), status), wait: retryAfter(resp.Header(), time.Now())}
 	}
 	b, err := io.ReadAll(io.LimitReader(newStream(ctx, body, nil, g.stall, cancel), limit+1))
 	if err != nil {
-		return nil, &setback{err: onDisk("download "+redacted(url), broken(ctx, redacted(url), err))}
+		return nil, &setback{err: onDisk("download "+meta.RedactURL(url), broken(ctx, meta.RedactURL(url), err))}
 	}
 	if int64(len(b)) > limit {
-		return nil, &setback{err: permanently(ReasonTooLarge, "cannot download %s: it has more than %d bytes", redacted(url), limit)}
+		return nil, &setback{err: permanently(ReasonTooLarge, "cannot download %s: it has more than %d bytes", meta.RedactURL(url), limit)}
 	}
 	return b, nil
 }
@@ -84,7 +86,7 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 	}
 	md5, err := parseMD5File(b)
 	if err != nil {
-		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", redacted(job.MD5URL), err)
+		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(job.MD5URL), err)
 	}
 	return digests{md5: md5}, nil
 }
