@@ -57,10 +57,15 @@ func (a *app) tokenCommand() *cobra.Command {
 }
 
 func (a *app) tokenListCommand() *cobra.Command {
-	return &cobra.Command{Use: "list", Short: "All tokens, without their secrets", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var ofHosts bool
+	c := &cobra.Command{Use: "list", Short: "All tokens, without their secrets", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			list := c.Tokens
+			if ofHosts {
+				list = c.Credentials
+			}
 			all, err := api.All(func(cursor string) (api.Page[api.Token], error) {
-				return c.Tokens(ctx, api.ListOptions{Cursor: cursor})
+				return list(ctx, api.ListOptions{Cursor: cursor})
 			})
 			if err != nil {
 				return err
@@ -74,6 +79,8 @@ func (a *app) tokenListCommand() *cobra.Command {
 			})
 		})
 	}}
+	c.Flags().BoolVar(&ofHosts, "hosts", false, "the credentials of hosts instead, also of those that never reported")
+	return c
 }
 
 func expiry(t *time.Time) cell {

@@ -126,6 +126,13 @@ func (c *Client) Tokens(ctx context.Context, o ListOptions) (Page[Token], error)
 	return get[Page[Token]](ctx, c, o.Values(), "tokens")
 }
 
+// Credentials lists the credentials of hosts, without their secrets.
+func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[Token], error) {
+	query := o.Values()
+	query.Set("role", string(RoleHost))
+	return get[Page[Token]](ctx, c, query, "tokens")
+}
+
 // CreateToken makes a token; its Secret is in this reply and nowhere else.
 func (c *Client) CreateToken(ctx context.Context, t NewToken) (Token, error) {
 	return read[Token](ctx, c, call{method: http.MethodPost, path: []string{"tokens"}, body: t})

@@ -1,22 +1,41 @@
 package api
 
-import "time"
+import (
+	"net/url"
+	"time"
+)
 
 // NotifyTarget is somebody to be told when a rollout changes state or a host
 // fails or goes silent.
 type NotifyTarget struct {
 	Name      string   `json:"name"`
 	Kind      string   `json:"kind"`                // webhook, mail
-	URL       string   `json:"url,omitempty"`       // of a webhook
+	URL       string   `json:"url,omitempty"`       // of a webhook, which often is a secret: replies have its beginning only
 	Addresses []string `json:"addresses,omitempty"` // of mail
 	Events    []string `json:"events,omitempty"`    // NotifyEvents, or a prefix such as "rollout."; empty: all
 	Agents    []string `json:"agents,omitempty"`    // only about these; empty: all
 	Subject   string   `json:"subject,omitempty"`   // text/template of a mail's subject; empty: the built-in one
 	Template  string   `json:"template,omitempty"`  // text/template of the text; empty: the built-in one
-	Secret    string   `json:"secret,omitempty"`    // signs webhooks; write-only, never in a reply
+	Secret    string   `json:"secret,omitempty"`    // signs webhooks; write-only, never in a reply; left out: as it was
 	HasSecret bool     `json:"hasSecret,omitempty"` // in replies, instead of Secret
 	Disabled  bool     `json:"disabled,omitempty"`
 	Revision  int64    `json:"revision,omitempty"`
+}
+
+// hiddenPath stands for the part of a webhook's address that is not shown.
+const hiddenPath = "/…"
+
+// Redacted is t as it is shown to anybody: without its secret, and of its
+// address only where it leads. Written back like that it keeps both.
+func (t NotifyTarget) Redacted() NotifyTarget {
+	t.HasSecret = t.HasSecret || t.Secret != ""
+	t.Secret = ""
+	if u, err := url.Parse(t.URL); t.URL != "" && err == nil {
+		t.URL = u.Scheme + "://" + u.Host + hiddenPath
+	} else if err != nil {
+		t.URL = ""
+	}
+	return t
 }
 
 // Kinds of a [NotifyTarget].

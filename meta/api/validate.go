@@ -345,6 +345,8 @@ func (t NotifyTarget) Validate() error {
 	case NotifyWebhook:
 		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return fieldErr("url", "%q is not an http or https URL", clip(t.URL))
+		} else if u.Path == hiddenPath {
+			return fieldErr("url", "%q is how a target's address is shown: give the whole one", clip(t.URL))
 		}
 	case NotifyMail:
 		if len(t.Addresses) == 0 {

@@ -131,7 +131,7 @@ func TestWrongTokensAreHeldBack(t *testing.T) {
 
 func TestEnrolment(t *testing.T) {
 	onBoth(t, func(t *testing.T, conf server.Config) {
-		conf.Heartbeats, conf.EnrolPerMin = server.HeartbeatsCredential, 4
+		conf.Heartbeats, conf.EnrolPerMin = server.HeartbeatsCredential, 5
 		r := start(t, conf)
 		fleet := r.as(t, r.newToken(t, "fleet", api.RoleEnroll, 0).Secret)
 		first, err := fleet.Enroll(t.Context(), api.Enrolment{Hostname: "h-1"})
@@ -141,6 +141,12 @@ func TestEnrolment(t *testing.T) {
 		beat := func(credential, host string) int {
 			_, status := r.heartbeat(t, credential, meta.HeartbeatRequest{Hostname: host})
 			return status
+		}
+		// The reply may have been lost: the same token may ask again for a
+		// while, but only until the credential is used.
+		lost := first
+		if first, err = fleet.Enroll(t.Context(), api.Enrolment{Hostname: "h-1"}); err != nil {
+			t.Fatal(err)
 		}
 		for name, got := range map[string][2]int{
 			"its own":       {beat(first.Secret, "h-1"), http.StatusOK},
@@ -152,13 +158,11 @@ func TestEnrolment(t *testing.T) {
 				t.Errorf("a heartbeat with %s credential got %d, want %d", name, got[0], got[1])
 			}
 		}
-		// The reply may have been lost: the same token may ask again for a while.
-		again, err := fleet.Enroll(t.Context(), api.Enrolment{Hostname: "h-1"})
-		if err != nil {
-			t.Fatal(err)
+		if got := beat(lost.Secret, "h-1"); got != http.StatusUnauthorized {
+			t.Errorf("after enrolling again the first credential gets %d", got)
 		}
-		if beat(first.Secret, "h-1") != http.StatusUnauthorized || beat(again.Secret, "h-1") != http.StatusOK {
-			t.Error("after enrolling again the first credential still counts, or the second does not")
+		if p := problem(second(fleet.Enroll(t.Context(), api.Enrolment{Hostname: "h-1"}))); p == nil || p.Status != http.StatusConflict || beat(first.Secret, "h-1") != http.StatusOK {
+			t.Errorf("the shared token took over a host that works, or locked it out: %v", p)
 		}
 		other := r.as(t, r.newToken(t, "other", api.RoleEnroll, 0).Secret)
 		if p := problem(second(other.Enroll(t.Context(), api.Enrolment{Hostname: "h-1"}))); p == nil || p.Status != http.StatusConflict {
@@ -168,13 +172,41 @@ func TestEnrolment(t *testing.T) {
 			t.Errorf("a host without a proper name got %v", p)
 		}
 		if p := problem(second(other.Enroll(t.Context(), api.Enrolment{Hostname: "h-9"}))); p == nil || p.Status != http.StatusTooManyRequests {
-			t.Errorf("the fifth enrolment in a minute got %v", p)
+			t.Errorf("the sixth enrolment in a minute got %v", p)
 		}
 		if err := r.admin.DeleteHost(t.Context(), "h-1"); err != nil {
 			t.Fatal(err)
 		}
-		if beat(again.Secret, "h-1") != http.StatusUnauthorized {
+		if beat(first.Secret, "h-1") != http.StatusUnauthorized {
 			t.Error("a forgotten host's credential still counts")
+		}
+	})
+}
+
+// A host that enrolled and was then lost can be seen, and made room for.
+func TestAHostThatEnrolledAndNeverReported(t *testing.T) {
+	onBoth(t, func(t *testing.T, conf server.Config) {
+		conf.Heartbeats = server.HeartbeatsCredential
+		r := start(t, conf)
+		fleet, other := r.as(t, r.newToken(t, "fleet", api.RoleEnroll, 0).Secret), r.as(t, r.newToken(t, "other", api.RoleEnroll, 0).Secret)
+		if err := second(fleet.Enroll(t.Context(), api.Enrolment{Hostname: "lost"})); err != nil {
+			t.Fatal(err)
+		}
+		list, err := r.admin.Credentials(t.Context(), api.ListOptions{})
+		if err != nil || len(list.Items) != 1 || list.Items[0].Host != "lost" || list.Items[0].LastUsed != nil || list.Items[0].Secret != "" {
+			t.Errorf("the credentials are %+v, %v", list.Items, err)
+		}
+		if p := problem(second(other.Enroll(t.Context(), api.Enrolment{Hostname: "lost"}))); p == nil || p.Status != http.StatusConflict {
+			t.Errorf("another token enrolled it: %v", p)
+		}
+		if err := r.admin.DeleteHost(t.Context(), "lost"); err != nil {
+			t.Fatalf("it cannot be forgotten: %v", err)
+		}
+		if p := problem(r.admin.DeleteHost(t.Context(), "lost")); p == nil || p.Status != http.StatusNotFound {
+			t.Errorf("forgotten twice: %v", p)
+		}
+		if err := second(other.Enroll(t.Context(), api.Enrolment{Hostname: "lost"})); err != nil {
+			t.Errorf("it cannot enrol again: %v", err)
 		}
 	})
 }

@@ -17,15 +17,28 @@ type noun[T any] struct {
 	put      func(*store.Tx, context.Context, T) (T, error)
 	remove   func(*store.Tx, context.Context, string, int64) error
 	validate func(T) error
+	public   func(T) T // what is shown of it; nil: all
 }
 
 // List lists by name.
 func (n noun[T]) List(ctx context.Context, search string, c api.Cursor) (api.Page[T], error) {
-	return n.list(ctx, search, c)
+	page, err := n.list(ctx, search, c)
+	if n.public != nil {
+		for i := range page.Items {
+			page.Items[i] = n.public(page.Items[i])
+		}
+	}
+	return page, err
 }
 
 // Get reads one.
-func (n noun[T]) Get(ctx context.Context, name string) (T, error) { return n.get(ctx, name) }
+func (n noun[T]) Get(ctx context.Context, name string) (T, error) {
+	v, err := n.get(ctx, name)
+	if n.public != nil {
+		v = n.public(v)
+	}
+	return v, err
+}
 
 // Put makes or replaces one.
 func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
@@ -47,26 +60,39 @@ func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision
 
 func (c *core) agents() noun[api.Agent] {
 	return noun[api.Agent]{
-		c, c.store.Agents, c.store.Agent, (*store.Tx).PutAgent, (*store.Tx).DeleteAgent, api.Agent.Validate,
+		core: c, list: c.store.Agents, get: c.store.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
 	}
 }
 
 func (c *core) groups() noun[api.Group] {
 	return noun[api.Group]{
-		c, c.store.Groups, c.store.Group, (*store.Tx).PutGroup, (*store.Tx).DeleteGroup, api.Group.Validate,
+		core: c, list: c.store.Groups, get: c.store.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
 	}
 }
 
 func (c *core) strategies() noun[api.Strategy] {
 	return noun[api.Strategy]{
-		c, c.store.Strategies, c.store.Strategy, (*store.Tx).PutStrategy, (*store.Tx).DeleteStrategy, api.Strategy.Validate,
+		core: c, list: c.store.Strategies, get: c.store.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
 	}
 }
 
 func (c *core) notifyTargets() noun[api.NotifyTarget] {
 	return noun[api.NotifyTarget]{
-		c, c.store.NotifyTargets, c.store.NotifyTarget, (*store.Tx).PutNotifyTarget, (*store.Tx).DeleteNotifyTarget, notify.Validate,
+		core: c, list: c.store.NotifyTargets, get: c.store.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,
+		validate: func(api.NotifyTarget) error { return nil }, public: api.NotifyTarget.Redacted,
 	}
+}
+
+// putNotifyTarget checks a target when what it leaves out is filled in.
+func putNotifyTarget(tx *store.Tx, ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
+	t, err := tx.FillNotifyTarget(ctx, t)
+	if err != nil {
+		return t, err
+	}
+	if err := notify.Validate(t); err != nil {
+		return t, err
+	}
+	return tx.PutNotifyTarget(ctx, t)
 }
 
 // everything follows a listing to its end.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -41,19 +42,21 @@ func (t tokens) DeleteToken(ctx context.Context, by api.Actor, id string) error 
 	return err
 }
 
-// enrolAgain is for how long a host may repeat its enrolment: the reply that
-// carried its credential may have been lost.
-const enrolAgain = 10 * time.Minute
+// Credentials lists those of hosts.
+func (t tokens) Credentials(ctx context.Context, c api.Cursor) (api.Page[api.Token], error) {
+	return t.store.Credentials(ctx, c)
+}
 
-// Enroll makes a host's credential. A host that has had one for longer keeps
-// it until an operator forgets the host: an enrolment token must not be able
-// to take over a host that works.
+// Enroll makes a host's credential. A repeat within [httpapi.EnrolAgain] is a
+// lost reply, but only until the credential is first used: from then on the
+// host keeps it until an operator forgets the host, since an enrolment token
+// must not be able to take over a host that works.
 func (t tokens) Enroll(ctx context.Context, by api.Actor, host string) (api.Token, error) {
 	old, err := t.store.HostToken(ctx, host)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return api.Token{}, err
 	}
-	again := err == nil && old.CreatedBy == by.Name && time.Since(old.CreatedAt) < enrolAgain
+	again := err == nil && old.CreatedBy == by.Name && old.LastUsed == nil && time.Since(old.CreatedAt) < httpapi.EnrolAgain
 	token, err := t.store.EnrollHost(ctx, store.HostCredential{Actor: by, Host: host, Replace: again})
 	if api.KindOf(err) == api.KindExists {
 		return token, &api.Error{

@@ -20,6 +20,9 @@ import (
 // TokenSource finds the token that has a secret; NotFound when there is none.
 type TokenSource interface {
 	Authenticate(ctx context.Context, secret string) (api.Token, error)
+	// FirstUse notes that a host has its credential; NotFound when that is
+	// void meanwhile.
+	FirstUse(ctx context.Context, id string, at time.Time) error
 }
 
 // AccessConfig says how callers are told apart and held back.
@@ -118,19 +121,20 @@ func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (ap
 	if wait := a.failures.over(from); wait > 0 && !ok {
 		return api.Token{}, tooMany("too many wrong tokens from this address", wait)
 	}
+	asked := a.known.mark()
 	token, err := a.ask(ctx, secret, ok)
 	switch {
 	case err == nil:
 		fresh := now.Add(tokenFresh)
-		if token.Role == api.RoleHost {
+		if token.Role == api.RoleHost && !young(token, now) {
 			fresh = now.Add(hostFresh)
 		}
-		a.known.put(hash, cachedToken{token, fresh})
+		a.known.put(hash, cachedToken{token, fresh}, asked)
 	case ok && api.KindOf(err) == api.KindUnavailable:
-		a.known.put(hash, cachedToken{cached.token, now.Add(tokenRetry)})
+		a.known.put(hash, cachedToken{cached.token, now.Add(tokenRetry)}, asked)
 		return cached.token, nil
 	default:
-		a.known.drop(func(h secretHash, _ api.Token) bool { return h == hash })
+		a.known.drop(hash)
 	}
 	return token, err
 }
@@ -144,12 +148,33 @@ func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token,
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	return a.Tokens.Authenticate(ctx, secret)
+	token, err := a.Tokens.Authenticate(ctx, secret)
+	if err != nil || !young(token, a.now()) {
+		return token, err
+	}
+	now := a.now()
+	switch err := a.Tokens.FirstUse(ctx, token.ID, now); {
+	case err == nil:
+		token.LastUsed = &now
+	case api.KindOf(err) == api.KindNotFound:
+		return api.Token{}, err
+	} // what could not be noted is noted at the next use
+	return token, nil
 }
+
+// young reports whether a host's credential was never used and may still be
+// taken for one that never reached its host.
+func young(t api.Token, now time.Time) bool {
+	return t.Role == api.RoleHost && t.LastUsed == nil && now.Sub(t.CreatedAt) < 2*EnrolAgain
+}
+
+// EnrolAgain is for how long a host may repeat its enrolment: the reply that
+// carried its credential may have been lost.
+const EnrolAgain = 10 * time.Minute
 
 // Forget forgets a token that is void, by its id or name or by its host.
 func (a *Access) Forget(what string) {
-	a.known.drop(func(_ secretHash, t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
+	a.known.forget(func(t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
 }
 
 // Doubt makes the next use of a host's credential ask the database again, or
@@ -322,9 +347,20 @@ type cachedToken struct {
 	fresh time.Time
 }
 
+// tokenCache keeps what the database said. What it said before something was
+// forgotten or doubted is not kept any more afterwards: the answer may have
+// been on its way meanwhile.
 type tokenCache struct {
-	mu     sync.RWMutex
-	byHash map[secretHash]cachedToken
+	mu        sync.RWMutex
+	byHash    map[secretHash]cachedToken
+	forgotten uint64 // how often something was forgotten or doubted
+}
+
+// mark is to be taken before the database is asked.
+func (c *tokenCache) mark() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.forgotten
 }
 
 func (c *tokenCache) get(hash secretHash) (cachedToken, bool) {
@@ -334,15 +370,18 @@ func (c *tokenCache) get(hash secretHash) (cachedToken, bool) {
 	return t, ok
 }
 
-func (c *tokenCache) put(hash secretHash, t cachedToken) {
+func (c *tokenCache) put(hash secretHash, t cachedToken, asked uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.byHash[hash] = t
+	if c.forgotten == asked {
+		c.byHash[hash] = t
+	}
 }
 
 func (c *tokenCache) doubt(host string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgotten++
 	for hash, t := range c.byHash {
 		if t.token.Host == host {
 			t.fresh = time.Time{}
@@ -351,11 +390,18 @@ func (c *tokenCache) doubt(host string) {
 	}
 }
 
-func (c *tokenCache) drop(gone func(hash secretHash, t api.Token) bool) {
+func (c *tokenCache) drop(hash secretHash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.byHash, hash)
+}
+
+func (c *tokenCache) forget(gone func(api.Token) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgotten++
 	for hash, t := range c.byHash {
-		if gone(hash, t.token) {
+		if gone(t.token) {
 			delete(c.byHash, hash)
 		}
 	}

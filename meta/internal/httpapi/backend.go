@@ -101,6 +101,7 @@ type FleetFile interface {
 // nowhere else.
 type Tokens interface {
 	Tokens(ctx context.Context, c api.Cursor) (api.Page[api.Token], error)
+	Credentials(ctx context.Context, c api.Cursor) (api.Page[api.Token], error) // of hosts
 	CreateToken(ctx context.Context, by api.Actor, t api.Token) (api.Token, error)
 	DeleteToken(ctx context.Context, by api.Actor, id string) error
 	Enroll(ctx context.Context, by api.Actor, host string) (api.Token, error)

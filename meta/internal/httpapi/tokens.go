@@ -9,13 +9,7 @@ import (
 
 func (s *Server) accessRoutes() []route {
 	return []route{
-		{method: "GET", path: "/tokens", id: "listTokens", summary: "Tokens, without their secrets", role: api.RoleAdmin, query: listing(), endpoint: reads(func(c *call) (api.Page[api.Token], error) {
-			page, err := c.cursor()
-			if err != nil {
-				return api.Page[api.Token]{}, err
-			}
-			return s.backend.Tokens.Tokens(c.Context(), page)
-		})},
+		{method: "GET", path: "/tokens", id: "listTokens", summary: "Tokens, without their secrets", role: api.RoleAdmin, query: listing(param{"role", "host: the credentials of hosts instead", ""}), endpoint: reads(s.listTokens)},
 		{method: "POST", path: "/tokens", id: "createToken", summary: "Make a token; its secret is in this reply and nowhere else", role: api.RoleAdmin, endpoint: takes(http.StatusCreated, s.createToken)},
 		{method: "DELETE", path: "/tokens/{id}", id: "deleteToken", summary: "Make a token void at once", role: api.RoleAdmin, endpoint: acts(func(c *call) error {
 			id := c.PathValue("id")
@@ -26,6 +20,21 @@ func (s *Server) accessRoutes() []route {
 			return err
 		})},
 		{method: "POST", path: "/enroll", id: "enroll", summary: "Exchange an enrolment token for a host's own credential", role: api.RoleEnroll, endpoint: takes(http.StatusCreated, s.enroll)},
+	}
+}
+
+func (s *Server) listTokens(c *call) (api.Page[api.Token], error) {
+	page, err := c.cursor()
+	if err != nil {
+		return api.Page[api.Token]{}, err
+	}
+	switch role := c.URL.Query().Get("role"); role {
+	case "":
+		return s.backend.Tokens.Tokens(c.Context(), page)
+	case string(api.RoleHost):
+		return s.backend.Tokens.Credentials(c.Context(), page)
+	default:
+		return api.Page[api.Token]{}, invalid("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", clip(role))
 	}
 }
 

@@ -64,7 +64,7 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(content))
 	if err != nil {
-		return &failure{err: err, permanent: true}
+		return &failure{err: errors.New("the target's address is not one"), permanent: true} // err would tell it
 	}
 	timestamp := strconv.FormatInt(w.now().Unix(), 10)
 	req.Header.Set("Content-Type", kind)

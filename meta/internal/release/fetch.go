@@ -91,9 +91,10 @@ func Guard(deny []netip.Prefix) func(network, address string, _ syscall.RawConn)
 		if err != nil {
 			return err
 		}
-		ip := ap.Addr().Unmap().WithZone("")
-		if slices.ContainsFunc(deny, func(p netip.Prefix) bool { return p.Contains(ip) }) {
-			return fmt.Errorf("%s: %w", ip, errDenied)
+		for _, ip := range meantBy(ap.Addr()) {
+			if slices.ContainsFunc(deny, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+				return fmt.Errorf("%s: %w", ip, errDenied)
+			}
 		}
 		return nil
 	}

@@ -48,6 +48,9 @@ func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
 	var before, after []byte
 	err = rows.Scan(&e.ID, &at, &e.Actor, &e.From, &e.Action, &e.Kind, &e.Name, &before, &after)
 	e.Time = fromMicros(at)
+	if e.Kind == targets.kind {
+		before, after = redactTarget(before), redactTarget(after)
+	}
 	if len(before) > 0 {
 		e.Before = before
 	}
@@ -55,4 +58,17 @@ func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
 		e.After = after
 	}
 	return e, err
+}
+
+// redactTarget hides in older entries what newer ones no longer have.
+func redactTarget(doc []byte) []byte {
+	var t api.NotifyTarget
+	if len(doc) == 0 || json.Unmarshal(doc, &t) != nil {
+		return nil
+	}
+	doc, err := json.Marshal(t.Redacted())
+	if err != nil {
+		return nil
+	}
+	return doc
 }

@@ -197,6 +197,12 @@ func (r Reader) CountHosts(ctx context.Context) (n int, err error) {
 // is known again with its next heartbeat.
 func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 	h, err := tx.Host(ctx, name)
+	if api.KindOf(err) == api.KindNotFound && err != nil {
+		// It may have enrolled and never reported.
+		if _, credentialErr := tx.HostToken(ctx, name); credentialErr == nil {
+			h, err = api.Host{Name: clean(name)}, nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -13,11 +13,7 @@ var targets = noun[api.NotifyTarget]{
 	redact:   func(t *api.NotifyTarget) { *t = hideSecret(*t) },
 }
 
-func hideSecret(t api.NotifyTarget) api.NotifyTarget {
-	t.HasSecret = t.HasSecret || t.Secret != ""
-	t.Secret = ""
-	return t
-}
+func hideSecret(t api.NotifyTarget) api.NotifyTarget { return t.Redacted() }
 
 // NotifyTarget reads one target with its secret: for whoever notifies it.
 func (r Reader) NotifyTarget(ctx context.Context, name string) (api.NotifyTarget, error) {
@@ -30,16 +26,34 @@ func (r Reader) NotifyTargets(ctx context.Context, search string, c api.Cursor) 
 	return targets.find(ctx, r.q, named(search), c)
 }
 
-// PutNotifyTarget creates or replaces a target, as its Revision demands. One
-// that HasSecret but comes without keeps the secret it has. Neither the audit
-// log nor what is returned has the secret.
-func (tx *Tx) PutNotifyTarget(ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
-	if t.Secret == "" && t.HasSecret {
-		old, err := tx.NotifyTarget(ctx, t.Name)
-		if err != nil && api.KindOf(err) != api.KindNotFound {
-			return t, err
-		}
+// FillNotifyTarget gives a target that comes without its secret or its whole
+// address those that it has.
+func (tx *Tx) FillNotifyTarget(ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
+	if t.Kind != api.NotifyWebhook {
+		return t, nil
+	}
+	old, err := tx.NotifyTarget(ctx, t.Name)
+	if api.KindOf(err) == api.KindNotFound && err != nil {
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	if t.Secret == "" {
 		t.Secret = old.Secret
+	}
+	if t.URL == "" || t.URL == old.Redacted().URL {
+		t.URL = old.URL
+	}
+	return t, nil
+}
+
+// PutNotifyTarget creates or replaces a target, as its Revision demands.
+// Neither the audit log nor what is returned has its secrets.
+func (tx *Tx) PutNotifyTarget(ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
+	t, err := tx.FillNotifyTarget(ctx, t)
+	if err != nil {
+		return t, err
 	}
 	t.HasSecret = t.Secret != ""
 	put, err := targets.put(ctx, tx, t)

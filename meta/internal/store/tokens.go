@@ -92,7 +92,17 @@ func decodeToken(doc []byte, used int64) (t api.Token, err error) {
 // Tokens lists tokens by identifier, the oldest first, without hosts'
 // credentials.
 func (r Reader) Tokens(ctx context.Context, c api.Cursor) (api.Page[api.Token], error) {
-	w := matching("host", "")
+	return r.listTokens(ctx, matching("host", ""), c)
+}
+
+// Credentials lists hosts' credentials by identifier.
+func (r Reader) Credentials(ctx context.Context, c api.Cursor) (api.Page[api.Token], error) {
+	var w where
+	w.add("host <> %s", "")
+	return r.listTokens(ctx, w, c)
+}
+
+func (r Reader) listTokens(ctx context.Context, w where, c api.Cursor) (api.Page[api.Token], error) {
 	if c.After != "" {
 		w.add("id > %s", clean(c.After))
 	}
@@ -133,7 +143,7 @@ func (tx *Tx) DeleteToken(ctx context.Context, idOrName string) error {
 type HostCredential struct {
 	Actor   api.Actor // the enrolment token that asks
 	Host    string
-	Replace bool // end the credential that the host has
+	Replace bool // end the credential that the host has, if that was never used
 }
 
 // EnrollHost makes a host's credential. It writes an audit entry but leaves
@@ -151,7 +161,7 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 			return err
 		}
 		if c.Replace {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1`, clean(c.Host)); err != nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1 AND last_used = 0`, clean(c.Host)); err != nil {
 				return err
 			}
 		}
@@ -180,6 +190,21 @@ func (r Reader) HostToken(ctx context.Context, host string) (api.Token, error) {
 		return api.Token{}, fault("look for credential", err)
 	}
 	return decodeToken(doc, used)
+}
+
+// FirstUse notes that a credential is in use, so that nobody can take its host
+// over by enrolling it again; NotFound when somebody just has.
+func (s *Store) FirstUse(ctx context.Context, id string, at time.Time) error {
+	return s.inTx(ctx, "note the first use of a credential", func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = CASE WHEN last_used = 0 THEN $2 ELSE last_used END WHERE id = $1`, id, micros(at))
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		return &api.Error{Kind: api.KindNotFound, Message: "there is no such token"}
+	})
 }
 
 // TouchTokens notes when tokens, by identifier, were last used.
