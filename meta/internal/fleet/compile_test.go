@@ -185,8 +185,8 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "https://mirror.example/f/linux_amd64", MD5: base + "/releases/falcon/linux_amd64", Cmd: "start"},
 		},
 		{
-			"hosted elsewhere, arch not told: digests are here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{external}, []api.Agent{{Name: "falcon"}} },
-			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "https://mirror.example/f", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
+			"hosted elsewhere, arch not told: the .md5 that the oldest look for beside it is here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{external}, []api.Agent{{Name: "falcon"}} },
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
 		},
 		{
 			"partly elsewhere, arch not told: all lead from here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{mixed}, []api.Agent{{Name: "falcon"}} },

@@ -95,14 +95,16 @@ func (s source) artifact(arch string) *api.Artifact {
 // locate says where the tarball is. Older clients add no arch, so it is part
 // of their base, and want the base of .md5 files; so does a host that does
 // not tell its arch, since only it knows which digest applies. This server has
-// them for every artifact, other places need not.
+// them for every artifact, other places need not. The first sidecars of this
+// dialect look for the .md5 beside the tarball whatever they are told, so they
+// are told this server, which sends them on to the tarball.
 func (s source) locate(d *meta.DesiredAgent, t target) {
 	a := s.artifact(t.arch)
 	switch {
 	case t.dialect == meta.DialectLegacy:
 		d.Tarball, d.MD5 = s.baseOf(a)+"/"+t.arch, s.own()+"/"+t.arch
 	case a == nil:
-		d.Tarball, d.MD5 = s.commonBase(), s.own()
+		d.Tarball, d.MD5 = s.own(), s.own()
 	default:
 		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseOf(a), a.MD5, a.SHA256, a.Size
 	}
@@ -119,17 +121,6 @@ func (s source) baseOf(a *api.Artifact) string {
 // elsewhere too.
 func (s source) own() string {
 	return strings.TrimRight(s.base, "/") + "/releases/" + s.agent.Name
-}
-
-// commonBase is right for every arch.
-func (s source) commonBase() string {
-	artifacts := s.release.Artifacts
-	for i := range artifacts {
-		if artifacts[i].External != artifacts[0].External {
-			return s.own()
-		}
-	}
-	return s.baseOf(&artifacts[0])
 }
 
 // reportOnly asks for a report of an agent and nothing else.

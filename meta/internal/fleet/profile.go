@@ -33,7 +33,7 @@ type plan struct {
 }
 
 // depends reports whether the answer depends on the host.
-func (p *plan) depends() bool { return p.hold != nil || p.hasRollouts() }
+func (p *plan) depends() bool { return p.hold != nil || p.hasRollouts() || p.lacks() }
 
 func (p *plan) hasRollouts() bool { return len(p.offers) > 0 && p.offers[0].rollout != "" }
 
@@ -136,7 +136,7 @@ func (p *profile) answer(q question) *Reply {
 
 func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
 	keeps := pl.hold != nil || q.keep
-	if keeps || p.target.fillsPlaces {
+	if keeps || pl.lacks() || p.target.fillsPlaces {
 		key = p.appendReported(key, pl, q)
 	}
 	if keeps && !q.keep || !pl.hasRollouts() {
@@ -180,8 +180,14 @@ func (p *profile) build(q question) *Reply {
 	for i := range p.plans {
 		pl := &p.plans[i]
 		o, waits := pl.choose(q.host)
-		if o != nil && (pl.hold != nil || q.keep) {
+		wanted := o
+		switch {
+		case o == nil:
+		case pl.hold != nil || q.keep:
 			o, waits = p.kept(pl, o, q), nil
+			wanted = o
+		case o.problem != "":
+			o = p.running(pl, o, q)
 		}
 		if o != nil && p.target.fillsPlaces {
 			o = o.placed(q.host)
@@ -192,7 +198,7 @@ func (p *profile) build(q question) *Reply {
 		if o == nil {
 			continue
 		}
-		r.Wanted = append(r.Wanted, Wanted{Agent: pl.agent, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: pl.hold != nil})
+		r.Wanted = append(r.Wanted, Wanted{Agent: pl.agent, Version: wanted.desired.Version, Cmd: wanted.desired.Cmd, Problem: o.problem, Held: pl.hold != nil})
 		if !o.untold {
 			desired = append(desired, o.desired)
 		}
