@@ -91,6 +91,8 @@ func Plan(s Situation) Step {
 
 func (s Situation) decide() Step {
 	switch {
+	case s.Seen.Owner != nil:
+		return none("looked after by " + s.Seen.Owner.String() + ", which is running; this one steps back")
 	case s.Journal.Txn != nil:
 		t := s.Journal.Txn
 		return Step{Act: ActResume, From: t.From, To: t.To, Reason: fmt.Sprintf("an interrupted %s stands at %s", t.Act, t.Phase)}
