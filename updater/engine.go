@@ -99,6 +99,8 @@ type Engine struct {
 	notify chan struct{}
 	hire   func(ctx context.Context, user string) (hands, error)
 
+	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
+
 	mu      sync.Mutex
 	desired Desired
 	keepers map[string]*keeper
@@ -223,12 +225,22 @@ func (e *Engine) keeper(name string) *keeper {
 func (e *Engine) Apply(d Desired) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.asked.Swap(true) {
+		defer e.replanAll()
+	}
 	if d.equal(e.desired) {
 		return nil
 	}
 	e.desired = d
 	e.spread(e.config().wishes(d))
 	return saveJSON(e.desiredFile(), d)
+}
+
+// replanAll makes every keeper plan anew; e.mu is held.
+func (e *Engine) replanAll() {
+	for _, k := range e.keepers {
+		k.nudge()
+	}
 }
 
 // spread tells every keeper its wish; e.mu is held or nobody else has e.

@@ -198,7 +198,7 @@ func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 	steps := make([]Step, len(names))
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() { steps[i] = e.planFor(ctx, name, wishes[name]) })
+		group.Go(func() { steps[i] = e.planFor(ctx, name, wishes[name], d != nil) })
 	}
 	group.Wait()
 	if err := ctx.Err(); err != nil {
@@ -209,7 +209,7 @@ func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 
 // planFor looks at an agent as a guest; one that is being replaced is not
 // disturbed at all.
-func (e *Engine) planFor(ctx context.Context, name string, w Wish) Step {
+func (e *Engine) planFor(ctx context.Context, name string, w Wish, asked bool) Step {
 	if k, err := e.find(name); err == nil {
 		if step, under := k.underWay(); under {
 			return step
@@ -217,6 +217,7 @@ func (e *Engine) planFor(ctx context.Context, name string, w Wish) Step {
 	}
 	k := newKeeper(e, name, readState)
 	defer k.dismiss()
+	k.asked = asked
 	k.want(w)
 	return Plan(k.observe(ctx))
 }

@@ -31,6 +31,7 @@ type keeper struct {
 	stuck    int       // times in a row that our own machinery failed
 	resumed  bool      // the transaction that the last process left was taken up
 	guest    bool      // only looks, for somebody who asks for a plan
+	asked    bool      // the wish is not of a stored reply, whatever the engine's are
 	owns     bool      // the agent was ours to look after at the last look
 	last     Target    // as seen at the last look; none after we changed it ourselves
 	others   string    // what somebody else did to the agent, until it is as wanted again
@@ -174,6 +175,7 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	k.mu.Unlock()
 	s := Situation{orders: orders, Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
 	k.rec = k.rec.asOf(s.Now)
+	s.Unasked = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (Place{}) {

@@ -15,6 +15,9 @@ import (
 func (k *keeper) resume(ctx context.Context) error {
 	t := k.rec.Txn
 	if !k.resumed {
+		if why := k.outdated(ctx, t); why != "" {
+			return k.drop(ctx, t, why)
+		}
 		t.Resumed++
 	}
 	k.resumed = true
