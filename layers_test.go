@@ -20,7 +20,6 @@ var layers = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/buildinfo":  {},
 	"internal/faultpoint": {},
-	"internal/filelock":   {},
 	"internal/jitter":     {},
 	"internal/plainfile":  {},
 	"internal/printable":  {},
@@ -33,8 +32,8 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath"},
-	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {},
 	"updater/local":              {"meta", "internal/plainfile"},
 	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
@@ -45,7 +44,8 @@ var layers = map[string][]string{
 	"meta/internal/rollout":   {"meta", "meta/api"},
 	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack"},
 	"meta/internal/fleetfile": {"meta", "meta/api"},
-	"meta/internal/store":     {"meta", "meta/api"},
+	"meta/internal/lineage":   {},
+	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage"},
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
@@ -53,7 +53,7 @@ var layers = map[string][]string{
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/server": {
-		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
+		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
 		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter", "internal/plainfile",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},

@@ -23,6 +23,9 @@ type HeartbeatRequest struct {
 	BootTime int64             `json:"bootTime,omitempty"` // Unix seconds
 	BootID   string            `json:"bootId,omitempty"`   // tells two hosts under one name apart
 	Protocol int               `json:"protocol,omitempty"`
+	// SerialMark is that of the last answer that had one, as it was: it shows a
+	// server whose database went back what it had said since.
+	SerialMark string `json:"serialMark,omitempty"`
 }
 
 // RealAgent is one agent as the host found it by asking the disk and the
@@ -63,6 +66,8 @@ type HeartbeatResponse struct {
 	Interval int   `json:"interval,omitempty"` // seconds until the next heartbeat; 0: the host's own
 	Serial   int64 `json:"serial,omitempty"`   // grows with every change of what is wanted
 	Expires  int64 `json:"expires,omitempty"`  // Unix seconds; 0: never
+	// SerialMark is for the host to echo, and means nothing to it.
+	SerialMark string `json:"serialMark,omitempty"`
 }
 
 // DesiredAgent is what is wanted of one agent on one host.

@@ -41,6 +41,7 @@ type beat struct {
 	client   *meta.Client
 	pace     pace
 	rejected []meta.Rejected // of the last reply, to be reported
+	mark     string          // of the last reply, to be echoed
 
 	mu    sync.Mutex
 	state local.Heartbeat
@@ -193,7 +194,7 @@ func (b *beat) want(reply meta.Reply) {
 			b.log.Error().Str("agent", r.Name).Str("reason", r.Reason).Msg("an agent of the reply was refused")
 		}
 	}
-	b.rejected = reply.Rejected
+	b.rejected, b.mark = reply.Rejected, reply.SerialMark
 	if err := b.agents.Apply(desiredOf(reply, b.config.DesiredAgent)); err != nil {
 		b.log.Error().Err(err).Msg("the reply could not be kept")
 		b.client.Forget() // ask for the whole of it again
@@ -230,7 +231,7 @@ func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
 		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),
 		RealAgents: withRejected(b.agents.Report(asking), b.rejected, time.Now()),
 		Arch:       meta.Arch(), Labels: b.config.Labels,
-		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol,
+		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol, SerialMark: b.mark,
 	}
 }
 

@@ -107,7 +107,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	var flags server.Config
 	c := &cobra.Command{
 		Use: "restore FILE --data DIR", Short: "Fill an empty data directory from a backup", Args: cobra.ExactArgs(1),
-		Long: "Fill an empty data directory (or PostgreSQL database) from a backup. The server\nmust not run; start it afterwards with the same --data.",
+		Long: "Fill an empty data directory (or PostgreSQL database) from a backup. The server\nmust not run; start it afterwards with the same --data. What is wanted is then as\nold as the backup, so the fleet stands still: every host keeps what it reports\nuntil somebody has looked at ops-meta standstill and said ops-meta standstill end.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conf, err := settings(cmd.Flags(), path, flags)
 			if err != nil {
@@ -123,6 +123,7 @@ func (a *app) restoreCommand() *cobra.Command {
 				return err
 			}
 			a.say("restored: %s, %s", count(int(done.Rows), "row", "rows"), count(done.Artifacts, "artifact", "artifacts"))
+			a.say("the fleet stands still: once the server runs, hosts keep what they report and rollouts are paused until you have seen the difference (ops-meta standstill) and said go (ops-meta standstill end)")
 			return nil
 		},
 	}

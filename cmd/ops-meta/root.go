@@ -93,7 +93,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 	a.add(root, "see", a.statusCommand(), a.hostsCommand(), a.hostCommand(), a.explainCommand(), a.agentsCommand(), a.releasesCommand(), a.auditCommand())
 	a.add(root, "say", a.publishCommand(), a.deployCommand(), a.rolloutCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand())
 	a.add(root, "file", a.exportCommand(), a.diffCommand(), a.applyCommand(), a.importCommand())
-	a.add(root, "care", a.serveCommand(), a.loginCommand(), a.contextCommand(), a.tokenCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), manCommand())
+	a.add(root, "care", a.serveCommand(), a.loginCommand(), a.contextCommand(), a.tokenCommand(), a.backupCommand(), a.restoreCommand(), a.standstillCommand(), a.doctorCommand(), manCommand())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		switch a.output {
 		case "table", "json", "yaml":

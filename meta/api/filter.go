@@ -70,6 +70,8 @@ type Wanted struct {
 	Holds       []Hold       `json:"holds"`
 	Strategies  []Strategy   `json:"strategies"`
 	Rollouts    []Rollout    `json:"rollouts"` // those that have not ended
+	Standstill  *Standstill  `json:"standstill,omitempty"`
+	Eras        []string     `json:"-"` // of the database, the present one last
 }
 
 // Notification is a message for people that is owed until it is delivered. It

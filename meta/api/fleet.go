@@ -90,6 +90,8 @@ type Overview struct {
 	Dialects map[string]int  `json:"dialects"`
 	Agents   []AgentOverview `json:"agents"`
 	At       time.Time       `json:"at"` // when it was counted
+	// Standstill: hosts are not told what is wanted; nil: they are.
+	Standstill *Standstill `json:"standstill,omitempty"`
 }
 
 // AgentOverview counts the hosts that report one agent.

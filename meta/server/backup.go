@@ -132,7 +132,7 @@ func (s *Server) readWanted(ctx context.Context) error {
 // Doctor examines the directory.
 func (o *Offline) Doctor(ctx context.Context) []api.Check {
 	c := care{o.s.core}
-	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkContents(ctx))
+	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkStandstill(), c.checkContents(ctx))
 }
 
 // Backup writes everything that is kept to w.

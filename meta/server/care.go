@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -16,7 +17,7 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 	checks := append(s.store.Check(ctx), checkSecret(s.conf.path(adminToken)), checkSpace(s.conf.Data))
 	checks = append(checks, s.checkSettings()...)
 	checks = append(checks, s.checkPublicURL(ctx))
-	checks = append(checks, s.checkFleet(), s.checkContents(ctx))
+	checks = append(checks, s.checkFleet(), s.checkStandstill(), s.checkContents(ctx))
 	return checks
 }
 
@@ -55,6 +56,15 @@ func (s care) checkFleet() api.Check {
 		return found("journal", api.CheckError, "look at the database", "the changes of %d hosts wait to be kept", n)
 	}
 	return found("fleet", api.CheckOK, "", "%d hosts known", s.fleet.Hosts())
+}
+
+// checkStandstill says whether hosts are told what is wanted.
+func (c *core) checkStandstill() api.Check {
+	if st := c.wanted.Load().Standstill; st != nil {
+		return found("standstill", api.CheckWarning, "look at the difference with ops-meta standstill, then say ops-meta standstill end",
+			"the fleet stands still since %s: %s", st.Since.Format(time.RFC3339), st.Reason)
+	}
+	return found("standstill", api.CheckOK, "", "hosts are told what is wanted")
 }
 
 // checkContents makes sure that what releases name is there.

@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/engine"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/lineage"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -33,6 +34,8 @@ type core struct {
 
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]
+	lineage   lineage.Key
+	returning sync.Mutex // one host at a time has the database looked at
 }
 
 // wantedIndex is what is wanted with its artifacts by address, so that
@@ -76,6 +79,17 @@ func (c *core) refresh(ctx context.Context, serial int64) error {
 	if now := c.wanted.Load(); now != nil && now.Serial >= serial && serial > 0 {
 		return nil
 	}
+	return c.rereadLocked(ctx)
+}
+
+// reread compiles what is wanted, whatever its serial.
+func (c *core) reread(ctx context.Context) error {
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	return c.rereadLocked(ctx)
+}
+
+func (c *core) rereadLocked(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
 	w, err := c.store.Wanted(ctx)
@@ -88,6 +102,7 @@ func (c *core) refresh(ctx context.Context, serial int64) error {
 func (c *core) compile(w api.Wanted) {
 	snap := fleet.Compile(fleet.Config{
 		Wanted: w, PublicURL: c.conf.PublicURL, Interval: c.conf.Interval, WaitInterval: waitInterval(c.conf.Interval, c.fleet.Hosts()),
+		SerialMark: c.markOf(w),
 	}, time.Now())
 	for _, p := range snap.Problems() {
 		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")

@@ -23,7 +23,7 @@ var self = api.Actor{Name: "ops-meta"}
 // the network is wrong rather than the hosts: then it forgets none. Of several
 // replicas one does it.
 func (c *core) forgetSilent(ctx context.Context, now time.Time) error {
-	if c.conf.ForgetHosts <= 0 {
+	if c.conf.ForgetHosts <= 0 || c.wanted.Load().Standstill != nil { // when hosts were heard is not known then
 		return nil
 	}
 	gone := c.fleet.SilentSince(now.Add(-days(c.conf.ForgetHosts)))

@@ -13,7 +13,11 @@ import (
 type hosts struct{ *core }
 
 // Overview counts the fleet.
-func (s hosts) Overview(context.Context) (api.Overview, error) { return s.fleet.Overview(), nil }
+func (s hosts) Overview(context.Context) (api.Overview, error) {
+	o := s.fleet.Overview()
+	o.Standstill = s.wanted.Load().Standstill
+	return o, nil
+}
 
 // Hosts lists what a query picks.
 func (s hosts) Hosts(_ context.Context, q api.HostQuery) (api.Page[api.Host], error) {

@@ -26,9 +26,11 @@ const (
 // It begins with the state of now, so that nothing falls between.
 func (c *core) watch(ctx context.Context, changes <-chan store.Change, lastAudit int64) {
 	for change := range changes {
+		c.lookBack(ctx)
 		for c.refresh(ctx, change.Serial) != nil && pause(ctx, retryRefresh) {
 			c.log.Warn().Int64("serial", change.Serial).Msg("cannot read what is wanted; trying again")
 		}
+		c.rememberSerial()
 		lastAudit = c.announce(ctx, lastAudit)
 	}
 }

@@ -148,6 +148,7 @@ func TestEveryOperationIsAsTheDocumentSays(t *testing.T) {
 // untried are operations that other tests try.
 var untried = []string{
 	"follow",                              // a stream that does not end
+	"endStandstill",                       // after a restore
 	"testNotifyTarget", "retryDeadLetter", // need something to send
 	"registerArtifact", "enroll", // TestExternalArtifacts, TestEnrolment
 	"rollbackRollout", // needs a release to go back to
@@ -258,6 +259,10 @@ func operations(r *running) []operation {
 		ok("delete target", func(ctx context.Context, c *api.Client) error { return c.DeleteNotifyTarget(ctx, "ops", 0) }),
 		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),
 		ok("backup", func(ctx context.Context, c *api.Client) error { return c.Backup(ctx, io.Discard) }),
+		ok("standstill", func(ctx context.Context, c *api.Client) error { return second(c.Standstill(ctx)) }),
+		{"end no standstill", func(ctx context.Context, c *api.Client) error {
+			return second(c.EndStandstill(ctx, api.EndStandstill{}))
+		}, http.StatusConflict},
 		ok("prune", func(ctx context.Context, c *api.Client) error { return second(c.PruneArtifacts(ctx, 1, true)) }),
 		ok("create rollout", func(ctx context.Context, c *api.Client) error {
 			r, err := c.CreateRollout(ctx, api.NewRollout{Agent: "demo", Version: "1.0", Scope: web, Strategy: "careful", Draft: true})

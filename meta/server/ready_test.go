@@ -24,9 +24,7 @@ func TestReadyMeansThatItCanBeWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			other.SetMaxOpenConns(1)
-			if _, err := other.Exec("BEGIN EXCLUSIVE"); err != nil {
-				t.Fatal(err)
-			}
+			within(t, func() bool { _, err := other.Exec("BEGIN EXCLUSIVE"); return err == nil })
 			return func() { other.Close() }
 		}},
 		"the directory of artifacts is gone": {says: "directory of artifacts", spoil: func(t *testing.T, data string) func() {

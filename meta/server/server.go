@@ -176,13 +176,19 @@ func (s *Server) openFleet(ctx context.Context) error {
 	interval := time.Duration(s.conf.Interval) * time.Second
 	s.fleet = fleet.New(fleet.Options{
 		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
-		Leads: s.tellsOfSilence,
+		Leads: s.tellsOfSilence, Ahead: s.ahead,
 	})
 	s.openEngine()
+	var err error
+	if s.lineage, err = s.store.LineageKey(ctx); err != nil {
+		return err
+	}
 	if err := s.refresh(ctx, 0); err != nil {
 		return err
 	}
-	var err error
+	if err := s.openLineage(ctx); err != nil {
+		return err
+	}
 	if s.mark, err = s.store.HostsSince(ctx, 0, nil); err != nil {
 		return err
 	}
@@ -297,6 +303,7 @@ func (s *Server) tellSettings() {
 	if s.conf.Heartbeats == HeartbeatsOpen {
 		s.log.Warn().Msg("heartbeats are open: whoever reaches this address may report as any host")
 	}
+	s.tellStandstill()
 	if s.conf.TLSCert == "" {
 		s.log.Warn().Msg("TLS is off: tokens and credentials travel in the clear")
 	}

@@ -25,7 +25,6 @@ const (
 	outputFile  = ".control.out"
 	runFile     = ".control.run"
 	startFile   = ".control.started"
-	lockFile    = ".control.lock"
 	control     = "control"
 )
 

@@ -18,7 +18,6 @@ const (
 	stagingPrefix = ".staging-"
 	trashPrefix   = ".trash-"
 	tempPrefix    = "." + versionFile + ".tmp-"
-	ownerTemp     = "." + ownerFile + ".tmp-"
 )
 
 // PruneJob says what may stay.
@@ -97,7 +96,7 @@ func (d Dir) sweep(wanted string) error {
 	var errs []error
 	for _, e := range entries {
 		name := e.Name()
-		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) || strings.HasPrefix(name, ownerTemp) ||
+		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) ||
 			strings.HasPrefix(name, partPrefix) && !d.isPartOf(name, wanted)
 		if !stale {
 			continue
@@ -109,10 +108,9 @@ func (d Dir) sweep(wanted string) error {
 	return errors.Join(errs...)
 }
 
-// isPartOf: .part-{name}-{version}, or without the name as older sidecars had
-// it, and the same with an extension for what is noted beside it.
+// isPartOf: .part-{version}, and the same with an extension for what is
+// noted beside it.
 func (d Dir) isPartOf(file, version string) bool {
-	file = partPrefix + strings.TrimPrefix(strings.TrimPrefix(file, partPrefix), d.Name+"-")
 	rest, ok := strings.CutPrefix(file, partPrefix+version)
 	return version != "" && ok && (rest == "" || rest == ".json")
 }

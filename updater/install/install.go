@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
-	"github.com/ops-updater/ops-updater/internal/filelock"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/internal/unpack"
@@ -187,7 +186,6 @@ func (in *installation) addConfig(ctx context.Context) error {
 type place struct {
 	root *os.Root
 	dir  *os.File
-	lock *filelock.Lock
 }
 
 func openPlace(ctx context.Context, dir string) (*place, error) {
@@ -200,7 +198,7 @@ func openPlace(ctx context.Context, dir string) (*place, error) {
 	}
 	p := &place{root: root}
 	if p.dir, err = root.Open("."); err == nil {
-		p.lock, err = Lock(ctx, dir)
+		err = lock(ctx, p.dir)
 	}
 	if err != nil {
 		p.close()
@@ -210,11 +208,8 @@ func openPlace(ctx context.Context, dir string) (*place, error) {
 }
 
 func (p *place) close() {
-	if p.lock != nil {
-		p.lock.Remove()
-	}
 	if p.dir != nil {
-		_ = p.dir.Close()
+		_ = p.dir.Close() // which also unlocks
 	}
 	_ = p.root.Close()
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -61,7 +62,8 @@ type Engine struct {
 	shared   bool           // other replicas may use the same database
 	kick     chan struct{}
 	inbox    inbox
-	lead     sync.Mutex // one tick at a time
+	lead     sync.Mutex  // one tick at a time
+	still    atomic.Bool // the fleet stands still: nothing is granted or judged
 }
 
 // self is who acts when nobody told us to.
@@ -96,6 +98,7 @@ func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
 			return fmt.Errorf("cannot load rollout %s: %w", r.ID, err)
 		}
 	}
+	e.still.Store(w.Standstill != nil)
 	use()
 	for _, id := range e.book.retain(w.Rollouts) {
 		e.opts.Fleet.DropGrants(id)

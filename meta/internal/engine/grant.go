@@ -18,6 +18,9 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 	if granted || !known {
 		return granted && n.outcome != takenBack, nil
 	}
+	if e.still.Load() {
+		return false, nil
+	}
 	h := rollout.Host{
 		Name: q.Host, Held: q.Held,
 		InGroup: func(g string) bool { return slices.Contains(q.Groups, g) },

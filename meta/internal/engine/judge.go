@@ -77,7 +77,11 @@ func (e *Engine) judgeReports(ctx context.Context) {
 			return
 		}
 		var found []verdict
-		for k := range e.inbox.take() {
+		reported := e.inbox.take()
+		if e.still.Load() {
+			continue // the first tick after the standstill looks at all of them
+		}
+		for k := range reported {
 			if v, ok := e.verdictOn(ctx, k); ok {
 				found = append(found, v)
 			}

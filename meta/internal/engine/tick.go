@@ -62,7 +62,7 @@ func (e *Engine) tryLead(ctx context.Context, led bool) bool {
 		}
 		return false
 	}
-	if leads && !led && away > 0 {
+	if leads && !led && away > 0 && !e.still.Load() {
 		if err := e.forgiveAbsence(ctx, away+e.opts.Lease); err != nil {
 			e.opts.Log.Warn().Err(err).Msg("cannot extend deadlines after an absence")
 		}
@@ -114,6 +114,9 @@ func (e *Engine) Tick(ctx context.Context) error { return e.tick(ctx) }
 func (e *Engine) tick(ctx context.Context) error {
 	e.lead.Lock()
 	defer e.lead.Unlock()
+	if e.still.Load() {
+		return nil
+	}
 	if err := e.overdue(ctx); err != nil {
 		return err
 	}

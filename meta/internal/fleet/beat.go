@@ -76,6 +76,7 @@ func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
 // the journal has it, but not longer than CommitWait and not at all while the
 // journal fails: the host's next report would tell it again.
 func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
+	doubt := f.inDoubt(ctx, r)
 	now := time.Now()
 	sum, newest := skeletonOf(r.Beat)
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
@@ -96,6 +97,9 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	sh.mu.Unlock()
 	if out.told.Host.Name != "" {
 		f.observer.HostChanged(out.told)
+	}
+	if doubt && !out.rival {
+		return f.answerDoubt(h), nil
 	}
 	reply := out.draft.reply
 	if !out.rival {
@@ -125,7 +129,7 @@ func (f *Fleet) take(sh *shard, h *host, in intake) taken {
 	} else {
 		f.touch(sh, h, in.now)
 		if t.answer {
-			h.reply = nil
+			h.outdated()
 		}
 		if t.claims && f.confirmer != nil {
 			h.set(isUnsure, len(f.snapshot.Load().claims(h, f.answer(h))) > 0)

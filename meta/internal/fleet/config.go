@@ -20,6 +20,7 @@ type Config struct {
 	PublicURL    string // this server as hosts reach it; tarballs are below it
 	Interval     int    // seconds between heartbeats; 0: each host's own
 	WaitInterval int    // the same for hosts that wait for a running rollout; 0: Interval
+	SerialMark   string // goes with the serial, for hosts to echo
 }
 
 // rule is what one scope says of one agent.

@@ -12,8 +12,20 @@ import (
 // Explain tells what a host is told and why: every rule that speaks of it,
 // which one wins, holds, and where rollouts stand. A host never heard of is
 // explained by its name alone.
-func (f *Fleet) Explain(name string) api.Explanation {
-	snap := f.snapshot.Load()
+func (f *Fleet) Explain(name string) api.Explanation { return f.explainBy(f.snapshot.Load(), name) }
+
+// ExplainBy is why a snapshot, which need not be the one in use, tells a host
+// what it tells it of an agent.
+func (f *Fleet) ExplainBy(snap *Snapshot, host, agent string) string {
+	for _, a := range f.explainBy(snap, host).Agents {
+		if a.Agent == agent {
+			return a.Reason
+		}
+	}
+	return ""
+}
+
+func (f *Fleet) explainBy(snap *Snapshot, name string) api.Explanation {
 	sh := f.shardOf(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -55,6 +67,10 @@ func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExpl
 	a.Reason = winner
 	if w := p.answer(question{host: h}).wanted(name); w != nil {
 		a.Version, a.Cmd, a.Problem = w.Version, w.Cmd, w.Problem
+	}
+	if st := p.snapshot.cfg.Standstill; st != nil {
+		a.Reason = "the fleet stands still (" + st.Reason + "), so it keeps what it reports; otherwise " + winner
+		return a
 	}
 	for i := range p.plans {
 		if p.plans[i].agent == name && p.plans[i].hold != nil {

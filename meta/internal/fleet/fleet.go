@@ -36,6 +36,7 @@ type Options struct {
 	FlushEvery time.Duration // of last-seen times
 	SweepEvery time.Duration // for silent hosts
 	Leads      func() bool   // whether this replica writes of silence; nil: it does
+	Ahead      Ahead         // asked when a host's mark is not the present one; nil: marks mean nothing
 	MaxHosts   int           // hosts beyond it are refused
 	MaxLines   int           // timeline lines kept while the journal fails
 }

@@ -108,6 +108,9 @@ type question struct {
 // answer finds or makes what a host is told. The key says for each agent that
 // depends on the host what was chosen for it.
 func (p *profile) answer(q question) *Reply {
+	if q.host != nil && p.snapshot.still() {
+		return p.answerStill(q.host)
+	}
 	if p.fixed != nil && !q.keep {
 		return p.fixed
 	}

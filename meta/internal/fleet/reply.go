@@ -77,7 +77,7 @@ func (r *Reply) encode(p *profile, desired []meta.DesiredAgent) {
 			resp.Interval = cfg.WaitInterval
 		}
 		r.ETag = etagOf(encodeJSON(resp))
-		resp.Serial = cfg.Serial
+		resp.Serial, resp.SerialMark = cfg.Serial, cfg.SerialMark
 		r.Body = encodeJSON(resp)
 	}
 	r.ETagHeader = []string{r.ETag}

@@ -96,6 +96,9 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			}
 			s.Barred = barred(pl, o, s.Agent)
 			s.NoArtifact = s.Barred != "" && s.Barred == o.problem
+			if snap.still() {
+				s.Barred, s.NoArtifact = "the fleet stands still", false
+			}
 			to = append(to, s)
 		}
 	}

@@ -110,7 +110,7 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 		n.add("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
 		req.Arch = ""
 	}
-	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID} {
+	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID, &req.SerialMark} {
 		*s = plain(*s, maxShort)
 	}
 	return nil

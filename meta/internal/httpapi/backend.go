@@ -27,6 +27,7 @@ type Backend struct {
 	Notifications Notifications
 	History       History
 	Care          Care
+	Standstill    Standstill
 }
 
 // Nouns keeps one kind of things that have a name and a revision.
@@ -130,6 +131,12 @@ type History interface {
 	Events(ctx context.Context, f api.EventFilter, c api.Cursor) (api.Page[api.Event], error)
 	Audit(ctx context.Context, f api.AuditFilter, c api.Cursor) (api.Page[api.AuditEntry], error)
 	Samples(ctx context.Context, agent string, since time.Time) ([]api.Sample, error)
+}
+
+// Standstill is for when the database went back to an earlier moment.
+type Standstill interface {
+	Standstill(ctx context.Context) (api.StandstillReport, error)
+	EndStandstill(ctx context.Context, by api.Actor, e api.EndStandstill) error
 }
 
 // Care is for whoever runs the server.

@@ -32,6 +32,7 @@ func (s *Server) routes() []route {
 		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
 		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(),
 		given(s.backend.Rollouts, s.rolloutRoutes), given(s.backend.Notifications, s.notificationRoutes), given(s.backend.Care, s.careRoutes),
+		given(s.backend.Standstill, s.standstillRoutes),
 	)
 }
 

@@ -20,6 +20,7 @@ const (
 	ReasonTooManySilent   Reason = "too-many-silent"   // more hosts are silent than were heard of
 	ReasonSmallSample     Reason = "sample-too-small"  // failures, but fewer judged than minSample
 	ReasonPaused          Reason = "paused"
+	ReasonStandstill      Reason = "standstill" // the server's database went back
 	ReasonResumed         Reason = "resumed"
 	ReasonAborted         Reason = "aborted"
 	ReasonRollback        Reason = "rollback-requested"

@@ -188,6 +188,9 @@ func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in 
 			}
 		}
 	}
+	if err := standStill(ctx, tx, head.Created); err != nil {
+		return rows, err
+	}
 	// Whoever knows the old database looks again.
 	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial'`); err != nil {
 		return rows, err

@@ -61,7 +61,7 @@ func world(t *testing.T, s *store.Store) {
 func contents(t *testing.T, s *store.Store) map[string]any {
 	t.Helper()
 	w := must(s.Wanted(t.Context()))(t)
-	w.Serial = 0
+	w.Serial, w.Standstill, w.Eras = 0, nil, nil // what a restore makes anew
 	var hosts []api.Host
 	if err := s.LoadHosts(t.Context(), func(stored store.StoredHost) error {
 		var h api.Host
@@ -101,6 +101,9 @@ func TestBackupAndRestore(t *testing.T) {
 			copied := to.open(t)
 			if diff := cmp.Diff(contents(t, s), contents(t, copied)); diff != "" {
 				t.Errorf("contents (-original +restored):\n%s", diff)
+			}
+			if st := must(copied.Standstill(t.Context()))(t); st == nil || st.Paused {
+				t.Errorf("the restored fleet does not stand still: %+v", st)
 			}
 			old, renewed := must(s.Serial(t.Context()))(t), must(copied.Serial(t.Context()))(t)
 			if renewed <= old {

@@ -32,6 +32,8 @@ func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 		func() (err error) { w.Strategies, err = strategies.all(ctx, r.q, where{}); return err },
 		func() (err error) { w.Assignments, err = assignments.all(ctx, r.q, where{}); return err },
 		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
+		func() (err error) { w.Standstill, err = r.Standstill(ctx); return err },
+		func() (err error) { w.Eras, err = r.eras(ctx); return err },
 		func() (err error) { w.Rollouts, err = r.rolloutsInForce(ctx); return err },
 		func() error {
 			stored, err := holds.all(ctx, r.q, where{})

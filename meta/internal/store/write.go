@@ -40,6 +40,7 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 		if err := callback(do(tx)); err != nil {
 			return err
 		}
+		serial = tx.serial // it may have been raised
 		if len(tx.entries) == 0 {
 			serial--
 			return tx.same(ctx)

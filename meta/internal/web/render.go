@@ -22,6 +22,7 @@ type view struct {
 	Self   string // this page's address, for live updates
 	Viewer api.Identity
 	Data   any
+	Still  *api.Standstill // the fleet stands still; nil: it does not
 }
 
 // CanWrite tells a template whether to offer what changes something.
@@ -63,7 +64,7 @@ func parsePages(files embed.FS, now func() time.Time) (map[string]*template.Temp
 // must not leave half a page.
 func (v *visit) render(status int, page, title string, data any) {
 	nav := "/" + strings.SplitN(strings.TrimPrefix(v.r.URL.Path, "/"), "/", 2)[0]
-	v.write(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data})
+	v.write(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data, Still: v.standing()})
 }
 
 func (s *site) renderLogin(w http.ResponseWriter, status int, data loginView) {

@@ -114,6 +114,8 @@ func (s *site) routes() (http.Handler, error) {
 		"GET /settings/targets/delete":  confirmDeleteTarget,
 		"POST /settings/targets/delete": deleteTarget,
 		"POST /settings/dead/retry":     retryDead,
+		"GET /standstill":               standstillPage,
+		"POST /standstill":              endStandstill,
 		"GET /live":                     live,
 	} {
 		mux.HandleFunc(pattern, s.visitor(h))

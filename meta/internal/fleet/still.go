@@ -1,0 +1,204 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// While the fleet stands still, what is wanted may be older than what hosts
+// run. So an answer is made from the report alone: each agent is told the
+// version that it reports, where and as whom it reports to run, or asked for a
+// report only when that release is not known or the agent is stopped. Nothing
+// is told of an agent that a host does not report.
+
+// still reports whether the fleet stands still.
+func (s *Snapshot) still() bool { return s.cfg.Standstill != nil }
+
+// frozen is the same snapshot with its fleet standing still, made when a host
+// turns out to know more than the database.
+func (s *Snapshot) frozen() *Snapshot {
+	s.freeze.Do(func() {
+		cfg := s.cfg
+		cfg.Standstill = &api.Standstill{Since: time.Now(), Reason: "a host was told by this server what its database does not know"}
+		s.ice = Compile(cfg, time.Now())
+	})
+	return s.ice
+}
+
+// AfterStandstill is what is wanted as it will be told once the fleet no
+// longer stands still.
+func (s *Snapshot) AfterStandstill(now time.Time) *Snapshot {
+	cfg := s.cfg
+	cfg.Standstill = nil
+	return Compile(cfg, now)
+}
+
+// answerStill is what a host is told while the fleet stands still.
+func (p *profile) answerStill(h *host) *Reply {
+	var buf [256]byte
+	key := append(buf[:0], "still\x00"...)
+	for _, e := range h.agents {
+		key = appendStill(key, e.state.Value(), h.runs(e.state.Value()))
+	}
+	if p.target.fillsPlaces {
+		key = append(key, h.facts.Value().runUser...)
+	}
+	p.mu.RLock()
+	r := p.answers[string(key)]
+	p.mu.RUnlock()
+	if r != nil {
+		return r
+	}
+	r = p.buildStill(h)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.answers) < maxAnswers {
+		p.answers[string(key)] = r
+	}
+	return r
+}
+
+func appendStill(key []byte, a agentState, runs bool) []byte {
+	for _, part := range []string{a.name, a.version, a.runUser, a.workDir} {
+		key = append(append(key, part...), 0)
+	}
+	for _, is := range []bool{runs, a.orphaned, midway(a.phase)} {
+		key = strconv.AppendBool(key, is)
+	}
+	return append(key, 0)
+}
+
+func (p *profile) buildStill(h *host) *Reply {
+	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: []Wanted{}}
+	desired := []meta.DesiredAgent{}
+	for _, e := range h.agents {
+		a := e.state.Value()
+		if a.orphaned {
+			continue
+		}
+		o := p.stillOffer(a, h.runs(a))
+		if p.target.fillsPlaces {
+			o = *o.placed(h)
+		}
+		desired = append(desired, o.desired)
+		r.Wanted = append(r.Wanted, Wanted{Agent: a.name, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: true})
+	}
+	r.encode(p, desired)
+	return r
+}
+
+// stillOffer keeps an agent as it is reported.
+func (p *profile) stillOffer(a agentState, runs bool) offer {
+	o := reportOnly(a.name)
+	s := p.snapshot
+	i := slices.IndexFunc(p.plans, func(pl plan) bool { return pl.agent == a.name })
+	if i >= 0 && runs && a.version != "" && s.releases[releaseKey{a.name, a.version}] != nil {
+		src := s.source(a.name, a.version)
+		src.agent.ConfigFileName, src.agent.ConfigRemoteURL = "", "" // placing one would restart the agent
+		o = src.offer(p.target)
+	}
+	if midway(a.phase) {
+		o.desired.Cmd = meta.CmdNone
+	}
+	o.desired.RunUser = cmp.Or(a.runUser, o.desired.RunUser)
+	o.desired.WorkDir = cmp.Or(a.workDir, o.desired.WorkDir)
+	return o
+}
+
+// runs reports whether an agent is meant to run: it does not say that it is
+// stopped, or it was told to start just before, so that it has crashed.
+func (h *host) runs(a agentState) bool {
+	if !isStopped(a.word()) {
+		return true
+	}
+	if h.reply == nil {
+		return false
+	}
+	w := h.reply.wanted(a.name)
+	return w != nil && w.Cmd == meta.CmdStart
+}
+
+func isStopped(word string) bool { return word == meta.StatusStopped || word == "stopped" }
+
+// outdated has a host's next answer made anew, but keeps what it was told.
+func (h *host) outdated() {
+	if h.reply != nil {
+		old := *h.reply
+		old.compiled = 0 // no snapshot's
+		h.reply = &old
+	}
+}
+
+// Ahead brings the server up to date when a host shows by a mark that it was
+// told something of a later moment than the snapshot's. It returns true when
+// that could not be done: nobody knows then what the host was told.
+type Ahead func(ctx context.Context, mark string) (doubt bool)
+
+// inDoubt reports whether a report's host must stay as it is because it may
+// know more than this server can find out.
+func (f *Fleet) inDoubt(ctx context.Context, r Report) bool {
+	mark := r.Request.SerialMark
+	return mark != "" && f.opts.Ahead != nil && mark != f.snapshot.Load().cfg.SerialMark && f.opts.Ahead(ctx, mark)
+}
+
+// answerDoubt tells a host to stay as it is, and looks again at its next
+// report.
+func (f *Fleet) answerDoubt(h *host) *Reply {
+	sh := f.shardOf(h.name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h.skeleton = 0
+	return f.snapshot.Load().frozen().profile(f.factsOf(h), h.facts.Value().target()).answerStill(h)
+}
+
+// Told is what a host would be told of an agent.
+type Told struct {
+	Host  string
+	Seen  time.Time
+	Agent api.HostAgent // as it reports it; without a Status when it does not
+	Wanted
+}
+
+// EachTold calls do for everything that a snapshot, which need not be the one
+// in use, would tell every host. No lock is held meanwhile.
+func (f *Fleet) EachTold(snap *Snapshot, do func(Told)) {
+	var told []Told
+	for i := range f.shards {
+		sh := &f.shards[i]
+		told = told[:0]
+		sh.mu.Lock()
+		for _, h := range sh.hosts {
+			if h.facts == zeroFacts {
+				continue
+			}
+			for _, w := range snap.profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h}).Wanted {
+				t := Told{Host: h.name, Seen: fromUnix(h.seen), Agent: api.HostAgent{Name: w.Agent}, Wanted: w}
+				if e := h.agent(w.Agent); e != nil {
+					t.Agent = e.export()
+				}
+				told = append(told, t)
+			}
+		}
+		sh.mu.Unlock()
+		for _, t := range told {
+			do(t)
+		}
+	}
+}
+
+// HeardSince counts the hosts, and those of them that have reported since.
+func (f *Fleet) HeardSince(t time.Time) (all, heard int) {
+	f.eachLocked(func(h *host) {
+		all++
+		if !fromUnix(h.seen).Before(t.Truncate(time.Second)) {
+			heard++
+		}
+	})
+	return all, heard
+}
