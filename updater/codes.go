@@ -13,6 +13,7 @@ const (
 	codeNoChild = "no-child"   // none can be started as the agent's user
 	codeLost    = "child-lost" // it ended without an answer
 
+	codeWaiting     = "waiting"     // for an install of another agent
 	codeNotStarted  = "not-started" // control start did not get the version to run
 	codeProbation   = "probation"   // it ran and did not prove itself
 	codeInterrupted = "interrupted" // too often, with this version being started

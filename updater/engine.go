@@ -93,7 +93,7 @@ type Engine struct {
 	holds  *holdBook
 	damage damageBook
 	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
-	slots  chan struct{}          // one for each install that may be under way
+	slots  *slots                 // of installs
 	notify chan struct{}
 	hire   func(ctx context.Context, user string) (hands, error)
 
@@ -116,7 +116,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 		return nil, fmt.Errorf("cannot make the directory of the journal: %w", err)
 	}
 	e := &Engine{
-		slots:   make(chan struct{}, cfg.Concurrency),
+		slots:   newSlots(cfg.Concurrency),
 		notify:  make(chan struct{}, 1),
 		keepers: map[string]*keeper{},
 	}

@@ -97,24 +97,7 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 	if !k.stillWanted(t) {
 		return nil
 	}
-	select {
-	case k.e.slots <- struct{}{}:
-		defer func() { <-k.e.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
-		return err
-	}
-	if t.Act == ActChangeUser {
-		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(OpClaim, t.To), nil); err != nil {
-			return err
-		}
-	}
-	if err := k.dropSuspect(ctx, t); err != nil {
-		return err
-	}
-	r, err := k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p install.Progress) { k.progress(t, p) })
+	r, err := k.installInTurn(ctx, t)
 	if err != nil {
 		return err
 	}

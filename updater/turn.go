@@ -1,0 +1,82 @@
+package updater
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/install"
+)
+
+// installInTurn installs once there is a slot. A download that crawls while
+// others wait is ended, and goes on from where it was in its next turn.
+func (k *keeper) installInTurn(ctx context.Context, t *Txn) (Result, error) {
+	cfg := k.e.config()
+	s := &slot{agent: k.name, grace: min(orDefault(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
+	if limit := cfg.Limits.MaxRate; limit > 0 {
+		s.rate = min(s.rate, limit/2)
+	}
+	for {
+		if err := k.awaitSlot(ctx, s); err != nil {
+			return Result{}, err
+		}
+		r, err := k.installWithSlot(ctx, t, s)
+		k.e.slots.leave(s)
+		if !errors.Is(err, errYielded) {
+			return r, err
+		}
+		s.yields++
+		k.log().Warn().Str("to", t.To.Version).Int("yields", s.yields).Msg("the download goes on later: " + err.Error())
+	}
+}
+
+func (k *keeper) awaitSlot(ctx context.Context, s *slot) error {
+	waited := false
+	err := k.e.slots.take(ctx, s, func(holders []string) {
+		if !waited {
+			k.dismiss() // who waits needs no child
+			k.e.changed()
+		}
+		waited = true
+		k.update(func(st *State) { st.Error, st.Reason = waitsFor(holders), codeWaiting })
+	})
+	if waited {
+		k.update(func(st *State) { st.Error, st.Reason = "", "" })
+	}
+	return err
+}
+
+// installWithSlot gives errYielded when the slot was wanted back.
+func (k *keeper) installWithSlot(ctx context.Context, t *Txn, s *slot) (Result, error) {
+	turn, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	k.e.slots.onYield(s, end)
+	r, err := k.install(turn, t, s)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(turn), errYielded) {
+		return r, errYielded
+	}
+	return r, err
+}
+
+// install has the wanted version completed by a child.
+func (k *keeper) install(ctx context.Context, t *Txn, s *slot) (Result, error) {
+	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
+		return Result{}, err
+	}
+	if t.Act == ActChangeUser {
+		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(OpClaim, t.To), nil); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := k.dropSuspect(ctx, t); err != nil {
+		return Result{}, err
+	}
+	return k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p install.Progress) {
+		if p.Phase == meta.PhaseStaging {
+			k.e.slots.downloaded(s, -1)
+		} else {
+			k.e.slots.downloaded(s, p.Done)
+		}
+		k.progress(t, p)
+	})
+}
