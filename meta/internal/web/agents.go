@@ -85,7 +85,9 @@ func agentPage(v *visit) error {
 }
 
 type publishView struct {
-	Agent string
+	Agent, Version, Arch string
+
+	Problem *api.Problem // why the file was not taken; what was entered is kept
 }
 
 func publishPage(v *visit) error {
@@ -93,31 +95,46 @@ func publishPage(v *visit) error {
 	return nil
 }
 
+// maxDrained is how much of a refused upload is read before the answer: a
+// browser that is still sending shows no answer.
+const maxDrained = 256 << 20
+
 // publish streams an uploaded tarball on to the API: it is never kept here.
-// The fields agent, version and arch come before the file in the form.
 func publish(v *visit) error {
+	var upload api.Upload
+	to, err := v.publishForm(&upload)
+	if err == nil {
+		return v.redirect(to)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(v.r.Body, maxDrained))
+	return v.showAgain(err, "publish", "Publish a release", func(p *api.Problem) any {
+		return publishView{Agent: upload.Agent, Version: upload.Version, Arch: upload.Arch, Problem: p}
+	})
+}
+
+// publishForm reads the form, whose fields agent, version and arch come before
+// the file, and returns the address of the page that shows the release.
+func (v *visit) publishForm(upload *api.Upload) (string, error) {
 	parts, err := v.r.MultipartReader()
 	if err != nil {
-		return &api.Problem{Title: "Nothing was uploaded", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Choose a .tar.gz file."}
+		return "", &api.Problem{Title: "Nothing was uploaded", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Choose a .tar.gz file."}
 	}
-	var upload api.Upload
 	for range maxFields {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
-			return &api.Problem{Title: "No file was chosen", Status: http.StatusBadRequest, Hint: "Choose a {name}-{version}.tar.gz file."}
+			return "", &api.Problem{Title: "No file was chosen", Status: http.StatusBadRequest, Hint: "Choose a {name}-{version}.tar.gz file."}
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
-		if part.FormName() != "file" {
-			if err := readField(part, &upload); err != nil {
-				return err
-			}
-			continue
+		if part.FormName() == "file" {
+			return v.publishFile(part, *upload)
 		}
-		return v.publishFile(part, upload)
+		if err := readField(part, upload); err != nil {
+			return "", err
+		}
 	}
-	return &api.Problem{Title: "The form is not ours", Status: http.StatusBadRequest, Detail: fmt.Sprintf("It has more than %d fields before its file.", maxFields), Hint: "Use the page's own form."}
+	return "", &api.Problem{Title: "The form is not ours", Status: http.StatusBadRequest, Detail: fmt.Sprintf("It has more than %d fields before its file.", maxFields), Hint: "Use the page's own form."}
 }
 
 // maxFields is how many fields a form with a file has at most.
@@ -140,24 +157,24 @@ func readField(part *multipart.Part, upload *api.Upload) error {
 	return nil
 }
 
-func (v *visit) publishFile(part *multipart.Part, upload api.Upload) error {
+func (v *visit) publishFile(part *multipart.Part, upload api.Upload) (string, error) {
 	read, err := api.Naming{Agent: upload.Agent, Version: upload.Version, Arch: upload.Arch}.Complete(part.FileName(), v.knowsAgent)
 	if unclear := (*api.AmbiguousName)(nil); errors.As(err, &unclear) {
-		return &api.Problem{
+		return "", &api.Problem{
 			Title: "Which release is this?", Status: http.StatusBadRequest,
 			Detail: unclear.Error(), Hint: "Fill in agent and version, or name the file {name}-{version}.tar.gz.",
 		}
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	upload.Agent, upload.Version, upload.Arch = read.Agent, read.Version, read.Arch
 	upload.Tarball = part
 	artifact, err := v.api.Upload(v.r.Context(), upload)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return v.redirect("/agents/" + url.PathEscape(artifact.Agent) + "#release-" + artifact.Version)
+	return "/agents/" + url.PathEscape(artifact.Agent) + "#release-" + artifact.Version, nil
 }
 
 func (v *visit) knowsAgent(name string) (bool, error) {

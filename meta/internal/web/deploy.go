@@ -20,8 +20,10 @@ type deployView struct {
 	Host     string // typed in, instead of a scope of the list
 	Strategy string // empty: the agent's default; nowStrategy: at once
 	Cmd      string
+	Reason   string
 
-	Impact *api.Impact // set on the second step
+	Problem *api.Problem // why the step before did not work; what was entered is kept
+	Impact  *api.Impact  // set on the second step
 }
 
 // nowStrategy stands for an assignment at once, without a rollout.
@@ -48,18 +50,32 @@ func deployPage(v *visit) error {
 		return err
 	}
 	if q.Has("preview") {
-		scope, err := data.scope()
-		if err != nil {
-			return err
+		if err := data.preview(v); err != nil {
+			return data.showProblem(v, err)
 		}
-		impact, err := v.api.AssignmentImpact(v.r.Context(), api.Assignment{Agent: data.Agent, Scope: scope, Version: data.Version, Cmd: data.Cmd})
-		if err != nil {
-			return err
-		}
-		data.Impact, data.Scope = &impact, scope.String()
 	}
 	v.render(http.StatusOK, "deploy", "Deploy", data)
 	return nil
+}
+
+// preview asks what the deployment would change.
+func (d *deployView) preview(v *visit) error {
+	scope, err := d.scope()
+	if err != nil {
+		return err
+	}
+	impact, err := v.api.AssignmentImpact(v.r.Context(), api.Assignment{Agent: d.Agent, Scope: scope, Version: d.Version, Cmd: d.Cmd})
+	if err != nil {
+		return err
+	}
+	d.Impact, d.Scope = &impact, scope.String()
+	return nil
+}
+
+// showProblem shows the form again, as it was filled in, with what is wrong.
+func (d *deployView) showProblem(v *visit, err error) error {
+	d.Impact = nil
+	return v.showAgain(err, "deploy", "Deploy", func(p *api.Problem) any { d.Problem = p; return *d })
 }
 
 // fill reads what there is to choose from.
@@ -95,27 +111,37 @@ func deploy(v *visit) error {
 		return err
 	}
 	form := v.r.PostForm
-	scope, err := api.ParseScope(form.Get("scope"))
-	if err != nil {
-		return &api.Problem{Title: "Deploy to whom?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "scope"}
+	data := deployView{
+		Agent: form.Get("agent"), Version: form.Get("version"), Scope: form.Get("scope"),
+		Strategy: form.Get("strategy"), Cmd: form.Get("cmd"), Reason: form.Get("reason"),
 	}
-	agent, version := form.Get("agent"), form.Get("version")
-	if form.Get("strategy") == nowStrategy || form.Get("cmd") == "stop" {
-		current, err := v.api.Assignment(v.r.Context(), agent, scope)
+	to, err := data.deploy(v)
+	if err == nil {
+		return v.redirect(to)
+	}
+	if fillErr := data.fill(v); fillErr != nil {
+		return fillErr
+	}
+	return data.showProblem(v, err)
+}
+
+// deploy returns the address of the page that shows what comes of it.
+func (d *deployView) deploy(v *visit) (string, error) {
+	scope, err := d.scope()
+	if err != nil {
+		return "", err
+	}
+	if d.Strategy == nowStrategy || d.Cmd == "stop" {
+		current, err := v.api.Assignment(v.r.Context(), d.Agent, scope)
 		if err != nil && !isNotFound(err) {
-			return err
+			return "", err
 		}
-		current.Agent, current.Scope, current.Version, current.Cmd = agent, scope, version, form.Get("cmd")
-		if _, err := v.api.PutAssignment(v.r.Context(), current); err != nil {
-			return err
-		}
-		return v.redirect("/agents/" + url.PathEscape(agent))
+		current.Agent, current.Scope, current.Version, current.Cmd = d.Agent, scope, d.Version, d.Cmd
+		_, err = v.api.PutAssignment(v.r.Context(), current)
+		return "/agents/" + url.PathEscape(d.Agent), err
 	}
 	rollout, err := v.api.CreateRollout(v.r.Context(), api.NewRollout{
-		Agent: agent, Version: version, Scope: scope, Strategy: form.Get("strategy"), Reason: form.Get("reason"),
+		Agent: d.Agent, Version: d.Version, Scope: scope, Strategy: d.Strategy, Reason: d.Reason,
 	})
-	if err != nil {
-		return err
-	}
-	return v.redirect("/rollouts/" + url.PathEscape(rollout.ID))
+	return "/rollouts/" + url.PathEscape(rollout.ID), err
 }

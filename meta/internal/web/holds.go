@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -20,21 +21,35 @@ func holdsPage(v *visit) error {
 
 type holdView struct {
 	Scope  string
+	Host   string
+	Reason string
+	For    string
 	Groups []api.Group
 	Agents []api.Agent
+
+	Problem *api.Problem // why it was not made; what was entered is kept
 }
 
 func newHold(v *visit) error {
-	ctx := v.r.Context()
-	groups, err := v.api.Groups(ctx, api.ListOptions{Limit: api.MaxPage})
+	data := holdView{Scope: v.r.URL.Query().Get("scope")}
+	if err := data.fill(v); err != nil {
+		return err
+	}
+	v.render(http.StatusOK, "hold", "Hold", data)
+	return nil
+}
+
+// fill reads what there is to choose from.
+func (d *holdView) fill(v *visit) error {
+	groups, err := v.api.Groups(v.r.Context(), api.ListOptions{Limit: api.MaxPage})
 	if err != nil {
 		return err
 	}
-	agents, err := v.api.Agents(ctx, api.ListOptions{Limit: api.MaxPage})
+	agents, err := v.api.Agents(v.r.Context(), api.ListOptions{Limit: api.MaxPage})
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "hold", "Hold", holdView{Scope: v.r.URL.Query().Get("scope"), Groups: groups.Items, Agents: agents.Items})
+	d.Groups, d.Agents = groups.Items, agents.Items
 	return nil
 }
 
@@ -43,26 +58,38 @@ func createHold(v *visit) error {
 		return err
 	}
 	form := v.r.PostForm
-	scope := api.Scope{Kind: api.ScopeHost, Name: form.Get("host")}
-	if scope.Name == "" {
+	data := holdView{Scope: form.Get("scope"), Host: form.Get("host"), Reason: form.Get("reason"), For: form.Get("for")}
+	hold, err := data.hold(v.cfg.Now())
+	if err == nil {
+		_, err = v.api.CreateHold(v.r.Context(), hold)
+	}
+	if err == nil {
+		return v.redirect("/holds")
+	}
+	if fillErr := data.fill(v); fillErr != nil {
+		return fillErr
+	}
+	return v.showAgain(err, "hold", "Hold", func(p *api.Problem) any { data.Problem = p; return data })
+}
+
+// hold is what the form asks for.
+func (d *holdView) hold(now time.Time) (api.Hold, error) {
+	hold := api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: d.Host}, Reason: d.Reason}
+	if d.Host == "" {
 		var err error
-		if scope, err = api.ParseScope(form.Get("scope")); err != nil {
-			return &api.Problem{Title: "Hold what?", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Name a host, or choose a group or an agent.", Field: "scope"}
+		if hold.Scope, err = api.ParseScope(d.Scope); err != nil {
+			return hold, &api.Problem{Title: "Hold what?", Status: http.StatusBadRequest, Detail: err.Error(), Hint: "Name a host, or choose a group or an agent.", Field: "scope"}
 		}
 	}
-	hold := api.Hold{Scope: scope, Reason: form.Get("reason")}
-	if text := form.Get("for"); text != "" {
-		d, err := api.ParseSpan(text)
+	if d.For != "" {
+		span, err := api.ParseSpan(d.For)
 		if err != nil {
-			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "for"}
+			return hold, &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "for"}
 		}
-		until := v.cfg.Now().Add(d)
+		until := now.Add(span)
 		hold.Until = &until
 	}
-	if _, err := v.api.CreateHold(v.r.Context(), hold); err != nil {
-		return err
-	}
-	return v.redirect("/holds")
+	return hold, nil
 }
 
 // confirmRelease says which hosts go on when a hold is released.

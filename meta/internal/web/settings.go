@@ -14,15 +14,38 @@ type settingsView struct {
 	Roles   []api.Role
 	Made    *api.Token // its secret is shown this once
 	Version api.Version
+
+	// What a form says that was refused, and why.
+	Token   api.NewToken
+	TTL     string
+	Target  api.NotifyTarget
+	Problem *api.Problem
 }
 
-func settingsPage(v *visit) error { return v.showSettings(nil) }
+func settingsPage(v *visit) error { return v.showSettings(settingsView{}) }
 
-func (v *visit) showSettings(made *api.Token) error {
+func (v *visit) showSettings(data settingsView) error {
+	if err := data.fill(v); err != nil {
+		return err
+	}
+	v.render(http.StatusOK, "settings", "Settings", data)
+	return nil
+}
+
+// showSettingsAgain shows what a refused form says.
+func (v *visit) showSettingsAgain(err error, data settingsView) error {
+	return v.showAgain(err, "settings", "Settings", func(p *api.Problem) any {
+		data.Problem = p
+		_ = data.fill(v) // what cannot be listed is missing from a page that already says what is wrong
+		return data
+	})
+}
+
+func (d *settingsView) fill(v *visit) error {
 	ctx := v.r.Context()
-	data := settingsView{Made: made, Roles: []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll}}
+	d.Roles = []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll}
 	var err error
-	if data.Version, err = v.api.Version(ctx); err != nil {
+	if d.Version, err = v.api.Version(ctx); err != nil {
 		return err
 	}
 	if v.viewer.Role == api.RoleAdmin {
@@ -30,7 +53,7 @@ func (v *visit) showSettings(made *api.Token) error {
 		if err != nil {
 			return err
 		}
-		data.Tokens = tokens.Items
+		d.Tokens = tokens.Items
 	}
 	if v.viewer.Role != api.RoleViewer {
 		targets, err := v.api.NotifyTargets(ctx, api.ListOptions{Limit: api.MaxPage})
@@ -41,9 +64,8 @@ func (v *visit) showSettings(made *api.Token) error {
 		if err != nil {
 			return err
 		}
-		data.Targets, data.Dead = targets.Items, dead.Items
+		d.Targets, d.Dead = targets.Items, dead.Items
 	}
-	v.render(http.StatusOK, "settings", "Settings", data)
 	return nil
 }
 
@@ -55,15 +77,16 @@ func createToken(v *visit) error {
 	if text := v.r.PostFormValue("ttl"); text != "" {
 		d, err := api.ParseSpan(text)
 		if err != nil {
-			return &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "ttl"}
+			problem := &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "ttl"}
+			return v.showSettingsAgain(problem, settingsView{Token: asked, TTL: text})
 		}
 		asked.TTL = int64(d.Seconds())
 	}
 	token, err := v.api.CreateToken(v.r.Context(), asked)
 	if err != nil {
-		return err
+		return v.showSettingsAgain(err, settingsView{Token: asked, TTL: v.r.PostFormValue("ttl")})
 	}
-	return v.showSettings(&token)
+	return v.showSettings(settingsView{Made: &token})
 }
 
 func confirmDeleteToken(v *visit) error {
@@ -90,12 +113,12 @@ func saveTarget(v *visit) error {
 		return err
 	}
 	form := v.r.PostForm
-	_, err := v.api.PutNotifyTarget(v.r.Context(), api.NotifyTarget{
+	target := api.NotifyTarget{
 		Name: form.Get("name"), Kind: form.Get("kind"), URL: form.Get("url"), Secret: form.Get("secret"),
 		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")),
-	})
-	if err != nil {
-		return err
+	}
+	if _, err := v.api.PutNotifyTarget(v.r.Context(), target); err != nil {
+		return v.showSettingsAgain(err, settingsView{Target: target})
 	}
 	return v.redirect("/settings")
 }

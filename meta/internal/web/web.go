@@ -88,6 +88,7 @@ func (s *site) routes() (http.Handler, error) {
 		"GET /agents/{name}":            agentPage,
 		"GET /rollouts":                 rolloutsPage,
 		"GET /rollouts/{id}":            rolloutPage,
+		"GET /rollouts/{id}/hosts":      rolloutHostsPage,
 		"GET /rollouts/{id}/{action}":   confirmRolloutAction,
 		"POST /rollouts/{id}/{action}":  actOnRollout,
 		"GET /deploy":                   deployPage,
@@ -178,6 +179,17 @@ func (v *visit) fail(err error) {
 		v.cfg.Log.Error().Err(err).Str("path", v.r.URL.Path).Msg("page failed")
 	}
 	v.render(p.Status, "error", p.Title, p)
+}
+
+// showAgain shows a form again with what is wrong about it, so that nothing
+// has to be entered twice. What is not the form's fault is an error page.
+func (v *visit) showAgain(err error, page, title string, data func(*api.Problem) any) error {
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Status == http.StatusUnauthorized || p.Status >= http.StatusInternalServerError {
+		return err
+	}
+	v.render(p.Status, page, title, data(p))
+	return nil
 }
 
 // redirect follows a write, so that reloading the page does not repeat it.
