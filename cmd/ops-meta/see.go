@@ -91,6 +91,7 @@ func (a *app) hostsCommand() *cobra.Command {
 	f.StringVar(&q.Phase, "phase", "", "with the agent, or any, in this phase")
 	f.StringVar(&q.Arch, "arch", "", "of this arch, such as linux_amd64")
 	f.BoolVar(&q.Failing, "failing", false, "where an agent failed, was rolled back or has an error")
+	f.BoolVar(&q.InOrder, "in-order", false, "neither silent, nor failing, nor on another version than wanted")
 	f.BoolVar(&q.Drifted, "drifted", false, "where a version is not the wanted one")
 	f.BoolVar(&q.Silent, "silent", false, "not seen for three intervals")
 	f.BoolVar(&q.Problem, "problem", false, "with two machines under one name, or a wrong clock")

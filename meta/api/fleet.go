@@ -75,6 +75,7 @@ type HostQuery struct {
 	Silent  bool   `json:"silent,omitempty"`
 	Problem bool   `json:"problem,omitempty"` // has problems, such as clock skew
 	Drifted bool   `json:"drifted,omitempty"` // reports a version other than wanted
+	InOrder bool   `json:"inOrder,omitempty"` // neither silent, nor failing, nor drifted
 	After   string `json:"after,omitempty"`   // cursor: the last name of the previous page
 	Limit   int    `json:"limit,omitempty"`   // 0: 100
 }
@@ -86,6 +87,7 @@ type Overview struct {
 	Failing  int             `json:"failing"`
 	Problems int             `json:"problems"`
 	Drifted  int             `json:"drifted"`
+	InOrder  int             `json:"inOrder"` // neither silent, nor failing, nor drifted
 	Arches   map[string]int  `json:"arches"`
 	Dialects map[string]int  `json:"dialects"`
 	Agents   []AgentOverview `json:"agents"`

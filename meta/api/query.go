@@ -53,7 +53,7 @@ func (q HostQuery) Values() url.Values {
 	set(v, "status", q.Status)
 	set(v, "phase", q.Phase)
 	set(v, "arch", q.Arch)
-	for key, on := range map[string]bool{"failing": q.Failing, "silent": q.Silent, "problem": q.Problem, "drifted": q.Drifted} {
+	for key, on := range map[string]bool{"failing": q.Failing, "silent": q.Silent, "problem": q.Problem, "drifted": q.Drifted, "inOrder": q.InOrder} {
 		if on {
 			v.Set(key, "true")
 		}

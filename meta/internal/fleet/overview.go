@@ -72,6 +72,7 @@ func (t *tally) host(h *host) {
 	}
 	o.Failing += one(failing)
 	o.Drifted += one(drifted)
+	o.InOrder += one(!failing && !drifted && !h.has(isSilent))
 }
 
 func (t *tally) result() api.Overview {

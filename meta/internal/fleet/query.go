@@ -154,6 +154,7 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 			(search == "" || h.contains(search)) &&
 			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) })) &&
 			(!q.Problem || len(h.problems()) > 0) &&
+			(!q.InOrder || h.inOrder()) &&
 			(group == nil || group.Match(f.factsOf(h)))
 	}, nil
 }
@@ -171,6 +172,15 @@ func (h *host) matchAgent(e agentEntry, q api.HostQuery) bool {
 		(q.Phase == "" || string(s.phase) == q.Phase) &&
 		(!q.Failing || s.failing()) &&
 		(!q.Drifted || h.drifted(&s))
+}
+
+// inOrder: it is heard of, and nothing of it fails or is other than wanted.
+func (h *host) inOrder() bool {
+	amiss := func(e agentEntry) bool {
+		s := e.state.Value()
+		return s.failing() || h.drifted(&s)
+	}
+	return !h.has(isSilent) && !slices.ContainsFunc(h.agents, amiss)
 }
 
 func (h *host) contains(search string) bool {

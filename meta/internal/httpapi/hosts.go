@@ -19,6 +19,7 @@ func (s *Server) hostRoutes() []route {
 				param{"silent", "not seen for three intervals", "boolean"},
 				param{"problem", "two hosts under one name, a wrong clock", "boolean"},
 				param{"drifted", "a version is not the wanted one", "boolean"},
+				param{"inOrder", "neither silent, nor failing, nor drifted", "boolean"},
 			),
 			endpoint: reads(s.listHosts),
 		},
@@ -52,7 +53,7 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 		Search: v.Get("q"), Group: v.Get("group"), Agent: v.Get("agent"), Version: v.Get("version"),
 		Status: v.Get("status"), Phase: v.Get("phase"), Arch: v.Get("arch"), After: page.After, Limit: page.Limit,
 	}
-	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted} {
+	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted, "inOrder": &q.InOrder} {
 		if *on, err = c.boolParam(name); err != nil {
 			return api.Page[api.Host]{}, err
 		}

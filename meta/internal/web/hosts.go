@@ -19,7 +19,7 @@ type hostsView struct {
 	Agents []api.Agent
 }
 
-var hostStates = []string{"failing", "drifted", "silent", "problem"}
+var hostStates = []string{"inOrder", "failing", "drifted", "silent", "problem"}
 
 func hostQuery(q url.Values) api.HostQuery {
 	query := api.HostQuery{
@@ -27,6 +27,8 @@ func hostQuery(q url.Values) api.HostQuery {
 		Phase: q.Get("phase"), Status: q.Get("status"), Arch: q.Get("arch"), After: q.Get("cursor"), Limit: hostsPerPage,
 	}
 	switch q.Get("state") {
+	case "inOrder":
+		query.InOrder = true
 	case "failing":
 		query.Failing = true
 	case "drifted":

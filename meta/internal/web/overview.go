@@ -13,7 +13,6 @@ import (
 
 type overviewView struct {
 	api.Overview
-	OK       int
 	Cards    []agentCard
 	Failures lineChart
 	Rollouts []api.Rollout // not ended
@@ -47,7 +46,7 @@ func overviewPage(v *visit) error {
 		return err
 	}
 	data := overviewView{
-		Overview: overview, OK: max(0, overview.Hosts-overview.Silent-overview.Failing),
+		Overview: overview,
 		Rollouts: rollouts.Items, Failing: failing.Items, Failures: failureChart(history),
 	}
 	for _, a := range overview.Agents {

@@ -104,7 +104,8 @@ func funcs(now func() time.Time) template.FuncMap {
 		"pair": func(name string, s []share) agentCard {
 			return agentCard{AgentOverview: api.AgentOverview{Name: name}, Shares: s}
 		},
-		"stageof": stageOf,
+		"stageof":     stageOf,
+		"stagenumber": func(index int) int { return index + 1 },
 
 		"eventmood":      eventMood,
 		"newestfirst":    newestTransitions,

@@ -43,6 +43,9 @@ type stageView struct {
 	Bars    []bar
 }
 
+// InFlight is how many hosts were granted the target and are not yet judged.
+func (s stageView) InFlight() int { return max(0, s.Granted-s.Succeeded-s.Failed) }
+
 // bar is one part of a stage's progress; Offset and Percent place it.
 type bar struct {
 	Kind    string // succeeded, failed, granted, already

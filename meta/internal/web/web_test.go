@@ -2,8 +2,10 @@ package web_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -29,6 +31,7 @@ const hostile = `<script>alert(1)</script>`
 type peer struct {
 	replies map[string]any // by path below /api/v1
 	writes  []string       // "METHOD path body"
+	refuse  *api.Problem   // what every write and preview is answered with
 }
 
 func newPeer() *peer {
@@ -62,6 +65,7 @@ func newPeer() *peer {
 		"strategies":          api.Page[api.Strategy]{Items: []api.Strategy{{Name: "careful"}}},
 		"rollouts":            api.Page[api.Rollout]{Items: []api.Rollout{rollout}}, "rollouts/r1": rollout,
 		"rollouts/r1/transitions": api.Page[api.Transition]{Items: []api.Transition{{To: api.RolloutRunning, Reason: "started", Message: "The rollout began.", Time: now}}},
+		"rollouts/r1/hosts":       api.Page[api.RolloutHost]{Items: []api.RolloutHost{{Host: "web-1", State: api.RolloutHostFailed, Stage: 1, Version: "5.1.3", Status: "started", Message: "it does not start", Judged: &now}}},
 		"rollouts/r1/grants":      api.Page[api.Grant]{Items: []api.Grant{{Host: "web-1", Outcome: "failed", Reason: "rolled back", Judged: &now}}},
 		"audit":                   api.Page[api.AuditEntry]{Items: []api.AuditEntry{{Actor: "eve", Action: "update", Kind: "group", Name: "canary", Time: now, Before: json.RawMessage(`{"priority":1,"selector":{"hosts":["a"]}}`), After: json.RawMessage(`{"priority":2,"selector":{"hosts":["a"]}}`)}}},
 		"version":                 api.Version{Version: "1.2.3"}, "tokens": api.Page[api.Token]{Items: []api.Token{{ID: "t1", Name: "ci", Role: api.RoleOperator}}},
@@ -83,6 +87,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "id: 7\ndata: {\"seq\":7,\"kind\":\"open\"}\n\n")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+	case p.refuse != nil && (r.Method != http.MethodGet || strings.HasSuffix(path, "impact")):
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(p.refuse.Status)
+		_ = json.NewEncoder(w).Encode(p.refuse)
 	case r.Method != http.MethodGet && path != "selectors/match":
 		body, _ := io.ReadAll(r.Body)
 		p.writes = append(p.writes, r.Method+" "+path+" "+string(body))
@@ -167,7 +175,8 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 		{"/agents", []string{"collects", "5.1.3: 1"}},
 		{"/agents/falcon-agent", []string{"120.6 KiB", "an ELF of another arch", "everyone"}},
 		{"/rollouts", []string{"falcon-agent 5.1.4", "stage 2 of 3"}},
-		{"/rollouts/r1", []string{"needs approval", "1 succeeded · 1 failed · 3 granted", "rolled back", "09:00–17:00 UTC", "/rollouts/r1/pause"}},
+		{"/rollouts/r1", []string{"needs approval", `<a href="/rollouts/r1/hosts?state=succeeded">1 succeeded</a> · <a href="/rollouts/r1/hosts?state=failed">1 failed</a> · 3 granted · <a href="/rollouts/r1/hosts?state=inFlight">1 in flight</a>`, "rolled back", "09:00–17:00 UTC", "/rollouts/r1/pause"}},
+		{"/rollouts/r1/hosts?state=failed", []string{"web-1", "it does not start", `state=failed" aria-current="true">failed`, "5.1.3", "no artifact"}},
 		{"/rollouts/r1/rollback", []string{"takes 4 hosts back to 5.1.3", "danger"}},
 		{"/groups", []string{"web-…", "dc=a"}},
 		{"/groups/edit?name=canary", []string{"web-", "1 host matches"}},
@@ -175,7 +184,7 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 		{"/holds/new?scope=agent:falcon-agent", []string{"agent:falcon-agent"}},
 		{"/changes", []string{"priority", "<del>1</del>", "<ins>2</ins>"}},
 		{"/settings", []string{"1.2.3", "ci", "Revoke"}},
-		{"/deploy?agent=falcon-agent", []string{"5.1.4", "group canary", "careful"}},
+		{"/deploy?agent=falcon-agent", []string{"Show what changes", "5.1.4", "group canary", "careful"}},
 		{"/publish?agent=falcon-agent", []string{`value="falcon-agent"`}},
 	}
 	for _, tc := range cases {
@@ -425,5 +434,105 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	}
 	if status, body := post(t, c, base+"/holds/new", url.Values{"host": {"a"}, "reason": {"x"}, "for": {"soon"}}); status != http.StatusBadRequest || !strings.Contains(body, "12h") {
 		t.Errorf("bad duration: %d\n%s", status, body)
+	}
+}
+
+// What was entered is not lost when it is refused: the form comes back as it
+// was, with what is wrong about it.
+func TestARefusedFormKeepsWhatWasEntered(t *testing.T) {
+	file := func(fields map[string]string) (string, io.Reader) {
+		var body bytes.Buffer
+		form := multipart.NewWriter(&body)
+		for _, name := range []string{"agent", "version", "arch"} {
+			_ = form.WriteField(name, fields[name])
+		}
+		part, _ := form.CreateFormFile("file", "demo-1.0.0.tar.gz")
+		_, _ = part.Write([]byte("no tarball"))
+		_ = form.Close()
+		return form.FormDataContentType(), &body
+	}
+	encoded := func(form url.Values) (string, io.Reader) {
+		return "application/x-www-form-urlencoded", strings.NewReader(form.Encode())
+	}
+	type entered func() (string, io.Reader)
+	for name, c := range map[string]struct {
+		path string
+		form entered
+		want []string
+	}{
+		"deploy": {
+			"/deploy", func() (string, io.Reader) {
+				return encoded(url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "strategy": {"careful"}, "reason": {"ticket 7"}})
+			},
+			[]string{`<option selected>falcon-agent`, `<option value="group:canary" selected>`, `<option selected>careful`},
+		},
+		"publish": {
+			"/publish", func() (string, io.Reader) {
+				return file(map[string]string{"agent": "demo", "version": "1.0.0", "arch": "linux_mips"})
+			},
+			[]string{`name="agent" value="demo"`, `name="version" value="1.0.0"`, `name="arch" value="linux_mips"`},
+		},
+		"hold": {
+			"/holds/new", func() (string, io.Reader) {
+				return encoded(url.Values{"host": {"web-1"}, "reason": {"a broken disk"}, "for": {"12h"}})
+			},
+			[]string{`name="host" value="web-1"`, `name="reason" value="a broken disk"`, `name="for" value="12h"`},
+		},
+		"hold for no time": {
+			"/holds/new", func() (string, io.Reader) {
+				return encoded(url.Values{"host": {"web-1"}, "reason": {"a broken disk"}, "for": {"soon"}})
+			},
+			[]string{`name="reason" value="a broken disk"`, `name="for" value="soon"`},
+		},
+		"token": {
+			"/settings/tokens", func() (string, io.Reader) {
+				return encoded(url.Values{"name": {"ci"}, "role": {"operator"}, "ttl": {"90d"}})
+			},
+			[]string{`name="name" value="ci"`, `<option selected>operator`, `name="ttl" value="90d"`},
+		},
+		"target": {
+			"/settings/targets", func() (string, io.Reader) {
+				return encoded(url.Values{"name": {"chat"}, "kind": {"webhook"}, "url": {"https://chat.example"}, "secret": {"s3cret"}, "events": {"rollout."}})
+			},
+			[]string{`name="name" value="chat"`, `value="https://chat.example"`, `rollout.</textarea>`, "<details open>"},
+		},
+		"group": {
+			"/groups/edit", func() (string, io.Reader) { return encoded(url.Values{"name": {"db"}, "prefixes": {"db-"}}) },
+			[]string{`value="db"`, "db-</textarea>"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer()
+			client, base := open(t, p)
+			login(t, client, base, "admin")
+			p.refuse = &api.Problem{Title: "That is refused", Detail: "for a reason", Hint: "Do it otherwise.", Status: http.StatusConflict}
+			kind, body := c.form()
+			resp, err := client.Post(base+c.path, kind, body)
+			status, page := reply(t, resp, err)
+			if status < 400 || status >= 500 {
+				t.Errorf("status %d", status)
+			}
+			if !strings.Contains(page, `role="alert"`) || name != "hold for no time" && !strings.Contains(page, "Do it otherwise.") {
+				t.Errorf("does not say what is wrong\n%s", page)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(page, want) {
+					t.Errorf("does not keep %q\n%s", want, page)
+				}
+			}
+			if strings.Contains(page, "s3cret") {
+				t.Error("a secret came back")
+			}
+		})
+	}
+}
+
+func TestPagesThatChangeRenewThemselves(t *testing.T) {
+	c, base := open(t, newPeer())
+	login(t, c, base, "admin")
+	for _, path := range []string{"/", "/hosts", "/hosts/web-1", "/agents", "/agents/falcon-agent", "/rollouts", "/rollouts/r1", "/rollouts/r1/hosts", "/groups", "/holds", "/changes", "/settings"} {
+		if _, body := get(t, c, base+path); strings.Count(body, `id="live"`) != 1 || !strings.Contains(body, `hx-trigger="sse:change"`) {
+			t.Errorf("%s does not renew itself", path)
+		}
 	}
 }

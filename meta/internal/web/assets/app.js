@@ -32,14 +32,54 @@ document.addEventListener("keydown", (e) => {
     }
     case "j": moveRow(1); break;
     case "k": moveRow(-1); break;
+    case "t": nextClock(); break;
     case "?": document.getElementById("keys")?.showModal(); break;
   }
 });
 
-// A select marked data-submit sends its form by itself.
+// A select marked data-submit sends its form by itself, whatever else is not
+// filled in yet: what it is about decides what there is to fill in.
 document.addEventListener("change", (e) => {
-  if (e.target.matches("[data-submit]")) e.target.form.requestSubmit();
+  if (!e.target.matches("[data-submit]")) return;
+  e.target.form.noValidate = true;
+  e.target.form.requestSubmit();
 });
+
+// Times are ages until somebody asks for a clock. The choice is kept.
+const clocks = ["ages", "your time", "UTC"];
+let clock = Math.max(0, clocks.indexOf(localStorage.getItem("clock")));
+
+function clockText(date) {
+  if (clocks[clock] === "UTC") return date.toISOString().slice(0, 19).replace("T", " ") + " UTC";
+  return date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
+function showTimes() {
+  const button = document.getElementById("zone");
+  if (button) { button.hidden = false; button.textContent = "Times: " + clocks[clock]; }
+  for (const t of document.querySelectorAll("time[datetime]")) {
+    const date = new Date(t.dateTime);
+    if (isNaN(date) || date.getTime() < 0) continue; // never
+    if (!t.dataset.age) t.dataset.age = t.textContent;
+    const text = clock === 0 ? t.dataset.age : clockText(date);
+    if (t.textContent !== text) t.textContent = text;
+  }
+}
+
+function nextClock() {
+  clock = (clock + 1) % clocks.length;
+  localStorage.setItem("clock", clocks[clock]);
+  showTimes();
+}
+
+document.addEventListener("click", (e) => { if (e.target.id === "zone") nextClock(); });
+document.addEventListener("htmx:afterSettle", showTimes);
+showTimes();
+
+// What a reader opened stays open when the page is renewed.
+if (window.Idiomorph) {
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
+}
 
 function stale(text) {
   const says = document.getElementById("stale");
@@ -66,9 +106,12 @@ document.addEventListener("submit", (e) => {
   });
   xhr.addEventListener("load", () => {
     if (xhr.status < 300) { location.href = xhr.responseURL; return; }
-    document.open();
-    document.write(xhr.responseText);
-    document.close();
+    // Only what is wrong is taken from the answer: the form keeps its file.
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const problem = answer.querySelector("[role=alert]") || answer.querySelector("main .panel");
+    form.querySelector("[data-problem]").replaceChildren(problem || "The server answered " + xhr.status + ": try again.");
+    bar.hidden = true;
+    says.textContent = "";
   });
   xhr.addEventListener("error", () => { says.textContent = "The upload broke off: try again."; });
   xhr.send(new FormData(form));
