@@ -32,8 +32,10 @@ type beat struct {
 	agents  agents
 	log     zerolog.Logger
 	metrics *local.Metrics
-	news    <-chan struct{} // something is worth reporting at once
-	reload  chan Config     // a new configuration
+	news    <-chan struct{}      // something is worth reporting at once
+	reload  chan Config          // a new configuration
+	asked   chan chan<- struct{} // somebody wants a heartbeat now, and to know when it is over
+	fresh   bool                 // this host has no stored reply: nothing is known of what is wanted
 	host    hostFacts
 
 	// Owned by run.
@@ -48,7 +50,7 @@ type beat struct {
 }
 
 func newBeat(config Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
-	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config, 1), host: readHostFacts()}
+	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts()}
 	b.state.Interval = config.Interval.Seconds()
 	return b, b.use(config)
 }
@@ -98,11 +100,40 @@ func (b *beat) note(change func(*local.Heartbeat)) {
 	change(&b.state)
 }
 
-// run sends heartbeats until ctx ends. The first one waits a random part of
-// the interval, so that a fleet that starts together does not report together.
+// freshStart bounds the wait before the very first heartbeat of a host, for
+// which a person waits.
+const freshStart = 5 * time.Second
+
+// firstWait is a random part of the interval, so that a fleet that starts
+// together does not report together, and of a few seconds on a host that has
+// never been told anything.
+func (b *beat) firstWait() time.Duration {
+	if b.fresh {
+		return jitter.First(min(freshStart, b.pace.interval()))
+	}
+	return jitter.First(b.pace.interval())
+}
+
+// now makes a heartbeat at once and returns what came of it.
+func (b *beat) now(ctx context.Context) (local.Heartbeat, error) {
+	over := make(chan struct{})
+	select {
+	case b.asked <- over:
+	case <-ctx.Done():
+		return local.Heartbeat{}, ctx.Err()
+	}
+	select {
+	case <-over:
+		return b.State(), nil
+	case <-ctx.Done():
+		return local.Heartbeat{}, ctx.Err()
+	}
+}
+
+// run sends heartbeats until ctx ends.
 func (b *beat) run(ctx context.Context) {
 	defer func() { b.client.Close() }()
-	next := time.Now().Add(jitter.First(b.pace.interval()))
+	next := time.Now().Add(b.firstWait())
 	for {
 		b.note(func(s *local.Heartbeat) { s.Next = next })
 		timer := time.NewTimer(time.Until(next))
@@ -115,12 +146,22 @@ func (b *beat) run(ctx context.Context) {
 			next = b.pace.soon(time.Now(), next)
 		case <-b.news:
 			next = b.pace.soon(time.Now(), next)
+		case over := <-b.asked:
+			next = b.send(ctx)
+			close(over)
 		case <-timer.C:
-			_ = b.once(ctx) // said in the log and the state
-			next = time.Now().Add(b.pace.wait(time.Now()))
+			next = b.send(ctx)
 		}
 		timer.Stop()
 	}
+}
+
+// send makes one heartbeat and says when the next one is due.
+func (b *beat) send(ctx context.Context) time.Time {
+	_ = b.once(ctx) // said in the log and the state
+	next := time.Now().Add(b.pace.wait(time.Now()))
+	b.note(func(s *local.Heartbeat) { s.Next = next })
+	return next
 }
 
 func (b *beat) reloaded(config Config) {

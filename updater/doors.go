@@ -72,3 +72,12 @@ func (d *daemon) output(ctx context.Context, agent string) (local.Output, error)
 	text, err := d.engine.Output(ctx, agent)
 	return local.Output{Text: text}, err
 }
+
+// beatNow makes a heartbeat at once, because somebody asked.
+func (d *daemon) beatNow(ctx context.Context) (local.Heartbeat, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ctx, cancel)()
+	d.log.Info().Msg("heartbeat asked for by an operator")
+	return d.beat.now(ctx)
+}

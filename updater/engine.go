@@ -239,6 +239,13 @@ func (e *Engine) spread(wishes map[string]Wish) {
 	}
 }
 
+// HasReply reports whether this host has ever been told what is wanted.
+func (e *Engine) HasReply() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.desired.equal(Desired{})
+}
+
 // Notify delivers a value, soon after, when a transaction ended or failed:
 // a heartbeat should go out at once.
 func (e *Engine) Notify() <-chan struct{} { return e.notify }

@@ -94,6 +94,7 @@ func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) 
 	if err != nil {
 		return err
 	}
+	b.fresh = !engine.HasReply()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
@@ -253,7 +254,7 @@ type server struct {
 }
 
 func (d *daemon) listen() ([]server, error) {
-	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Metrics: d.metrics}
+	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
 	socket, err := local.Listen(d.ctx, d.config.Load().VarDir)
 	if err != nil {
 		return nil, err

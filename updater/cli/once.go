@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/local"
 )
 
 func (a *app) once() *cobra.Command {
@@ -24,24 +24,26 @@ func (a *app) once() *cobra.Command {
 		Short: "ask the server once, bring every agent to where it is wanted, report, and end",
 		Long: `Do in the foreground, once, what the sidecar does all the time: ask the
 server, bring every agent to where it is wanted, and report. It needs no
-running sidecar and refuses to run beside one. Exit code 1 when an agent is not
-as wanted.`,
+running sidecar; where one runs, that one does it now, and once waits for it.
+Exit code 1 when an agent is not as wanted.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load()
 			if err != nil {
 				return err
 			}
+			daemon := local.NewClient(c.VarDir)
+			if s, err := daemon.Status(cmd.Context()); err == nil {
+				return a.onceThrough(cmd.Context(), daemon, s.Pid)
+			}
 			meter := newMeter(a.stdio.Err)
 			agents, err := updater.Once(cmd.Context(), c, onceLog(a.stdio.Err), meter.show)
 			meter.end()
-			if agents != nil {
-				if err := a.showOutcome(agents); err != nil {
-					return err
-				}
+			if err == nil {
+				return a.conclude(agents)
 			}
-			if err == nil && slices.ContainsFunc(agents, func(r meta.RealAgent) bool { return r.Error != "" }) {
-				return errors.New("not every agent is as wanted, see above")
+			if agents != nil {
+				return errors.Join(a.showOutcome(agents), err)
 			}
 			return err
 		},

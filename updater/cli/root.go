@@ -135,7 +135,7 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
-	root.AddCommand(a.check(), a.plan(), a.once(), a.status(), a.logs(), a.reload(), a.newAgent(), child(stdio), man())
+	root.AddCommand(a.check(), a.plan(), a.once(), a.beat(), a.status(), a.logs(), a.reload(), a.newAgent(), child(stdio), man())
 	root.AddCommand(a.hold(), a.order(local.VerbUnhold, "follow the server's wishes for AGENT again"),
 		a.order(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
 		a.order(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))

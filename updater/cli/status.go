@@ -153,7 +153,10 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 }
 
 func heartbeat(h local.Heartbeat, now time.Time) string {
-	next := "next in " + ago(max(h.Next.Sub(now), 0))
+	next := "next in " + ago(h.Next.Sub(now))
+	if !h.Next.After(now) {
+		next = "one is under way"
+	}
 	switch {
 	case h.Failures > 0:
 		last := "never answered yet"

@@ -111,5 +111,7 @@ type Daemon struct {
 	Do      func(context.Context, Order) error
 	Reload  func(context.Context) (Reloaded, error)
 	Output  func(ctx context.Context, agent string) (Output, error)
+	Beat    func(context.Context) (Heartbeat, error) // now; returns how it went
+	Settle  func(context.Context) error              // waits until nothing is left to be done
 	Metrics *Metrics
 }

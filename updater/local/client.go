@@ -59,6 +59,17 @@ func (c *Client) Do(ctx context.Context, o Order) error {
 	return c.call(ctx, http.MethodPost, "/order", o, nil)
 }
 
+// Beat has the sidecar make a heartbeat now, and waits for it.
+func (c *Client) Beat(ctx context.Context) (Heartbeat, error) {
+	var h Heartbeat
+	return h, c.call(ctx, http.MethodPost, "/beat", nil, &h)
+}
+
+// Settle waits until the sidecar has nothing left to be done now.
+func (c *Client) Settle(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/settle", nil, nil)
+}
+
 // Reload makes the sidecar read its configuration again.
 func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	var r Reloaded
@@ -92,6 +103,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("cannot read the sidecar's answer: %w", err)
+	}
+	if response.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("cannot ask the running sidecar for %s: it is older than this program; ./control restart runs the new one", path)
 	}
 	if response.StatusCode != http.StatusOK {
 		var r refusal

@@ -91,6 +91,13 @@ func Socket(d Daemon) http.Handler {
 		}
 		result(w, struct{}{}, err)
 	})
+	mux.HandleFunc("POST /beat", func(w http.ResponseWriter, r *http.Request) {
+		h, err := d.Beat(r.Context())
+		result(w, h, err)
+	})
+	mux.HandleFunc("POST /settle", func(w http.ResponseWriter, r *http.Request) {
+		result(w, struct{}{}, d.Settle(r.Context()))
+	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		reloaded, err := d.Reload(r.Context())
 		result(w, reloaded, err)
