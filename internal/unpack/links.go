@@ -1,55 +1,116 @@
 package unpack
 
 import (
+	"context"
 	"path"
 	"strings"
 )
 
-// maxHops is how many links one path may lead through, as in the kernel.
-const maxHops = 40
+const (
+	// maxHops is how many links one path may lead through, as in the kernel.
+	maxHops = 40
+	// stepsPerFile is how many components the targets of all links may have
+	// for each file that is allowed: a real tree has about four in a link.
+	stepsPerFile = 20
+	// lookUp is after how many components the context is asked.
+	lookUp = 4096
+)
 
 // checkLinks follows every symbolic link through the whole tree as the kernel
 // would. A target that does not exist (yet) is fine as long as it is inside.
-func (t *tree) checkLinks() error {
+// Each link is followed once, however many lead through it.
+func (t *tree) checkLinks(ctx context.Context) error {
+	f := follower{tree: t, ctx: ctx, ends: make(map[string]end, len(t.links)), steps: stepsPerFile * t.limits.MaxFiles}
 	for _, key := range t.links {
-		link := t.nodes[key]
-		if err := t.follow(link); err != nil {
+		if _, err := f.follow(key, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// follow walks the target's components one by one. at is where it stands, ""
-// being the root; rest is what is still to walk.
-func (t *tree) follow(link node) error {
-	at := parentOf(link.path)
-	rest := strings.Split(link.target, "/")
-	for hops := 1; len(rest) > 0; {
-		part := rest[0]
-		rest = rest[1:]
-		if part == "" || part == "." {
-			continue
-		}
-		if part == ".." {
-			if at == "" {
-				return refuse(LinkEscapes, link.path, "the link to %q leaves the tree", clip(link.target))
-			}
-			at = parentOf(at)
-			continue
-		}
-		next := path.Join(at, part)
-		n, ok := t.nodes[fold(next)]
-		if !ok || n.kind != Symlink {
-			at = next
-			continue
-		}
-		if hops++; hops > maxHops {
-			return refuse(BadLink, link.path, "the link leads through more than %d links", maxHops)
-		}
-		at = parentOf(n.path)
-		rest = append(strings.Split(n.target, "/"), rest...)
+// end is where a link leads.
+type end struct {
+	at   string // "" is the root
+	hops int    // links on the way, itself included; 0: it is being followed
+}
+
+// follower remembers where links lead.
+type follower struct {
+	tree  *tree
+	ctx   context.Context
+	ends  map[string]end
+	steps int // that are left
+}
+
+// follow finds where the link of a key leads, walking its target's components
+// one by one.
+func (f *follower) follow(key string, depth int) (end, error) {
+	link := f.tree.nodes[key]
+	e, known := f.ends[key]
+	switch {
+	case known && e.hops > 0:
+		return e, nil
+	case known || depth >= maxHops:
+		return end{}, refuse(BadLink, link.path, "the link leads through more than %d links", maxHops)
 	}
+	f.ends[key] = end{}
+	e = end{at: parentOf(link.path), hops: 1}
+	for part := range strings.SplitSeq(link.target, "/") {
+		if err := f.step(link); err != nil {
+			return end{}, err
+		}
+		if err := f.walk(&e, link, part, depth); err != nil {
+			return end{}, err
+		}
+	}
+	f.ends[key] = e
+	return e, nil
+}
+
+// step counts one component.
+func (f *follower) step(link node) error {
+	if f.steps--; f.steps < 0 {
+		return refuse(BadLink, link.path, "the links of the archive are too many and too long to be followed")
+	}
+	if f.steps%lookUp == 0 {
+		return f.ctx.Err()
+	}
+	return nil
+}
+
+// walk goes one component on.
+func (f *follower) walk(e *end, link node, part string, depth int) error {
+	switch part {
+	case "", ".":
+		return nil
+	case "..":
+		if e.at == "" {
+			return refuse(LinkEscapes, link.path, "the link to %q leaves the tree", clip(link.target))
+		}
+		e.at = parentOf(e.at)
+		return nil
+	}
+	next := part
+	if e.at != "" {
+		next = e.at + "/" + part
+	}
+	if len(next) > 2*f.tree.limits.MaxPath {
+		return refuse(BadLink, link.path, "the link leads to a path of more than %d bytes", 2*f.tree.limits.MaxPath)
+	}
+	key := fold(next)
+	if n, ok := f.tree.nodes[key]; !ok || n.kind != Symlink {
+		e.at = next
+		return nil
+	}
+	through, err := f.follow(key, depth+1)
+	if err != nil {
+		return err
+	}
+	if e.hops += through.hops; e.hops > maxHops {
+		return refuse(BadLink, link.path, "the link leads through more than %d links", maxHops)
+	}
+	e.at = through.at
 	return nil
 }
 

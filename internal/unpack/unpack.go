@@ -111,7 +111,7 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 	if err != nil {
 		return Summary{}, blame(src, err)
 	}
-	if err := t.checkLinks(); err != nil {
+	if err := t.checkLinks(ctx); err != nil {
 		return Summary{}, err
 	}
 	return t.summary, nil

@@ -66,6 +66,9 @@ func names[T any](list []T, name func(T) string) map[string]bool {
 }
 
 func (c *checker) add(path, hint, format string, args ...any) {
+	if len(c.problems) >= MaxProblems {
+		return
+	}
 	p := c.file.at(path)
 	c.problems = append(c.problems, api.FileProblem{Line: p.line, Column: p.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
@@ -138,7 +141,7 @@ func (c *checker) fromFile(path string) bool {
 // refer requires that name exists. When the file has only the section that
 // would contain name, what is missing was removed there.
 func (c *checker) refer(from, at, kind, name, section string, known map[string]bool) {
-	if known[name] {
+	if known[name] || len(c.problems) >= MaxProblems {
 		return
 	}
 	if c.fromFile(from) {

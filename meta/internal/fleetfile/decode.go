@@ -14,8 +14,12 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// maxNodes bounds what aliases can multiply.
-const maxNodes = 1_000_000
+const (
+	maxNodes = 1_000_000 // of a file with its aliases followed
+	// maxAliased bounds what aliases can multiply, beyond what is written.
+	maxAliased = 100_000
+	maxKey     = 1024 // bytes of a field's name
+)
 
 // place is where something stands in the file, from 1.
 type place struct{ line, column int }
@@ -28,9 +32,34 @@ type decoder struct {
 	anchors  map[string]ast.Node
 	open     map[string]bool // aliases being followed, to find circles
 	nodes    int
+	aliased  int // of nodes
+}
+
+// full reports whether enough was found or read to stop.
+func (d *decoder) full() bool {
+	return len(d.problems) >= MaxProblems || d.nodes > maxNodes || d.aliased > maxAliased
+}
+
+// count counts things read, and reports whether to go on.
+func (d *decoder) count(at ast.Node, path string, n int) bool {
+	if d.full() {
+		return false
+	}
+	d.nodes += n
+	if len(d.open) > 0 {
+		d.aliased += n
+	}
+	if d.nodes > maxNodes || d.aliased > maxAliased {
+		d.problem(at, path, "", "the file is too large once its aliases are followed")
+		return false
+	}
+	return true
 }
 
 func (d *decoder) problem(at ast.Node, path, hint, format string, args ...any) {
+	if len(d.problems) >= MaxProblems {
+		return
+	}
 	p := placeOf(at)
 	d.problems = append(d.problems, api.FileProblem{Line: p.line, Column: p.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
@@ -49,10 +78,7 @@ func placeOf(n ast.Node) place {
 
 // value decodes n into v, which is addressable.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
-	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.problem(n, path, "", "the file is too large once its aliases are followed")
-		}
+	if !d.count(n, path, 1) {
 		return
 	}
 	switch n := n.(type) {
@@ -124,6 +150,9 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
 	for i, item := range seq.Values {
+		if d.full() {
+			return
+		}
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if _, null := item.(*ast.NullNode); null {
 			d.problem(item, at, "", "the entry is empty")
@@ -141,6 +170,9 @@ func (d *decoder) table(n ast.Node, v reflect.Value, path string) {
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, p := range pairs {
+		if d.full() {
+			return
+		}
 		key := p.Key.GetToken().Value
 		value := reflect.New(v.Type().Elem()).Elem()
 		d.value(p.Value, value, path+"."+key)
@@ -156,6 +188,9 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 	}
 	fields := fieldsOf(v.Type())
 	for _, p := range pairs {
+		if d.full() {
+			return
+		}
 		key := p.Key.GetToken().Value
 		at := join(path, key)
 		i, known := fields[key]
@@ -177,11 +212,16 @@ func (d *decoder) pairs(n ast.Node, path string) ([]*ast.MappingValueNode, bool)
 		d.problem(n, path, "write fields as name: value", "%s must be a mapping, not %s", last(path), describe(n))
 		return nil, false
 	}
+	if !d.count(n, path, len(m.Values)) {
+		return nil, false
+	}
 	var merged, own []*ast.MappingValueNode
 	for _, p := range m.Values {
 		switch {
 		case p.Key.IsMergeKey():
 			merged = append(merged, d.merge(p.Value, path)...)
+		case len(p.Key.GetToken().Value) > maxKey:
+			d.problem(p.Key, path, "", "a field's name has more than %d bytes", maxKey)
 		case plainKey(p.Key):
 			own = append(own, p)
 		default:
@@ -205,7 +245,7 @@ func (d *decoder) merge(n ast.Node, path string) []*ast.MappingValueNode {
 		d.problem(n, path, "", "<< must be followed by an alias such as *name")
 		return nil
 	}
-	if d.nodes++; d.nodes > maxNodes {
+	if !d.count(n, path, 1) {
 		return nil
 	}
 	var out []*ast.MappingValueNode

@@ -11,7 +11,7 @@ import (
 
 // nearestHint offers the known name that is most like an unknown one.
 func nearestHint(name string, known []string) string {
-	if len(name) > 200 {
+	if len(name) > 200 || len(known) > 1000 {
 		return ""
 	}
 	best, distance := "", max(2, len(name)/3)+1

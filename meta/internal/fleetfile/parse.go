@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -21,7 +22,16 @@ const (
 	MaxSize    = 4 << 20 // bytes
 	maxNesting = 1000
 	maxDashes  = 100 // lists opened on one line
+	maxTokens  = 500_000
+
+	// MaxProblems is how many problems are told of one file: who has more
+	// mends these first.
+	MaxProblems = 100
 )
+
+// parsing keeps several large files from being in memory at once: a file takes
+// many times its size while it is read.
+var parsing sync.Mutex
 
 // File is a fleet file that has been read.
 type File struct {
@@ -31,6 +41,8 @@ type File struct {
 
 // Parse reads a fleet file. The file is nil unless there are no problems.
 func Parse(data []byte) (*File, []api.FileProblem) {
+	parsing.Lock()
+	defer parsing.Unlock()
 	body, problems := syntax(data)
 	if len(problems) > 0 {
 		return nil, problems
@@ -107,9 +119,21 @@ func tooMuch(data []byte) *api.FileProblem {
 	if len(data) > MaxSize {
 		return &api.FileProblem{Message: fmt.Sprintf("the file has %d bytes; at most %d are allowed", len(data), MaxSize)}
 	}
-	depth, line, dashes := 0, 1, 0
+	var fields fieldCounter
+	line := 0
+	for text := range bytes.Lines(data) {
+		if line++; !fields.line(bytes.TrimRight(text, "\r\n")) {
+			return &api.FileProblem{Line: line, Column: 1, Message: "the file has mappings with too many fields", Hint: "a mapping has as many fields as its kind of thing, and labels"}
+		}
+	}
+	line = 1
+	depth, dashes, tokens := 0, 0, 0
 	before := byte('\n')
 	for _, c := range data {
+		switch c {
+		case '\n', ',', '[', '{':
+			tokens++
+		}
 		switch c {
 		case '\n':
 			line, dashes = line+1, 0
@@ -123,6 +147,9 @@ func tooMuch(data []byte) *api.FileProblem {
 			}
 		}
 		before = c
+		if tokens > maxTokens {
+			return &api.FileProblem{Line: line, Column: 1, Message: fmt.Sprintf("the file says more than %d things", maxTokens), Hint: "say it with fewer, such as patterns instead of lists of hosts"}
+		}
 		if depth > maxNesting || dashes > maxDashes {
 			return &api.FileProblem{Line: line, Column: 1, Message: "the file is nested too deeply"}
 		}

@@ -2,11 +2,9 @@ package notify
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 	"time"
 	"unicode"
 
@@ -43,14 +41,9 @@ Stage {{$i}}: {{$s.Granted}} granted, {{$s.Succeeded}} succeeded, {{$s.Failed}} 
 // maxRendered bounds what a template may write.
 const maxRendered = 64 << 10
 
-var functions = template.FuncMap{
-	"upper": strings.ToUpper, "lower": strings.ToLower, "join": func(sep string, list []string) string { return strings.Join(list, sep) },
-	"json": func(v any) (string, error) { b, err := json.Marshal(v); return string(b), err },
-}
-
 // render fills in a template.
 func render(name, text string, n api.Notice) (string, error) {
-	t, err := template.New(name).Funcs(functions).Option("missingkey=error").Parse(text)
+	t, err := parseBounded(name, text, newBudget(time.Now()))
 	if err != nil {
 		return "", fmt.Errorf("cannot read the %s: %w", name, err)
 	}
