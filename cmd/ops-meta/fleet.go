@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -128,37 +127,4 @@ func orNothing(s string) string {
 		return "(nothing)"
 	}
 	return s
-}
-
-func (a *app) importCommand() *cobra.Command {
-	var dry bool
-	c := &cobra.Command{Use: "import FILE", Short: "Take the cfg.json of an older ops-meta", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.importConfig(cmd.Context(), args[0], dry)
-	}}
-	c.Flags().BoolVar(&dry, "dry-run", false, "only say how it would be taken")
-	return c
-}
-
-func (a *app) importConfig(ctx context.Context, path string, dry bool) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	file, err := a.readFile(path)
-	if err != nil {
-		return err
-	}
-	report, err := c.ImportConfig(ctx, file, dry)
-	if err != nil {
-		return err
-	}
-	return a.print(a.out, report, func(w io.Writer) {
-		for _, n := range report.Import.Taken {
-			writef(w, "%s: %s\n", n.Path, n.Note)
-		}
-		for _, n := range report.Import.Refused {
-			writef(w, "%s\n", a.paint(a.out, red, fmt.Sprintf("%s: left out: %s", n.Path, n.Note)))
-		}
-		a.printPlan(w, report.Plan)
-	})
 }

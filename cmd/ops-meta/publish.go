@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,8 @@ arch from the name too (…-linux_arm64.tar.gz) or from the directory it is in
 (linux_amd64/…), else from the programs inside, else it is linux_amd64.
 
 With a URL, {base}/{arch}/{agent}-{version}.tar.gz, the tarball stays where it is:
-the server fetches it once, checks and hashes it.`,
+the server fetches it once, checks and hashes it. With --user or --ca-file, or a login
+in the URL, it may have any path and the server keeps it, since hosts have no login there.`,
 		Example: "  ops-meta publish node_exporter-1.9.1.tar.gz\n  ops-meta publish build.tgz --agent node_exporter --version 1.9.1 --arch linux_arm64",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.file = args[0]
@@ -39,6 +41,7 @@ the server fetches it once, checks and hashes it.`,
 	f.StringVar(&p.said.Agent, "agent", "", "name of the agent")
 	f.StringVar(&p.said.Version, "version", "", "version of the release")
 	f.StringVar(&p.said.Arch, "arch", "", "such as linux_amd64")
+	p.login.flags(c)
 	f.StringVar(&p.notes, "notes", "", "notes on the release")
 	f.StringVar(&p.signature, "signature", "", "minisign file (default FILE.minisig when it is there)")
 	return c
@@ -49,6 +52,7 @@ type publishing struct {
 	*app
 	said                   api.Naming
 	file, notes, signature string
+	login                  fetchLogin
 }
 
 func (p *publishing) run(ctx context.Context) error {
@@ -152,7 +156,17 @@ func (p *publishing) progress(r io.Reader, size int64) (io.Reader, func()) {
 	return io.TeeReader(r, bar), func() { _ = bar.Finish() }
 }
 
+// register makes the server fetch a tarball, which stays where it is. One that
+// hosts could not get by themselves, because they have no login there or do not
+// believe its authority, is kept by the server.
 func (p *publishing) register(ctx context.Context, c *api.Client) (api.Artifact, error) {
+	as, err := p.login.fetchAs()
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	if u, err := url.Parse(p.file); err == nil && (u.User != nil || as != (api.FetchAs{})) {
+		return c.RegisterArtifact(ctx, p.said.Agent, p.said.Version, api.NewArtifact{Arch: p.said.Arch, From: p.file, As: as})
+	}
 	dir, _, _ := cutLast(p.file, "/")
 	base, arch, ok := cutLast(dir, "/")
 	if p.said.Arch == "" && ok {

@@ -30,7 +30,12 @@ type RolloutAction struct {
 // fetches and hashes it.
 type NewArtifact struct {
 	Arch     string `json:"arch"`
-	External string `json:"external"` // base URL: {external}/{arch}/{name}-{version}.tar.gz
+	External string `json:"external,omitempty"` // base URL: {external}/{arch}/{name}-{version}.tar.gz
+
+	// From is the address of a tarball that is fetched once and kept here,
+	// instead of External: for places that hosts cannot reach or log in to.
+	From string  `json:"from,omitempty"`
+	As   FetchAs `json:"as,omitzero"` // of From; used once and kept nowhere
 }
 
 // NewToken asks for a token.

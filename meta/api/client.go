@@ -84,6 +84,7 @@ type call struct {
 	rawType  string    // Content-Type of raw
 	rawSize  int64     // bytes of raw; 0: not known
 	revision int64     // If-Match; 0: none
+	as       FetchAs   // how the server fetches
 }
 
 func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
@@ -111,6 +112,7 @@ func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
 		req.ContentLength = r.rawSize
 	}
 	c.headers(req, contentType, r.revision)
+	r.as.setHeader(req.Header)
 	return req, nil
 }
 

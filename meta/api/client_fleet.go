@@ -33,11 +33,12 @@ func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, o ApplyOptions) (P
 	})
 }
 
-// ImportConfig takes the cfg.json of an older ops-meta. With dryRun it only
-// reports how it would be taken.
-func (c *Client) ImportConfig(ctx context.Context, cfg []byte, dryRun bool) (ImportReport, error) {
-	return read[ImportReport](ctx, c, call{
-		method: http.MethodPost, path: []string{"fleet", "import"}, query: url.Values{"dryRun": {strconv.FormatBool(dryRun)}},
-		raw: bytes.NewReader(cfg), rawType: "application/json",
+// ImportConfig takes the cfg.json of an older ops-meta, all of it or nothing
+// unless it is told to take a part.
+func (c *Client) ImportConfig(ctx context.Context, cfg []byte, o ImportOptions) (ImportReport, error) {
+	return readSlowly[ImportReport](ctx, c, call{
+		method: http.MethodPost, path: []string{"fleet", "import"},
+		query: url.Values{"dryRun": {strconv.FormatBool(o.DryRun)}, "partial": {strconv.FormatBool(o.Partial)}},
+		raw:   bytes.NewReader(cfg), rawType: "application/json", as: o.As,
 	})
 }

@@ -1,6 +1,9 @@
 package api
 
-import "fmt"
+import (
+	"fmt"
+	"net/url"
+)
 
 // Fleet is everything an operator says, as a fleet file holds it. A nil
 // section says nothing: whoever applies the file leaves that kind alone. An
@@ -68,11 +71,15 @@ type Import struct {
 	Releases []ImportedRelease `json:"releases,omitempty"` // to be fetched, hashed and registered
 	Taken    []ImportNote      `json:"taken"`              // what was taken, and how
 	Refused  []ImportNote      `json:"refused,omitempty"`  // what could not be
+
+	// Logins are those that stand in addresses, by host and port. They are
+	// told to nobody.
+	Logins map[string]*url.Userinfo `json:"-"`
 }
 
 // ImportedRelease is a version that an imported configuration names, with the
-// addresses that it gives for it. A release has one content, so the first
-// address that answers is as good as any.
+// addresses that it gives for it. A release has one content, so what lies at
+// all of them must be the same.
 type ImportedRelease struct {
 	Agent    string   `json:"agent"`
 	Version  string   `json:"version"`

@@ -16,7 +16,8 @@ type Plan struct {
 // ImportReport is what became of an older ops-meta's configuration, and what
 // taking it changes.
 type ImportReport struct {
-	Import Import `json:"import"`
-	Plan   Plan   `json:"plan"`
-	File   string `json:"file"` // the fleet file it becomes
+	Import  Import `json:"import"`
+	Plan    Plan   `json:"plan"`
+	File    string `json:"file"`    // the fleet file it becomes
+	Applied bool   `json:"applied"` // else nothing was changed
 }

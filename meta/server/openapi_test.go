@@ -238,7 +238,7 @@ func operations(r *running) []operation {
 			return second(c.ApplyFleet(ctx, []byte("agents: [{name: demo, description: changed}]\n"), api.ApplyOptions{DryRun: true}))
 		}),
 		ok("import", func(ctx context.Context, c *api.Client) error {
-			return second(c.ImportConfig(ctx, []byte(`{"agents":[{"default":{"name":"old","version":"1","cmd":"start","tarball":"http://127.0.0.1:1/x"}}]}`), true))
+			return second(c.ImportConfig(ctx, []byte(`{"agents":[{"default":{"name":"old","version":"1","cmd":"start","tarball":"http://127.0.0.1:1/x"}}]}`), api.ImportOptions{DryRun: true}))
 		}),
 		ok("create token", func(ctx context.Context, c *api.Client) error {
 			t, err := c.CreateToken(ctx, api.NewToken{Name: "bob", Role: api.RoleViewer, TTL: 60})

@@ -90,16 +90,31 @@ func (r releases) Upload(ctx context.Context, by api.Actor, u httpapi.Upload) (a
 	return r.keep(ctx, by, a)
 }
 
-// Register takes in the description of a tarball that stays elsewhere.
-func (r releases) Register(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, external string) (api.Artifact, error) {
+// Register takes in the description of a tarball that stays elsewhere, or
+// fetches one that is kept here.
+func (r releases) Register(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, n api.NewArtifact) (api.Artifact, error) {
 	if err := r.knownArch(k.Arch); err != nil {
 		return api.Artifact{}, err
 	}
-	a, err := r.artifacts.Register(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, external)
+	a, err := r.fetch(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, n)
 	if err != nil {
 		return api.Artifact{}, err
 	}
 	return r.keep(ctx, by, a)
+}
+
+func (r releases) fetch(ctx context.Context, d release.Declared, n api.NewArtifact) (api.Artifact, error) {
+	if n.From == "" {
+		return r.artifacts.Register(ctx, d, n.External)
+	}
+	address, login, err := splitLogin(n.From)
+	if err != nil || n.External != "" {
+		e := api.Errorf(api.KindInvalid, "a tarball is fetched from one address that is a URL")
+		e.Field = "from"
+		return api.Artifact{}, e
+	}
+	d.Origin = originOf(address.Host, n.As, login)
+	return r.artifacts.Take(ctx, d, address.String())
 }
 
 // knownArch refuses an arch that neither exists nor is reported by a host, such

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -211,8 +212,22 @@ func (i *importer) version(a api.Assignment, tarball string) {
 		i.versions[key] = map[string]int{}
 	}
 	if tarball != "" {
-		i.versions[key][strings.TrimRight(tarball, "/")]++
+		i.versions[key][strings.TrimRight(i.withoutLogin(tarball), "/")]++
 	}
+}
+
+// withoutLogin takes the login out of an address, for nobody to see.
+func (i *importer) withoutLogin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
+	}
+	if i.out.Logins == nil {
+		i.out.Logins = map[string]*url.Userinfo{}
+	}
+	i.out.Logins[u.Host] = u.User
+	u.User = nil
+	return u.String()
 }
 
 // translate is what an old agent is today, by prefix. It fails when a part of
@@ -336,9 +351,9 @@ func (i *importer) result() api.Import {
 		i.out.Releases = append(i.out.Releases, r)
 		switch path := r.Agent + " " + r.Version; {
 		case len(r.Tarballs) == 0:
-			i.take(path, "has no tarball address: publish it before its hosts can have it")
+			i.take(path, "has no tarball address")
 		case len(r.Tarballs) > 1:
-			i.take(path, "has %d tarball addresses; a release has one content, so the first that answers is used", len(r.Tarballs))
+			i.take(path, "has %d tarball addresses; a release has one content, so they must have the same", len(r.Tarballs))
 		}
 	}
 	i.out.Fleet.Groups = slices.Collect(maps.Values(i.groups))

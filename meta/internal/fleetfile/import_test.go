@@ -116,7 +116,7 @@ agents[0].others[0]: falcon-agent: hosts that begin with "lg-falcon" start 1.0.0
 agents[1].default: dinp-agent: everyone get no assignment: without a version and a cmd older hosts only reported
 agents[1].others[0]: dinp-agent: hosts that begin with "lg-falcon" start 0.0.1, as group prefix-lg-falcon of priority 9
 agents[5]: has no default, so the older server left it out, and so do we
-falcon-agent 0.0.1: has 2 tarball addresses; a release has one content, so the first that answers is used
+falcon-agent 0.0.1: has 2 tarball addresses; a release has one content, so they must have the same
 `
 	if diff := gocmp.Diff(wantTaken, notes(got.Taken)); diff != "" {
 		t.Error(diff)

@@ -60,7 +60,7 @@ type Upload struct {
 // Artifacts takes in tarballs.
 type Artifacts interface {
 	Upload(ctx context.Context, by api.Actor, u Upload) (api.Artifact, error)
-	Register(ctx context.Context, by api.Actor, k ReleaseKey, external string) (api.Artifact, error)
+	Register(ctx context.Context, by api.Actor, k ReleaseKey, n api.NewArtifact) (api.Artifact, error)
 	Sign(ctx context.Context, by api.Actor, k ReleaseKey, minisig string) (api.Artifact, error)
 	Prune(ctx context.Context, by api.Actor, olderThanDays int, dryRun bool) (api.Pruned, error)
 }
@@ -95,7 +95,7 @@ type Hosts interface {
 type FleetFile interface {
 	Export(ctx context.Context) ([]byte, error)
 	Apply(ctx context.Context, by api.Actor, file []byte, o api.ApplyOptions) (api.Plan, error)
-	Import(ctx context.Context, by api.Actor, file []byte, dryRun bool) (api.ImportReport, error)
+	Import(ctx context.Context, by api.Actor, file []byte, o api.ImportOptions) (api.ImportReport, error)
 }
 
 // Tokens keeps credentials. The Secret of one is in what makes it, and

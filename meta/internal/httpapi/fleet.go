@@ -12,7 +12,7 @@ func (s *Server) fleetRoutes() []route {
 		},
 		{
 			method: "POST", path: "/fleet/import", id: "importConfig", summary: "Take the cfg.json of an older ops-meta",
-			role: api.RoleOperator, query: []param{dryRun}, endpoint: uploads("application/json", s.importConfig),
+			role: api.RoleOperator, query: []param{dryRun, {"partial", "take what can be taken when a part of it cannot", "boolean"}}, endpoint: uploads("application/json", s.importConfig),
 		},
 	}
 }
@@ -44,8 +44,14 @@ func (s *Server) applyFleet(c *call) (api.Plan, error) {
 }
 
 func (s *Server) importConfig(c *call) (api.ImportReport, error) {
-	dry, err := c.boolParam("dryRun")
-	if err != nil {
+	var o api.ImportOptions
+	var err error
+	for name, on := range map[string]*bool{"dryRun": &o.DryRun, "partial": &o.Partial} {
+		if *on, err = c.boolParam(name); err != nil {
+			return api.ImportReport{}, err
+		}
+	}
+	if o.As, err = api.FetchAsOf(c.Header); err != nil {
 		return api.ImportReport{}, err
 	}
 	file, err := c.readAll(maxBody)
@@ -55,5 +61,5 @@ func (s *Server) importConfig(c *call) (api.ImportReport, error) {
 	if err := checkShape(file); err != nil {
 		return api.ImportReport{}, err
 	}
-	return s.backend.Fleet.Import(c.Context(), c.actor(), file, dry)
+	return s.backend.Fleet.Import(c.Context(), c.actor(), file, o)
 }

@@ -64,7 +64,7 @@ func (s *Server) putReleaseNotes(c *call, n api.ReleaseNotes) (api.Release, erro
 func (s *Server) registerArtifact(c *call, n api.NewArtifact) (api.Artifact, error) {
 	k := c.release()
 	k.Arch = n.Arch
-	return s.backend.Artifacts.Register(c.Context(), c.actor(), k, n.External)
+	return s.backend.Artifacts.Register(c.Context(), c.actor(), k, n)
 }
 
 // upload streams the body to the artifacts; their limit on its size applies.

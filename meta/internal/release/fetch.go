@@ -104,6 +104,9 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	}
+	if len(via) > 0 && (r.URL.Host != via[0].URL.Host || r.URL.Scheme != via[0].URL.Scheme) {
+		r.Header.Del("Authorization") // it is for the place that was named
+	}
 	return checkURL(r.URL)
 }
 
@@ -119,7 +122,7 @@ func checkURL(u *url.URL) error {
 
 // get opens an address; the body ends with an error when it stalls, and
 // closing it ends everything.
-func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64, error) {
+func (f *fetcher) get(ctx context.Context, address string, from Origin) (io.ReadCloser, int64, error) {
 	u, err := url.Parse(address)
 	if err == nil {
 		err = checkURL(u)
@@ -135,7 +138,7 @@ func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, int64
 		end()
 		return nil, 0, err
 	}
-	resp, err := f.client.Do(req)
+	resp, err := from.do(f.client, req)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -236,7 +239,12 @@ func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Ar
 // adoptFrom looks at one base. A server that has one arch but fails at the
 // next is not asked further: what it gave is taken.
 func (s *Store) adoptFrom(ctx context.Context, d Declared, base string) ([]api.Artifact, error) {
-	keep := func(d Declared, r io.Reader) (api.Artifact, error) { return s.Receive(ctx, d, r) }
+	keep := func(d Declared, r io.Reader) (api.Artifact, error) {
+		if d.Look {
+			return s.inspect(ctx, d, r, io.Discard)
+		}
+		return s.Receive(ctx, d, r)
+	}
 	var found []api.Artifact
 	for _, arch := range oldArches {
 		d.Arch = arch
@@ -268,7 +276,7 @@ func tarballAt(base, arch string, d Declared) string {
 
 // fetchInto opens an address and hands it to take with the size it announces.
 func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take func(Declared, io.Reader) (api.Artifact, error)) (api.Artifact, error) {
-	body, size, err := s.fetch.get(ctx, address)
+	body, size, err := s.fetch.get(ctx, address, d.Origin)
 	if err != nil {
 		e := invalid("external", "", "cannot fetch %s", address)
 		e.Err = bare(err)

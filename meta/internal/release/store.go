@@ -64,6 +64,9 @@ type Declared struct {
 	Arch    string // empty: told from the programs inside
 	Size    int64  // bytes; 0: not announced
 	SHA256  string // what the sender has computed; empty: not announced
+
+	Origin Origin // how the place is reached that a tarball is fetched from
+	Look   bool   // it is only looked at: nothing is kept
 }
 
 func (d Declared) validate() error {
