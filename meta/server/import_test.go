@@ -81,7 +81,7 @@ func TestAnImportIsTakenWholeOrNotAtAll(t *testing.T) {
 			"another content at the second address":    {oldConfig("demo", "1.0", at, "lg-", "1.0", b.URL+"/f"), "have different content for linux_amd64", "0.9"},
 			"an address that does not answer":          {oldConfig("demo", "3.0", gone), "its tarball could not be taken", "0.9"},
 			"one of two addresses that doesn't answer": {oldConfig("demo", "1.0", at, "lg-", "1.0", gone), "its tarball could not be taken", "0.9"},
-			"no address":                               {oldConfig("demo", "3.0", ""), "it has no tarball address", "0.9"},
+			"no address": {oldConfig("demo", "3.0", ""), "it has no tarball address", "0.9"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				conf := conf
