@@ -275,36 +275,3 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	}
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
-
-// Probe asks every server for a sign of life, without reporting anything.
-func (c *Client) Probe(ctx context.Context, patience time.Duration) []ProbeResult {
-	var results []ProbeResult
-	for _, s := range c.servers {
-		results = append(results, c.probe(ctx, s.base, patience))
-	}
-	return results
-}
-
-func (c *Client) probe(ctx context.Context, base string, patience time.Duration) ProbeResult {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s", patience))
-	defer cancel()
-	response, err := c.http.R().SetContext(ctx).Get(base + PathV1)
-	if response != nil && response.RawBody() != nil {
-		_ = response.RawBody().Close()
-	}
-	switch {
-	case err != nil && ctx.Err() != nil: // it was we who did not wait longer
-		return ProbeResult{Server: base, Err: context.Cause(ctx)}
-	case err != nil:
-		return ProbeResult{Server: base, Err: plainError(err)}
-	}
-	return ProbeResult{Server: base, Date: serverTime(response.Header())}
-}
-
-// ProbeResult is what [Client.Probe] found of one server: it answered when Err
-// is nil, whatever it said.
-type ProbeResult struct {
-	Server string
-	Date   time.Time // its clock, or zero
-	Err    error
-}

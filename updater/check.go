@@ -205,7 +205,7 @@ func checkServers(ctx context.Context, c Config) []Finding {
 	}
 	defer client.Close()
 	var findings []Finding
-	for _, p := range client.Probe(ctx, probeTimeout) {
+	for _, p := range client.Probe(ctx, c.Hostname, probeTimeout) {
 		if p.Err != nil {
 			findings = append(findings, Finding{
 				Name: "server", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s does not answer: %v", p.Server, p.Err),
@@ -214,6 +214,7 @@ func checkServers(ctx context.Context, c Config) []Finding {
 			continue
 		}
 		findings = append(findings, Finding{Name: "server", Verdict: VerdictOK, Detail: p.Server + " answers"})
+		findings = append(findings, checkCredential(c, p)...)
 		if !p.Date.IsZero() {
 			findings = append(findings, checkClock(p.Server, p.Date, time.Now()))
 		}

@@ -20,7 +20,7 @@ func (a *app) check() *cobra.Command {
 		Short: "verify what the sidecar needs on this host, and say how to mend what is missing",
 		Long: `Verify what the sidecar needs on this host: its configuration, directories, a
 shell, sudo where another user is needed, the clock. A server that does not
-answer is a warning. Exit code 1 when something keeps the sidecar from starting.`,
+answer, or does not take this host's credential, is a warning. Exit code 1 when something keeps the sidecar from starting.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load()

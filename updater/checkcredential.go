@@ -1,0 +1,44 @@
+package updater
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// checkCredential tells whether a server takes the heartbeats of this host.
+func checkCredential(c Config, p meta.ProbeResult) []Finding {
+	switch {
+	case p.Refused():
+		cause, mend := explainRefused(c, p)
+		return []Finding{{
+			Name: "credential", Verdict: VerdictWarn, Mend: mend,
+			Detail: fmt.Sprintf("%s does not take this host's heartbeats: %s (HTTP %d: %s)", p.Server, cause, p.Status, p.Message),
+		}}
+	case c.Token != "":
+		return []Finding{{Name: "credential", Verdict: VerdictOK, Detail: "taken by " + p.Server}}
+	}
+	return nil
+}
+
+// explainRefused is the cause and the next step of a refusal.
+func explainRefused(c Config, p meta.ProbeResult) (cause, mend string) {
+	const enrol = "on a machine with an admin token, say “ops-meta token create NAME --role enroll”; then “ops-meta --token THAT token enroll %s” prints this host's own credential, which belongs into token or token_file of %s"
+	mend = fmt.Sprintf(enrol, c.Hostname, c.Path)
+	switch {
+	case p.Status == http.StatusProxyAuthRequired:
+		return "a proxy on the way wants a user and a password", "set proxy to http://USER:PASSWORD@HOST:PORT, or let the proxy pass this host"
+	case c.Token == "":
+		return "no credential is configured", mend
+	case strings.Contains(p.Message, "role enroll"):
+		return "the token in " + c.Path + " is an enrolment token, which only fetches credentials",
+			fmt.Sprintf("exchange it, once: “ops-meta --server %s --token ENROLMENT_TOKEN token enroll %s” prints this host's own credential; put that into token or token_file instead", p.Server, c.Hostname)
+	case strings.Contains(p.Message, "token of the role"):
+		return "the token in " + c.Path + " is an operator's, and each host has a credential of its own", mend
+	case p.Status == http.StatusForbidden:
+		return "the credential is another host's, or this host was renamed: it calls itself " + c.Hostname, "set hostname to the name it was enrolled by, or enrol it anew: " + mend
+	}
+	return "the credential is unknown, expired or was revoked", "enrol the host again: " + mend
+}
