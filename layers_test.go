@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/buildinfo":  {},
 	"internal/faultpoint": {},
+	"internal/filelock":   {},
 	"internal/jitter":     {},
 	"internal/plainfile":  {},
 	"internal/printable":  {},
@@ -32,8 +33,8 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/rootpath"},
-	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {},
 	"updater/local":              {"meta", "internal/plainfile"},
 	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},

@@ -64,6 +64,9 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 	if ctx.Err() != nil {
 		return nil
 	}
+	if isOthers(err) {
+		return err
+	}
 	if err != nil {
 		k.configFailed(step, "cannot refresh "+s.Wish.Agent.ConfigFileName+": "+err.Error())
 		return nil

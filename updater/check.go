@@ -9,8 +9,11 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/runas"
@@ -42,7 +45,7 @@ const (
 )
 
 // Check verifies what is needed on this host before the sidecar starts. It
-// changes nothing but makes the directories that are missing.
+// changes nothing: missing directories are made by the start.
 func Check(ctx context.Context, c Config) []Finding {
 	findings := []Finding{{Name: "configuration", Verdict: VerdictOK, Detail: c.Path}}
 	findings = append(findings, checkDir("var_dir", c.VarDir), checkDir("work_dir", c.WorkDir), checkShell())
@@ -97,26 +100,34 @@ func loopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// checkDir makes dir if it is missing and tries to write there.
+// checkDir looks whether we may write to dir, or make it. It writes nothing:
+// who asks leaves no trace.
 func checkDir(key, dir string) Finding {
 	f := Finding{Name: key, Verdict: VerdictOK, Detail: dir}
-	perm := os.FileMode(0o755)
-	if key == "var_dir" {
-		perm = 0o700
-	}
-	err := os.MkdirAll(dir, perm)
-	var probe *os.File
-	if err == nil {
-		probe, err = os.CreateTemp(dir, ".check-")
-	}
-	if err != nil {
+	at, err := writableAbove(dir)
+	switch {
+	case err != nil:
 		f.Verdict, f.Detail = VerdictFail, fmt.Sprintf("cannot write to %s: %v", dir, plainPathError(err))
 		f.Mend = fmt.Sprintf("let %s own it (chown), mount it writable, or set %s to another directory", currentUser(), key)
-		return f
+	case at != dir:
+		f.Detail += " (made at the start)"
 	}
-	_ = probe.Close()
-	_ = os.Remove(probe.Name())
 	return f
+}
+
+// writableAbove is dir, or the directory above it that is there, in which it
+// can be made.
+func writableAbove(dir string) (string, error) {
+	fi, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir):
+		return writableAbove(filepath.Dir(dir))
+	case err != nil:
+		return dir, err
+	case !fi.IsDir():
+		return dir, unix.ENOTDIR
+	}
+	return dir, unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 }
 
 func plainPathError(err error) error {

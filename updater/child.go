@@ -26,6 +26,7 @@ type Op string
 // the middle of it.
 const (
 	OpInspect       Op = "inspect"       // what disk and control say
+	OpDisown        Op = "disown"        // leave the agent to whoever else wants it
 	OpDigest        Op = "digest"        // ask for the md5 of a release
 	OpClaim         Op = "claim"         // check that the user may work in the directory as it is
 	OpInstall       Op = "install"       // download, verify, unpack, place
@@ -53,6 +54,8 @@ type Job struct {
 	Config   *install.Config `json:"config,omitempty"`
 	Limits   install.Limits  `json:"limits,omitzero"` // of OpConfig
 	Prune    *agent.PruneJob `json:"prune,omitempty"`
+	Owner    *agent.Owner    `json:"owner,omitempty"` // the sidecar that asks for it
+	Guest    bool            `json:"guest,omitempty"` // it only asks, and does not look after the agent
 }
 
 // Result is a child's answer to one [Job]; the field of its operation is set.
@@ -81,8 +84,12 @@ type JobError struct {
 
 func (e *JobError) Error() string { return e.Message }
 
-// reasonIncomplete: the version to activate is not a complete one.
-const reasonIncomplete = "incomplete"
+// Reasons of a [JobError] that are not an install's.
+const (
+	reasonIncomplete = "incomplete" // the version to activate is not a complete one
+	reasonBusy       = "busy"       // somebody else runs the control script, or changes the files
+	reasonOwned      = "owned"      // another sidecar looks after the agent
+)
 
 // reasonUnsafePlace: somebody else can change what would be run.
 const reasonUnsafePlace = "unsafe-place"
@@ -93,16 +100,18 @@ func (j Job) patience() time.Duration {
 	t := j.Timeouts
 	switch j.Op {
 	case OpStop:
-		return 2*t.Stop + 12*t.Status + margin
+		return 3*t.Stop + 12*t.Status + margin // once more than it takes, for the queue
 	case OpStart:
-		return t.Start + 4*t.Status + margin
+		return 2*t.Start + 4*t.Status + margin
 	case OpEvict:
 		return 2 * time.Minute
 	case OpInspect, OpProbe:
-		return 3*t.Status + margin
+		return 4*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
-	case OpReady, OpActivate, OpDeactivate, OpRestoreConfig, OpClaim, OpOutput:
+	case OpActivate, OpDeactivate, OpRestoreConfig:
+		return t.Start + time.Minute
+	case OpReady, OpClaim, OpOutput, OpDisown:
 	}
 	return time.Minute
 }
@@ -180,8 +189,13 @@ func (j Job) answer(ctx context.Context, w *lineWriter) line {
 		return line{Result: &r}
 	}
 	e := &JobError{Message: err.Error()}
-	if errors.Is(err, agent.ErrIncomplete) {
+	switch owned := (*agent.OwnedError)(nil); {
+	case errors.Is(err, agent.ErrIncomplete):
 		e.Reason = reasonIncomplete
+	case errors.Is(err, agent.ErrBusy):
+		e.Reason = reasonBusy
+	case errors.As(err, &owned):
+		e.Reason = reasonOwned
 	}
 	if _, others := errors.AsType[*rootpath.Error](err); others {
 		e.Reason = reasonUnsafePlace
@@ -193,20 +207,24 @@ func (j Job) answer(ctx context.Context, w *lineWriter) line {
 }
 
 func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, err error) {
-	run := agent.Runner{Dir: j.Dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env)}
+	run := agent.Runner{Dir: j.Dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env), Owner: j.Owner, Guest: j.Guest}
 	switch j.Op {
 	case OpInspect:
 		r.Seen, err = run.Observe(ctx)
+	case OpDisown:
+		j.Dir.Disown(*j.Owner)
 	case OpDigest:
 		r.Install.MD5, err = install.FetchMD5(ctx, j.Install.MD5URL, j.Install.Limits, j.Install.Route)
 	case OpClaim:
 		err = j.Dir.Claim(j.Version)
 	case OpInstall:
-		r.Install, err = j.install(ctx, report)
+		r.Install, err = j.install(ctx, run, report)
 	case OpConfig:
-		r.Config, err = j.config(ctx)
+		if err = run.InTurn(ctx, nothing); err == nil {
+			r.Config, err = j.config(ctx)
+		}
 	case OpRestoreConfig:
-		err = j.restoreConfig()
+		err = run.InTurn(ctx, j.restoreConfig)
 	case OpStop:
 		r.Stopped, err = run.Stop(ctx, j.Version)
 	case OpEvict:
@@ -218,25 +236,48 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 	case OpReady:
 		err = j.Dir.Ready(j.Version)
 	case OpActivate:
-		err = j.Dir.Activate(j.Version)
+		err = run.InTurn(ctx, func() error { return j.Dir.Activate(j.Version) })
 	case OpDeactivate:
-		err = j.Dir.Deactivate()
+		err = run.InTurn(ctx, j.Dir.Deactivate)
 	case OpOutput:
 		r.Output, err = j.Dir.Output()
 	case OpPrune:
-		r.Pruned, err = j.Dir.Prune(*j.Prune)
+		r.Pruned, err = j.prune(ctx, run)
 	default:
 		err = fmt.Errorf("cannot do %q: this version of ops-updater does not know it", j.Op)
 	}
 	return r, err
 }
 
+// nothing is what a turn is for when it is only about whose the agent is: what
+// takes long waits for nobody who only asks, and has a lock of its own.
+func nothing() error { return nil }
+
+// prune waits for an install to end, whose staging directory it would remove.
+func (j Job) prune(ctx context.Context, run agent.Runner) ([]string, error) {
+	if err := run.InTurn(ctx, nothing); err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(j.Dir.Path); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	lock, err := install.Lock(ctx, j.Dir.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Remove()
+	return j.Dir.Prune(*j.Prune)
+}
+
 // install reports at most ten times a second: the reader is a person.
-func (j Job) install(ctx context.Context, report func(install.Progress)) (install.Result, error) {
+func (j Job) install(ctx context.Context, run agent.Runner, report func(install.Progress)) (install.Result, error) {
 	if err := os.MkdirAll(j.Dir.Path, 0o755); err != nil {
 		return install.Result{}, fmt.Errorf("cannot make the directory of %s: %w", j.Dir.Name, err)
 	}
 	if err := j.Dir.CheckRoots(j.Version); err != nil { // somebody else may have made it first
+		return install.Result{}, err
+	}
+	if err := run.InTurn(ctx, nothing); err != nil {
 		return install.Result{}, err
 	}
 	var last time.Time

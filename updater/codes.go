@@ -18,6 +18,7 @@ const (
 	codeProbation   = "probation"   // it ran and did not prove itself
 	codeInterrupted = "interrupted" // too often, with this version being started
 	codeOperator    = "operator"    // went back
+	codeStale       = "stale"       // the journal is not about what is there any more
 )
 
 // codeOf is the code of an error for programs, or nothing.

@@ -90,12 +90,16 @@ var ErrUnknownAgent = errors.New("no such agent on this host")
 // other. All methods may be called at any time from anywhere.
 type Engine struct {
 	cfg    atomic.Pointer[EngineConfig]
+	access stateAccess
+	owner  agent.Owner // this sidecar, towards others on the same work directories
 	holds  *holdBook
 	damage damageBook
 	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
 	slots  *slots                 // of installs
 	notify chan struct{}
 	hire   func(ctx context.Context, user string) (hands, error)
+
+	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
 
 	mu      sync.Mutex
 	desired Desired
@@ -108,25 +112,32 @@ type Engine struct {
 // last reply. State that cannot be read is set aside and said so in the log;
 // the error is about what would keep every update from working.
 func NewEngine(cfg EngineConfig) (*Engine, error) {
+	if err := os.MkdirAll(filepath.Join(cfg.VarDir, "journal"), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of the journal: %w", err)
+	}
+	return openEngine(cfg, ownState)
+}
+
+// openEngine opens the state; to read it only, it need not be there.
+func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(cfg.VarDir, journalName), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of the journal: %w", err)
-	}
 	e := &Engine{
+		access:  access,
 		slots:   newSlots(cfg.Concurrency),
 		notify:  make(chan struct{}, 1),
 		keepers: map[string]*keeper{},
 	}
 	e.cfg.Store(&cfg)
+	e.owner = agent.ThisOwner(cfg.VarDir)
 	e.hire = e.startChild
-	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName)); err != nil {
+	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName), access); err != nil {
 		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("holds are lost")
 	}
-	if e.desired, err = loadDesired(e.desiredFile()); err != nil {
+	if e.desired, err = loadDesired(e.desiredFile(), access); err != nil {
 		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("the last reply is lost")
 	}
@@ -201,7 +212,7 @@ func (e *Engine) keeper(name string) *keeper {
 	if k := e.keepers[name]; k != nil {
 		return k
 	}
-	k := newKeeper(e, name)
+	k := newKeeper(e, name, e.access)
 	e.keepers[name] = k
 	e.employ(k)
 	return k
@@ -214,12 +225,22 @@ func (e *Engine) keeper(name string) *keeper {
 func (e *Engine) Apply(d Desired) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.asked.Swap(true) {
+		defer e.replanAll()
+	}
 	if d.equal(e.desired) {
 		return nil
 	}
 	e.desired = d
 	e.spread(e.config().wishes(d))
 	return saveJSON(e.desiredFile(), d)
+}
+
+// replanAll makes every keeper plan anew; e.mu is held.
+func (e *Engine) replanAll() {
+	for _, k := range e.keepers {
+		k.nudge()
+	}
 }
 
 // spread tells every keeper its wish; e.mu is held or nobody else has e.

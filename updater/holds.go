@@ -31,9 +31,9 @@ type holdBook struct {
 }
 
 // openHolds always returns a usable book; the error says what was lost.
-func openHolds(path string) (*holdBook, error) {
+func openHolds(path string, access stateAccess) (*holdBook, error) {
 	b := &holdBook{path: path, held: map[string]Hold{}}
-	err := loadJSON(path, &b.held)
+	err := loadJSON(path, access, &b.held)
 	if b.held == nil {
 		b.held = map[string]Hold{}
 	}
@@ -179,7 +179,7 @@ func (e *Engine) nudge(name string) {
 }
 
 // Plan says for every agent what would be done next, and why, and does
-// nothing. What is wanted is d, or the last reply when d is nil. It needs no
+// nothing: nothing is written, and no control script is ended. What is wanted is d, or the last reply when d is nil. It needs no
 // [Engine.Run].
 func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 	e.mu.Lock()
@@ -198,16 +198,26 @@ func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 	steps := make([]Step, len(names))
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() {
-			k := newKeeper(e, name)
-			defer k.dismiss()
-			k.want(wishes[name])
-			steps[i] = Plan(k.observe(ctx))
-		})
+		group.Go(func() { steps[i] = e.planFor(ctx, name, wishes[name], d != nil) })
 	}
 	group.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(errors.New("cannot finish the plan in time"), err)
 	}
 	return steps, nil
+}
+
+// planFor looks at an agent as a guest; one that is being replaced is not
+// disturbed at all.
+func (e *Engine) planFor(ctx context.Context, name string, w Wish, asked bool) Step {
+	if k, err := e.find(name); err == nil {
+		if step, under := k.underWay(); under {
+			return step
+		}
+	}
+	k := newKeeper(e, name, readState)
+	defer k.dismiss()
+	k.asked = asked
+	k.want(w)
+	return Plan(k.observe(ctx))
 }

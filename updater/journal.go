@@ -1,7 +1,9 @@
 package updater
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +34,9 @@ func (e *Engine) sweepState() {
 // journalled lists the agents that have a record.
 func (e *Engine) journalled() []string {
 	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, journalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		e.config().Log.Error().Err(err).Msg("cannot list the journal")
 		return nil
@@ -47,12 +52,15 @@ func (e *Engine) journalled() []string {
 
 // openRecord reads the record of name. One that cannot be read is set aside
 // and begun anew: what is true is on the disk, and asked there.
-func (e *Engine) openRecord(name string) (Record, error) {
+func (e *Engine) openRecord(name string, access stateAccess) (Record, error) {
 	r := Record{Name: name}
 	if !meta.ValidName(name) {
 		return r, nil
 	}
-	err := loadJSON(e.journalFile(name), &r)
+	err := loadJSON(e.journalFile(name), access, &r)
+	if err == nil && r.Name != name && access == readState {
+		return Record{Name: name}, fmt.Errorf("cannot use %s: it is about %.80q", e.journalFile(name), r.Name)
+	}
 	if err == nil && r.Name != name {
 		err = setAside(e.journalFile(name), fmt.Errorf("it is about %.80q", r.Name))
 		r = Record{Name: name}

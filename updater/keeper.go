@@ -30,6 +30,11 @@ type keeper struct {
 	lookedAt time.Time // when the agent was looked at last
 	stuck    int       // times in a row that our own machinery failed
 	resumed  bool      // the transaction that the last process left was taken up
+	guest    bool      // only looks, for somebody who asks for a plan
+	asked    bool      // the wish is not of a stored reply, whatever the engine's are
+	owns     bool      // the agent was ours to look after at the last look
+	last     Target    // as seen at the last look; none after we changed it ourselves
+	others   string    // what somebody else did to the agent, until it is as wanted again
 	crew     map[string]hands
 
 	mu      sync.Mutex
@@ -58,13 +63,13 @@ type State struct {
 	Done, Total int64 // bytes of the download or unpacking under way
 }
 
-func newKeeper(e *Engine, name string) *keeper {
+func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	k := &keeper{
 		e: e, name: name, wake: make(chan struct{}, 1), crew: map[string]hands{},
-		looked: make(chan struct{}), calm: make(chan struct{}),
+		looked: make(chan struct{}), calm: make(chan struct{}), guest: access == readState,
 	}
 	var err error
-	if k.rec, err = e.openRecord(name); err != nil {
+	if k.rec, err = e.openRecord(name, access); err != nil {
 		e.damage.add(err)
 		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
 		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
@@ -170,6 +175,7 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	k.mu.Unlock()
 	s := Situation{orders: orders, Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
 	k.rec = k.rec.asOf(s.Now)
+	s.Unasked = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (Place{}) {
@@ -181,6 +187,7 @@ func (k *keeper) observe(ctx context.Context) Situation {
 		return s
 	}
 	s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
+	k.disownUnwanted(ctx, s)
 	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
@@ -193,6 +200,7 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (Place{}) {
 		k.rec.At = s.At
 	}
+	k.noticeOthers(s)
 	s.Journal = k.rec
 	return s
 }
@@ -206,7 +214,9 @@ func (s Situation) mayLeave() bool {
 
 // see returns what is there, or why that could not be seen and the code of that.
 func (k *keeper) see(ctx context.Context, at Place) (seen agent.Observation, blind, code string) {
-	r, err := k.do(ctx, at.RunUser, k.job(OpInspect, Target{Place: at}), nil)
+	job := k.job(OpInspect, Target{Place: at})
+	job.Guest = k.guest || !k.looksAfter()
+	r, err := k.do(ctx, at.RunUser, job, nil)
 	if err != nil {
 		return agent.Observation{Status: agent.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
@@ -220,6 +230,9 @@ func (k *keeper) hold(w Wish) *Hold {
 	if h == nil || h.Against == "" || !w.Listed || w.Agent.Version == h.Against {
 		return h
 	}
+	if k.guest { // only looks
+		return nil
+	}
 	if err := k.e.holds.set(k.name, nil); err != nil {
 		k.log().Error().Err(err).Msg("cannot end the hold")
 		return h
@@ -231,7 +244,7 @@ func (k *keeper) hold(w Wish) *Hold {
 // job is a job on the agent's directory in t's place.
 func (k *keeper) job(op Op, t Target) Job {
 	cfg := k.e.config()
-	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env}
+	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner}
 }
 
 // do has a job done by the hands of user. Hands that are lost are replaced:
@@ -280,7 +293,7 @@ func (e machineryError) Unwrap() error { return e.err }
 
 func isMachinery(err error) bool {
 	var m machineryError
-	return errors.As(err, &m) || errors.Is(err, errChildLost)
+	return errors.As(err, &m) || errors.Is(err, errChildLost) || isOthers(err)
 }
 
 // save writes the journal.

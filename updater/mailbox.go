@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -69,6 +70,16 @@ func (k *keeper) look() <-chan struct{} {
 	}
 	k.rouse()
 	return k.looked
+}
+
+// underWay is the step that the keeper is carrying out, if it replaces a
+// version.
+func (k *keeper) underWay() (Step, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	step := k.state.Step
+	step.Reason = fmt.Sprintf("under way: %s since %s; %s", k.state.Phase, time.Since(time.Unix(k.state.Since, 0)).Round(time.Second), step.Reason)
+	return step, k.busy
 }
 
 // settled is closed while the keeper has nothing to do.

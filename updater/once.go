@@ -83,7 +83,7 @@ func progressOf(states []State) []Progress {
 // PlanOffline is what would be done now, for a host where no daemon runs. It
 // changes nothing.
 func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.Plan, error) {
-	engine, err := NewEngine(config.engine(log))
+	engine, err := openEngine(config.engine(log), readState)
 	if err != nil {
 		return local.Plan{}, err
 	}

@@ -78,6 +78,7 @@ type Situation struct {
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
+	Unasked   bool // the wish is of a stored reply: the server has not answered since the start
 
 	orders int // of the keeper, when it looked
 }
@@ -91,6 +92,8 @@ func Plan(s Situation) Step {
 
 func (s Situation) decide() Step {
 	switch {
+	case s.Seen.Owner != nil:
+		return none("looked after by " + s.Seen.Owner.String() + ", which is running; this one steps back")
 	case s.Journal.Txn != nil:
 		t := s.Journal.Txn
 		return Step{Act: ActResume, From: t.From, To: t.To, Reason: fmt.Sprintf("an interrupted %s stands at %s", t.Act, t.Phase)}
@@ -123,6 +126,9 @@ func (s Situation) wantStopped() Step {
 	case s.Hold != nil:
 		return none("held: " + s.Hold.Reason + "; stop is wanted")
 	}
+	if s.Unasked {
+		return none("stop was wanted by the last reply; nothing is stopped until the server has answered")
+	}
 	step := Step{Act: ActStop, From: s.now(), Reason: "stop is wanted, and it is " + s.Seen.Status.String()}
 	return s.unlessBlocked(step, stopKey(s.Seen.Version))
 }
@@ -154,7 +160,22 @@ func (s Situation) wantStarted() Step {
 	default:
 		return s.keepRunning()
 	}
-	return s.orKeepRunning(s.unlessBlocked(step, s.Journal.releaseKey(s.Wish), s.Journal.fetchKey(s.Wish)))
+	step = s.unlessBlocked(step, s.Journal.releaseKey(s.Wish), s.Journal.fetchKey(s.Wish))
+	return s.orKeepRunning(s.unlessUnasked(step))
+}
+
+// unlessUnasked: an old intention is no new order. Since the last reply was
+// stored the server may have changed its mind, or another updater may have had
+// the host: what is there is kept running, and no version is changed, until the
+// server has answered.
+func (s Situation) unlessUnasked(step Step) Step {
+	if !s.Unasked || !step.Act.Replaces() {
+		return step
+	}
+	if s.installed() && s.Left == (Place{}) && s.Seen.Status.Stopped() {
+		return s.restart("until the server has answered: ")
+	}
+	return none("by the last reply " + step.Reason + "; no version is changed until the server has answered")
 }
 
 // leave gives a place up where others can change what root runs.
@@ -194,7 +215,7 @@ func (s Situation) keepRunning() Step {
 		return s.restart("")
 	case !s.Seen.Status.Started():
 		return none("status is " + s.Seen.Status.String() + "; left as it is")
-	case s.ConfigDue && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
+	case s.ConfigDue && !s.Unasked && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
 		return Step{Act: ActConfig, From: s.now(), To: s.now(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
 	}
 	return none("as wanted")

@@ -106,6 +106,20 @@ func TestPlan(t *testing.T) {
 			s.ConfigDue, s.Wish.Agent.ConfigFileName, s.Wish.Agent.ConfigRemoteURL = true, "cfg.json", "http://x/c"
 		}, updater.ActConfig, "time to look whether cfg.json changed"},
 		{"config due without one", func(s *updater.Situation) { s.ConfigDue = true }, updater.ActNone, "as wanted"},
+		{"stored reply, another version", func(s *updater.Situation) { s.Unasked, s.Wish.Agent.Version = true, "2.0.0" }, updater.ActNone, "no version is changed until the server has answered"},
+		{"stored reply, another version, crashed", func(s *updater.Situation) {
+			s.Unasked, s.Wish.Agent.Version, s.Seen.Status = true, "2.0.0", stopped
+		}, updater.ActStart, "until the server has answered: stoped"},
+		{"stored reply, crashed", func(s *updater.Situation) { s.Unasked, s.Seen.Status = true, stopped }, updater.ActStart, "stoped though start is wanted"},
+		{"stored reply, nothing installed", func(s *updater.Situation) { s.Unasked, s.Seen = true, agent.Observation{} }, updater.ActNone, "until the server has answered"},
+		{"stored reply, elsewhere", func(s *updater.Situation) { s.Unasked, s.Wish.Place.WorkDir = true, "/srv" }, updater.ActNone, "until the server has answered"},
+		{"stored reply, stop", func(s *updater.Situation) { s.Unasked, s.Wish.Agent.Cmd = true, meta.CmdStop }, updater.ActNone, "nothing is stopped until the server has answered"},
+		{"stored reply, config due", func(s *updater.Situation) {
+			s.Unasked, s.ConfigDue, s.Wish.Agent.ConfigFileName, s.Wish.Agent.ConfigRemoteURL = true, true, "cfg.json", "http://x/c"
+		}, updater.ActNone, "as wanted"},
+		{"another sidecar's", func(s *updater.Situation) {
+			s.Seen.Owner, s.Wish.Agent.Version, s.Journal.Txn = &agent.Owner{VarDir: "/old/var"}, "2.0.0", &updater.Txn{Phase: meta.PhaseStarting}
+		}, updater.ActNone, "var_dir /old/var"},
 		{"interrupted", func(s *updater.Situation) {
 			s.Journal.Txn, s.Wish = &updater.Txn{Act: updater.ActUpgrade, Phase: meta.PhaseStarting}, updater.Wish{}
 		}, updater.ActResume, "an interrupted upgrade stands at starting"},

@@ -2,6 +2,7 @@ package updater
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,7 +96,7 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 	if p := t.Wish.Agent.Probation; p > 0 {
 		length = time.Duration(p) * time.Second
 	}
-	judge := trial{ends: t.Since.Add(length)}
+	judge, unasked := trial{ends: t.Since.Add(length)}, 0
 	tick := time.NewTicker(min(max(length/20, 50*time.Millisecond), 2*time.Second))
 	defer tick.Stop()
 	for {
@@ -106,12 +107,18 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 		if err != nil {
 			return err // nobody could look: that is not the version's fault
 		}
-		if v, why := judge.see(r.Probe, time.Now()); v == failed {
+		if r.Probe.Unasked != "" {
+			if unasked++; unasked >= maxDoubts {
+				return machineryError{errors.New("cannot look at " + k.name + " on probation: " + r.Probe.Unasked)}
+			}
+		} else if v, why := judge.see(r.Probe, time.Now()); v == failed {
 			t.Code = codeProbation
 			return k.rollBack(ctx, t, why, true)
 		} else if v == proved {
 			k.rec.Unproven = ""
 			return k.commit(ctx, t, "it proved itself")
+		} else {
+			unasked = 0
 		}
 		if h := k.e.holds.get(k.name); h != nil && h.Version != "" && h.Version == t.From.Version {
 			t.Code = codeOperator

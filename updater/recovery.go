@@ -15,6 +15,9 @@ import (
 func (k *keeper) resume(ctx context.Context) error {
 	t := k.rec.Txn
 	if !k.resumed {
+		if why := k.outdated(ctx, t); why != "" {
+			return k.drop(ctx, t, why)
+		}
 		t.Resumed++
 	}
 	k.resumed = true
@@ -33,20 +36,28 @@ func (k *keeper) resume(ctx context.Context) error {
 		t.Code = codeInterrupted
 		return k.rollBack(ctx, t, fmt.Sprintf("interrupted %d times", t.Resumed), true)
 	}
-	if k.alreadyOver(ctx, t) {
+	over, err := k.alreadyOver(ctx, t)
+	switch {
+	case err != nil:
+		return err
+	case over:
 		return k.prove(ctx, t)
 	}
 	return k.switchOver(ctx, t)
 }
 
 // alreadyOver: the new version was started before the interruption and still
-// runs. Then it is not stopped again, it only has to prove itself.
-func (k *keeper) alreadyOver(ctx context.Context, t *Txn) bool {
+// runs. Then it is not stopped again, it only has to prove itself. The error
+// says that somebody else's run of the control script was in the way.
+func (k *keeper) alreadyOver(ctx context.Context, t *Txn) (bool, error) {
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
-		return false
+		return false, nil
 	}
 	r, err := k.do(ctx, t.To.RunUser, k.job(OpInspect, t.To), nil)
-	return err == nil && r.Seen.Version == t.To.Version && r.Seen.Status.Started()
+	if err == nil && (r.Seen.Busy || r.Seen.Owner != nil) {
+		return false, machineryError{errors.New(r.Seen.Status.String())}
+	}
+	return err == nil && r.Seen.Version == t.To.Version && r.Seen.Status.Started(), nil
 }
 
 // rollBack stops the new version and starts the previous one. Until the new

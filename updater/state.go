@@ -31,6 +31,10 @@ func (s Situation) state(step Step) State {
 	if s.Wish.Listed {
 		st.DesiredVersion = s.Wish.Agent.Version
 	}
+	if s.Seen.Owner != nil {
+		st.stepBack(s)
+		return st
+	}
 	if t := s.Journal.Txn; t != nil {
 		st.Phase, st.Since, st.Rollout = t.Phase, unixTime(t.Since), t.Wish.Agent.Rollout
 		st.Error, st.Reason = t.Failure, t.Code
@@ -38,6 +42,17 @@ func (s Situation) state(step Step) State {
 	}
 	st.stand(s)
 	return st
+}
+
+// stepBack: another sidecar looks after the agent. Where that has it as we want
+// it, there is nothing to say about it; otherwise it is as if held, which
+// servers neither count as a failure nor wait for.
+func (st *State) stepBack(s Situation) {
+	st.Phase, st.Reason, st.Error = meta.PhaseIdle, ReasonOwned, s.Seen.Owner.String()+" looks after it; this one steps back until that one has ended"
+	running := s.Wish.Agent.Cmd == meta.CmdStop && s.Seen.Status.Stopped() || s.Wish.Agent.Cmd == meta.CmdStart && s.Seen.Status.Started()
+	if s.Seen.Version != s.Wish.Agent.Version || !running {
+		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, "another sidecar looks after it"
+	}
 }
 
 // stand adds what keeps the agent from being as wanted: a refusal, blindness,

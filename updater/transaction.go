@@ -21,7 +21,7 @@ const maxResumes = 3
 // it has ended, well or not; otherwise our own machinery failed, and the
 // journal says where to go on.
 func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
-	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now()}
+	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now(), Notes: k.others}
 	if t.Act == ActRollback {
 		t.Key = rollbackKey(t.To.Version)
 		return k.switchWhenReady(ctx, t)
@@ -36,6 +36,8 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 		return ctx.Err() // the journal remembers; the next start begins again
 	case !k.stillWanted(t):
 		return k.abandon(ctx, t, "something else is wanted by now")
+	case isOthers(err):
+		return err
 	case err != nil:
 		return k.refuse(ctx, t, err)
 	}
@@ -291,6 +293,7 @@ func (k *keeper) abandon(ctx context.Context, t *Txn, why string) error {
 func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
+	k.last, k.others = Target{}, ""
 	k.note()
 	faultpoint.Hit("sidecar.ended")
 	if ended := k.e.config().Ended; ended != nil {
@@ -309,7 +312,7 @@ func (k *keeper) tidy(ctx context.Context, t *Txn) {
 	}
 	for _, p := range places {
 		err := k.prune(ctx, p, "")
-		if err == nil || codeOf(err) == reasonUnsafePlace { // there nothing of ours lies
+		if err == nil || codeOf(err) == reasonUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")

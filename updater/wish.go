@@ -77,11 +77,19 @@ func (c EngineConfig) wishes(d Desired) map[string]Wish {
 
 // loadDesired reads the last good reply. None is no error; one that cannot be
 // read is set aside.
-func loadDesired(path string) (Desired, error) {
+func loadDesired(path string, access stateAccess) (Desired, error) {
 	var d Desired
-	err := loadJSON(path, &d)
+	err := loadJSON(path, access, &d)
 	return d, err
 }
+
+// stateAccess is what may be done with the files in the var directory.
+type stateAccess int
+
+const (
+	ownState  stateAccess = iota // they are ours to change
+	readState                    // somebody only asks: they stay as they are
+)
 
 func saveJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
@@ -97,7 +105,7 @@ const maxStateFile = 16 << 20
 // loadJSON reads path into v. A missing file leaves v as it is. A file that
 // cannot be understood is set aside as {path}.corrupt-{time}, with an error
 // that says so, and v is left as it is.
-func loadJSON[T any](path string, v *T) error {
+func loadJSON[T any](path string, access stateAccess, v *T) error {
 	data, err := plainfile.Read(path, maxStateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -109,6 +117,9 @@ func loadJSON[T any](path string, v *T) error {
 		err = errors.New("it is empty, as a power cut leaves it")
 	default:
 		err = json.Unmarshal(data, &read)
+	}
+	if err != nil && access == readState {
+		return fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	if err != nil {
 		return setAside(path, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ type ControlJob struct {
 	Timeout time.Duration
 	Env     []string // complete; see [Environment]
 }
+
+// asks: the run changes nothing about the agent.
+func (j ControlJob) asks() bool { return j.Verb != VerbStart && j.Verb != VerbStop }
 
 // Outcome is how a control script ended and what it printed.
 type Outcome struct {
@@ -62,14 +66,13 @@ func (o Outcome) explain(what string) string {
 // the version directory, with the given environment only, input from
 // /dev/null, in a process group of its own. A timeout or the end of ctx kills
 // that group and only that group, so that an agent that daemonised properly
-// lives on. The error says why the script could not be run at all.
+// lives on; so does, of a script that only answers a question, the end of this
+// process. The caller has a turn of the queue. The error says why the script
+// could not be run at all.
 func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	script := d.file(job.Version, control)
 	if err := d.CheckRoots(job.Version); err != nil {
 		return Outcome{}, fmt.Errorf("cannot run %s: %w", script, err)
-	}
-	if err := d.endOldRun(); err != nil {
-		return Outcome{}, err
 	}
 	out, err := d.openOutput(job.Verb)
 	if err != nil {
@@ -80,15 +83,22 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	cmd.Env = job.Env
 	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if job.asks() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		dieWithParent(cmd.SysProcAttr)
+	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		out.finish()
 		return Outcome{}, explainScript(script, err)
 	}
-	d.noteRun(cmd.Process.Pid)
+	d.noteRun(cmd.Process.Pid, job)
 	faultpoint.Hit("control." + job.Verb)
 	timedOut, cause := d.wait(ctx, cmd, job.Timeout)
-	d.forgetRun()
+	if !job.asks() {
+		d.forgetRun()
+	}
 	o := Outcome{Offset: out.offset, ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
 	o.Head, o.Tail = out.finish()
 	return o, cause

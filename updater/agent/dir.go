@@ -25,6 +25,7 @@ const (
 	outputFile  = ".control.out"
 	runFile     = ".control.run"
 	startFile   = ".control.started"
+	lockFile    = ".control.lock"
 	control     = "control"
 )
 

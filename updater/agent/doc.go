@@ -7,7 +7,9 @@
 //	  .version         the version this agent should run; one line
 //	  .control.out     what start and restart printed
 //	  .control.started the process that control start brought up last
-//	  .control.run     the control script that runs now, if any
+//	  .control.run     the control script that starts or stops it now, if any
+//	  .control.lock    the queue of all runs of the control script
+//	  .owner           the sidecar that looks after it
 //
 // Its code runs in the short-lived child, as the agent's own user: the
 // resident process never reads or writes below {workDir}, because another user

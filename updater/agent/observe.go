@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ type Runner struct {
 	Dir      Dir
 	Timeouts Timeouts
 	Env      []string // complete; see [Environment]
+
+	Owner *Owner // the sidecar that looks after the agent; nil: none in particular
+	Guest bool   // only asks, for somebody who does not look after the agent: writes and ends nothing
+
+	inTurn bool // of the queue already
 }
 
 // Observation is what disk and control say about an agent, now.
@@ -28,14 +34,25 @@ type Observation struct {
 	Versions []string  `json:"versions,omitempty"`
 	Status   Status    `json:"status"` // of Version
 	Pid      int       `json:"pid,omitempty"`
-	At       time.Time `json:"at"` // when status was asked
+	At       time.Time `json:"at"`              // when status was asked
+	Owner    *Owner    `json:"owner,omitempty"` // another sidecar, which looks after the agent
+	Busy     bool      `json:"busy,omitempty"`  // status is unknown only because of another run of the script
 
 	Freed int64 `json:"freed,omitempty"` // bytes by which .control.out was cut
 }
 
-// Observe asks everything that a plan needs to know.
+// Observe asks everything that a plan needs to know. Who does not look after
+// the agent is a guest, or becomes one by it.
 func (r Runner) Observe(ctx context.Context) (Observation, error) {
-	o := Observation{At: time.Now(), Status: unknown("nothing is installed"), Freed: r.Dir.LimitOutput()}
+	o := Observation{At: time.Now(), Status: unknown("nothing is installed")}
+	if r.Owner != nil {
+		if o.Owner = r.Dir.foreignOwner(*r.Owner); o.Owner != nil {
+			r.Guest = true
+		}
+	}
+	if !r.Guest {
+		o.Freed = r.Dir.LimitOutput()
+	}
 	var err error
 	if o.Version, err = r.Dir.Current(); err != nil {
 		return o, err
@@ -46,21 +63,43 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	o.Complete = o.Version != "" && r.Dir.Complete(o.Version)
 	switch {
 	case o.Complete:
-		var n named
-		o.Status, n = r.statusAndProcess(ctx, o.Version)
-		if o.Status.Started() {
-			o.Pid = n.pid
-			o.Freed += r.Dir.limitDeletedOutput(o.Pid)
-		}
+		r.askStatus(ctx, &o)
 	case o.Version != "":
 		o.Status = unknown(o.Version + " is named by .version but not there")
 	}
 	return o, nil
 }
 
+func (r Runner) askStatus(ctx context.Context, o *Observation) {
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
+	if err != nil {
+		o.Status, o.Busy = unknown(err.Error()), errors.Is(err, ErrBusy)
+		if owned, ok := errors.AsType[*OwnedError](err); ok {
+			o.Owner = &owned.Owner
+		}
+		return
+	}
+	defer done()
+	o.At = time.Now()
+	var n named
+	o.Status, n = r.statusAndProcess(ctx, o.Version)
+	if !o.Status.Started() {
+		return
+	}
+	o.Pid = n.pid
+	if !r.Guest {
+		o.Freed += r.Dir.limitDeletedOutput(o.Pid)
+	}
+}
+
 // Status asks the control script of version whether the agent runs, and does
 // not believe it when it names a stranger's process.
 func (r Runner) Status(ctx context.Context, version string) Status {
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
+	if err != nil {
+		return unknown(err.Error())
+	}
+	defer done()
 	s, _ := r.statusAndProcess(ctx, version)
 	return s
 }
@@ -82,6 +121,11 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 	if !supports(r.Dir.file(version, control), VerbPid) {
 		return 0
 	}
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
+	if err != nil {
+		return 0
+	}
+	defer done()
 	o, err := r.run(ctx, version, VerbPid, r.Timeouts.Status)
 	words := strings.Fields(o.Head)
 	if err != nil || o.ExitCode != 0 || o.TimedOut || len(words) == 0 {
@@ -100,10 +144,16 @@ type Probe struct {
 	Pid       int    `json:"pid,omitempty"`
 	HasHealth bool   `json:"hasHealth,omitempty"`
 	Unhealthy string `json:"unhealthy,omitempty"` // why control health failed
+	Unasked   string `json:"unasked,omitempty"`   // why nobody could ask: no evidence about the version
 }
 
 // Probe asks for status, pid and, where the agent has it, health.
 func (r Runner) Probe(ctx context.Context, version string) Probe {
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
+	if err != nil {
+		return Probe{Status: unknown(err.Error()), Unasked: err.Error()}
+	}
+	defer done()
 	var p Probe
 	var n named
 	if p.Status, n = r.statusAndProcess(ctx, version); !p.Status.Started() {

@@ -17,3 +17,11 @@ func birth(pid int) string {
 func processesOf(string) ([]int, bool) { return nil, false }
 
 func (d Dir) leftBehind() ([]int, bool) { return nil, false }
+
+// The rest cannot be known here either.
+
+func pidSpace() string                   { return "" }
+func parentOf(int) int                   { return 0 }
+func isChild(int) bool                   { return false }
+func dieWithParent(*syscall.SysProcAttr) {}
+func lockHolder(string) (int, asking)    { return 0, asking{} }

@@ -18,6 +18,7 @@ const (
 	stagingPrefix = ".staging-"
 	trashPrefix   = ".trash-"
 	tempPrefix    = "." + versionFile + ".tmp-"
+	ownerTemp     = "." + ownerFile + ".tmp-"
 )
 
 // PruneJob says what may stay.
@@ -96,7 +97,7 @@ func (d Dir) sweep(wanted string) error {
 	var errs []error
 	for _, e := range entries {
 		name := e.Name()
-		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) ||
+		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) || strings.HasPrefix(name, ownerTemp) ||
 			strings.HasPrefix(name, partPrefix) && !d.isPartOf(name, wanted)
 		if !stale {
 			continue
@@ -108,9 +109,10 @@ func (d Dir) sweep(wanted string) error {
 	return errors.Join(errs...)
 }
 
-// isPartOf: .part-{version}, and the same with an extension for what is
-// noted beside it.
+// isPartOf: .part-{name}-{version}, or without the name as older sidecars had
+// it, and the same with an extension for what is noted beside it.
 func (d Dir) isPartOf(file, version string) bool {
+	file = partPrefix + strings.TrimPrefix(strings.TrimPrefix(file, partPrefix), d.Name+"-")
 	rest, ok := strings.CutPrefix(file, partPrefix+version)
 	return version != "" && ok && (rest == "" || rest == ".json")
 }

@@ -45,6 +45,11 @@ func (s *Stopped) spare(version string, n named) {
 // may still run: nothing else may be started then.
 func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 	var s Stopped
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Stop)
+	if err != nil {
+		return s, fmt.Errorf("cannot stop %s %s: %w", r.Dir.Name, version, err)
+	}
+	defer done()
 	others, err := r.Dir.Versions()
 	if err != nil {
 		return s, err
@@ -156,6 +161,11 @@ func (r Runner) anyLeft(version string, victims []int) bool {
 // Start starts version, unless it runs already, and returns once status says
 // started. The error says what the script printed last.
 func (r Runner) Start(ctx context.Context, version string) error {
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Start)
+	if err != nil {
+		return fmt.Errorf("cannot start %s %s: %w", r.Dir.Name, version, err)
+	}
+	defer done()
 	last, n := r.statusAndProcess(ctx, version)
 	if last.Started() {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/filelock"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/internal/unpack"
@@ -186,6 +187,7 @@ func (in *installation) addConfig(ctx context.Context) error {
 type place struct {
 	root *os.Root
 	dir  *os.File
+	lock *filelock.Lock
 }
 
 func openPlace(ctx context.Context, dir string) (*place, error) {
@@ -198,7 +200,7 @@ func openPlace(ctx context.Context, dir string) (*place, error) {
 	}
 	p := &place{root: root}
 	if p.dir, err = root.Open("."); err == nil {
-		err = lock(ctx, p.dir)
+		p.lock, err = Lock(ctx, dir)
 	}
 	if err != nil {
 		p.close()
@@ -208,8 +210,11 @@ func openPlace(ctx context.Context, dir string) (*place, error) {
 }
 
 func (p *place) close() {
+	if p.lock != nil {
+		p.lock.Remove()
+	}
 	if p.dir != nil {
-		_ = p.dir.Close() // which also unlocks
+		_ = p.dir.Close()
 	}
 	_ = p.root.Close()
 }

@@ -3,37 +3,27 @@ package install
 import (
 	"context"
 	"errors"
-	"os"
+	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ops-updater/ops-updater/internal/filelock"
 )
 
-const (
-	lockPatience = 15 * time.Second // a child whose parent was killed needs a moment to notice
-	lockInterval = 50 * time.Millisecond
-)
+// lockFile is held by whoever makes or removes parts, staging directories and
+// versions of an agent, so that nobody tidies away what somebody else is
+// making. It is a file of the agent's user alone: a lock on the directory
+// itself could be held by everybody who may read it.
+const lockFile = ".install.lock"
 
-// lock takes the directory for this process until dir is closed. The kernel
-// releases it when the process dies.
-func lock(ctx context.Context, dir *os.File) error {
-	deadline := time.Now().Add(lockPatience)
-	for {
-		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):
-			return nil // a filesystem without locks: the sidecar starts one child at a time anyway
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return err
-		case time.Now().After(deadline):
-			return failed(ReasonBusy, "cannot install: another install of this agent goes on")
-		}
-		if err := pause(ctx, lockInterval); err != nil {
-			return err
-		}
+// lockPatience is long enough for a child whose parent was killed to notice.
+const lockPatience = 15 * time.Second
+
+// Lock takes the files of the agent in dir, which need not exist, for this
+// process; the kernel gives them back when it dies.
+func Lock(ctx context.Context, dir string) (*filelock.Lock, error) {
+	l, err := filelock.Take(ctx, filelock.Request{Path: filepath.Join(dir, lockFile), Create: true, Patience: lockPatience})
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, failed(ReasonBusy, "cannot change the files below %s: another install of this agent goes on", dir)
 	}
+	return l, err
 }

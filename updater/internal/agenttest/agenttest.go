@@ -10,6 +10,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -247,4 +248,34 @@ func Kill(t testing.TB, dir string) {
 	for _, p := range processes(t, dir) {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
+}
+
+// Snapshot describes every file below dirs: mode, time of change and content,
+// but not of logs, which others write meanwhile.
+func Snapshot(t testing.TB, dirs ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || strings.HasSuffix(path, ".log") {
+				return err
+			}
+			fi, err := d.Info()
+			if err != nil {
+				return err
+			}
+			var content []byte
+			if fi.Mode().IsRegular() {
+				if content, err = os.ReadFile(path); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintf(&all, "%s %v %d %x\n", path, fi.Mode(), fi.ModTime().UnixNano(), md5.Sum(content))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.String()
 }

@@ -1,0 +1,68 @@
+package updater
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
+
+// staleAfter is how old an intention may be and still be carried out without
+// asking the server again, while what ran before still runs.
+const staleAfter = time.Hour
+
+// outdated says why a transaction that an earlier process left is not to be
+// finished or undone: the host is no longer where the journal has it.
+func (k *keeper) outdated(ctx context.Context, t *Txn) string {
+	for _, target := range []Target{t.From, t.To} {
+		if target.Place == (Place{}) || target.Version == "" {
+			continue
+		}
+		r, err := k.do(ctx, target.RunUser, k.job(OpInspect, target), nil)
+		if err != nil || r.Seen.Version == "" {
+			continue // nothing is known that speaks against it
+		}
+		if !slices.Contains(k.expected(t, target.WorkDir), r.Seen.Version) {
+			return fmt.Sprintf(".version in %s names %s by now, which somebody else made so", target.dir(k.name).Path, r.Seen.Version)
+		}
+		if target == t.From && t.stoppedNothing() && time.Since(t.Since) > staleAfter && r.Seen.Version == t.From.Version && r.Seen.Status.Started() {
+			return fmt.Sprintf("%s runs on, and what was wanted then need not be what is wanted now", t.From.Version)
+		}
+	}
+	return ""
+}
+
+// expected are the versions that .version in workDir may name in the course of
+// t and of its rollback.
+func (k *keeper) expected(t *Txn, workDir string) (versions []string) {
+	for _, target := range []Target{t.From, t.To} {
+		if target.WorkDir == workDir {
+			versions = append(versions, target.Version)
+		}
+	}
+	if t.From.WorkDir == workDir && k.rec.Unproven != "" {
+		versions = append(versions, k.rec.Unproven) // see fallBackOnProven
+	}
+	return versions
+}
+
+// stoppedNothing: the journal does not know that anything was stopped.
+func (t *Txn) stoppedNothing() bool {
+	return t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging || t.Phase == meta.PhaseStopping
+}
+
+// drop forgets a transaction that is not about what is there any more, and
+// says so.
+func (k *keeper) drop(ctx context.Context, t *Txn, why string) error {
+	from := ""
+	if t.From.Version != "" {
+		from = " from " + t.From.Version
+	}
+	said := fmt.Sprintf("a half-done %s%s to %s, in phase %s since %s, is dropped: %s",
+		t.Act, from, t.To.Version, t.Phase, t.Since.Local().Format(time.DateTime), why)
+	k.log().Warn().Str("act", string(t.Act)).Str("to", t.To.Version).Msg(said)
+	k.end(ctx, t, Outcome{Phase: meta.PhaseIdle, Error: said, Code: codeStale})
+	return nil
+}
