@@ -166,6 +166,9 @@ type matcher struct {
 	relevant bool // something in force names it
 }
 
+// matchesNothing stands for a selector that does not compile.
+var matchesNothing = &Selector{}
+
 // newMatchers orders the groups by priority, then name. A stored group whose
 // selector does not compile matches nothing and becomes a problem: it can
 // never keep the server from starting.
@@ -174,10 +177,10 @@ func newMatchers(w api.Wanted) ([]matcher, []string) {
 	ms := make([]matcher, 0, len(w.Groups))
 	inForce := groupsInForce(w)
 	for _, g := range w.Groups {
-		sel, err := CompileSelector(g.Selector)
+		sel, err := selectors.compile(g.Selector)
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("group %s matches nothing: %v", g.Name, err))
-			sel = &Selector{}
+			sel = matchesNothing
 		}
 		ms = append(ms, matcher{group: g, selector: sel, relevant: inForce[g.Name]})
 	}

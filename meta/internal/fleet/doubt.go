@@ -81,7 +81,7 @@ func (f *Fleet) confirm(ctx context.Context, h *host) (reply *Reply, sure bool) 
 		return f.answer(h), true
 	}
 	f.opts.Log.Debug().Err(err).Str("host", h.name).Msg("cannot look whether another server told the host what it reports; it is told to stay as it is")
-	return f.snapshot.Load().profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h, keep: true}), false
+	return f.profileOf(f.snapshot.Load(), h).answer(question{host: h, keep: true}), false
 }
 
 // claims is what a host says that the snapshot and the answer do not explain.

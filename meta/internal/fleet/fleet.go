@@ -147,7 +147,7 @@ func (f *Fleet) factsOf(h *host) Facts {
 func (f *Fleet) answer(h *host) *Reply {
 	snap := f.snapshot.Load()
 	if h.reply == nil || h.reply.compiled != snap.number {
-		h.reply = snap.profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h})
+		h.reply = f.profileOf(snap, h).answer(question{host: h})
 	}
 	return h.reply
 }

@@ -20,6 +20,7 @@ type host struct {
 	facts    unique.Handle[facts]
 	agents   []agentEntry // sorted by name
 	reply    *Reply       // for reply.snapshot
+	member   *membership  // of groups; nil: not known
 	grants   *grantSet    // nil: none
 	rare     *rare        // nil: nothing unusual
 	skeleton uint64       // of the last merged report; 0: none

@@ -34,6 +34,7 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 		return false
 	}
 	h.facts = unique.Make(now)
+	h.member = nil
 	if diff := factsDiff(old, now, oldIP, h.ipText()); diff != "" && !quiet {
 		log.add(api.Event{Kind: api.EventHost, Message: diff})
 	}
@@ -181,7 +182,7 @@ func (h *host) restore(s api.Host) {
 	h.bootTime = clampSeconds(s.BootTime)
 	h.set(isSilent, s.Silent)
 	h.set(isRestored, true)
-	h.skeleton, h.reply = 0, nil
+	h.skeleton, h.reply, h.member = 0, nil, nil
 	entries := make([]agentEntry, 0, len(s.Agents))
 	for _, a := range s.Agents {
 		entries = append(entries, agentEntry{since: clampSeconds(a.Since), progress: float32(a.Progress), state: unique.Make(agentState{

@@ -18,6 +18,7 @@ const (
 	maxPatterns    = 10000 // of one kind
 	maxPatternSize = 1024  // bytes
 	maxRegexpNodes = 2000  // after repetition is unrolled
+	maxAllNodes    = 20000 // of all regular expressions of a selector together
 )
 
 // Facts are what a selector can see of a host.
@@ -127,10 +128,14 @@ func (c *Selector) compileGlobs(s api.Selector) error {
 }
 
 func (c *Selector) compileRegexps(s api.Selector) error {
+	all := 0
 	for i, expr := range s.Regexps {
-		re, err := compileAnchored(expr)
+		re, nodes, err := compileAnchored(expr)
 		if err != nil {
 			return badSelector("regexps", i, "%q is not a regular expression (RE2): %v", expr, err)
+		}
+		if all += nodes; all > maxAllNodes {
+			return badSelector("regexps", i, "with those before it needs more than %d steps: use fewer, or prefixes, globs and labels", maxAllNodes)
 		}
 		c.regexps = append(c.regexps, re)
 	}
@@ -139,19 +144,20 @@ func (c *Selector) compileRegexps(s api.Selector) error {
 
 // compileAnchored also refuses what RE2 accepts but would be slow on every
 // heartbeat: large repetitions are unrolled into as many nodes.
-func compileAnchored(expr string) (*regexp.Regexp, error) {
+func compileAnchored(expr string) (re *regexp.Regexp, nodes int, err error) {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	prog, err := syntax.Compile(tree.Simplify())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(prog.Inst) > maxRegexpNodes {
-		return nil, fmt.Errorf("it needs %d steps, more than %d: make its repetitions smaller", len(prog.Inst), maxRegexpNodes)
+		return nil, 0, fmt.Errorf("it needs %d steps, more than %d: make its repetitions smaller", len(prog.Inst), maxRegexpNodes)
 	}
-	return regexp.Compile(`\A(?:` + expr + `)\z`)
+	re, err = regexp.Compile(`\A(?:` + expr + `)\z`)
+	return re, len(prog.Inst), err
 }
 
 func (c *Selector) compileNets(s api.Selector) error {

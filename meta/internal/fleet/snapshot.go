@@ -17,6 +17,7 @@ type Snapshot struct {
 	rules    ruleTable
 	holds    holdTable
 	matchers []matcher
+	set      *selectorSet // theirs
 	agents   map[string]api.Agent
 	releases map[releaseKey]*api.Release
 	rollouts map[string]bool // that are in force, by id
@@ -47,6 +48,11 @@ func Compile(cfg Config, now time.Time) *Snapshot {
 		profiles: make(map[string]*profile),
 	}
 	s.matchers, s.problems = newMatchers(cfg.Wanted)
+	list := make([]*Selector, len(s.matchers))
+	for i, m := range s.matchers {
+		list[i] = m.selector
+	}
+	s.set = selectors.setOf(list)
 	for _, a := range cfg.Agents {
 		s.agents[a.Name] = a
 	}
@@ -90,25 +96,30 @@ func (s *Snapshot) groupsInForce(f Facts) []string {
 	return names
 }
 
-// profile finds or makes the profile of a host. Hosts share one when the same
-// groups match them, their tarballs are the same, and no rule names them.
+// profile finds the profile of a host by its facts.
 func (s *Snapshot) profile(f Facts, t target) *profile {
+	return s.profileFor(f.Name, s.set.of(f, nil), t)
+}
+
+// profileFor finds or makes the profile of a host. Hosts share one when the
+// same groups match them, their tarballs are the same, and no rule names them.
+func (s *Snapshot) profileFor(host string, member *membership, t target) *profile {
 	var matched []int
 	var key strings.Builder
 	key.WriteString(string(t.dialect))
 	key.WriteByte(byte(one(t.fillsPlaces)))
 	key.WriteString(t.arch)
-	for i, m := range s.matchers {
-		if m.relevant && m.selector.Match(f) {
+	for _, i := range member.matched {
+		if s.matchers[i].relevant {
 			matched = append(matched, i)
 			key.Write([]byte{0, byte(i), byte(i >> 8), byte(i >> 16)})
 		}
 	}
-	if s.rules.hosts[f.Name] != nil || s.holds.hosts[f.Name] != nil {
+	if s.rules.hosts[host] != nil || s.holds.hosts[host] != nil {
 		key.WriteString("\x00host\x00")
-		key.WriteString(f.Name)
+		key.WriteString(host)
 	}
-	return s.profileOf(key.String(), f.Name, matched, t)
+	return s.profileOf(key.String(), host, matched, t)
 }
 
 func (s *Snapshot) profileOf(key, host string, matched []int, t target) *profile {

@@ -79,7 +79,7 @@ func (f *Fleet) StandOf(host, rollout string) (Stand, bool) {
 }
 
 func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
-	p := snap.profile(f.factsOf(h), h.facts.Value().target())
+	p := f.profileOf(snap, h)
 	for i := range p.plans {
 		pl := &p.plans[i]
 		for k := range pl.offers {
