@@ -31,7 +31,12 @@ func (k *keeper) start(ctx context.Context, step Step) error {
 
 // stop stops what runs; its directory stays.
 func (k *keeper) stop(ctx context.Context, step Step) error {
-	r, err := k.do(context.WithoutCancel(ctx), step.From.RunUser, k.job(OpStop, step.From), nil)
+	ctx = context.WithoutCancel(ctx)
+	var r Result
+	err := k.readyToStop(ctx, step.From)
+	if err == nil {
+		r, err = k.do(ctx, step.From.RunUser, k.job(OpStop, step.From), nil)
+	}
 	if isMachinery(err) {
 		return err
 	}
@@ -86,7 +91,7 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 		}
 		return nil
 	}
-	return k.switchOver(ctx, &Txn{
+	return k.switchWhenReady(ctx, &Txn{
 		Act: ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
 		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
 	})

@@ -54,6 +54,7 @@ func Check(ctx context.Context, c Config) []Finding {
 	}
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)
+	findings = append(findings, checkRunnable(ctx, c)...)
 	findings = append(findings, checkUsers(ctx, c)...)
 	return append(findings, checkServers(ctx, c)...)
 }

@@ -34,7 +34,10 @@ const (
 	OpRestoreConfig Op = "restoreConfig" // bring back the file that OpConfig replaced
 	OpStop          Op = "stop"          // until nothing of the agent runs
 	OpStart         Op = "start"         // until status says started
-	OpReady         Op = "ready"         // check that OpActivate will not fail
+	OpReady         Op = "ready"         // check that OpActivate will not fail, and that the control script can be run
+	OpCanRun        Op = "canRun"        // check that the control script of a version can be run
+	OpCanStop       Op = "canStop"       // the same of a version that may run
+	OpCheck         Op = "check"         // the same of the version that .version names, without running it
 	OpProbe         Op = "probe"         // status, pid and health of one version
 	OpActivate      Op = "activate"      // make .version name a version
 	OpEvict         Op = "evict"         // end what runs in a directory that root gives up
@@ -80,6 +83,7 @@ type JobError struct {
 	Message   string `json:"message"`
 	Reason    string `json:"reason,omitempty"`    // machine-readable
 	Permanent bool   `json:"permanent,omitempty"` // trying again will not help
+	Host      bool   `json:"host,omitempty"`      // this host is at fault, no release is
 }
 
 func (e *JobError) Error() string { return e.Message }
@@ -105,13 +109,13 @@ func (j Job) patience() time.Duration {
 		return 2*t.Start + 4*t.Status + margin
 	case OpEvict:
 		return 2 * time.Minute
-	case OpInspect, OpProbe:
+	case OpInspect, OpProbe, OpReady, OpCanRun, OpCanStop:
 		return 4*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
 	case OpActivate, OpDeactivate, OpRestoreConfig:
 		return t.Start + time.Minute
-	case OpReady, OpClaim, OpOutput, OpDisown:
+	case OpCheck, OpClaim, OpOutput, OpDisown:
 	}
 	return time.Minute
 }
@@ -203,6 +207,9 @@ func (j Job) answer(ctx context.Context, w *lineWriter) line {
 	if ie := (*install.Error)(nil); errors.As(err, &ie) {
 		e.Reason, e.Permanent = ie.Reason, ie.Permanent
 	}
+	if u, ok := errors.AsType[*agent.Unrunnable](err); ok {
+		e.Reason, e.Permanent, e.Host = u.Code, !u.Host, u.Host
+	}
 	return line{Error: e}
 }
 
@@ -234,7 +241,15 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 	case OpProbe:
 		r.Probe = run.Probe(ctx, j.Version)
 	case OpReady:
-		err = j.Dir.Ready(j.Version)
+		if err = j.Dir.Ready(j.Version); err == nil {
+			err = run.CanRun(ctx, j.Version)
+		}
+	case OpCanRun:
+		err = run.CanRun(ctx, j.Version)
+	case OpCanStop:
+		err = run.CanStop(ctx, j.Version)
+	case OpCheck:
+		err = run.CheckCurrent()
 	case OpActivate:
 		err = run.InTurn(ctx, func() error { return j.Dir.Activate(j.Version) })
 	case OpDeactivate:

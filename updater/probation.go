@@ -107,6 +107,9 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 		if err != nil {
 			return err // nobody could look: that is not the version's fault
 		}
+		if r.Probe.Status.Host { // nor is it here
+			return machineryError{&JobError{Message: "cannot look at " + t.To.Version + " on probation: " + r.Probe.Status.Detail, Reason: r.Probe.Status.Code, Host: true}}
+		}
 		if r.Probe.Unasked != "" {
 			if unasked++; unasked >= maxDoubts {
 				return machineryError{errors.New("cannot look at " + k.name + " on probation: " + r.Probe.Unasked)}

@@ -36,6 +36,9 @@ func (k *keeper) resume(ctx context.Context) error {
 		t.Code = codeInterrupted
 		return k.rollBack(ctx, t, fmt.Sprintf("interrupted %d times", t.Resumed), true)
 	}
+	if err := k.readyToResume(ctx, t); err != nil {
+		return err
+	}
 	over, err := k.alreadyOver(ctx, t)
 	switch {
 	case err != nil:
@@ -66,6 +69,9 @@ func (k *keeper) rollBack(shutdown context.Context, t *Txn, why string, blame bo
 	ctx := context.WithoutCancel(shutdown)
 	t.Failure, t.Blame = why, blame
 	k.mustEnter(t, meta.PhaseRollingBack)
+	if err := k.readyToRollBack(ctx, t); err != nil {
+		return err
+	}
 	if err := k.stopOne(ctx, t, t.To); err != nil {
 		return machineryError{fmt.Errorf("cannot stop the failed version, so nothing else is started: %w", err)}
 	}

@@ -47,10 +47,10 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 	return k.switchWhenReady(ctx, t)
 }
 
-// switchWhenReady stops nothing before it is certain that the new version can
-// take its place on disk.
+// switchWhenReady stops nothing before everything that can be known about what
+// comes after it is known.
 func (k *keeper) switchWhenReady(ctx context.Context, t *Txn) error {
-	if _, err := k.do(ctx, t.To.RunUser, k.job(OpReady, t.To), nil); ctx.Err() != nil {
+	if err := k.readyToSwitch(ctx, t); ctx.Err() != nil {
 		return ctx.Err()
 	} else if isMachinery(err) {
 		return err
@@ -187,7 +187,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 		return err
 	} else if err != nil {
 		t.Code = cmp.Or(codeOf(err), codeNotStarted)
-		return k.rollBack(ctx, t, err.Error(), true)
+		return k.rollBack(ctx, t, err.Error(), !isHostFault(err))
 	}
 	faultpoint.Hit("sidecar.started")
 	return k.prove(shutdown, t)
@@ -268,6 +268,9 @@ func (k *keeper) commit(ctx context.Context, t *Txn, how string) error {
 // refuse ends a transaction before anything was stopped: the old version runs
 // on.
 func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
+	if err := k.restoreConfigOf(ctx, t); err != nil {
+		cause = errors.Join(cause, err)
+	}
 	release := false
 	if je := (*JobError)(nil); errors.As(cause, &je) {
 		release = je.Permanent

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -89,9 +88,9 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 		dieWithParent(cmd.SysProcAttr)
 	}
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := startUnlessBusy(cmd); err != nil {
 		out.finish()
-		return Outcome{}, explainScript(script, err)
+		return Outcome{}, d.explainStart(job.Version, job.Env, err)
 	}
 	d.noteRun(cmd.Process.Pid, job)
 	faultpoint.Hit("control." + job.Verb)
@@ -174,24 +173,4 @@ func (o *output) finish() (head, tail string) {
 		return head, end + "\n" + errs
 	}
 	return head, end + errs
-}
-
-// explainScript says why the kernel would not run script, where its own words
-// mislead.
-func explainScript(script string, err error) error {
-	interpreter, line := shebang(script)
-	if pe, ok := errors.AsType[*os.PathError](err); ok {
-		err = pe.Err // the path is in the sentence already
-	}
-	switch {
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("cannot run %s: it is not executable, or its directory may not be entered; chmod +x it before packing: %w", script, err)
-	case errors.Is(err, syscall.ENOEXEC):
-		return fmt.Errorf("cannot run %s: it does not begin with a line such as #!/bin/sh, and is no program for this machine: %w", script, err)
-	case errors.Is(err, syscall.ENOENT) && line != "" && line[len(line)-1] == '\r':
-		return fmt.Errorf("cannot run %s: it has the line ends of Windows (CRLF); convert them before packing: %w", script, err)
-	case errors.Is(err, syscall.ENOENT) && interpreter != "":
-		return fmt.Errorf("cannot run %s: its interpreter %s is not on this host: %w", script, interpreter, err)
-	}
-	return fmt.Errorf("cannot run %s: %w", script, err)
 }

@@ -23,9 +23,9 @@ func (d Dir) Evict(ctx context.Context) (Stopped, error) {
 		if !known {
 			return s, fmt.Errorf("cannot stop %s: which processes are in %s cannot be known on this system; end them, then say ops-updater clear %s", d.Name, d.Path, d.Name)
 		}
-		for _, pid := range victims {
-			if syscall.Kill(pid, signal) == nil && !slices.Contains(s.Killed, pid) {
-				s.Killed = append(s.Killed, pid)
+		for _, p := range lookAtAll(victims) {
+			if signalProcess(p, signal) && !slices.Contains(s.Killed, p.Pid) {
+				s.Killed = append(s.Killed, p.Pid)
 			}
 		}
 		gone := func() bool { left, _ := d.leftBehind(); return len(left) == 0 || ctx.Err() != nil }

@@ -100,7 +100,7 @@ func (w witness) follows(m, p process) bool {
 
 func killAll(victims []process) (killed []int) {
 	for _, v := range victims {
-		if killProcess(v) {
+		if signalProcess(v, syscall.SIGKILL) {
 			killed = append(killed, v.Pid)
 		}
 	}

@@ -110,7 +110,7 @@ func (r Runner) Status(ctx context.Context, version string) Status {
 func (r Runner) saidStatus(ctx context.Context, version string) Status {
 	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
 	if err != nil {
-		return unknown(err.Error())
+		return unasked(err)
 	}
 	return ParseStatus(o)
 }

@@ -133,16 +133,16 @@ func (p process) bornAt(now time.Time) time.Time {
 	return now.Add(-time.Duration(age * float64(time.Second)))
 }
 
-// killProcess kills exactly p, and nothing that has its number by now: a
+// signalProcess signals exactly p, and nothing that has its number by now: a
 // descriptor keeps pointing at the process for which its birth was compared.
-func killProcess(p process) bool {
+func signalProcess(p process, signal syscall.Signal) bool {
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // before Linux 5.3, or forbidden
-		return p.isStill() && syscall.Kill(p.Pid, syscall.SIGKILL) == nil
+		return p.isStill() && syscall.Kill(p.Pid, signal) == nil
 	}
 	if err != nil {
 		return false
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return p.isStill() && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+	return p.isStill() && unix.PidfdSendSignal(fd, signal, nil, 0) == nil
 }

@@ -74,6 +74,6 @@ func (p process) bornAt(now time.Time) time.Time {
 	return at
 }
 
-func killProcess(p process) bool {
-	return p.isStill() && syscall.Kill(p.Pid, syscall.SIGKILL) == nil
+func signalProcess(p process, signal syscall.Signal) bool {
+	return p.isStill() && syscall.Kill(p.Pid, signal) == nil
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ type Status struct {
 	Word   string `json:"word"`             // started, stoped or unknown: the constants of meta
 	Detail string `json:"detail,omitempty"` // why it is unknown, or counts as stoped
 	First  string `json:"first,omitempty"`  // the first word printed, where it is no status
+	Host   bool   `json:"host,omitempty"`   // it could not be asked, for a reason of the host's
+	Code   string `json:"code,omitempty"`   // of that reason: see Unrunnable
 }
 
 // String is the status as the wire has it.
@@ -49,6 +52,15 @@ func (s Status) stranger() string {
 
 func stoppedAlthough(detail string) Status {
 	return Status{Word: meta.StatusStopped, Detail: detail}
+}
+
+// unasked is the status where the script could not be run.
+func unasked(err error) Status {
+	s := unknown(err.Error())
+	if u, ok := errors.AsType[*Unrunnable](err); ok {
+		s.Host, s.Code = u.Host, u.Code
+	}
+	return s
 }
 
 func unknown(detail string) Status { return Status{Word: meta.StatusUnknown, Detail: detail} }

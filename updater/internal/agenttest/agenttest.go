@@ -33,10 +33,14 @@ type Habits struct {
 	Health       string // the body of control health; empty: the verb is missing
 	NoPid        bool   // control pid is missing
 	App          string // at the start of the application
+	Control      string // the whole control script, instead of all of the above
 }
 
 // Script is the control script of an agent with these habits.
 func (h Habits) Script() string {
+	if h.Control != "" {
+		return h.Control
+	}
 	output := h.Output
 	if output == "" {
 		output = ">>var/app.log 2>&1"

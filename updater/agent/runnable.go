@@ -1,0 +1,255 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Codes of an [Unrunnable]. They are stable: servers compare them.
+const (
+	CodeNoExec        = "noexec"         // the filesystem is mounted noexec
+	CodeNoAccess      = "no-access"      // the run user may not enter a directory
+	CodeNotExecutable = "not-executable" // control, or its interpreter, lacks the permission
+	CodeNoInterpreter = "no-interpreter" // what the first line of control names is not here
+	CodeWrongMachine  = "wrong-machine"  // a program for another kind of machine
+	CodeNoScript      = "no-script"      // neither a script with a first line nor a program
+	CodeCRLF          = "crlf"           // the line ends of Windows
+	CodeScriptBusy    = "script-busy"    // something writes to control
+	CodeNoResources   = "no-resources"   // the host gives no process, memory or file
+	CodeForbidden     = "forbidden"      // the kernel refuses without a reason that can be found
+)
+
+// Unrunnable says why the control script of a version cannot be run here.
+type Unrunnable struct {
+	Code string // one of the Code constants
+	Host bool   // the host is at fault, not the release: it passes or is mended there
+	Err  error
+}
+
+// Error is the cause, for people.
+func (e *Unrunnable) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Unrunnable) Unwrap() error { return e.Err }
+
+func hostFault(code, format string, args ...any) *Unrunnable {
+	return &Unrunnable{Code: code, Host: true, Err: fmt.Errorf(format, args...)}
+}
+
+func releaseFault(code, format string, args ...any) *Unrunnable {
+	return &Unrunnable{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// CanRun reports whether the control script of version can be run at all, by
+// this user, here and now. It is found out before anything is stopped: first by
+// looking, which can say what is wrong, then by asking for the status, because
+// only the kernel has the last word. What the script answers does not matter.
+func (r Runner) CanRun(ctx context.Context, version string) error {
+	if !r.Dir.Complete(version) {
+		return fmt.Errorf("cannot run %s %s: %s is %w", r.Dir.Name, version, r.Dir.file(version), ErrIncomplete)
+	}
+	if err := r.Dir.Runnable(version, r.Env); err != nil {
+		return err
+	}
+	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = r.run(ctx, version, VerbStatus, r.Timeouts.Status)
+	return err
+}
+
+// CanStop is CanRun for a version that may run: without its script it cannot be
+// stopped properly, nor come back. A version of which nothing runs is not in
+// the way.
+func (r Runner) CanStop(ctx context.Context, version string) error {
+	if !r.Dir.Complete(version) {
+		return nil
+	}
+	err := r.CanRun(ctx, version)
+	if _, unrunnable := errors.AsType[*Unrunnable](err); unrunnable && !r.mayRun(version) {
+		return nil
+	}
+	return err
+}
+
+// CheckCurrent is what can be known of the version that .version names without
+// running anything. Nothing is to be said about an agent that is not here.
+func (r Runner) CheckCurrent() error {
+	version, err := r.Dir.Current()
+	if err != nil || version == "" || !r.Dir.Complete(version) {
+		return err
+	}
+	return r.Dir.Runnable(version, r.Env)
+}
+
+func (r Runner) mayRun(version string) bool {
+	left, known := processesOf(r.Dir.file(version))
+	if !known || len(left) > 0 {
+		return true
+	}
+	w := r.Dir.witness(version)
+	noted, alive := lookAt(w.note.Pid)
+	return alive && w.isNoted(noted)
+}
+
+// Runnable is what can be known of that without running anything.
+func (d Dir) Runnable(version string, env []string) error {
+	script := d.file(version, control)
+	if err := d.mayExecute(script, "chmod +x it; where it was packed like that, before packing"); err != nil {
+		return err
+	}
+	if err := d.interpreted(script, pathOf(env), 0); err != nil {
+		return err
+	}
+	return nil
+}
+
+// mayExecute goes through the directories from the root on, so that it can name
+// the one that is closed.
+func (d Dir) mayExecute(file, mend string) error {
+	for i, c := range file {
+		if c != '/' || i == 0 {
+			continue
+		}
+		if err := unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
+			return hostFault(CodeNoAccess, "cannot run %s: %s may not enter %s; let it (chmod o+x, or chown)", file, userName(os.Geteuid()), file[:i])
+		}
+	}
+	fi, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hostFault(CodeNotExecutable, "cannot run %s: it is not there", file)
+	case err != nil:
+		return hostFault(CodeNoAccess, "cannot run %s: %w", file, err)
+	case !fi.Mode().IsRegular():
+		return hostFault(CodeNotExecutable, "cannot run %s: it is no regular file", file)
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS); err == nil {
+		return nil
+	}
+	if at, is := mountedNoexec(file); is {
+		return hostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
+	}
+	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, userName(os.Geteuid()), mend)
+}
+
+// maxInterpreters is how many scripts the kernel follows.
+const maxInterpreters = 4
+
+// interpreted checks what executes file: the kernel itself, or the program that
+// its first line names.
+func (d Dir) interpreted(file string, path []string, depth int) error {
+	program, line := shebang(file)
+	if line == "" {
+		return checkProgram(file, depth > 0)
+	}
+	switch {
+	case line[len(line)-1] == '\r':
+		return releaseFault(CodeCRLF, "cannot run %s: it has the line ends of Windows (CRLF); convert them before packing", file)
+	case program == "":
+		return releaseFault(CodeNoScript, "cannot run %s: its first line names no interpreter", file)
+	case depth == maxInterpreters:
+		return releaseFault(CodeNoScript, "cannot run %s: scripts interpret each other more than %d deep", file, maxInterpreters)
+	}
+	at := program
+	if !filepath.IsAbs(at) { // the kernel looks in the working directory
+		at = filepath.Join(filepath.Dir(file), at)
+	}
+	if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return hostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host: install it", file, program)
+	}
+	if err := d.mayExecute(at, "chmod +x it"); err != nil {
+		return fmt.Errorf("cannot run %s: its interpreter: %w", file, err)
+	}
+	if err := d.interpreted(at, path, depth+1); err != nil {
+		return err
+	}
+	return checkEnv(file, line, path)
+}
+
+// checkEnv looks for the program of a first line such as #!/usr/bin/env python3.
+func checkEnv(file, line string, path []string) error {
+	words := strings.Fields(strings.TrimPrefix(line, "#!"))
+	if filepath.Base(words[0]) != "env" {
+		return nil
+	}
+	for _, word := range words[1:] {
+		if strings.HasPrefix(word, "-") || strings.Contains(word, "=") {
+			continue
+		}
+		if strings.Contains(word, "/") {
+			return nil
+		}
+		for _, dir := range path {
+			if unix.Faccessat(unix.AT_FDCWD, filepath.Join(dir, word), unix.X_OK, unix.AT_EACCESS) == nil {
+				return nil
+			}
+		}
+		return hostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host, in none of %s: install it", file, word, strings.Join(path, ":"))
+	}
+	return nil
+}
+
+func pathOf(env []string) []string {
+	path := searchPath
+	for _, e := range env {
+		if value, ok := strings.CutPrefix(e, "PATH="); ok {
+			path = value
+		}
+	}
+	return filepath.SplitList(path)
+}
+
+// busyPatience is how long control may be open for writing: a file that was
+// just placed may still be, in a process that was forked at that moment.
+const busyPatience = 2 * time.Second
+
+// startUnlessBusy starts cmd, a little later where its file is still open for
+// writing.
+func startUnlessBusy(cmd *exec.Cmd) error {
+	var err error
+	pollUntil(busyPatience, func() bool {
+		again := *cmd
+		if err = again.Start(); err == nil {
+			*cmd = again
+		}
+		return !errors.Is(err, syscall.ETXTBSY)
+	})
+	return err
+}
+
+func noScript(file string) error {
+	return fmt.Errorf("cannot run %s: it does not begin with a line such as #!/bin/sh, and is no program for this machine", file)
+}
+
+// explainStart says why the kernel did not run script although it looked well.
+func (d Dir) explainStart(version string, env []string, err error) error {
+	if known := d.Runnable(version, env); known != nil {
+		return known
+	}
+	script := d.file(version, control)
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		err = pe.Err // the path is in the sentence already
+	}
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return &Unrunnable{Code: CodeNoScript, Err: noScript(script)}
+	case errors.Is(err, syscall.ETXTBSY):
+		return hostFault(CodeScriptBusy, "cannot run %s: something has it open for writing: %w", script, err)
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return hostFault(CodeNoResources, "cannot run %s: the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): %w", script, userName(os.Geteuid()), err)
+	}
+	return hostFault(CodeForbidden, "cannot run %s: the system forbids it (a mount, SELinux, AppArmor or a seccomp filter): %w", script, err)
+}

@@ -1,0 +1,65 @@
+package updater
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/updater/agent"
+)
+
+// checkRunnable says beforehand what would keep a control script from being
+// run: where agents are made by default, and of every agent that the last reply
+// named. As its agent's user it runs nothing but a child of our own.
+func checkRunnable(ctx context.Context, c Config) []Finding {
+	findings := checkNoexec("work_dir", c.WorkDir)
+	wishes := c.lastWishes()
+	for _, name := range slices.Sorted(maps.Keys(wishes)) {
+		w := wishes[name]
+		if w.Refused != "" {
+			continue
+		}
+		if w.Place.WorkDir != c.WorkDir {
+			if f := checkNoexec("agent "+name, w.Place.WorkDir); f != nil {
+				findings = append(findings, f...)
+				continue
+			}
+		}
+		findings = append(findings, checkScript(ctx, c, name, w.Place)...)
+	}
+	return findings
+}
+
+func checkNoexec(name, dir string) []Finding {
+	at, is := agent.MountedNoexec(dir)
+	if !is {
+		return nil
+	}
+	return []Finding{{
+		Name: name, Verdict: VerdictWarn, Detail: fmt.Sprintf("nothing can be executed in %s: %s is mounted noexec", dir, at),
+		Mend: fmt.Sprintf("mount -o remount,exec %s, and in /etc/fstab, or have another work directory; until then no agent there is started, stopped or changed", at),
+	}}
+}
+
+// checkScript looks at the version that .version names. A user that cannot be
+// had is another check's business.
+func checkScript(ctx context.Context, c Config, name string, at Place) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
+	defer cancel()
+	w, err := startWorker(ctx, at.RunUser)
+	if err != nil {
+		return nil
+	}
+	defer w.close()
+	job := Job{Op: OpCheck, Dir: at.dir(name), Env: c.engine(zerolog.Nop()).Env}
+	if _, err = w.do(ctx, job, sudoTimeout, nil); !isHostFault(err) {
+		return nil
+	}
+	return []Finding{{
+		Name: "agent " + name, Verdict: VerdictWarn, Detail: err.Error(),
+		Mend: "until then it is neither started, stopped nor changed",
+	}}
+}

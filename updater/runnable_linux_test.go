@@ -1,0 +1,154 @@
+package updater_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+)
+
+func remount(t *testing.T, dir string, flags uintptr) {
+	t.Helper()
+	must(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, ""))
+}
+
+// onDisk is a host whose work directory is a filesystem of its own.
+func onDisk(t *testing.T) *host {
+	t.Helper()
+	h := newHost(t)
+	disk := mountDisk(t)
+	h.cfg.DefaultWorkDir, h.cfg.Limits.Reserve = disk, -1
+	agenttest.CleanUp(t, disk)
+	return h
+}
+
+func (h *host) blamed(name string) bool {
+	h.t.Helper()
+	for _, s := range h.engine.States() {
+		if s.Name == name && slices.ContainsFunc(s.Blocks, func(b updater.Block) bool { return b.Quarantine }) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestI2NothingIsStoppedWhereNothingCanBeExecuted(t *testing.T) {
+	h := onDisk(t)
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+	stop := v1
+	stop.Cmd = meta.CmdStop
+	changed := v1
+	changed.ConfigFileName, changed.ConfigRemoteURL = "app.json", h.origin.URL+"/app.json"
+	h.origin.put("app.json", []byte("old"))
+	h.boot()
+	h.apply(changed)
+	h.runs("falcon", "1.0.0")
+	before := len(agenttest.Events(t, h.agentDir("falcon")))
+	remount(t, h.cfg.DefaultWorkDir, syscall.MS_NOEXEC)
+	for name, wanted := range map[string]meta.DesiredAgent{"an upgrade": v2, "a stop": stop} {
+		h.apply(wanted)
+		a := h.await("falcon", "refused "+name, func(a meta.RealAgent) bool {
+			return a.Phase == meta.PhaseFailed && a.Reason == agent.CodeNoExec
+		})
+		if !strings.Contains(a.Error, "is mounted noexec") || a.Version != "1.0.0" || h.blamed("falcon") {
+			t.Errorf("%s: report %+v; want the mount named and no release blamed", name, a)
+		}
+	}
+	findings := updater.Check(t.Context(), updater.Config{VarDir: h.cfg.VarDir, WorkDir: h.cfg.DefaultWorkDir})
+	if !slices.ContainsFunc(findings, func(f updater.Finding) bool {
+		return f.Name == "work_dir" && f.Verdict == updater.VerdictWarn && strings.Contains(f.Detail, "noexec")
+	}) {
+		t.Errorf("check does not say it beforehand: %+v", findings)
+	}
+	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != before {
+		t.Errorf("the agent was disturbed: %+v", events[before:])
+	}
+	h.checkRunning("falcon", "1.0.0")
+	remount(t, h.cfg.DefaultWorkDir, 0)
+	h.apply(v2)
+	must(t, h.engine.Clear("falcon"))
+	h.runs("falcon", "1.0.1")
+}
+
+func TestI2ARollbackWaitsForAHostOnWhichNothingCanBeExecuted(t *testing.T) {
+	h := onDisk(t)
+	h.cfg.Probation = 5 * time.Second
+	h.boot()
+	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	v1.Probation = 1
+	h.apply(v1)
+	h.runs("falcon", "1.0.0")
+	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{Health: "exit 1"}))
+	h.await("falcon", "began its probation", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseProbation })
+	remount(t, h.cfg.DefaultWorkDir, syscall.MS_NOEXEC)
+	h.logSays("mounted noexec", "trying again")
+	h.checkRunning("falcon", "1.0.1") // better than nothing
+	remount(t, h.cfg.DefaultWorkDir, 0)
+	a := h.await("falcon", "went back", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseRolledBack && a.Status == meta.StatusStarted })
+	if !strings.Contains(a.Error, "not healthy") {
+		t.Errorf("report: %+v; want the release's own fault", a)
+	}
+	h.checkRunning("falcon", "1.0.0")
+}
+
+func TestWhatRunsIsNotStoppedWithoutItsScript(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	script := filepath.Join(h.agentDir("falcon"), "1.0.0/control")
+	must(t, os.Chmod(script, 0o644))
+	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{}))
+	a := h.await("falcon", "refused", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed && a.Reason == agent.CodeNotExecutable })
+	if !strings.Contains(a.Error, "1.0.0 runs on, because it could neither be stopped properly nor come back: cannot run "+script) || h.blamed("falcon") {
+		t.Errorf("report: %+v", a)
+	}
+	h.checkRunning("falcon", "1.0.0")
+	agenttest.Kill(t, h.agentDir("falcon")) // of which nothing runs is not in the way
+	must(t, h.engine.Clear("falcon"))
+	h.runs("falcon", "1.0.1")
+}
+
+func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
+	script := agenttest.Habits{}.Script()
+	cases := []struct {
+		name, control, code string
+		blamed              bool
+	}{
+		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), agent.CodeCRLF, true},
+		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), agent.CodeNoScript, true},
+		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), agent.CodeNoInterpreter, false},
+		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), agent.CodeNoInterpreter, false},
+		{"interpreter that is no program", strings.Replace(script, "/bin/sh", "/etc/passwd", 1), agent.CodeNotExecutable, false},
+	}
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			bad := h.origin.publish(t, "falcon", fmt.Sprintf("1.1.%d", i), agenttest.Habits{Control: c.control})
+			h.apply(bad)
+			a := h.await("falcon", "failed", func(a meta.RealAgent) bool {
+				return a.Phase == meta.PhaseFailed && a.DesiredVersion == bad.Version && a.Reason == c.code
+			})
+			if got := h.blamed("falcon"); got != c.blamed {
+				t.Errorf("blamed: %v; report %+v", got, a)
+			}
+			must(t, h.engine.Clear("falcon"))
+		})
+	}
+	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != 1 {
+		t.Errorf("the agent was disturbed: %+v", events)
+	}
+}
