@@ -13,6 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -125,8 +126,8 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 		name, control, code string
 		blamed              bool
 	}{
-		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), agent.CodeCRLF, true},
-		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), agent.CodeNoScript, true},
+		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), install.ReasonBadControl, true},
+		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), install.ReasonBadControl, true},
 		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), agent.CodeNoInterpreter, false},
 		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), agent.CodeNoInterpreter, false},
 		{"interpreter that is no program", strings.Replace(script, "/bin/sh", "/etc/passwd", 1), agent.CodeNotExecutable, false},
@@ -136,17 +137,15 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	h.runs("falcon", "1.0.0")
 	for i, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			bad := h.origin.publish(t, "falcon", fmt.Sprintf("1.1.%d", i), agenttest.Habits{Control: c.control})
-			h.apply(bad)
-			a := h.await("falcon", "failed", func(a meta.RealAgent) bool {
-				return a.Phase == meta.PhaseFailed && a.DesiredVersion == bad.Version && a.Reason == c.code
-			})
-			if got := h.blamed("falcon"); got != c.blamed {
-				t.Errorf("blamed: %v; report %+v", got, a)
-			}
-			must(t, h.engine.Clear("falcon"))
+		bad := h.origin.publish(t, "falcon", fmt.Sprintf("1.1.%d", i), agenttest.Habits{Control: c.control})
+		h.apply(bad)
+		a := h.await("falcon", "failed because of its "+c.name, func(a meta.RealAgent) bool {
+			return a.Phase == meta.PhaseFailed && a.DesiredVersion == bad.Version && a.Reason == c.code
 		})
+		if got := h.blamed("falcon"); got != c.blamed {
+			t.Errorf("%s: blamed: %v; report %+v", c.name, got, a)
+		}
+		must(t, h.engine.Clear("falcon"))
 	}
 	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != 1 {
 		t.Errorf("the agent was disturbed: %+v", events)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,6 +28,7 @@ type ControlJob struct {
 	Verb    string
 	Timeout time.Duration
 	Env     []string // complete; see [Environment]
+	Tasks   int      // processes and threads that it may have at once; 0: 1024
 }
 
 // asks: the run changes nothing about the agent.
@@ -40,8 +42,11 @@ type Outcome struct {
 	TimedOut bool   // and was killed with its process group
 	Took     time.Duration
 	Limit    time.Duration // the timeout it had
+	Crowded  string        // it forked without end, and was killed with all that it started
 	Offset   int64         // in .control.out where it began to write, of start
 }
+
+func (o Outcome) failed() bool { return o.TimedOut || o.ExitCode != 0 || o.Crowded != "" }
 
 // LastLine is the last line that says something.
 func (o Outcome) LastLine() string { return lastLines(o.Tail, 1) }
@@ -53,6 +58,8 @@ func (o Outcome) explain(what string) string {
 		said = ": " + said
 	}
 	switch {
+	case o.Crowded != "":
+		return what + " was ended: " + o.Crowded + said
 	case o.TimedOut:
 		return fmt.Sprintf("%s did not return within %s and was killed%s", what, roundly(o.Limit), said)
 	case o.ExitCode < 0:
@@ -88,7 +95,8 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 		dieWithParent(cmd.SysProcAttr)
 	}
 	began := time.Now()
-	if err := startUnlessBusy(cmd); err != nil {
+	bound := newFence(cmp.Or(job.Tasks, maxTasks))
+	if err := bound.start(cmd); err != nil {
 		out.finish()
 		return Outcome{}, d.explainStart(job.Version, job.Env, err)
 	}
@@ -99,6 +107,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 		d.forgetRun()
 	}
 	o := Outcome{Offset: out.offset, ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
+	o.Crowded = bound.open(timedOut || cause != nil)
 	o.Head, o.Tail = out.finish()
 	return o, cause
 }

@@ -20,6 +20,7 @@ type Runner struct {
 	Dir      Dir
 	Timeouts Timeouts
 	Env      []string // complete; see [Environment]
+	Tasks    int      // of [ControlJob]
 
 	Owner *Owner // the sidecar that looks after the agent; nil: none in particular
 	Guest bool   // only asks, for somebody who does not look after the agent: writes and ends nothing
@@ -128,7 +129,7 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 	defer done()
 	o, err := r.run(ctx, version, VerbPid, r.Timeouts.Status)
 	words := strings.Fields(o.Head)
-	if err != nil || o.ExitCode != 0 || o.TimedOut || len(words) == 0 {
+	if err != nil || o.failed() || len(words) == 0 {
 		return 0
 	}
 	pid, err := strconv.Atoi(words[0])
@@ -166,14 +167,16 @@ func (r Runner) Probe(ctx context.Context, version string) Probe {
 	}
 	o, err := r.run(ctx, version, VerbHealth, r.Timeouts.Status)
 	switch {
+	case err != nil && unasked(err).Host:
+		p.Status = unasked(err)
 	case err != nil:
 		p.Unhealthy = err.Error()
-	case o.TimedOut || o.ExitCode != 0:
+	case o.failed():
 		p.Unhealthy = o.explain("control health")
 	}
 	return p
 }
 
 func (r Runner) run(ctx context.Context, version, verb string, timeout time.Duration) (Outcome, error) {
-	return r.Dir.Control(ctx, ControlJob{Version: version, Verb: verb, Timeout: timeout, Env: r.Env})
+	return r.Dir.Control(ctx, ControlJob{Version: version, Verb: verb, Timeout: timeout, Env: r.Env, Tasks: r.Tasks})
 }

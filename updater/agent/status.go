@@ -68,6 +68,9 @@ func unknown(detail string) Status { return Status{Word: meta.StatusUnknown, Det
 // ParseStatus reads the outcome of `control status`: the first word printed,
 // exactly. A substring test would call "not started" started.
 func ParseStatus(o Outcome) Status {
+	if o.Crowded != "" {
+		return unknown(o.explain("control status"))
+	}
 	if o.TimedOut {
 		return unknown("control status did not return within " + roundly(o.Limit))
 	}

@@ -94,7 +94,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 		return ctx.Err()
 	}
 	patience := time.Until(deadline)
-	if err != nil || o.TimedOut || o.ExitCode != 0 {
+	if err != nil || o.failed() {
 		patience = min(patience, killPatience) // it has said that it will not
 	}
 	if pollUntil(patience, stopped) {
@@ -108,7 +108,7 @@ func stopFailure(o Outcome, err error, last *Status) string {
 	switch {
 	case err != nil:
 		why = err.Error()
-	case o.TimedOut || o.ExitCode != 0:
+	case o.failed():
 		why = o.explain("control stop")
 	}
 	return why
@@ -181,7 +181,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	}
 	started := func() bool { last, n = r.statusAndProcess(ctx, version); return last.Started() || ctx.Err() != nil }
 	patience := time.Until(deadline)
-	if o.TimedOut || o.ExitCode != 0 {
+	if o.failed() {
 		patience = 0 // it has said that it failed; only status may say otherwise
 	}
 	if pollUntil(patience, started) {
@@ -192,7 +192,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 }
 
 func (r Runner) startFailure(version string, o Outcome, last Status) error {
-	if o.TimedOut || o.ExitCode != 0 {
+	if o.failed() {
 		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, join(o.explain("control start"), last.stranger()))
 	}
 	said := r.Dir.saidSince(o.Offset)

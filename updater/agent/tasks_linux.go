@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fence bounds what a control script starts while it runs: by a control group
+// of its own where one can be made, and otherwise, for users other than root,
+// by the number of processes that the user may have. When the script has ended
+// a daemon that it started is let out; it has no bound of ours.
+type fence struct {
+	limit int
+	group *taskGroup // or nil
+	user  *userLimit // or nil
+}
+
+func newFence(limit int) *fence {
+	f := &fence{limit: limit, group: newTaskGroup(limit)}
+	if f.group == nil && os.Geteuid() != 0 {
+		f.user = newUserLimit(limit)
+	}
+	return f
+}
+
+func (f *fence) start(cmd *exec.Cmd) error {
+	switch {
+	case f.group != nil:
+		return f.group.start(cmd)
+	case f.user != nil:
+		return f.user.start(cmd)
+	}
+	return startUnlessBusy(cmd)
+}
+
+// open lets what is left live on, or ends it; the text says why it was ended.
+func (f *fence) open(timedOut bool) string {
+	var inside interface {
+		tasks() int
+		refused() bool
+		lift()
+		end()
+	}
+	switch {
+	case f.group != nil:
+		inside = f.group
+	case f.user != nil:
+		inside = f.user
+	default:
+		return ""
+	}
+	if judgeCrowd(inside.tasks(), f.limit, inside.refused(), timedOut) == crowdLives {
+		inside.lift()
+		return ""
+	}
+	inside.end()
+	return crowded(f.limit)
+}
+
+// userLimit is RLIMIT_NPROC of the script: what the user has anyway, and limit.
+// That it was reached cannot be asked.
+type userLimit struct {
+	before unix.Rlimit
+	soft   uint64
+}
+
+// startingLimited: our own limit is lowered while a script is started, so that
+// there is no moment in which it has none.
+var startingLimited sync.Mutex
+
+func newUserLimit(limit int) *userLimit {
+	u := &userLimit{}
+	if unix.Prlimit(0, unix.RLIMIT_NPROC, nil, &u.before) != nil {
+		return nil
+	}
+	u.soft = uint64(tasksOfUser(os.Geteuid()) + limit)
+	if u.soft >= u.before.Cur {
+		return nil // its own is lower
+	}
+	return u
+}
+
+func (u *userLimit) start(cmd *exec.Cmd) error {
+	startingLimited.Lock()
+	defer startingLimited.Unlock()
+	if err := unix.Prlimit(0, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: u.soft, Max: u.before.Max}, nil); err != nil {
+		return startUnlessBusy(cmd)
+	}
+	err := startUnlessBusy(cmd)
+	return errors.Join(err, unix.Prlimit(0, unix.RLIMIT_NPROC, &u.before, nil))
+}
+
+// members are the processes that have the limit, which nobody else sets.
+func (u *userLimit) members() (all []process) {
+	for _, pid := range everyProcess() {
+		var has unix.Rlimit
+		if pid == os.Getpid() || unix.Prlimit(pid, unix.RLIMIT_NPROC, nil, &has) != nil || has.Cur != u.soft && has.Cur != 0 {
+			continue
+		}
+		if p, alive := lookAt(pid); alive && p.UID == os.Geteuid() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (u *userLimit) tasks() (n int) {
+	for _, p := range u.members() {
+		n += threadsOf(p.Pid)
+	}
+	return n
+}
+
+func (u *userLimit) refused() bool { return tasksOfUser(os.Geteuid()) >= int(u.soft)*9/10 }
+
+// lift is repeated for what was forked meanwhile.
+func (u *userLimit) lift() {
+	for range maxRounds {
+		members := u.members()
+		for _, p := range members {
+			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &u.before, nil)
+		}
+		if len(members) == 0 {
+			return
+		}
+	}
+}
+
+// end first takes from everyone the right to fork, then kills.
+func (u *userLimit) end() {
+	for range maxRounds {
+		members := u.members()
+		for _, p := range members {
+			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 0, Max: u.before.Max}, nil)
+		}
+		if len(killAll(members)) == 0 {
+			return
+		}
+	}
+}
+
+// maxRounds bounds what is repeated until nobody is left.
+const maxRounds = 100
+
+func tasksOfUser(uid int) (n int) {
+	for _, pid := range everyProcess() {
+		var st unix.Stat_t
+		if unix.Stat(procFile(pid, "."), &st) == nil && int(st.Uid) == uid {
+			n += threadsOf(pid)
+		}
+	}
+	return n
+}
+
+func threadsOf(pid int) int {
+	fields := strings.Fields(string(afterName(readProc(pid, "stat"))))
+	if len(fields) < 18 {
+		return 0
+	}
+	n, _ := strconv.Atoi(fields[17])
+	return n
+}
+
+// onThisThread runs do on a thread that nothing else uses meanwhile.
+func onThisThread(do func(tid int)) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	do(unix.Gettid())
+}
+
+// withinGroup has cmd start in the control group that dir is a descriptor of.
+// A kernel that cannot do that starts it outside.
+func startWithin(cmd *exec.Cmd, dir int) error {
+	attr := *cmd.SysProcAttr
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, dir
+	err := startUnlessBusy(cmd)
+	if slices.ContainsFunc([]error{syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}, func(e error) bool { return errors.Is(err, e) }) {
+		*cmd.SysProcAttr = attr
+		err = startUnlessBusy(cmd)
+	}
+	return err
+}
