@@ -112,13 +112,15 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	return o, cause
 }
 
-// wait waits for the script itself, not for what it left running.
+// wait waits for the script itself, not for what it left running. Until the
+// script is reaped at the end, its number and its group's are nobody else's.
 func (d Dir) wait(ctx context.Context, cmd *exec.Cmd, timeout time.Duration) (timedOut bool, err error) {
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // what matters is in ProcessState
+		awaitExit(cmd)
 		close(ended)
 	}()
+	defer func() { _ = cmd.Wait() }() // what matters is in ProcessState
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

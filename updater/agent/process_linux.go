@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -131,6 +132,12 @@ func uptime() float64 {
 func (p process) bornAt(now time.Time) time.Time {
 	age := uptime() - float64(p.ticks())/ticksPerSecond
 	return now.Add(-time.Duration(age * float64(time.Second)))
+}
+
+// awaitExit waits for the end of the process without reaping it.
+func awaitExit(cmd *exec.Cmd) {
+	for errors.Is(unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
 }
 
 // signalProcess signals exactly p, and nothing that has its number by now: a

@@ -74,6 +74,9 @@ func (p process) bornAt(now time.Time) time.Time {
 	return at
 }
 
+// awaitExit waits for the end of the process; here it is reaped as well.
+func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }
+
 func signalProcess(p process, signal syscall.Signal) bool {
 	return p.isStill() && syscall.Kill(p.Pid, signal) == nil
 }
