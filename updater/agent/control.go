@@ -107,7 +107,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 		d.forgetRun()
 	}
 	o := Outcome{Offset: out.offset, ExitCode: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began), Limit: job.Timeout}
-	o.Crowded = bound.open(timedOut || cause != nil)
+	o.Crowded = bound.open(o.failed(), timedOut || cause != nil)
 	o.Head, o.Tail = out.finish()
 	return o, cause
 }

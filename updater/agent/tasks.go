@@ -15,10 +15,19 @@ const (
 	crowdEnds               // it forks without end
 )
 
-// judgeCrowd decides when the script has ended: left is how many processes and
-// threads are left of limit, refused that it wanted more.
-func judgeCrowd(left, limit int, refused, timedOut bool) crowd {
-	if refused && (timedOut || left >= limit/2) || left >= limit {
+// leftOver is what is known when the script has ended.
+type leftOver struct {
+	tasks, limit int
+	refused      bool // it wanted more than limit
+	failed       bool // it did not end well
+	killed       bool // because its time was over
+}
+
+// judge tells a daemon with many threads from what forks without end: that has
+// much left, and was refused more or failed because of it.
+func (l leftOver) judge() crowd {
+	much := l.tasks >= l.limit/2
+	if l.tasks >= l.limit || l.refused && (l.killed || much) || l.failed && much {
 		return crowdEnds
 	}
 	return crowdLives

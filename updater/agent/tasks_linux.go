@@ -43,7 +43,7 @@ func (f *fence) start(cmd *exec.Cmd) error {
 }
 
 // open lets what is left live on, or ends it; the text says why it was ended.
-func (f *fence) open(timedOut bool) string {
+func (f *fence) open(failed, killed bool) string {
 	var inside interface {
 		tasks() int
 		refused() bool
@@ -58,7 +58,8 @@ func (f *fence) open(timedOut bool) string {
 	default:
 		return ""
 	}
-	if judgeCrowd(inside.tasks(), f.limit, inside.refused(), timedOut) == crowdLives {
+	left := leftOver{tasks: inside.tasks(), limit: f.limit, refused: inside.refused(), failed: failed, killed: killed}
+	if left.judge() == crowdLives {
 		inside.lift()
 		return ""
 	}

@@ -12,4 +12,4 @@ func newFence(int) *fence { return &fence{} }
 func (*fence) start(cmd *exec.Cmd) error { return startUnlessBusy(cmd) }
 
 // open lets what is left live on, or ends it; the text says why it was ended.
-func (*fence) open(bool) string { return "" }
+func (*fence) open(bool, bool) string { return "" }
