@@ -113,7 +113,15 @@ func (s *Store) inspect(ctx context.Context, d Declared, r io.Reader, w io.Write
 	}
 	in := newMeter(r, w, s.maxTarball)
 	var found binaries
-	if _, err := unpack.Release(ctx, in, s.unpack, found.look); err != nil {
+	var top topLevel
+	look := func(e unpack.Entry) error {
+		top.see(e.Path)
+		return found.look(e)
+	}
+	if _, err := unpack.Release(ctx, in, s.unpack, look); err != nil {
+		if bad := (*unpack.Error)(nil); errors.As(err, &bad) && !in.over && in.writeErr == nil {
+			return api.Artifact{}, mend(d, in.head, top, bad)
+		}
 		return api.Artifact{}, s.refused(in, err)
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil { // what the archive's reader left
@@ -147,14 +155,11 @@ func (d Declared) agrees(a api.Artifact) error {
 
 // refused says whose fault it is that a tarball could not be taken.
 func (s *Store) refused(in *meter, err error) error {
-	var bad *unpack.Error
 	switch {
 	case in.over:
 		return s.tooLarge()
 	case in.writeErr != nil:
 		return fmt.Errorf("cannot receive artifact: %w", in.writeErr)
-	case errors.As(err, &bad):
-		return invalid("tarball", hints[bad.Reason], "%v", bad)
 	}
 	return &sourceError{err}
 }
@@ -228,6 +233,7 @@ type meter struct {
 	md5, sha256 hash.Hash
 	size, limit int64
 	over        bool
+	head        []byte // the first headBytes
 	writeErr    error
 }
 
@@ -241,6 +247,9 @@ var errOver = errors.New("larger than allowed")
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
+	if missing := headBytes - len(m.head); missing > 0 {
+		m.head = append(m.head, p[:min(n, missing)]...)
+	}
 	if m.size += int64(n); m.size > m.limit {
 		m.over = true
 		return 0, errOver
