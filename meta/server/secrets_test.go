@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +54,7 @@ func TestAWebhooksSecretsAreSeenNowhere(t *testing.T) {
 				}
 			}
 		}
-		if page := r.settingsPage(t); strings.Contains(page, "tellnobody") || !strings.Contains(page, "chat") {
+		if page := string(r.page(t, r.token, "/settings").body); strings.Contains(page, "tellnobody") || !strings.Contains(page, "chat") {
 			t.Error("the page shows the address, or not the target")
 		}
 		for name, bad := range map[string]api.NotifyTarget{
@@ -71,16 +70,16 @@ func TestAWebhooksSecretsAreSeenNowhere(t *testing.T) {
 	})
 }
 
-// settingsPage is what the admin's browser shows.
-func (r *running) settingsPage(t testing.TB) string {
+// page is how the page answers whoever logs in with a token.
+func (r *running) page(t testing.TB, token, path string) answer {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.PostForm(r.url+"/login", map[string][]string{"token": {r.token}})
+	resp, err := client.PostForm(r.url+"/login", map[string][]string{"token": {token}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, r.url+"/settings", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,5 +96,5 @@ func (r *running) settingsPage(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return answer{page, text}
 }

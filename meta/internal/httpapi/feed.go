@@ -14,6 +14,12 @@ const (
 	feedKept   = 1024 // items a reader that comes back can continue from
 	feedQueue  = 64   // items a reader may be behind
 	feedTicker = 15 * time.Second
+
+	// A stream costs up to 50 KiB. Who finds no place looks from time to time
+	// instead.
+	maxStreams    = 1024
+	maxStreamsOne = 64 // of one token at one address
+	streamsRetry  = 30 * time.Second
 )
 
 // Feed tells readers of the change stream what changed. It never waits for
@@ -22,8 +28,9 @@ const (
 type Feed struct {
 	mu      sync.Mutex
 	seq     int64
-	recent  []api.FeedItem // the last feedKept, oldest first
-	readers map[chan api.FeedItem]struct{}
+	recent  []api.FeedItem               // the last feedKept, oldest first
+	readers map[chan api.FeedItem]string // who reads
+	streams map[string]int               // of each who
 	closed  bool
 }
 
@@ -74,19 +81,26 @@ func (f *Feed) Close() {
 // subscribe returns the items after seq that are still known, and a queue of
 // those that follow. Seq 0 means from now on, which an item of kind "open"
 // says: what the reader looks at afterwards misses nothing.
-func (f *Feed) subscribe(seq int64) ([]api.FeedItem, chan api.FeedItem) {
+func (f *Feed) subscribe(seq int64, who string) ([]api.FeedItem, chan api.FeedItem, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.readers) >= maxStreams || f.streams[who] >= maxStreamsOne {
+		return nil, nil, &denied{
+			status: http.StatusServiceUnavailable, message: "too many streams of changes are open",
+			hint: "close some, or look from time to time", wait: streamsRetry,
+		}
+	}
 	reader := make(chan api.FeedItem, feedQueue)
 	if f.closed {
 		close(reader)
-		return nil, reader
+		return nil, reader, nil
 	}
 	if f.readers == nil {
-		f.readers = map[chan api.FeedItem]struct{}{}
+		f.readers, f.streams = map[chan api.FeedItem]string{}, map[string]int{}
 	}
-	f.readers[reader] = struct{}{}
-	return f.missed(seq), reader
+	f.readers[reader] = who
+	f.streams[who]++
+	return f.missed(seq), reader, nil
 }
 
 func (f *Feed) missed(seq int64) []api.FeedItem {
@@ -106,7 +120,14 @@ func (f *Feed) missed(seq int64) []api.FeedItem {
 func (f *Feed) unsubscribe(reader chan api.FeedItem) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	who, reads := f.readers[reader]
+	if !reads {
+		return
+	}
 	delete(f.readers, reader)
+	if f.streams[who]--; f.streams[who] == 0 {
+		delete(f.streams, who)
+	}
 }
 
 // follow streams the feed as server-sent events until the caller goes away.
@@ -120,7 +141,10 @@ func (s *Server) follow(c *call) error {
 			return err
 		}
 	}
-	missed, items := s.feed.subscribe(int64(after))
+	missed, items, err := s.feed.subscribe(int64(after), c.caller.TokenID+" "+c.caller.From)
+	if err != nil {
+		return err
+	}
 	defer s.feed.unsubscribe(items)
 	out := newEventStream(c.w)
 	out.comment("ops-meta changes")

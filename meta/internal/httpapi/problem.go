@@ -66,7 +66,7 @@ func hintOf(e *api.Error) string {
 
 // denied is a request that its caller may not make.
 type denied struct {
-	status  int // 401, 403 or 429
+	status  int // 401, 403, 429 or 503
 	message string
 	hint    string
 	wait    time.Duration
@@ -127,12 +127,13 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error, log zerolog
 	p := problemOf(err)
 	p.Title = http.StatusText(p.Status)
 	p.Instance = w.Header().Get("X-Request-Id")
-	if p.Status >= http.StatusInternalServerError {
+	var d *denied
+	refused := errors.As(err, &d)
+	if p.Status >= http.StatusInternalServerError && !refused {
 		log.Error().Err(err).Str("request", p.Instance).Str("method", r.Method).Str("path", r.URL.Path).Msg("request failed")
 	}
 	h := w.Header()
-	var d *denied
-	if errors.As(err, &d) {
+	if refused {
 		if d.status == http.StatusUnauthorized {
 			h.Set("WWW-Authenticate", `Bearer realm="ops-meta"`)
 		}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -20,7 +21,6 @@ const liveEvery = time.Second
 // seen through it that the page does not show.
 func live(v *visit) error {
 	out := http.NewResponseController(v.w)
-	v.w.Header().Set("Content-Type", "text/event-stream")
 	ctx, cancel := context.WithCancel(v.r.Context())
 	defer cancel()
 	changed := make(chan struct{}, 1)
@@ -37,6 +37,19 @@ func live(v *visit) error {
 		cancel()
 		<-ended
 	}()
+	select { // the first item comes at once, unless there is no place for another reader
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		ended <- err // for the deferred wait
+		return refuseLive(v, err)
+	case <-changed:
+		select {
+		case changed <- struct{}{}:
+		default: // another one is waiting already
+		}
+	}
+	v.w.Header().Set("Content-Type", "text/event-stream")
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	keepAlive := time.NewTicker(20 * time.Second)
@@ -67,6 +80,17 @@ func live(v *visit) error {
 			return nil //nolint:nilerr // the visitor has left
 		}
 	}
+}
+
+// refuseLive tells the page's script to look from time to time instead.
+func refuseLive(v *visit, err error) error {
+	p := (*api.Problem)(nil)
+	if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable {
+		return err
+	}
+	v.w.Header().Set("Retry-After", "30")
+	http.Error(v.w, p.Error(), p.Status)
+	return nil
 }
 
 func write(w http.ResponseWriter, out *http.ResponseController, text string) error {

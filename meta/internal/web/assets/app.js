@@ -86,8 +86,27 @@ function stale(text) {
   if (says && says.textContent !== text) says.textContent = text;
 }
 
-document.addEventListener("htmx:sseError", () => { stale("ops-meta does not answer: what is shown here is from before. It is tried again."); });
-document.addEventListener("htmx:sseOpen", () => { stale(""); });
+// Without a stream of changes, as when too many are open, the page looks by
+// itself from time to time.
+let looking = 0;
+
+function look() {
+  const live = document.getElementById("live");
+  if (live) htmx.trigger(live, "sse:change");
+}
+
+document.addEventListener("htmx:sseError", () => {
+  stale("ops-meta does not answer: what is shown here is from before. It is tried again.");
+  looking ||= setInterval(look, 15000);
+});
+document.addEventListener("htmx:sseOpen", () => {
+  stale("");
+  clearInterval(looking);
+  looking = 0;
+});
+document.addEventListener("htmx:afterOnLoad", (e) => {
+  if (looking && e.detail.elt?.id === "live") stale("Changes are not told at once now: this page looks again every 15 seconds.");
+});
 
 // Uploads show how far they are; without scripts the form is sent as it is.
 document.addEventListener("submit", (e) => {
