@@ -96,6 +96,26 @@ type Rollout struct {
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
+// MayGrant reports whether hosts may be granted the target at all: while the
+// rollout runs, and by one that takes hosts back until it ends, so that a host
+// that was away is not left on a bad release. What a person paused stays so.
+func (r Rollout) MayGrant() bool {
+	switch r.State {
+	case RolloutRunning:
+		return true
+	case RolloutPaused, RolloutInconclusive, RolloutAwaitingApproval:
+		return r.RollbackOf != "" && r.Reason != ReasonPaused && r.Reason != ReasonStandstill
+	case RolloutDraft, RolloutRollingBack, RolloutAborted, RolloutCompleted:
+	}
+	return false
+}
+
+// Why a rollout is paused that no host may be granted by meanwhile.
+const (
+	ReasonPaused     = "paused"     // a person wants it so
+	ReasonStandstill = "standstill" // the server's database went back
+)
+
 // StageCount is how a stage stands, in hosts. Each host counts for one stage:
 // the one that granted it, or else the first it is a member of. Granted,
 // Succeeded, Failed and Forgiven are exact: they change in the transaction

@@ -64,6 +64,7 @@ func (c *core) forgetAll(ctx context.Context, by api.Actor, names []string) erro
 	for _, name := range names {
 		c.access.Forget(name)
 		c.fleet.Forget(name)
+		c.engine.Forget(name)
 	}
 	c.feed.Publish("hosts", "")
 	c.log.Info().Int("hosts", len(names)).Int("days", c.conf.ForgetHosts).Msg("hosts that have been silent for long are forgotten")

@@ -66,7 +66,9 @@ func (s hosts) DeleteHost(ctx context.Context, by api.Actor, name string) error 
 		return err
 	}
 	s.access.Forget(name)
-	if known := s.fleet.Forget(name); unsaved && !known {
+	known := s.fleet.Forget(name)
+	s.engine.Forget(name)
+	if unsaved && !known {
 		return noHost(name)
 	}
 	s.feed.Publish("host", name)

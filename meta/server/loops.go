@@ -71,6 +71,7 @@ func (c *core) takeOver(e api.AuditEntry) {
 		c.access.Forget(e.Name)
 		if h, ok := c.fleet.Host(e.Name); ok && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
 			c.fleet.Forget(e.Name)
+			c.engine.Forget(e.Name)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (b *book) following() map[string]time.Time {
 	defer b.mu.RUnlock()
 	since := make(map[string]time.Time)
 	for id, x := range b.entries {
-		if x.rollout.State == api.RolloutRunning || rollout.InFlight(x.rollout) > 0 {
+		if x.rollout.MayGrant() || rollout.InFlight(x.rollout) > 0 {
 			since[id] = x.since
 		}
 	}
@@ -161,4 +161,20 @@ func (b *book) ids(pass func(api.Rollout) bool) []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// forget drops the grants of a host that are not judged, and returns the
+// rollouts whose grants it keeps.
+func (b *book) forget(host string) (kept []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, x := range b.entries {
+		switch n, granted := x.grants[host]; {
+		case granted && n.outcome == open:
+			delete(x.grants, host)
+		case granted && n.outcome != takenBack:
+			kept = append(kept, id)
+		}
+	}
+	return kept
 }

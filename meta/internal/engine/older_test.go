@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -72,4 +74,79 @@ func TestAHostIsJudgedByTheVersionItWorksTowards(t *testing.T) {
 	if r.Reason != string(rollout.ReasonTooManyFailures) || r.Progress[0].Granted != 1 {
 		t.Errorf("it is paused for %s: %+v", r.Reason, r.Progress)
 	}
+}
+
+// A host that is away when a rollback begins is taken back when it returns.
+func TestAHostThatWasAwayIsTakenBackWhenItReturns(t *testing.T) {
+	onBoth(t, func(t *testing.T, c store.Config) {
+		s := serve(t, c)
+		s.prepare(t, "falcon")
+		hosts := newHosts(1, "web")
+		beatAll(t, s, hosts)
+		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: halfThenAll})
+		s.await(t, r.ID, api.RolloutCompleted, hosts...)
+		h := hosts[0]
+		if h.runs("falcon") != "2.0" {
+			t.Fatalf("it runs %s", h.runs("falcon"))
+		}
+		if _, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return tx.DeleteHost(t.Context(), h.name) }); err != nil {
+			t.Fatal(err)
+		}
+		s.fleet.Forget(h.name) // as if it had been silent for long
+		gone := time.Now().Add(-time.Hour)
+		s.fleet.Restore(api.Host{Name: h.name, Dialect: "v1", Arch: "linux_amd64", FirstSeen: gone, LastSeen: gone, Silent: true, Agents: []api.HostAgent{{Name: "falcon", Version: "2.0", Status: "started", Phase: "idle"}}})
+		back := s.act(t, r.ID, api.ActionRollback)
+		for range 5 {
+			if err := s.engine.Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := s.read(t, back.ID); got.State != api.RolloutRunning || got.Progress[0].Silent != 1 {
+			t.Fatalf("with nobody there the way back is %s (%s): %+v", got.State, got.Reason, got.Progress)
+		}
+		s.await(t, back.ID, api.RolloutCompleted, hosts...)
+		if h.runs("falcon") != "1.0" {
+			t.Errorf("it runs %s", h.runs("falcon"))
+		}
+	})
+}
+
+// Whoever removes a host on purpose does not make its rollout fail: its place
+// goes to another one.
+func TestAForgottenHostIsNoFailure(t *testing.T) {
+	onBoth(t, func(t *testing.T, c store.Config) {
+		s := serve(t, c)
+		s.prepare(t, "falcon")
+		hosts := newHosts(3, "web")
+		beatAll(t, s, hosts)
+		for _, h := range hosts {
+			h.bad["2.0"] = "hangs"
+		}
+		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100}}, Deadline: 2}})
+		canary := func() *host {
+			for _, h := range hosts {
+				if h.beat(t, s); h.told["falcon"].Version == "2.0" {
+					return h
+				}
+			}
+			return nil
+		}
+		first := canary()
+		if first == nil {
+			t.Fatal("nobody was granted")
+		}
+		if _, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return tx.DeleteHost(t.Context(), first.name) }); err != nil {
+			t.Fatal(err)
+		}
+		s.fleet.Forget(first.name)
+		s.engine.Forget(first.name)
+		hosts = slices.DeleteFunc(hosts, func(h *host) bool { return h == first })
+		for _, h := range hosts {
+			delete(h.bad, "2.0")
+		}
+		r = s.await(t, r.ID, api.RolloutCompleted, hosts...)
+		if p := r.Progress; p[0].Granted != 1 || p[0].Failed+p[1].Failed != 0 {
+			t.Errorf("progress is %+v", p)
+		}
+	})
 }

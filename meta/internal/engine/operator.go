@@ -156,6 +156,15 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 	return r, err
 }
 
+// Forget follows the removal of a host: what it was granted and not judged by
+// is withdrawn. Call it when the fleet has forgotten the host.
+func (e *Engine) Forget(host string) {
+	for _, id := range e.book.forget(host) {
+		e.opts.Fleet.AddGrants(id, host) // for when it returns
+	}
+	e.wake()
+}
+
 // Rollouts lists rollouts, the newest first.
 func (e *Engine) Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor) (api.Page[api.Rollout], error) {
 	return e.opts.Store.Rollouts(ctx, f, c)

@@ -112,7 +112,7 @@ func rolloutReason(won bool, h *host, ro api.Rollout) string {
 		return "this host has its grant"
 	case h.tookBack(ro.ID):
 		return "it did not run on this host, which is told the release before"
-	case ro.State == api.RolloutRunning:
+	case ro.MayGrant():
 		return "this host waits for its grant"
 	}
 	return "this host has no grant, and none are made while it is " + string(ro.State)

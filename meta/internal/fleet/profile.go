@@ -70,7 +70,7 @@ func (s *Snapshot) offers(agent string, rules []rule, t target) []offer {
 			src := s.source(agent, ro.Version)
 			src.assignment, src.rollout = assignment, ro.ID
 			o := src.offer(t)
-			o.open = ro.State == api.RolloutRunning && o.problem == ""
+			o.open = ro.MayGrant() && o.problem == ""
 			offers = append(offers, o)
 		}
 		if assignment.Version != "" {

@@ -48,7 +48,7 @@ func Admit(r api.Rollout, h Host, recent int, now time.Time) (api.Rollout, Decis
 func refuse(r api.Rollout, h Host, recent int) Decision {
 	s := r.Strategy
 	switch {
-	case r.State != api.RolloutRunning:
+	case !r.MayGrant():
 		return Decision{Reason: ReasonNotRunning, Message: "the rollout is " + string(r.State)}
 	case h.OnTarget:
 		return Decision{Reason: ReasonOnTarget, Message: "it already runs " + r.Version}

@@ -126,10 +126,19 @@ func RollbackEnded(r, child api.Rollout, now time.Time) (api.Rollout, Step) {
 	case r.State != api.RolloutRollingBack || child.State != api.RolloutAborted && child.State != api.RolloutCompleted:
 		return r, Step{}
 	case child.State == api.RolloutCompleted:
-		return step(r, api.RolloutAborted, ReasonRolledBack, now, "every host is back on "+child.Version)
+		return step(r, api.RolloutAborted, ReasonRolledBack, now, back(child))
 	}
 	return step(r, api.RolloutAborted, ReasonRollbackEnded, now,
 		fmt.Sprintf("the way back to %s ended before every host had it (%s)", child.Version, child.Reason))
+}
+
+// back says who is back after a rollback.
+func back(r api.Rollout) string {
+	text := "every host is back on " + r.Version
+	if away := sum(r, len(r.Progress)-1, unheard); away > 0 {
+		text += fmt.Sprintf(", but for %d that are silent or held: they have it when they return", away)
+	}
+	return text
 }
 
 // Supersede ends r because by, a newer rollout or an assignment made at once,

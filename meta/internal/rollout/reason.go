@@ -1,5 +1,7 @@
 package rollout
 
+import "github.com/ops-updater/ops-updater/meta/api"
+
 // Reason says why, in words that machines may compare.
 type Reason string
 
@@ -12,15 +14,15 @@ const (
 	ReasonStageSettled    Reason = "stage-settled" // every host is judged; the soak time runs
 	ReasonWindowClosed    Reason = "window-closed"
 	ReasonWindowOpened    Reason = "window-opened"
-	ReasonTooManyFailures Reason = "too-many-failures" // more than maxFailed
-	ReasonFailureRate     Reason = "failure-rate"      // more than maxFailedPct
-	ReasonStageFailed     Reason = "stage-failed"      // no host of the stage succeeded
-	ReasonNoEvidence      Reason = "no-evidence"       // nobody was heard of
-	ReasonNoArtifact      Reason = "no-artifact"       // for the arch of any host, or of this one
-	ReasonTooManySilent   Reason = "too-many-silent"   // more hosts are silent than were heard of
-	ReasonSmallSample     Reason = "sample-too-small"  // failures, but fewer judged than minSample
-	ReasonPaused          Reason = "paused"
-	ReasonStandstill      Reason = "standstill" // the server's database went back
+	ReasonTooManyFailures Reason = "too-many-failures"  // more than maxFailed
+	ReasonFailureRate     Reason = "failure-rate"       // more than maxFailedPct
+	ReasonStageFailed     Reason = "stage-failed"       // no host of the stage succeeded
+	ReasonNoEvidence      Reason = "no-evidence"        // nobody was heard of
+	ReasonNoArtifact      Reason = "no-artifact"        // for the arch of any host, or of this one
+	ReasonTooManySilent   Reason = "too-many-silent"    // more hosts are silent than were heard of
+	ReasonSmallSample     Reason = "sample-too-small"   // failures, but fewer judged than minSample
+	ReasonPaused          Reason = api.ReasonPaused     // by a person
+	ReasonStandstill      Reason = api.ReasonStandstill // the server's database went back
 	ReasonResumed         Reason = "resumed"
 	ReasonAborted         Reason = "aborted"
 	ReasonRollback        Reason = "rollback-requested"

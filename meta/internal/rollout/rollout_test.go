@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -554,4 +555,73 @@ func TestMembershipIsSaltedDeterministicAndOnlyGrows(t *testing.T) {
 	if inBoth > 200 {
 		t.Errorf("%d hosts are first under both salts, want about 100", inBoth)
 	}
+}
+
+// A rollback is not given up because a host is away: whoever returns is
+// granted, in every state but ended, unless a person paused it.
+func TestARollbackWaitsForWhoIsAway(t *testing.T) {
+	away := func(t *testing.T, hosts int) *bench {
+		b := newBench(t, api.RollbackStrategy(api.Strategy{}), hosts)
+		b.r.RollbackOf = "r0"
+		for _, h := range b.hosts {
+			h.Silent = true
+		}
+		b.tick()
+		return b
+	}
+	t.Run("nobody has been heard of", func(t *testing.T) {
+		b := away(t, 2)
+		b.wantState(api.RolloutRunning, rollout.ReasonStageStarted)
+		for _, h := range b.hosts {
+			h.Silent = false
+		}
+		b.finish()
+		b.wantState(api.RolloutCompleted, rollout.ReasonCompleted)
+	})
+	t.Run("others are back", func(t *testing.T) {
+		b := away(t, 3)
+		b.hosts["h00"].Silent = false
+		b.ask("h00")
+		b.judgeAll(api.OutcomeSucceeded)
+		b.tick()
+		b.wantState(api.RolloutCompleted, rollout.ReasonCompleted)
+		parent := api.Rollout{ID: "r0", State: api.RolloutRollingBack}
+		if _, s := rollout.RollbackEnded(parent, b.r, b.now); !strings.Contains(s.Message, "2 that are silent or held") {
+			t.Errorf("it says %q", s.Message)
+		}
+	})
+	for state, reason := range map[api.RolloutState]rollout.Reason{
+		api.RolloutInconclusive: rollout.ReasonNoEvidence, api.RolloutPaused: rollout.ReasonStageFailed, api.RolloutRunning: rollout.ReasonStageStarted,
+	} {
+		t.Run("a host returns while it is "+string(state), func(t *testing.T) {
+			b := away(t, 2)
+			b.r.State, b.r.Reason = state, string(reason)
+			b.hosts["h00"].Silent = false
+			if d := b.ask("h00"); !d.Granted() {
+				t.Errorf("not granted: %+v", d)
+			}
+		})
+	}
+	t.Run("one that was given up goes on", func(t *testing.T) {
+		b := away(t, 1)
+		b.r.State, b.r.Reason = api.RolloutInconclusive, string(rollout.ReasonNoEvidence)
+		b.hosts["h00"].Silent = false
+		b.tick()
+		b.finish()
+		b.wantState(api.RolloutCompleted, rollout.ReasonCompleted)
+	})
+	t.Run("what a person paused stays so", func(t *testing.T) {
+		b := away(t, 1)
+		b.do(rollout.Pause)
+		if d := b.ask("h00"); d.Granted() {
+			t.Error("granted")
+		}
+	})
+	t.Run("not once it has ended", func(t *testing.T) {
+		b := away(t, 1)
+		b.do(rollout.Abort)
+		if d := b.ask("h00"); d.Granted() {
+			t.Error("granted")
+		}
+	})
 }

@@ -99,6 +99,9 @@ func sum(r api.Rollout, last int, of func(api.StageCount) int) int {
 func failed(p api.StageCount) int { return p.Failed }
 func judged(p api.StageCount) int { return p.Succeeded + p.Failed }
 
+func heard(p api.StageCount) int   { return p.Succeeded + p.Failed + p.Already }
+func unheard(p api.StageCount) int { return p.Held + p.HeldLate + p.Silent }
+
 func cloneProgress(r api.Rollout) api.Rollout {
 	r.Progress = slices.Clone(r.Progress)
 	return r

@@ -62,13 +62,16 @@ func newlyJudged(r api.Rollout) int {
 // while it does. An empty Step may still bring a changed census.
 func Tick(r api.Rollout, c Census, now time.Time) (api.Rollout, Step) {
 	r = c.into(r)
+	if r.State == api.RolloutInconclusive && r.RollbackOf != "" {
+		return step(r, api.RolloutRunning, ReasonResumed, now, "a way back is not given up: it waits for the hosts that are away")
+	}
 	if r.State != api.RolloutRunning {
 		return r, Step{}
 	}
 	if failed, s := Evaluate(r, "", now); s.Changed() {
 		return failed, s
 	}
-	if outstanding(r) > 0 && r.SettledAt == nil {
+	if (outstanding(r) > 0 || nobodyCame(r)) && r.SettledAt == nil {
 		return window(r, now)
 	}
 	return settle(r, now)
@@ -99,6 +102,13 @@ func outstanding(r api.Rollout) int {
 	return sum(r, r.Stage, func(p api.StageCount) int {
 		return p.Waiting + max(p.Granted-p.Succeeded-p.Failed-p.HeldLate, 0)
 	})
+}
+
+// nobodyCame: a rollback waits until at least one of its hosts was heard of.
+// With the first ones back it may end: whoever comes later is told the same by
+// the assignment.
+func nobodyCame(r api.Rollout) bool {
+	return r.RollbackOf != "" && sum(r, r.Stage, heard) == 0 && sum(r, r.Stage, unheard) > 0
 }
 
 // settle judges a stage that waits for nobody, once, and lets it soak. Hosts
@@ -136,6 +146,9 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	p := r.Progress[r.Stage]
 	if p.Succeeded == 0 && p.Failed > p.Forgiven {
 		return fail(r, ReasonStageFailed, now, fmt.Sprintf("no host of stage %s succeeded, %d failed", stageName(r, r.Stage), p.Failed-p.Forgiven))
+	}
+	if r.RollbackOf != "" {
+		return r, Step{} // what it returns to has proved itself before
 	}
 	healthy := sum(r, r.Stage, func(p api.StageCount) int { return p.Succeeded + p.Already })
 	silent := sum(r, r.Stage, func(p api.StageCount) int { return p.Silent })

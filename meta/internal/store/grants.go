@@ -109,6 +109,33 @@ func (tx *Tx) whyNotGranted(ctx context.Context, g api.Grant) error {
 	return err
 }
 
+// withdrawGrants takes the grants of a host that are not judged back, as if
+// they had not been made.
+func (tx *Tx) withdrawGrants(ctx context.Context, host string) error {
+	open, err := all(ctx, tx.q, "list open grants", `SELECT `+grantColumns+` FROM grants WHERE host = $1 AND outcome = '' ORDER BY rollout`,
+		[]any{clean(host)}, scanGrantRow)
+	if err != nil {
+		return err
+	}
+	for _, g := range open {
+		if err := tx.withdrawGrant(ctx, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) withdrawGrant(ctx context.Context, g api.Grant) error {
+	if err := tx.lock(ctx, g.Rollout); err != nil {
+		return err
+	}
+	gone, err := changed(tx.q.ExecContext(ctx, `DELETE FROM grants WHERE rollout = $1 AND host = $2 AND outcome = ''`, clean(g.Rollout), clean(g.Host)))
+	if err != nil || !gone { // it was judged meanwhile
+		return fault("withdraw grant", err)
+	}
+	return tx.tally(ctx, g.Rollout, g.Stage, "granted", -1)
+}
+
 // MoveDeadlines gives more time to the grants of a rollout that are not
 // judged: to one host's, or to all when host is empty.
 func (tx *Tx) MoveDeadlines(ctx context.Context, rollout, host string, by time.Duration) error {

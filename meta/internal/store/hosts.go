@@ -193,8 +193,9 @@ func (r Reader) CountHosts(ctx context.Context) (n int, err error) {
 	return n, fault("count hosts", err)
 }
 
-// DeleteHost forgets a host: its report, its timeline and its credential. It
-// is known again with its next heartbeat.
+// DeleteHost forgets a host: its report, its timeline, its credential, and the
+// grants that it was not judged by, which give their places back. It is known
+// again with its next heartbeat.
 func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 	h, err := tx.Host(ctx, name)
 	if api.KindOf(err) == api.KindNotFound && err != nil {
@@ -215,6 +216,9 @@ func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 		if _, err := tx.q.ExecContext(ctx, statement, h.Name); err != nil {
 			return fault(fmt.Sprintf("delete host %q", name), err)
 		}
+	}
+	if err := tx.withdrawGrants(ctx, h.Name); err != nil {
+		return err
 	}
 	return tx.record("delete", "host", h.Name, h, nil)
 }
