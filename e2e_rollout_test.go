@@ -31,6 +31,7 @@ func TestRollouts(t *testing.T) {
 	f.publish("1.0.0", goodControl)
 	f.meta(0, "deploy", "demo", "1.0.0", "--now")
 	f.awaitVersions(map[string]int{"1.0.0": fleetSize})
+	f.nameStrategies()
 
 	t.Run("a good release reaches every host", f.goodRelease)
 	t.Run("a bad release stops at its canary", f.badRelease)
@@ -42,7 +43,7 @@ func TestRollouts(t *testing.T) {
 func (f *realFleet) goodRelease(t *testing.T) {
 	f.t = t
 	f.publish("1.1.0", goodControl)
-	out := f.meta(0, "deploy", "demo", "1.1.0", "--watch")
+	out := f.meta(0, "deploy", "demo", "1.1.0", "--strategy", "quick", "--watch")
 	f.awaitVersions(map[string]int{"1.1.0": fleetSize})
 	for _, part := range []string{"canary", "quarter", "all", "completed"} {
 		if !strings.Contains(out, part) {
@@ -59,7 +60,7 @@ func (f *realFleet) goodRelease(t *testing.T) {
 func (f *realFleet) badRelease(t *testing.T) {
 	f.t = t
 	f.publish("1.2.0", brokenControl)
-	f.meta(4, "deploy", "demo", "1.2.0", "--watch")
+	f.meta(4, "deploy", "demo", "1.2.0", "--strategy", "quick", "--watch")
 	r := f.latest()
 	if r.State != api.RolloutPaused || r.Reason != "too-many-failures" || r.Stage != 0 {
 		t.Fatalf("the rollout is %s (%s) in stage %d", r.State, r.Reason, r.Stage)
@@ -143,10 +144,6 @@ func (f *realFleet) abort(t *testing.T) {
 
 func (f *realFleet) restart(t *testing.T) {
 	f.t = t
-	file := filepath.Join(f.dir, "fleet.yaml")
-	exported := f.meta(0, "export")
-	f.must(os.WriteFile(file, []byte(strings.Replace(exported, "strategies: []\n", strategyFile, 1)), 0o644))
-	f.meta(0, "apply", "-f", file)
 	f.publish("1.5.0", goodControl)
 	f.meta(0, "deploy", "demo", "1.5.0", "--strategy", "four-at-a-time")
 	id := f.latest().ID
@@ -163,7 +160,19 @@ func (f *realFleet) restart(t *testing.T) {
 	}
 }
 
+// nameStrategies makes the strategies that the tests name: the default one
+// takes its time.
+func (f *realFleet) nameStrategies() {
+	f.t.Helper()
+	file := filepath.Join(f.dir, "fleet.yaml")
+	exported := f.meta(0, "export")
+	f.must(os.WriteFile(file, []byte(strings.Replace(exported, "strategies: []\n", strategyFile, 1)), 0o644))
+	f.meta(0, "apply", "-f", file)
+}
+
 const strategyFile = `strategies:
+  - name: quick
+    stages: [{name: canary, count: 1}, {name: quarter, percent: 25}, {name: all, percent: 100}]
   - name: four-at-a-time
     maxInFlight: 4
     stages: [{name: all, percent: 100}]

@@ -42,7 +42,7 @@ type newRollout struct {
 func (n *newRollout) flags(c *cobra.Command) {
 	n.target.flags(c)
 	f := c.Flags()
-	f.StringVar(&n.Strategy, "strategy", "", "name of a strategy (default the agent's, else canary, 25 %, all)")
+	f.StringVar(&n.Strategy, "strategy", "", "name of a strategy (default the agent's, else canary, 25 %, all, each soaking)")
 	f.StringVar(&n.stages, "stages", "", "stages instead of a strategy: numbers of hosts and percents, such as 1,10%,100%")
 	f.IntVar(&n.soak, "soak", 0, "with --stages: seconds of health before the next stage")
 	f.IntVar(&n.deadline, "deadline", 0, "with --stages: seconds a granted host has (default 900)")

@@ -187,6 +187,9 @@ func stagesText(s api.Strategy) string {
 	parts := make([]string, len(s.Stages))
 	for i, st := range s.Stages {
 		parts[i] = stageText(st)
+		if st.Soak > 0 {
+			parts[i] += ", healthy for " + (time.Duration(st.Soak) * time.Second).String()
+		}
 		if st.Name != "" {
 			parts[i] = st.Name + " (" + parts[i] + ")"
 		}

@@ -19,18 +19,28 @@ const DefaultDeadline = 900
 // MaxStages is how many stages a strategy may have.
 const MaxStages = 50
 
-// DefaultStrategy is how a deploy rolls out when its agent names no strategy:
-// one host first, then a quarter, then all. The first failure pauses it.
-func DefaultStrategy() Strategy {
-	return Strategy{
-		Name: "default",
-		Stages: []Stage{
-			{Name: "canary", Count: 1},
-			{Name: "quarter", Percent: 25},
-			{Name: "all", Percent: 100},
-		},
-		OnFailure: OnFailurePause,
+// DefaultProbation is how many seconds a host watches a new version when
+// nobody says.
+const DefaultProbation = 30
+
+// manyHosts is from how many hosts on a quarter of them is a stage of its own.
+const manyHosts = 8
+
+// DefaultStrategy is how a deploy to so many hosts (0: not known) rolls out
+// when its agent names no strategy: one host first, then a quarter, then all,
+// each stage healthy for soak seconds before the next. Few hosts need no
+// quarter, and for one alone there is nobody to wait for. The first failure
+// pauses it.
+func DefaultStrategy(hosts, soak int) Strategy {
+	canary, quarter, all := Stage{Name: "canary", Count: 1, Soak: soak}, Stage{Name: "quarter", Percent: 25, Soak: soak}, Stage{Name: "all", Percent: 100}
+	s := Strategy{Name: "default", Stages: []Stage{canary, quarter, all}, OnFailure: OnFailurePause}
+	switch {
+	case hosts == 1:
+		s.Stages = []Stage{all}
+	case hosts > 0 && hosts < manyHosts:
+		s.Stages = []Stage{canary, all}
 	}
+	return s
 }
 
 // RollbackStrategy is how hosts return to the previous release: all at once,

@@ -29,7 +29,7 @@ func TestAGoodReleaseReachesEveryHost(t *testing.T) {
 		hosts := newHosts(20, "web")
 		hosts[3].legacy = true
 		beatAll(t, s, hosts)
-		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0"})
+		r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: &api.Strategy{Name: "default", Stages: []api.Stage{{Count: 1}, {Percent: 25}, {Percent: 100}}}})
 		if r.State != api.RolloutRunning || r.Previous != "1.0" || r.Strategy.Name != "default" {
 			t.Fatalf("the rollout is %+v", r)
 		}
@@ -208,7 +208,7 @@ func TestANewRolloutSupersedes(t *testing.T) {
 	if _, err := s.engine.CreateRollout(t.Context(), operator, api.NewRollout{Agent: "falcon", Version: "2.0", Scope: everyone}); api.KindOf(err) != api.KindConflict {
 		t.Errorf("the same once more: %v, want a conflict", err)
 	}
-	second := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "3.0"})
+	second := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "3.0", Inline: &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100}}}})
 	if second.Supersedes != first.ID {
 		t.Errorf("it supersedes %q, want %s", second.Supersedes, first.ID)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -21,7 +22,7 @@ func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollo
 
 func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, err error) {
 	r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
-	if r.Strategy, err = strategyOf(ctx, tx, n); err != nil {
+	if r.Strategy, err = e.strategyOf(ctx, tx, n); err != nil {
 		return r, err
 	}
 	if err := possible(ctx, tx, r); err != nil {
@@ -64,7 +65,7 @@ func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (
 
 // strategyOf is the strategy that is asked for: inline, by name, or else the
 // agent's, or else the built-in one.
-func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
+func (e *Engine) strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
 	agent, err := tx.Agent(ctx, n.Agent)
 	if err != nil {
 		return api.Strategy{}, wrong("agent", err)
@@ -80,7 +81,7 @@ func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strate
 	if name == "" {
 		name = agent.Strategy
 	}
-	builtIn := api.DefaultStrategy()
+	builtIn := e.defaultStrategy(agent, n.Scope)
 	if name == "" {
 		name = builtIn.Name
 	}
@@ -89,6 +90,15 @@ func strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strate
 		return builtIn, nil
 	}
 	return s, wrong("strategy", err)
+}
+
+// defaultStrategy lets a stage soak for a whole probation and until every host
+// of it has reported once more: what goes wrong by then is seen before the next
+// hosts follow.
+func (e *Engine) defaultStrategy(agent api.Agent, scope api.Scope) api.Strategy {
+	probation := cmp.Or(agent.Probation, api.DefaultProbation)
+	interval := int(e.opts.Fleet.Interval().Round(time.Second).Seconds())
+	return api.DefaultStrategy(e.opts.Fleet.CountScope(scope), probation+interval)
 }
 
 // wrong makes of a thing that is not there an input that is wrong.

@@ -42,7 +42,7 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 	sh := f.shardOfBytes(name)
 	sh.mu.Lock()
 	h := sh.hosts[string(name)]
-	if h == nil || h.skeleton != sum || h.has(isSilent) || skewed(newest, now, f.interval()) != h.has(isSkewed) {
+	if h == nil || h.skeleton != sum || h.has(isSilent) || skewed(newest, now, f.Interval()) != h.has(isSkewed) {
 		sh.mu.Unlock()
 		return nil, false
 	}
@@ -82,7 +82,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
 		sum = 0 // it could not be found again by its bytes
 	}
-	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.interval()), window: silentAfter * f.interval()}
+	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval()), window: silentAfter * f.Interval()}
 	sh := f.shardOf(r.Request.Hostname)
 	sh.mu.Lock()
 	h := sh.hosts[r.Request.Hostname]

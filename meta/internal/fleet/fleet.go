@@ -119,8 +119,8 @@ func (f *Fleet) Snapshot() *Snapshot { return f.snapshot.Load() }
 // Hosts is how many are known.
 func (f *Fleet) Hosts() int { return int(f.count.Load()) }
 
-// interval is what silence is measured by.
-func (f *Fleet) interval() time.Duration {
+// Interval is between two heartbeats of a host that does as it is told.
+func (f *Fleet) Interval() time.Duration {
 	if s := f.snapshot.Load().cfg.Interval; s > 0 {
 		return time.Duration(s) * time.Second
 	}

@@ -123,6 +123,21 @@ func (f *Fleet) Members(do func(host string, groups []string) bool) {
 	}
 }
 
+// CountScope is how many known hosts a scope has.
+func (f *Fleet) CountScope(s api.Scope) int {
+	switch s.Kind {
+	case api.ScopeHost:
+		return 1
+	case api.ScopeGroup:
+		if sel := f.snapshot.Load().selectorOf(s.Name); sel != nil {
+			return f.CountMatching(sel)
+		}
+		return 0
+	case api.ScopeEveryone, api.ScopeAgent:
+	}
+	return f.Hosts()
+}
+
 // CountMatching is how many known hosts a selector picks.
 func (f *Fleet) CountMatching(sel *Selector) int {
 	n := 0

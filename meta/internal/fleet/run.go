@@ -98,7 +98,7 @@ func (sh *shard) drainSeen(out []api.HostSeen) []api.HostSeen {
 func (f *Fleet) recallSilent() {
 	var last uint32
 	f.eachLocked(func(h *host) { last = max(last, h.seen) })
-	limit := clampSeconds(int64(last) - int64(silentAfter*f.interval()/time.Second))
+	limit := clampSeconds(int64(last) - int64(silentAfter*f.Interval()/time.Second))
 	f.eachLocked(func(h *host) {
 		if h.seen < limit {
 			h.set(isSilent, true)
@@ -132,7 +132,7 @@ func (f *Fleet) eachLocked(do func(*host)) {
 // not before one interval (and its jitter) after this server's own start,
 // whose absence was not theirs.
 func (f *Fleet) sweep(now time.Time) {
-	interval := f.interval()
+	interval := f.Interval()
 	if now.Sub(f.startedAt) < interval+interval/5 {
 		return
 	}

@@ -161,7 +161,7 @@ func (b *bench) do(verb func(api.Rollout, time.Time) (api.Rollout, rollout.Step,
 }
 
 func TestAGoodReleaseGoesThroughEveryStage(t *testing.T) {
-	b := newBench(t, api.DefaultStrategy(), 40)
+	b := newBench(t, api.DefaultStrategy(100, 0), 40)
 	if got := b.askAll(); len(got) != 1 {
 		t.Fatalf("the canary stage granted %v, want one host", got)
 	}
@@ -193,7 +193,7 @@ func TestAFailedCanaryClosesTheGate(t *testing.T) {
 		"": api.RolloutPaused, "pause": api.RolloutPaused, "abort": api.RolloutAborted, "rollback": api.RolloutRollingBack,
 	} {
 		t.Run("on failure "+onFailure, func(t *testing.T) {
-			s := api.DefaultStrategy()
+			s := api.DefaultStrategy(100, 0)
 			s.OnFailure = onFailure
 			b := newBench(t, s, 20)
 			b.askAll()
@@ -209,7 +209,7 @@ func TestAFailedCanaryClosesTheGate(t *testing.T) {
 }
 
 func TestACanaryThatFailsAsAWholeClosesTheGateWhateverTheThresholds(t *testing.T) {
-	s := api.DefaultStrategy()
+	s := api.DefaultStrategy(100, 0)
 	s.MaxFailed, s.MaxFailedPct = 10, 50
 	b := newBench(t, s, 20)
 	b.askAll()
@@ -223,7 +223,7 @@ func TestACanaryThatFailsAsAWholeClosesTheGateWhateverTheThresholds(t *testing.T
 }
 
 func TestResumeTriesAnotherCanary(t *testing.T) {
-	b := newBench(t, api.DefaultStrategy(), 20)
+	b := newBench(t, api.DefaultStrategy(100, 0), 20)
 	first := b.askAll()
 	b.judgeAll(api.OutcomeFailed)
 	b.do(rollout.Resume)
@@ -283,7 +283,7 @@ func TestTooLittleToJudgeIsInconclusiveAndResumeAcceptsIt(t *testing.T) {
 		"no host has its arch": {func(h *rollout.Host) { h.NoArtifact = true }, rollout.ReasonNoArtifact},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, api.DefaultStrategy(), 10)
+			b := newBench(t, api.DefaultStrategy(100, 0), 10)
 			for _, h := range b.hosts {
 				c.block(h)
 			}
@@ -316,7 +316,7 @@ func TestTooLittleToJudgeIsInconclusiveAndResumeAcceptsIt(t *testing.T) {
 
 func TestHostsThatNeedNoGrant(t *testing.T) {
 	t.Run("already on the target", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 8)
+		b := newBench(t, api.DefaultStrategy(100, 0), 8)
 		for _, h := range b.hosts {
 			h.OnTarget = true
 		}
@@ -334,7 +334,7 @@ func TestHostsThatNeedNoGrant(t *testing.T) {
 		}
 	})
 	t.Run("an empty scope completes", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 0)
+		b := newBench(t, api.DefaultStrategy(100, 0), 0)
 		b.tick()
 		b.wantState(api.RolloutCompleted, rollout.ReasonCompleted)
 	})
@@ -484,7 +484,7 @@ func TestTheWindowOpensAndCloses(t *testing.T) {
 
 func TestAfterTheEnd(t *testing.T) {
 	t.Run("a rollback ends with its rollout", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 4)
+		b := newBench(t, api.DefaultStrategy(100, 0), 4)
 		b.askAll()
 		b.do(rollout.Rollback)
 		b.wantState(api.RolloutRollingBack, rollout.ReasonRollback)
@@ -500,27 +500,27 @@ func TestAfterTheEnd(t *testing.T) {
 		}
 	})
 	t.Run("a completed one can still be rolled back", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 4)
+		b := newBench(t, api.DefaultStrategy(100, 0), 4)
 		b.finish()
 		b.do(rollout.Rollback)
 		b.wantState(api.RolloutCompleted, rollout.ReasonRollback)
 	})
 	t.Run("without a previous release there is no way back", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 4)
+		b := newBench(t, api.DefaultStrategy(100, 0), 4)
 		b.r.Previous = ""
 		if _, _, err := rollout.Rollback(b.r, b.now); err == nil {
 			t.Error("a rollback to nothing was accepted")
 		}
 	})
 	t.Run("superseded", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 4)
+		b := newBench(t, api.DefaultStrategy(100, 0), 4)
 		r, s := rollout.Supersede(b.r, rollout.ReasonSuperseded, "rollout r2", b.now)
 		if r.State != api.RolloutAborted || s.Reason != rollout.ReasonSuperseded {
 			t.Errorf("it is %s (%s)", r.State, s.Reason)
 		}
 	})
 	t.Run("downtime moves deadlines only while something is in flight", func(t *testing.T) {
-		b := newBench(t, api.DefaultStrategy(), 4)
+		b := newBench(t, api.DefaultStrategy(100, 0), 4)
 		if _, s := rollout.Downtime(b.r, time.Minute, time.Minute, b.now); s.Changed() {
 			t.Error("deadlines of nobody moved")
 		}
