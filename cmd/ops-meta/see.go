@@ -213,6 +213,9 @@ func (a *app) printHost(w io.Writer, h api.Host) {
 	for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
 		writef(w, "label %s=%s\n", k, h.Labels[k])
 	}
+	for _, name := range h.Missing {
+		_, _ = fmt.Fprintf(w, "%s shall run here and is not reported: see ops-meta explain %s\n", name, h.Name)
+	}
 	for _, p := range h.Problems {
 		writef(w, "%s\n", a.paint(a.out, red, "problem: "+p))
 	}

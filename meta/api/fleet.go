@@ -74,7 +74,7 @@ type HostQuery struct {
 	Failing bool   `json:"failing,omitempty"` // an agent failed, rolled back, or has an error
 	Silent  bool   `json:"silent,omitempty"`
 	Problem bool   `json:"problem,omitempty"` // has problems, such as clock skew
-	Drifted bool   `json:"drifted,omitempty"` // reports a version other than wanted
+	Drifted bool   `json:"drifted,omitempty"` // reports a version other than wanted, or nothing of an agent that shall run
 	InOrder bool   `json:"inOrder,omitempty"` // neither silent, nor failing, nor drifted
 	After   string `json:"after,omitempty"`   // cursor: the last name of the previous page
 	Limit   int    `json:"limit,omitempty"`   // 0: 100

@@ -19,8 +19,11 @@ type Host struct {
 	FirstSeen      time.Time         `json:"firstSeen"`
 	LastSeen       time.Time         `json:"lastSeen"`
 	Silent         bool              `json:"silent"`             // not seen for three intervals
+	Protocol       int               `json:"protocol,omitempty"` // of our additions that its sidecar speaks; 0: it keeps a pace of its own
+	Pace           int               `json:"pace,omitempty"`     // seconds between its heartbeats, as observed
 	Problems       []string          `json:"problems,omitempty"` // such as two hosts under one name, clock skew
 	Agents         []HostAgent       `json:"agents"`
+	Missing        []string          `json:"missing,omitempty"` // agents that shall run on it and that it does not report
 }
 
 // HostAgent is an agent as a host reports it, beside what is wanted there.

@@ -108,7 +108,7 @@ func TestNotifications(t *testing.T) {
 		})
 
 		t.Run("a host that goes silent and comes back", func(t *testing.T) {
-			beat := meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64"}
+			beat := meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64", Protocol: 1}
 			r.heartbeat(t, "", beat)
 			if n := l.next(t, api.NotifyHostSilent); n.Host != "web-1" || !strings.Contains(n.Link, "/hosts/web-1") {
 				t.Errorf("got %+v", n)
@@ -133,7 +133,7 @@ func TestReplicasTellOfSilenceOnce(t *testing.T) {
 	if _, err := one.admin.PutNotifyTarget(t.Context(), api.NotifyTarget{Name: "ops", Kind: api.NotifyWebhook, URL: l.URL}); err != nil {
 		t.Fatal(err)
 	}
-	one.heartbeat(t, "", meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64"})
+	one.heartbeat(t, "", meta.HeartbeatRequest{Hostname: "web-1", Arch: "linux_amd64", Protocol: 1})
 	l.next(t, api.NotifyHostSilent)
 	for _, r := range []*running{one, two} {
 		within(t, func() bool {

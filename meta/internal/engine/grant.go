@@ -32,7 +32,7 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 	if !concerned || stand.Barred != "" {
 		return false, nil
 	}
-	h.OnTarget = rollout.OnTarget(r, reportOf(stand))
+	h.OnTarget, h.Pace = rollout.OnTarget(r, reportOf(stand)), stand.Pace
 	return e.ask(ctx, r.ID, h)
 }
 

@@ -65,7 +65,10 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 
 // touch notes when a host was heard. The shard is locked.
 func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
-	h.seen = clampSeconds(now.Unix())
+	if at := clampSeconds(now.Unix()); h.seen != at || h.pace == 0 {
+		h.observePace(at, clampSeconds(f.startedAt.Unix()))
+		h.seen = at
+	}
 	if !h.has(seenQueued) {
 		h.set(seenQueued, true)
 		sh.seen = append(sh.seen, h)
@@ -82,7 +85,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
 		sum = 0 // it could not be found again by its bytes
 	}
-	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval()), window: silentAfter * f.Interval()}
+	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval())}
 	sh := f.shardOf(r.Request.Hostname)
 	sh.mu.Lock()
 	h := sh.hosts[r.Request.Hostname]
@@ -93,6 +96,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 		}
 		h = f.addLocked(sh, strings.Clone(r.Request.Hostname))
 	}
+	in.window = silentAfter * h.paceOf(f.Interval())
 	out := f.take(sh, h, in)
 	sh.mu.Unlock()
 	if out.told.Host.Name != "" {

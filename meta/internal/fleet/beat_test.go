@@ -329,8 +329,8 @@ func TestARestartIsNotTheFleetsSilence(t *testing.T) {
 		j := &journal{}
 		f := newFleet(t, fleet.Options{Journal: j, Interval: time.Minute}, wanted())
 		now := time.Now()
-		f.Restore(api.Host{Name: "alive", Dialect: "v1", FirstSeen: now.Add(-time.Hour), LastSeen: now.Add(-30 * time.Minute)})
-		f.Restore(api.Host{Name: "gone", Dialect: "v1", FirstSeen: now.Add(-time.Hour), LastSeen: now.Add(-50 * time.Minute)})
+		f.Restore(api.Host{Name: "alive", Dialect: "v1", Protocol: 1, FirstSeen: now.Add(-time.Hour), LastSeen: now.Add(-30 * time.Minute)})
+		f.Restore(api.Host{Name: "gone", Dialect: "v1", Protocol: 1, FirstSeen: now.Add(-time.Hour), LastSeen: now.Add(-50 * time.Minute)})
 		stop := start(t, f)
 		<-time.After(59 * time.Second)
 		if o := f.Overview(); o.Silent != 1 {

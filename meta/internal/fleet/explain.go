@@ -31,7 +31,7 @@ func (f *Fleet) explainBy(snap *Snapshot, name string) api.Explanation {
 	defer sh.mu.Unlock()
 	h := sh.hosts[name]
 	if h == nil {
-		h = &host{name: name, grants: sh.early[name], facts: unique.Make(facts{dialect: meta.DialectV1, steered: true})}
+		h = &host{name: name, grants: sh.early[name], facts: unique.Make(facts{dialect: meta.DialectV1, protocol: meta.Protocol})}
 		return snap.explain(h, f.factsOf(h))
 	}
 	e := snap.explain(h, f.factsOf(h))

@@ -32,6 +32,7 @@ type host struct {
 	bootTime uint32
 	left     uint32 // when the previous identity was last heard
 	flags    flags
+	pace     uint16 // seconds between heartbeats, as observed; 0: not yet
 }
 
 type flags uint16
@@ -63,7 +64,9 @@ type facts struct {
 	runUser string
 	updater string
 	labels  string // k NUL v NUL, sorted by k
-	steered bool   // it knows our additions, such as the interval it is told
+	// protocol is the revision of our additions that it speaks; 0: none, so
+	// that it cannot be steered.
+	protocol int
 }
 
 // agentEntry is one agent of a host.
@@ -105,6 +108,8 @@ func statusWord(status string) string {
 	word, _, _ := strings.Cut(status, ":")
 	return word
 }
+
+func (f facts) steered() bool { return f.protocol > 0 }
 
 func (h *host) granted(rollout string) bool { return h.grants.has(rollout) }
 
@@ -220,7 +225,7 @@ func (h *host) export() api.Host {
 		Name: h.name, IP: h.ipText(), Arch: f.arch, RunUser: f.runUser, UpdaterVersion: f.updater,
 		Labels: decodeLabels(f.labels), BootID: h.bootID(), BootTime: int64(h.bootTime), Dialect: string(f.dialect),
 		FirstSeen: fromUnix(h.first), LastSeen: fromUnix(h.seen), Silent: h.has(isSilent),
-		Problems: h.problems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
+		Protocol: f.protocol, Pace: int(h.pace), Problems: h.problems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
 	}
 	for _, e := range h.agents {
 		a := e.export()
@@ -231,6 +236,7 @@ func (h *host) export() api.Host {
 		}
 		out.Agents = append(out.Agents, a)
 	}
+	out.Missing = h.missing()
 	return out
 }
 
@@ -250,6 +256,19 @@ func (h *host) drifted(s *agentState) bool {
 	}
 	w := h.reply.wanted(s.name)
 	return w != nil && w.Cmd == meta.CmdStart && w.Version != s.version
+}
+
+// missing names the agents that shall run here and are not reported at all.
+func (h *host) missing() (names []string) {
+	if h.reply == nil {
+		return nil
+	}
+	for i := range h.reply.Wanted {
+		if w := &h.reply.Wanted[i]; w.Cmd == meta.CmdStart && h.agent(w.Agent) == nil {
+			names = append(names, w.Agent)
+		}
+	}
+	return names
 }
 
 func encodeLabels(labels map[string]string) string {

@@ -25,7 +25,7 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	h.setIP(cmp.Or(req.IP, in.report.Remote))
 	h.setBoot(req.BootID)
 	h.bootTime = clampSeconds(req.BootTime)
-	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels), steered: req.Protocol > 0}
+	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels), protocol: min(max(req.Protocol, 0), 1<<15)}
 	if now.dialect == meta.DialectLegacy {
 		now.arch = cmp.Or(now.arch, old.arch)
 	}
@@ -176,10 +176,13 @@ func (t *timeline) agent(from, to *agentState) {
 // restore takes over a stored host.
 func (h *host) restore(s api.Host) {
 	h.first, h.seen = toUnix(s.FirstSeen), toUnix(s.LastSeen)
-	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), steered: speaksOfPhases(s)})
+	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), protocol: storedProtocol(s)})
 	h.setIP(s.IP)
 	h.setBoot(s.BootID)
 	h.bootTime = clampSeconds(s.BootTime)
+	if s.Pace > 0 {
+		h.pace = uint16(min(s.Pace, 1<<16-1))
+	}
 	h.set(isSilent, s.Silent)
 	h.set(isRestored, true)
 	h.skeleton, h.reply, h.member = 0, nil, nil
@@ -195,10 +198,12 @@ func (h *host) restore(s api.Host) {
 	h.agents = entries
 }
 
-// speaksOfPhases tells a stored host that knows our additions, which is not
-// stored, until its next report does.
-func speaksOfPhases(s api.Host) bool {
-	return slices.ContainsFunc(s.Agents, func(a api.HostAgent) bool { return a.Phase != "" })
+// storedProtocol is told by phases where it was not stored yet.
+func storedProtocol(s api.Host) int {
+	if s.Protocol == 0 && slices.ContainsFunc(s.Agents, func(a api.HostAgent) bool { return a.Phase != "" }) {
+		return 1
+	}
+	return s.Protocol
 }
 
 // mayBeStuck reports whether an agent is stopped on a host that says nothing

@@ -22,6 +22,7 @@ type tally struct {
 	overview api.Overview
 	facts    map[unique.Handle[facts]]int
 	states   map[unique.Handle[agentState]]counts
+	missing  map[string]int // hosts on which an agent shall run and is not reported, by its name
 }
 
 type counts struct{ hosts, drifted int }
@@ -35,7 +36,7 @@ func (f *Fleet) Overview() api.Overview {
 		return c.last
 	}
 	start := time.Now()
-	t := tally{facts: make(map[unique.Handle[facts]]int), states: make(map[unique.Handle[agentState]]counts)}
+	t := tally{facts: make(map[unique.Handle[facts]]int), states: make(map[unique.Handle[agentState]]counts), missing: make(map[string]int)}
 	for i := range f.shards {
 		t.shard(&f.shards[i])
 	}
@@ -70,6 +71,10 @@ func (t *tally) host(h *host) {
 		t.states[e.state] = c
 		failing, drifted = failing || s.failing(), drifted || off
 	}
+	for _, name := range h.missing() {
+		t.missing[name]++
+		drifted = true
+	}
 	o.Failing += one(failing)
 	o.Drifted += one(drifted)
 	o.InOrder += one(!failing && !drifted && !h.has(isSilent))
@@ -83,13 +88,18 @@ func (t *tally) result() api.Overview {
 		o.Dialects[string(handle.Value().dialect)] += n
 	}
 	byName := make(map[string]*api.AgentOverview)
+	of := func(name string) *api.AgentOverview {
+		if byName[name] == nil {
+			byName[name] = &api.AgentOverview{Name: name, Versions: make(map[string]int), Statuses: make(map[string]int), Phases: make(map[string]int)}
+		}
+		return byName[name]
+	}
+	for name, hosts := range t.missing {
+		of(name).Drifted += hosts
+	}
 	for handle, c := range t.states {
 		s := handle.Value()
-		a := byName[s.name]
-		if a == nil {
-			a = &api.AgentOverview{Name: s.name, Versions: make(map[string]int), Statuses: make(map[string]int), Phases: make(map[string]int)}
-			byName[s.name] = a
-		}
+		a := of(s.name)
 		a.Hosts += c.hosts
 		a.Drifted += c.drifted
 		a.Failing += c.hosts * one(s.failing())

@@ -10,7 +10,9 @@ import (
 // additions, compare the run user and work directory they are told with those
 // that they have. An empty one is a change to them: they stop and delete the
 // running agent and install nothing. So they are told what they report.
-func (f facts) fillsPlaces() bool { return f.dialect == meta.DialectV1 && !f.steered }
+func (f facts) fillsPlaces() bool {
+	return f.dialect == meta.DialectV1 && !f.steered() && f.arch == ""
+}
 
 // placed fills in where and as whom an agent runs on a host that must be told.
 // Where nobody knows it, the agent is not told.

@@ -167,7 +167,7 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 		return (!q.Silent || h.has(isSilent)) &&
 			(q.Arch == "" || h.facts.Value().arch == q.Arch) &&
 			(search == "" || h.contains(search)) &&
-			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) })) &&
+			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) }) || h.matchMissing(q)) &&
 			(!q.Problem || len(h.problems()) > 0) &&
 			(!q.InOrder || h.inOrder()) &&
 			(group == nil || group.Match(f.factsOf(h)))
@@ -195,7 +195,16 @@ func (h *host) inOrder() bool {
 		s := e.state.Value()
 		return s.failing() || h.drifted(&s)
 	}
-	return !h.has(isSilent) && !slices.ContainsFunc(h.agents, amiss)
+	return !h.has(isSilent) && !slices.ContainsFunc(h.agents, amiss) && len(h.missing()) == 0
+}
+
+// matchMissing: an agent that is not there at all is not as wanted either.
+func (h *host) matchMissing(q api.HostQuery) bool {
+	if !q.Drifted || q.Version != "" || q.Status != "" || q.Phase != "" || q.Failing {
+		return false
+	}
+	names := h.missing()
+	return len(names) > 0 && (q.Agent == "" || slices.Contains(names, q.Agent))
 }
 
 func (h *host) contains(search string) bool {

@@ -98,9 +98,9 @@ func (sh *shard) drainSeen(out []api.HostSeen) []api.HostSeen {
 func (f *Fleet) recallSilent() {
 	var last uint32
 	f.eachLocked(func(h *host) { last = max(last, h.seen) })
-	limit := clampSeconds(int64(last) - int64(silentAfter*f.Interval()/time.Second))
+	interval := f.Interval()
 	f.eachLocked(func(h *host) {
-		if h.seen < limit {
+		if h.silentAt(fromUnix(last), interval) {
 			h.set(isSilent, true)
 		}
 	})
@@ -130,38 +130,36 @@ func (f *Fleet) eachLocked(do func(*host)) {
 
 // sweep marks the hosts that fell silent: not heard for three intervals, and
 // not before one interval (and its jitter) after this server's own start,
-// whose absence was not theirs.
+// whose absence was not theirs. Hosts with a pace of their own are measured by
+// that.
 func (f *Fleet) sweep(now time.Time) {
-	interval := f.Interval()
-	if now.Sub(f.startedAt) < interval+interval/5 {
-		return
-	}
-	limit := clampSeconds(now.Add(-silentAfter * interval).Unix())
+	interval, up := f.Interval(), now.Sub(f.startedAt)
+	silent := func(h *host) bool { return up >= h.grace(interval) && h.silentAt(now, interval) }
 	leads := f.opts.Leads == nil || f.opts.Leads()
 	for i := range f.shards {
 		if leads {
-			f.sweepShard(&f.shards[i], limit, now)
+			f.sweepShard(&f.shards[i], silent, now)
 		} else {
-			f.shards[i].hush(limit)
+			f.shards[i].hush(silent)
 		}
 	}
 }
 
 // hush marks silent hosts without a word: another replica tells of them.
-func (sh *shard) hush(limit uint32) {
+func (sh *shard) hush(silent func(*host) bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, h := range sh.hosts {
-		h.set(isSilent, h.has(isSilent) || h.seen < limit)
+		h.set(isSilent, h.has(isSilent) || silent(h))
 	}
 }
 
-func (f *Fleet) sweepShard(sh *shard, limit uint32, now time.Time) {
+func (f *Fleet) sweepShard(sh *shard, silent func(*host) bool, now time.Time) {
 	var told []api.HostReport
 	var renamed []rename
 	sh.mu.Lock()
 	for _, h := range sh.hosts {
-		if h.has(isSilent) || h.seen >= limit {
+		if h.has(isSilent) || !silent(h) {
 			continue
 		}
 		r, events := f.silence(h, now)

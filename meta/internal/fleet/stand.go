@@ -16,6 +16,7 @@ type Stand struct {
 	Groups     []string      // that match it and are in force
 	Agent      api.HostAgent // as it reported; without a Version when it did not
 	Seen       time.Time
+	Pace       time.Duration // between its heartbeats, when it does not follow the interval; else 0
 	Silent     bool
 	Repeated   bool   // its last report says the same as the one before
 	Granted    bool   // it has the rollout's grant
@@ -79,6 +80,7 @@ func (f *Fleet) StandOf(host, rollout string) (Stand, bool) {
 }
 
 func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
+	pace := h.ownPace(f.Interval())
 	p := f.profileOf(snap, h)
 	for i := range p.plans {
 		pl := &p.plans[i]
@@ -89,7 +91,7 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			}
 			s := Stand{
 				Rollout: o.rollout, Host: h.name, Groups: p.groups, Agent: api.HostAgent{Name: pl.agent},
-				Seen: fromUnix(h.seen), Silent: h.has(isSilent), Repeated: h.has(isRepeated), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
+				Seen: fromUnix(h.seen), Pace: pace, Silent: h.has(isSilent), Repeated: h.has(isRepeated), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
 			}
 			if e := h.agent(pl.agent); e != nil {
 				s.Agent = e.export()
@@ -98,6 +100,9 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			s.NoArtifact = s.Barred != "" && s.Barred == o.problem
 			if snap.still() {
 				s.Barred, s.NoArtifact = "the fleet stands still", false
+			}
+			if s.Barred == "" && p.target.fillsPlaces {
+				s.Barred = o.placed(h).problem
 			}
 			to = append(to, s)
 		}

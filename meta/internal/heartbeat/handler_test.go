@@ -24,14 +24,16 @@ import (
 const report = `{"hostname":"web-01","ip":"10.0.0.1","runUser":"root","updaterVersion":"1","realAgents":[{"name":"falcon","version":"1.0","status":"started\n","timestamp":0,"runUser":"falcon","workDir":"/srv"}],"arch":"linux_amd64"}`
 
 // newFleet tells every host to run falcon 2.0.
-func newFleet(agents int) *fleet.Fleet {
+func newFleet(agents int) *fleet.Fleet { return newFleetIn("", agents) }
+
+func newFleetIn(workDir string, agents int) *fleet.Fleet {
 	w := api.Wanted{Serial: 3}
 	for i := range agents {
 		name := "falcon"
 		if i > 0 {
 			name = fmt.Sprintf("agent-%d", i)
 		}
-		w.Agents = append(w.Agents, api.Agent{Name: name})
+		w.Agents = append(w.Agents, api.Agent{Name: name, WorkDir: workDir})
 		w.Releases = append(w.Releases, api.Release{Agent: name, Version: "2.0", Artifacts: []api.Artifact{{Arch: "linux_amd64", MD5: "490ac172dabecc867289079d48e84a66"}}})
 		w.Assignments = append(w.Assignments, api.Assignment{Agent: name, Version: "2.0", Scope: api.Scope{Kind: api.ScopeEveryone}})
 	}

@@ -36,7 +36,7 @@ func TestRecordedClientsAreAnswered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := newFleet(1)
+			f := newFleetIn("/srv/agents", 1) // an original sidecar must be told one
 			s := newServer(t, heartbeat.Options{Fleet: f})
 			resp, reply := sent{path: recorded.URL.Path, body: string(body)}.to(t, s)
 			checkReply(t, recorded.URL.Path, resp.StatusCode, reply)

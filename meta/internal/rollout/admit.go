@@ -39,10 +39,14 @@ func Admit(r api.Rollout, h Host, recent int, now time.Time) (api.Rollout, Decis
 		Message: fmt.Sprintf("stage %s lets %s have %s %s", stageName(r, stage), h.Name, r.Agent, r.Version),
 		Grant: api.Grant{
 			Rollout: r.ID, Host: h.Name, Stage: stage,
-			Granted: now, Deadline: now.Add(r.Strategy.GrantDeadline()),
+			Granted: now, Deadline: now.Add(max(r.Strategy.GrantDeadline(), unheardPaces*h.Pace)),
 		},
 	}
 }
+
+// unheardPaces is how many of its own heartbeats a host has at least: to hear
+// of the grant, to tell of it, and to say so twice.
+const unheardPaces = 3
 
 // refuse is why nobody, or not this host, may be granted whatever its stage.
 func refuse(r api.Rollout, h Host, recent int) Decision {

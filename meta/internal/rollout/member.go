@@ -3,6 +3,7 @@ package rollout
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -26,6 +27,9 @@ type Host struct {
 	NoArtifact bool
 	Busy       bool // in the middle of another rollout
 	Silent     bool // not heard of lately
+	// Pace is the time between its heartbeats when the server cannot steer it,
+	// else 0.
+	Pace time.Duration
 }
 
 func (h Host) inGroup(group string) bool {

@@ -15,7 +15,7 @@ import (
 // varints. Loading a million hosts is mostly decoding, and this is ten times
 // faster than JSON. New fields go to the end of a host or an agent under a new
 // version number; the decoder knows all versions.
-const hostEncoding = 1
+const hostEncoding = 2
 
 var errHostEncoding = errors.New("host is not encoded as this ops-meta knows")
 
@@ -36,7 +36,7 @@ func encodeHost(b []byte, h api.Host) []byte {
 	for _, a := range h.Agents {
 		b = encodeAgent(b, a)
 	}
-	return b
+	return binary.AppendVarint(binary.AppendVarint(b, int64(h.Protocol)), int64(h.Pace)) // since 2
 }
 
 const (
@@ -69,7 +69,7 @@ func putText(b []byte, texts ...string) []byte {
 // decodeHost fills h, which is empty but for room in its lists and maps, from
 // its row. All text of a host is cut from one string.
 func decodeHost(doc string, h *api.Host) error {
-	if len(doc) == 0 || doc[0] != hostEncoding {
+	if len(doc) == 0 || doc[0] < 1 || doc[0] > hostEncoding {
 		return errHostEncoding
 	}
 	d := hostDecoder{rest: doc[1:]}
@@ -96,6 +96,9 @@ func decodeHost(doc string, h *api.Host) error {
 	h.Agents = h.Agents[:n]
 	for i := range h.Agents {
 		d.agent(&h.Agents[i])
+	}
+	if doc[0] >= 2 {
+		h.Protocol, h.Pace = int(d.number()), int(d.number())
 	}
 	if d.bad {
 		return errHostEncoding
