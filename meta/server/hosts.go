@@ -3,6 +3,9 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
@@ -47,8 +50,17 @@ func (s hosts) Match(ctx context.Context, selector api.Selector, c api.Cursor) (
 		return api.Page[api.Host]{}, err
 	}
 	c.Limit = cmp.Or(c.Limit, api.DefaultPage)
-	return s.fleet.Match(compiled, c), ctx.Err()
+	ctx, cancel := context.WithTimeout(ctx, matchTime)
+	defer cancel()
+	page, err := s.fleet.Match(ctx, compiled, c)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return page, &api.Error{Kind: api.KindUnavailable, Message: fmt.Sprintf("matching all hosts takes longer than %v", matchTime), Hint: "use fewer or simpler regular expressions"}
+	}
+	return page, err
 }
+
+// matchTime is how long a selector that somebody tries may take.
+const matchTime = 10 * time.Second
 
 // Explain says what a host is told, and why.
 func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) {

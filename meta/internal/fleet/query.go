@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -43,9 +44,11 @@ func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
 }
 
 // Match returns a page of the hosts that a selector picks, by name, and how
-// many there are in all.
-func (f *Fleet) Match(sel *Selector, c api.Cursor) api.Page[api.Host] {
-	return f.page(func(h *host) bool { return sel.Match(f.factsOf(h)) }, c)
+// many there are in all. It gives up when the context ends: a selector that somebody typed
+// may be slow on every host.
+func (f *Fleet) Match(ctx context.Context, sel *Selector, c api.Cursor) (api.Page[api.Host], error) {
+	page := f.page(func(h *host) bool { return ctx.Err() == nil && sel.Match(f.factsOf(h)) }, c)
+	return page, ctx.Err()
 }
 
 func (f *Fleet) page(match func(*host) bool, c api.Cursor) api.Page[api.Host] {

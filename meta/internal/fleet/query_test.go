@@ -107,7 +107,15 @@ func TestMatchPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := f.Match(sel, api.Cursor{Limit: 1})
+	page, err := f.Match(t.Context(), sel, api.Cursor{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := f.Match(ended, sel, api.Cursor{Limit: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits for it any more: got %v", err)
+	}
 	if page.Total != 2 || len(page.Items) != 1 || page.Items[0].Name != "web-01" || page.Next != "web-01" || f.CountMatching(sel) != 2 {
 		t.Fatalf("page %+v", page)
 	}

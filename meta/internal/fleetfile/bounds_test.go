@@ -10,6 +10,18 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/fleetfile"
 )
 
+// An import of more entries than anybody has is refused before they are
+// compared.
+func TestHostileImportsCostLittle(t *testing.T) {
+	file := `{"agents":[{"default":{"name":"a","version":"1","tarball":"http://x/y","cmd":"start"},"others":[` +
+		strings.TrimSuffix(strings.Repeat(`{"prefix":"p","version":"2"},`, 100_000), ",") + `]}]}`
+	begun := time.Now()
+	_, problems := fleetfile.Import([]byte(file))
+	if took := time.Since(begun); len(problems) != 1 || !strings.Contains(problems[0].Message, "at most 10000") || took > 10*time.Second {
+		t.Errorf("got %v after %v", problems, took)
+	}
+}
+
 // Files that cost many times their size are given up early, with what was
 // found until then.
 func TestHostileFilesCostLittle(t *testing.T) {

@@ -92,6 +92,10 @@ func (a *oldAgent) prefixes() []string {
 	})
 }
 
+// maxOthers is how many entries for prefixes a file may have: what they mean is
+// found by comparing each with all others of its agent.
+const maxOthers = 10_000
+
 // Import translates an older ops-meta's cfg.json. Agents that cannot be taken
 // exactly are refused as a whole, so that what is taken means what it meant.
 // Problems are those of the file itself.
@@ -99,6 +103,15 @@ func Import(data []byte) (api.Import, []api.FileProblem) {
 	var old oldConfig
 	if p := decodeOld(data, &old); p != nil {
 		return api.Import{}, []api.FileProblem{*p}
+	}
+	entries := 0
+	for _, a := range old.Agents {
+		if a != nil {
+			entries += len(a.Others)
+		}
+	}
+	if entries > maxOthers {
+		return api.Import{}, []api.FileProblem{{Message: fmt.Sprintf("the file has %d entries for prefixes; at most %d are taken", entries, maxOthers), Hint: "write a fleet file: groups say it with fewer"}}
 	}
 	i := &importer{groups: map[string]api.Group{}, versions: map[[2]string]map[string]int{}}
 	i.settings(data, old)

@@ -95,17 +95,23 @@ function look() {
   if (live) htmx.trigger(live, "sse:change");
 }
 
-document.addEventListener("htmx:sseError", () => {
+function unanswered() {
   stale("ops-meta does not answer: what is shown here is from before. It is tried again.");
-  looking ||= setInterval(look, 15000);
+}
+
+document.addEventListener("htmx:sseError", () => {
+  if (looking) return; // what it looks at tells more
+  unanswered();
+  looking = setInterval(look, 15000);
 });
+document.addEventListener("htmx:sendError", () => { if (looking) unanswered(); });
 document.addEventListener("htmx:sseOpen", () => {
   stale("");
   clearInterval(looking);
   looking = 0;
 });
 document.addEventListener("htmx:afterOnLoad", (e) => {
-  if (looking && e.detail.elt?.id === "live") stale("Changes are not told at once now: this page looks again every 15 seconds.");
+  if (looking && e.detail.requestConfig?.elt?.id === "live") stale("Changes are not told at once now: this page looks again every 15 seconds.");
 });
 
 // Uploads show how far they are; without scripts the form is sent as it is.
