@@ -145,7 +145,9 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 	outputs := limitOutputs(ctx)
 	defer outputs.wait()
 	for job := range jobs {
-		outputs.add(job.Dir)
+		if !job.Guest {
+			outputs.add(job.Dir)
+		}
 		w.write(job.answer(ctx, w))
 	}
 	return <-failed

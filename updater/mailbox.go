@@ -165,7 +165,7 @@ func (k *keeper) logStep(s Situation, step Step) {
 	switch {
 	case s.Blind != "" && s.Journal.Txn == nil:
 		level = zerolog.ErrorLevel
-	case step.Act == ActStart && s.Journal.Crash.Starts > 0, step.Act == ActWait && step.block == nil:
+	case step.Act == ActStart && (s.Journal.Crash.Starts > 0 || s.Seen.Status.Detail != ""), step.Act == ActWait && step.block == nil:
 		level = zerolog.WarnLevel // it does not stay up
 	case step.Act == ActNone, step.Act == ActWait:
 		level = zerolog.DebugLevel

@@ -95,7 +95,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 		dieWithParent(cmd.SysProcAttr)
 	}
 	began := time.Now()
-	bound := newFence(cmp.Or(job.Tasks, maxTasks))
+	bound := newFence(cmp.Or(job.Tasks, maxTasks), job.Verb)
 	if err := bound.start(cmd); err != nil {
 		out.finish()
 		return Outcome{}, d.explainStart(job.Version, job.Env, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,13 +20,14 @@ import (
 // by the number of processes that the user may have. When the script has ended
 // a daemon that it started is let out; it has no bound of ours.
 type fence struct {
-	limit int
-	group *taskGroup // or nil
-	user  *userLimit // or nil
+	limit  int
+	starts bool       // daemons, which live on
+	group  *taskGroup // or nil
+	user   *userLimit // or nil
 }
 
-func newFence(limit int) *fence {
-	f := &fence{limit: limit, group: newTaskGroup(limit)}
+func newFence(limit int, verb string) *fence {
+	f := &fence{limit: limit, starts: verb == VerbStart, group: newTaskGroup(limit)}
 	if f.group == nil && os.Geteuid() != 0 {
 		f.user = newUserLimit(limit)
 	}
@@ -53,9 +55,9 @@ func (f *fence) open(failed, killed bool) string {
 	switch {
 	case f.group != nil:
 		inside = f.group
-	case f.user != nil:
+	case f.user != nil && (f.starts || failed):
 		inside = f.user
-	default:
+	default: // what a question left keeps the user's limit
 		return ""
 	}
 	left := leftOver{tasks: inside.tasks(), limit: f.limit, refused: inside.refused(), failed: failed, killed: killed}
@@ -71,6 +73,7 @@ func (f *fence) open(failed, killed bool) string {
 // That it was reached cannot be asked.
 type userLimit struct {
 	before unix.Rlimit
+	room   uint64 // for the script
 	soft   uint64
 }
 
@@ -79,18 +82,29 @@ type userLimit struct {
 var startingLimited sync.Mutex
 
 func newUserLimit(limit int) *userLimit {
-	u := &userLimit{}
+	u := &userLimit{room: uint64(limit)}
 	if unix.Prlimit(0, unix.RLIMIT_NPROC, nil, &u.before) != nil {
 		return nil
 	}
-	u.soft = uint64(tasksOfUser(os.Geteuid()) + limit)
+	u.soft = uint64(usualTasks() + limit)
 	if u.soft >= u.before.Cur {
 		return nil // its own is lower
 	}
 	return u
 }
 
+// start counts anew where the user has more by now, so that it is never our own
+// limit that keeps a script from being run.
 func (u *userLimit) start(cmd *exec.Cmd) error {
+	err := u.startLimited(cmd)
+	if errors.Is(err, syscall.EAGAIN) {
+		u.soft = max(u.soft, uint64(tasksOfUser(os.Geteuid()))+u.room)
+		err = u.startLimited(cmd)
+	}
+	return err
+}
+
+func (u *userLimit) startLimited(cmd *exec.Cmd) error {
 	startingLimited.Lock()
 	defer startingLimited.Unlock()
 	if err := unix.Prlimit(0, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: u.soft, Max: u.before.Max}, nil); err != nil {
@@ -151,6 +165,23 @@ func (u *userLimit) end() {
 
 // maxRounds bounds what is repeated until nobody is left.
 const maxRounds = 100
+
+// usualTasks is what this user has anyway, counted now and then: with many
+// processes on the host it takes longer than most control scripts.
+var usualTasks = func() func() int {
+	const every = 10 * time.Second
+	var mu sync.Mutex
+	var counted time.Time
+	var n int
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(counted) > every {
+			counted, n = time.Now(), tasksOfUser(os.Geteuid())
+		}
+		return n
+	}
+}()
 
 func tasksOfUser(uid int) (n int) {
 	for _, pid := range everyProcess() {

@@ -7,7 +7,7 @@ import "os/exec"
 // fence bounds what a control script starts while it runs; here nothing does.
 type fence struct{}
 
-func newFence(int) *fence { return &fence{} }
+func newFence(int, string) *fence { return &fence{} }
 
 func (*fence) start(cmd *exec.Cmd) error { return startUnlessBusy(cmd) }
 
