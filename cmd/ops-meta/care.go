@@ -101,18 +101,28 @@ func used(t *time.Time) string {
 }
 
 func (a *app) tokenCreateCommand() *cobra.Command {
-	var role string
+	var role, path string
 	var ttl lifetime
+	var flags server.Config
 	c := &cobra.Command{Use: "create NAME", Short: "Make a token; its secret is shown this once", Args: cobra.ExactArgs(1)}
 	c.Long = `Make a token. viewer sees everything, operator also says what is wanted, admin
 also makes tokens and cares for the server; enroll can only be exchanged for a
-host's own credential, once per host.`
+host's own credential, once per host.
+
+With --data DIR it works on the directory of a server that is down, with --db on
+its PostgreSQL, also while it runs: for when no admin's token is left.`
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := a.client()
-		if err != nil {
-			return err
+		create := a.createToken
+		if offline(cmd) || cmd.Flags().Changed("db") {
+			create = func(ctx context.Context, n api.NewToken) (api.Token, error) {
+				conf, err := settings(cmd.Flags(), path, flags)
+				if err != nil {
+					return api.Token{}, err
+				}
+				return server.CreateTokenOffline(ctx, conf, api.Token{Name: n.Name, Role: n.Role, ExpiresAt: ttl.end()})
+			}
 		}
-		tok, err := client.CreateToken(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), TTL: int64(time.Duration(ttl).Seconds())})
+		tok, err := create(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), TTL: int64(time.Duration(ttl).Seconds())})
 		if err != nil {
 			return err
 		}
@@ -120,7 +130,17 @@ host's own credential, once per host.`
 	}
 	c.Flags().StringVar(&role, "role", "viewer", "viewer, operator, admin or enroll")
 	c.Flags().Var(&ttl, "expires", "how long it is good, such as 90d or 12h; for ever unless told")
+	offlineFlags(c, &path, &flags)
 	return c
+}
+
+// createToken has the server make a token.
+func (a *app) createToken(ctx context.Context, n api.NewToken) (api.Token, error) {
+	client, err := a.client()
+	if err != nil {
+		return api.Token{}, err
+	}
+	return client.CreateToken(ctx, n)
 }
 
 func (a *app) tokenRemoveCommand() *cobra.Command {

@@ -35,10 +35,12 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot make room for the backup: %w", err)
 	}
-	defer func() {
-		_ = dump.Close()
-		_ = os.Remove(dump.Name())
-	}()
+	defer func() { _ = dump.Close() }()
+	// Without a name from the beginning, so that whatever ends this process
+	// leaves no copy of the database behind.
+	if err := os.Remove(dump.Name()); err != nil {
+		return fmt.Errorf("cannot make room for the backup: %w", err)
+	}
 	if _, err := s.store.Write(ctx, by, func(tx *store.Tx) error { return tx.Record("backup", "server", "ops-meta", nil, nil) }); err != nil {
 		return err
 	}
@@ -132,7 +134,7 @@ func (s *Server) readWanted(ctx context.Context) error {
 // Doctor examines the directory.
 func (o *Offline) Doctor(ctx context.Context) []api.Check {
 	c := care{o.s.core}
-	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkStandstill(), c.checkContents(ctx))
+	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkStandstill(), c.checkAdmins(ctx), c.checkContents(ctx))
 }
 
 // Backup writes everything that is kept to w.
@@ -186,12 +188,17 @@ type restorer struct {
 
 func (rs restorer) run(ctx context.Context, in *tar.Reader) (Restored, error) {
 	var done Restored
+	seen := map[string]bool{}
 	for ctx.Err() == nil {
 		head, err := in.Next()
 		if err != nil {
 			return done, notABackup(err)
 		}
 		if digest, ok := strings.CutPrefix(head.Name, blobEntry); ok {
+			if seen[digest] {
+				return done, notABackup(fmt.Errorf("artifact %.64s is in it twice", digest))
+			}
+			seen[digest] = true
 			if err := rs.content(ctx, digest, in); err != nil {
 				return done, err
 			}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -79,8 +80,11 @@ func (s *Server) openData(ctx context.Context) error {
 	if s.lock, err = lockData(s.conf.Data); err != nil {
 		return err
 	}
-	s.store, err = store.Open(ctx, storeConfig(s.conf))
-	return err
+	s.sweepLeftovers()
+	if s.store, err = store.Open(ctx, storeConfig(s.conf)); err != nil || s.conf.DB != "" {
+		return err
+	}
+	return s.store.EndLeases(ctx) // the directory is ours: whoever held one is gone
 }
 
 func storeConfig(conf Config) store.Config {
@@ -88,6 +92,18 @@ func storeConfig(conf Config) store.Config {
 		return store.Config{DSN: conf.DB}
 	}
 	return store.Config{Dir: conf.Data}
+}
+
+// sweepLeftovers removes what a backup or a restore that was killed has left:
+// copies of the database and of artifacts. The directory is ours alone.
+func (s *Server) sweepLeftovers() {
+	for _, pattern := range []string{s.conf.path(".backup-*"), s.conf.path("artifacts", ".restore-*")} {
+		left, _ := filepath.Glob(pattern) // the pattern is well formed
+		for _, path := range left {
+			err := os.Remove(path)
+			s.log.Info().Err(err).Str("file", path).Msg("removed what an interrupted backup or restore left")
+		}
+	}
 }
 
 // lockData takes the directory; the lock ends with the process.

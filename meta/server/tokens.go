@@ -35,7 +35,23 @@ func (t tokens) CreateToken(ctx context.Context, by api.Actor, token api.Token) 
 
 // DeleteToken ends one, given its id or its name.
 func (t tokens) DeleteToken(ctx context.Context, by api.Actor, id string) error {
-	err := t.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteToken(ctx, id) })
+	err := t.write(ctx, by, func(tx *store.Tx) error {
+		before, err := countAdmins(ctx, tx.Tokens)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteToken(ctx, id); err != nil {
+			return err
+		}
+		after, err := countAdmins(ctx, tx.Tokens)
+		if err != nil || (after.lasting > 0 || before.lasting == 0) && (after.valid > 0 || before.valid == 0) {
+			return err
+		}
+		return &api.Error{
+			Kind: api.KindConflict, Message: "token " + id + " is the last of an admin that lasts: without it nobody could make another",
+			Hint: "make another one first: ops-meta token create NAME --role admin",
+		}
+	})
 	if err == nil {
 		t.access.Forget(id)
 	}

@@ -125,6 +125,11 @@ func settle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 				fmt.Sprintf("stage %s: %s; it must stay so for %d s", stageName(r, r.Stage), tally(r), soak))
 		}
 	}
+	if r.SettledAt.After(now) { // a clock was ahead: it counts from now
+		at := now
+		r.SettledAt = &at
+		return step(r, r.State, ReasonStageSettled, now, fmt.Sprintf("stage %s had settled in the future by a clock that was ahead: its soak time counts from now", stageName(r, r.Stage)))
+	}
 	if now.Before(r.SettledAt.Add(time.Duration(r.Strategy.Stages[r.Stage].Soak) * time.Second)) {
 		return r, Step{}
 	}
@@ -197,6 +202,7 @@ func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Roll
 	if Ended(r.State) || InFlight(r) == 0 || away <= 0 {
 		return r, Step{}
 	}
+	away = min(away, r.Strategy.GrantDeadline()) // its whole time again is all that a grant can lack
 	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s because the server was away for %s",
 		(away+grace).Round(time.Second), away.Round(time.Second)))
 	s.Effect, s.Extend = EffectExtend, away+grace

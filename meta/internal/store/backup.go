@@ -146,6 +146,9 @@ func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error)
 	if err := in.next(&head); err != nil || head.Format != archiveFormat || head.Version != archiveVersion {
 		return 0, notAnArchive(err)
 	}
+	if head.Schema < 1 {
+		return 0, notAnArchive(fmt.Errorf("its schema is version %d", head.Schema))
+	}
 	s, err := connect(ctx, c)
 	if err != nil {
 		return 0, err
@@ -226,7 +229,7 @@ func (a *archiveReader) next(into any) error {
 }
 
 func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
-	load := &loader{}
+	load, seen := &loader{}, map[string]bool{}
 	for {
 		line, err := in.line()
 		if err != nil {
@@ -250,12 +253,26 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 			return rows, notAnArchive(err)
 		}
 		if head.End {
-			return rows, complete(rows, head.Rows)
+			return rows, errors.Join(complete(rows, head.Rows), everyTable(seen))
 		}
+		if seen[head.Table] {
+			return rows, notAnArchive(fmt.Errorf("table %.64q is in it twice", head.Table))
+		}
+		seen[head.Table] = true
 		if load, err = newLoader(head.archiveTable); err != nil {
 			return rows, err
 		}
 	}
+}
+
+// everyTable refuses an archive without content, whatever its last line says.
+func everyTable(seen map[string]bool) error {
+	for _, t := range tables {
+		if !seen[t] {
+			return notAnArchive(fmt.Errorf("table %s is missing", t))
+		}
+	}
+	return nil
 }
 
 func complete(read, written int64) error {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -27,6 +28,8 @@ func (s *Store) Check(ctx context.Context) []api.Check {
 		s.check(ctx, "database contents", s.checkContents),
 		s.check(ctx, "rollout counters", s.checkCounters),
 		s.check(ctx, "undelivered notifications", s.checkOutbox),
+		s.check(ctx, "leader", s.checkLeases),
+		s.check(ctx, "clock", s.checkClock),
 	}
 	return checks
 }
@@ -113,6 +116,43 @@ func (s *Store) checkCounters(ctx context.Context, c *api.Check) error {
 	if len(wrong) > 0 {
 		c.Level, c.Detail = levelError, "don't agree with the grants: "+strings.Join(wrong, ", ")
 		c.Hint = "abort these rollouts and begin new ones"
+	}
+	return err
+}
+
+// checkLeases says who looks after the rollouts, and until when.
+func (s *Store) checkLeases(ctx context.Context, c *api.Check) error {
+	leases, err := s.leases(ctx, s.dialect, s.id)
+	c.Detail = "nobody has led yet"
+	for _, l := range leases {
+		if l.Name != "rollouts" {
+			continue
+		}
+		who := map[bool]string{true: "this server", false: "another server"}[l.Mine]
+		switch until := l.Until.Round(time.Second); {
+		case l.Until <= 0:
+			c.Detail = fmt.Sprintf("nobody leads the rollouts since %s", -until)
+		case l.Until > longestLease:
+			c.Level, c.Detail = levelWarning, fmt.Sprintf("the lease of the rollouts would end in %s, taken while a clock was ahead: it is not believed", until)
+		default:
+			c.Detail = fmt.Sprintf("%s leads the rollouts for the next %s", who, until)
+		}
+	}
+	return err
+}
+
+// longestLease is more than any lease is taken for.
+const longestLease = 6 * time.Hour
+
+// clockOff is by how much two clocks may differ.
+const clockOff = 5 * time.Second
+
+func (s *Store) checkClock(ctx context.Context, c *api.Check) error {
+	ahead, err := s.clock(ctx)
+	c.Detail = "this machine's and the database's agree"
+	if ahead.Abs() > clockOff {
+		c.Level, c.Detail = levelWarning, fmt.Sprintf("the database's is %s ahead of this machine's", ahead.Round(time.Second))
+		c.Hint = "keep both in time, by NTP: deadlines and leases go by them"
 	}
 	return err
 }

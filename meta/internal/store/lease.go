@@ -10,15 +10,52 @@ import (
 // TryLead takes or keeps the lease of a name for a time, by the database's
 // clock: among all replicas it is true for one. Whoever leads calls it again
 // well before the lease ends, and stops when it is false or fails.
+//
+// A lease that ends further away than its own length was taken while a clock
+// was ahead: it is not believed.
 func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (leads bool, err error) {
 	now := s.dialect.Now
 	err = s.inTx(ctx, "take lease", func(tx *sql.Tx) error {
 		leads, err = changed(tx.ExecContext(ctx, `INSERT INTO leases (name, holder, expires) VALUES ($1, $2, `+now+` + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
-			WHERE leases.holder = excluded.holder OR leases.expires <= `+now, name, s.id, ttl.Microseconds()))
+			WHERE leases.holder = excluded.holder OR leases.expires <= `+now+` OR leases.expires > `+now+` + $3`, name, s.id, ttl.Microseconds()))
 		return err
 	})
 	return leads && err == nil, err
+}
+
+// EndLeases ends every lease that is held. It is for a server whose database
+// nobody else can have open, as the lock of an SQLite's directory proves.
+func (s *Store) EndLeases(ctx context.Context) error {
+	return s.exec(ctx, "end leases", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE expires > `+s.dialect.Now)
+}
+
+// Lease is who has a lease until when.
+type Lease struct {
+	Name  string
+	Mine  bool
+	Until time.Duration // from now by the database's clock; negative: it is over
+}
+
+// Leases lists those that are held or were held last.
+func (r Reader) leases(ctx context.Context, d dialect, id string) ([]Lease, error) {
+	return all(ctx, r.q, "list leases", `SELECT name, holder, expires - `+d.Now+` FROM leases ORDER BY name`, nil, func(rows *sql.Rows) (l Lease, err error) {
+		var holder string
+		var us int64
+		err = rows.Scan(&l.Name, &holder, &us)
+		l.Mine, l.Until = holder == id, time.Duration(us)*time.Microsecond
+		return l, err
+	})
+}
+
+// Clock is how far the database's clock is ahead of ours.
+func (s *Store) clock(ctx context.Context) (ahead time.Duration, err error) {
+	var us int64
+	begun := time.Now()
+	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&us); err != nil {
+		return 0, fault("read the database's clock", err)
+	}
+	return time.UnixMicro(us).Sub(begun.Add(time.Since(begun) / 2)), nil
 }
 
 // Resign gives a lease up, so that another replica need not wait for its end.
