@@ -19,6 +19,7 @@ var layers = map[string][]string{
 	// Leaves both programs need.
 	"internal/atomicfile": {},
 	"internal/buildinfo":  {},
+	"internal/exposition": {"internal/printable"},
 	"internal/faultpoint": {},
 	"internal/filelock":   {},
 	"internal/jitter":     {},
@@ -36,7 +37,7 @@ var layers = map[string][]string{
 	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath"},
 	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {},
-	"updater/local":              {"meta", "internal/plainfile"},
+	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
 	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
 	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable"},
 
@@ -55,7 +56,7 @@ var layers = map[string][]string{
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/jitter", "internal/plainfile",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/jitter", "internal/plainfile",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},

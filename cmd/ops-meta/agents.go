@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,8 +19,26 @@ func (a *app) agentsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "agents", Short: "Agents and their defaults", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return a.show(cmd, a.listAgents)
 	}}
-	c.AddCommand(a.agentSetCommand(), a.agentRemoveCommand())
+	c.AddCommand(a.agentListCommand(), a.agentShowCommand(), a.agentSetCommand(), a.agentRemoveCommand())
 	return c
+}
+
+func (a *app) agentListCommand() *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "All agents, as \"ops-meta agents\" does", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.show(cmd, a.listAgents)
+	}}
+}
+
+func (a *app) agentShowCommand() *cobra.Command {
+	return &cobra.Command{Use: "show NAME", Short: "One agent and its defaults", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			ag, err := c.Agent(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(w, ag, func(w io.Writer) { a.printAgents(w, []api.Agent{ag}) })
+		})
+	}}
 }
 
 func (a *app) listAgents(ctx context.Context, c *api.Client, w io.Writer) error {
@@ -27,14 +48,16 @@ func (a *app) listAgents(ctx context.Context, c *api.Client, w io.Writer) error 
 	if err != nil {
 		return err
 	}
-	return printList(a, w, all, func(w io.Writer) {
-		t := table{head: []string{"AGENT", "USER", "DIRECTORY", "CONFIG", "PROBATION", "KEEP", "STRATEGY", "DESCRIPTION"}}
-		for _, ag := range all {
-			t.add(cell{ag.Name, bold}, plain(ag.RunUser), plain(ag.WorkDir), plain(ag.ConfigFileName), plain(orDefault(ag.Probation, "s")),
-				plain(orDefault(ag.Keep, "")), plain(ag.Strategy), plain(ag.Description))
-		}
-		t.write(a, w)
-	})
+	return printList(a, w, all, func(w io.Writer) { a.printAgents(w, all) })
+}
+
+func (a *app) printAgents(w io.Writer, all []api.Agent) {
+	t := table{head: []string{"AGENT", "USER", "DIRECTORY", "CONFIG", "PROBATION", "KEEP", "STRATEGY", "DESCRIPTION"}}
+	for _, ag := range all {
+		t.add(cell{ag.Name, bold}, plain(ag.RunUser), plain(ag.WorkDir), plain(ag.ConfigFileName), plain(orDefault(ag.Probation, "s")),
+			plain(orDefault(ag.Keep, "")), plain(ag.Strategy), plain(ag.Description))
+	}
+	t.write(a, w)
 }
 
 func orDefault(n int, unit string) string {
@@ -46,29 +69,64 @@ func orDefault(n int, unit string) string {
 
 func (a *app) agentSetCommand() *cobra.Command {
 	var ag api.Agent
-	c := &cobra.Command{Use: "set NAME", Short: "Make an agent, or replace its defaults", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{
+		Use: "set NAME", Short: "Make an agent, or change what is named of its defaults", Args: cobra.ExactArgs(1),
+		Long: "Make an agent, or change its defaults: what no flag names stays as it is. A flag with an\n" +
+			"empty value (--run-user '') takes what was said away.",
+		Example: "  ops-meta agents set node_exporter --probation 90s\n  ops-meta agents set node_exporter --run-user exporter --work-dir /srv/agents",
+	}
+	f := c.Flags()
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
 		ag.Name = args[0]
-		put, err := client.PutAgent(cmd.Context(), ag)
+		put, made, err := setNoun(setting[api.Agent]{
+			change: func() (api.Agent, error) {
+				return client.PatchAgent(cmd.Context(), ag.Name, changes(f, map[string]flagField{
+					"description": field("description", &ag.Description), "run-user": field("runUser", &ag.RunUser), "work-dir": field("workDir", &ag.WorkDir),
+					"config-file": field("configFileName", &ag.ConfigFileName), "config-url": field("configRemoteUrl", &ag.ConfigRemoteURL),
+					"probation": field("probation", &ag.Probation), "keep": field("keep", &ag.Keep), "strategy": field("strategy", &ag.Strategy),
+				}), 0)
+			},
+			create: func() (api.Agent, error) {
+				ag.Revision = api.MustNotExist
+				return client.PutAgent(cmd.Context(), ag)
+			},
+		})
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, put, func(w io.Writer) { writef(w, "agent %s set\n", put.Name) })
+		return a.print(a.out, put, func(w io.Writer) { writef(w, "agent %s %s\n", put.Name, made) })
 	}
-	f := c.Flags()
 	f.StringVar(&ag.Description, "description", "", "what it is")
 	f.StringVar(&ag.RunUser, "run-user", "", "user it runs as; empty: the sidecar's own")
 	f.StringVar(&ag.WorkDir, "work-dir", "", "directory its own is made in; empty: the sidecar's default")
 	f.StringVar(&ag.ConfigFileName, "config-file", "", "name of its configuration file")
 	f.StringVar(&ag.ConfigRemoteURL, "config-url", "", "where that file comes from")
-	f.IntVar(&ag.Probation, "probation", 0, "seconds of probation")
-	f.IntVar(&ag.Keep, "keep", 0, "versions kept on the host")
+	secondsVar(f, &ag.Probation, "probation", "how long a new version is on probation, such as 90s; a plain number is seconds, 0 the host's default")
+	f.IntVar(&ag.Keep, "keep", 0, "versions kept on the host; 0: the host's default")
 	f.StringVar(&ag.Strategy, "strategy", "", "how a deploy rolls out")
 	return c
+}
+
+// setting is how a noun is changed, and made when there is none.
+type setting[T any] struct{ change, create func() (T, error) }
+
+// setNoun changes what is named of a noun, or makes it, and says which.
+func setNoun[T any](s setting[T]) (put T, made string, err error) {
+	put, err = s.change()
+	if !isNotFound(err) {
+		return put, "set", err
+	}
+	put, err = s.create()
+	return put, "made", err
+}
+
+func isNotFound(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Status == http.StatusNotFound
 }
 
 func (a *app) agentRemoveCommand() *cobra.Command {
@@ -91,8 +149,16 @@ func (a *app) releasesCommand() *cobra.Command {
 			return a.listReleases(ctx, c, w, strings.Join(args, ""))
 		})
 	}}
-	c.AddCommand(a.releaseRemoveCommand(), a.releasePruneCommand())
+	c.AddCommand(a.releaseListCommand(), a.releaseRemoveCommand(), a.releasePruneCommand())
 	return c
+}
+
+func (a *app) releaseListCommand() *cobra.Command {
+	return &cobra.Command{Use: "list [AGENT]", Short: "All releases, as \"ops-meta releases\" does", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.listReleases(ctx, c, w, strings.Join(args, ""))
+		})
+	}}
 }
 
 func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agent string) error {
@@ -132,7 +198,7 @@ func (a *app) releaseRemoveCommand() *cobra.Command {
 }
 
 func (a *app) releasePruneCommand() *cobra.Command {
-	var days int
+	days := 30
 	var dry bool
 	c := &cobra.Command{Use: "prune", Short: "Remove artifacts that nothing uses", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		c, err := a.client()
@@ -145,7 +211,7 @@ func (a *app) releasePruneCommand() *cobra.Command {
 		}
 		return a.print(a.out, p, func(w io.Writer) { a.printPruned(w, p) })
 	}}
-	c.Flags().IntVar(&days, "older-than", 30, "days since it was published")
+	c.Flags().Var(&length{&days, 24 * time.Hour}, "older-than", "how long ago it was published, such as 90d; a plain number is days (default 30d)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say which")
 	return c
 }

@@ -37,6 +37,7 @@ type newRollout struct {
 	deadline  int
 	maxFailed int
 	onFailure string
+	dryRun    bool
 }
 
 func (n *newRollout) flags(c *cobra.Command) {
@@ -44,12 +45,13 @@ func (n *newRollout) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&n.Strategy, "strategy", "", "name of a strategy (default the agent's, else canary, 25 %, all, each soaking)")
 	f.StringVar(&n.stages, "stages", "", "stages instead of a strategy: numbers of hosts and percents, such as 1,10%,100%")
-	f.IntVar(&n.soak, "soak", 0, "with --stages: seconds of health before the next stage")
-	f.IntVar(&n.deadline, "deadline", 0, "with --stages: seconds a granted host has (default 900)")
+	secondsVar(f, &n.soak, "soak", "with --stages: health before the next stage, such as 5m; a plain number is seconds")
+	secondsVar(f, &n.deadline, "deadline", "with --stages: how long a granted host has (default 15m)")
 	f.IntVar(&n.maxFailed, "max-failed", 0, "with --stages: failed hosts that are borne")
 	f.StringVar(&n.onFailure, "on-failure", "", "with --stages: pause (default), abort or rollback")
 	f.StringVar(&n.Reason, "reason", "", "why, for whoever reads it later")
 	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch")
+	f.BoolVar(&n.dryRun, "dry-run", false, "say what would change on how many hosts, and change nothing")
 	f.BoolVar(&n.Draft, "draft", false, "make it and wait for approval")
 	c.MarkFlagsMutuallyExclusive("strategy", "stages")
 }
@@ -61,13 +63,12 @@ func (n *newRollout) complete(agent, version string) error {
 		return nil
 	}
 	s := api.Strategy{Name: "inline", OnFailure: n.onFailure, MaxFailed: n.maxFailed, Deadline: n.deadline}
-	for text := range strings.SplitSeq(n.stages, ",") {
-		st, err := parseStage(strings.TrimSpace(text))
-		if err != nil {
-			return err
-		}
-		st.Soak = n.soak
-		s.Stages = append(s.Stages, st)
+	var err error
+	if s.Stages, err = parseStages(n.stages); err != nil {
+		return err
+	}
+	for i := range s.Stages {
+		s.Stages[i].Soak = n.soak
 	}
 	n.Inline = &s
 	return s.Validate()
@@ -103,7 +104,7 @@ func (a *app) rolloutCreateCommand() *cobra.Command {
 			if err := n.complete(args[0], args[1]); err != nil {
 				return err
 			}
-			return a.startRollout(cmd.Context(), n.NewRollout)
+			return a.startRollout(cmd.Context(), n)
 		},
 	}
 	n.flags(c)
@@ -111,27 +112,36 @@ func (a *app) rolloutCreateCommand() *cobra.Command {
 }
 
 // startRollout makes a rollout and says what it is about to do.
-func (a *app) startRollout(ctx context.Context, n api.NewRollout) error {
+func (a *app) startRollout(ctx context.Context, n newRollout) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	impact, err := c.RolloutImpact(ctx, n)
+	impact, err := c.RolloutImpact(ctx, n.NewRollout)
 	if err != nil {
 		return err
 	}
-	r, err := c.CreateRollout(ctx, n)
+	create, name, verb := c.CreateRollout, "", "is"
+	if n.dryRun {
+		create, verb = c.TryRollout, "would be"
+	}
+	r, err := create(ctx, n.NewRollout)
 	if err != nil {
 		return err
 	}
-	if a.watch {
+	if !n.dryRun {
+		name = r.ID + " "
+	}
+	if a.watch && !n.dryRun {
 		return a.watchRollout(ctx, c, r.ID)
 	}
 	return a.print(a.out, r, func(w io.Writer) {
-		writef(w, "rollout %s of %s %s to %s is %s: %s\n", r.ID, r.Agent, r.Version, r.Scope, r.State, impactText(impact))
+		writef(w, "rollout %sof %s %s to %s %s %s: %s\n", name, r.Agent, r.Version, r.Scope, verb, r.State, impactText(impact))
 		a.warnOfImpact(w, impact)
 		writef(w, "stages: %s\n", stagesText(r.Strategy))
-		a.printNextStep(w, r)
+		if !n.dryRun {
+			a.printNextStep(w, r)
+		}
 	})
 }
 

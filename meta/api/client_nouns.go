@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 )
 
@@ -74,6 +75,16 @@ func (c *Client) Assignment(ctx context.Context, agent string, s Scope) (Assignm
 func (c *Client) PutAssignment(ctx context.Context, a Assignment) (Assignment, error) {
 	return put(ctx, c, a, a.Revision, "agents", a.Agent, "assignments", a.Scope.String())
 }
+
+// TryAssignment is PutAssignment without the writing: it refuses what that
+// refuses.
+func (c *Client) TryAssignment(ctx context.Context, a Assignment) (Assignment, error) {
+	return read[Assignment](ctx, c, call{
+		method: http.MethodPut, path: []string{"agents", a.Agent, "assignments", a.Scope.String()}, query: dryRun, body: a, revision: a.Revision,
+	})
+}
+
+var dryRun = url.Values{"dryRun": {"true"}}
 
 // DeleteAssignment removes an assignment. Hosts that no other rule covers
 // are left with what they have.
@@ -176,6 +187,11 @@ func (c *Client) RetryDeadLetter(ctx context.Context, id int64) error {
 		method: http.MethodPost, path: []string{"notifications", "dead", strconv.FormatInt(id, 10), "retry"},
 	})
 	return err
+}
+
+// DropDeadLetter gives a notification up for good.
+func (c *Client) DropDeadLetter(ctx context.Context, id int64) error {
+	return c.remove(ctx, 0, "notifications", "dead", strconv.FormatInt(id, 10))
 }
 
 // TestNotifyTarget sends one notification of event "test" to a target and

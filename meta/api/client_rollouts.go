@@ -21,6 +21,12 @@ func (c *Client) CreateRollout(ctx context.Context, n NewRollout) (Rollout, erro
 	return read[Rollout](ctx, c, call{method: http.MethodPost, path: []string{"rollouts"}, body: n})
 }
 
+// TryRollout is CreateRollout without the writing: it refuses what that
+// refuses, and returns what would be made.
+func (c *Client) TryRollout(ctx context.Context, n NewRollout) (Rollout, error) {
+	return read[Rollout](ctx, c, call{method: http.MethodPost, path: []string{"rollouts"}, query: dryRun, body: n})
+}
+
 // RolloutImpact says what CreateRollout would change, and changes nothing.
 func (c *Client) RolloutImpact(ctx context.Context, n NewRollout) (Impact, error) {
 	return c.AssignmentImpact(ctx, Assignment{Agent: n.Agent, Scope: n.Scope, Version: n.Version})

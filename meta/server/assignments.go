@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,13 +28,44 @@ func (s assignments) Assignment(ctx context.Context, agent string, scope api.Sco
 
 // PutAssignment makes or replaces one, at once: it takes rollouts to the same
 // scope out of force when it names a version other than the one before.
-func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment) (api.Assignment, error) {
+//
+// A dry run does it and then takes all of it back, so that it refuses what the
+// real call refuses.
+func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, dryRun bool) (api.Assignment, error) {
 	if err := a.Validate(); err != nil {
 		return a, err
 	}
 	var put api.Assignment
 	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
-		put, err = s.put(ctx, tx, a)
+		if put, err = s.put(ctx, tx, a); err == nil && dryRun {
+			err = errDryRun
+		}
+		return err
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return put, err
+}
+
+// ChangeAssignment writes what change makes of the assignment that is there;
+// Agent, Scope and Revision of k count.
+func (s assignments) ChangeAssignment(ctx context.Context, by api.Actor, k api.Assignment, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error) {
+	var put api.Assignment
+	err := s.write(ctx, by, func(tx *store.Tx) error {
+		now, err := tx.Assignment(ctx, k.Agent, k.Scope)
+		if err != nil {
+			return err
+		}
+		next, err := change(now)
+		if err != nil {
+			return err
+		}
+		if err := next.Validate(); err != nil {
+			return err
+		}
+		next.Revision = k.Revision
+		put, err = s.put(ctx, tx, next)
 		return err
 	})
 	return put, err

@@ -73,6 +73,11 @@ func (n notifications) RetryDeadLetter(ctx context.Context, by api.Actor, id int
 	return err
 }
 
+// DropDeadLetter gives one up for good.
+func (n notifications) DropDeadLetter(ctx context.Context, by api.Actor, id int64) error {
+	return n.write(ctx, by, func(tx *store.Tx) error { return tx.DropNotification(ctx, id) })
+}
+
 // TestTarget sends one notification to a target, whatever it has asked for.
 func (n notifications) TestTarget(ctx context.Context, by api.Actor, name string) error {
 	target, err := n.store.NotifyTarget(ctx, name)

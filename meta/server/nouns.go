@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -13,10 +14,11 @@ import (
 type noun[T any] struct {
 	core     *core
 	list     func(context.Context, string, api.Cursor) (api.Page[T], error)
-	get      func(context.Context, string) (T, error)
+	get      func(store.Reader, context.Context, string) (T, error)
 	put      func(*store.Tx, context.Context, T) (T, error)
 	remove   func(*store.Tx, context.Context, string, int64) error
 	validate func(T) error
+	revision func(*T) *int64
 	public   func(T) T // what is shown of it; nil: all
 }
 
@@ -33,7 +35,7 @@ func (n noun[T]) List(ctx context.Context, search string, c api.Cursor) (api.Pag
 
 // Get reads one.
 func (n noun[T]) Get(ctx context.Context, name string) (T, error) {
-	v, err := n.get(ctx, name)
+	v, err := n.get(n.core.store.Reader, ctx, name)
 	if n.public != nil {
 		v = n.public(v)
 	}
@@ -53,6 +55,28 @@ func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
 	return put, err
 }
 
+// Change writes what change makes of the one that is there.
+func (n noun[T]) Change(ctx context.Context, by api.Actor, k httpapi.Key, change func(T) (T, error)) (T, error) {
+	var put T
+	err := n.core.write(ctx, by, func(tx *store.Tx) error {
+		now, err := n.get(tx.Reader, ctx, k.Name)
+		if err != nil {
+			return err
+		}
+		next, err := change(now)
+		if err != nil {
+			return err
+		}
+		*n.revision(&next) = k.Revision
+		if err := n.validate(next); err != nil {
+			return err
+		}
+		put, err = n.put(tx, ctx, next)
+		return err
+	})
+	return put, err
+}
+
 // Delete removes one.
 func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision int64) error {
 	return n.core.write(ctx, by, func(tx *store.Tx) error { return n.remove(tx, ctx, name, revision) })
@@ -60,26 +84,30 @@ func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision
 
 func (c *core) agents() noun[api.Agent] {
 	return noun[api.Agent]{
-		core: c, list: c.store.Agents, get: c.store.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
+		core: c, list: c.store.Agents, get: store.Reader.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
+		revision: func(v *api.Agent) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) groups() noun[api.Group] {
 	return noun[api.Group]{
-		core: c, list: c.store.Groups, get: c.store.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
+		core: c, list: c.store.Groups, get: store.Reader.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
+		revision: func(v *api.Group) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) strategies() noun[api.Strategy] {
 	return noun[api.Strategy]{
-		core: c, list: c.store.Strategies, get: c.store.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
+		core: c, list: c.store.Strategies, get: store.Reader.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
+		revision: func(v *api.Strategy) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) notifyTargets() noun[api.NotifyTarget] {
 	return noun[api.NotifyTarget]{
-		core: c, list: c.store.NotifyTargets, get: c.store.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,
+		core: c, list: c.store.NotifyTargets, get: store.Reader.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,
 		validate: func(api.NotifyTarget) error { return nil }, public: api.NotifyTarget.Redacted,
+		revision: func(v *api.NotifyTarget) *int64 { return &v.Revision },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -147,9 +148,9 @@ func TestEveryOperationIsAsTheDocumentSays(t *testing.T) {
 
 // untried are operations that other tests try.
 var untried = []string{
-	"follow",                              // a stream that does not end
-	"endStandstill",                       // after a restore
-	"testNotifyTarget", "retryDeadLetter", // need something to send
+	"follow",                                                // a stream that does not end
+	"endStandstill",                                         // after a restore
+	"testNotifyTarget", "retryDeadLetter", "dropDeadLetter", // need something to send
 	"registerArtifact", "enroll", // TestExternalArtifacts, TestEnrolment
 	"rollbackRollout", // needs a release to go back to
 }
@@ -179,6 +180,25 @@ func operations(r *running) []operation {
 		{"put agent again", func(ctx context.Context, c *api.Client) error {
 			return second(c.PutAgent(ctx, api.Agent{Name: "demo", Revision: api.MustNotExist}))
 		}, http.StatusConflict},
+		ok("patch agent", func(ctx context.Context, c *api.Client) error {
+			a, err := c.PatchAgent(ctx, "demo", api.Patch{"probation": 5}, 0)
+			if err == nil && (a.RunUser != "nobody" || a.Probation != 5) {
+				err = fmt.Errorf("the patched agent is %+v", a)
+			}
+			return err
+		}),
+		{"patch agent at an old revision", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchAgent(ctx, "demo", api.Patch{"probation": 6}, 1))
+		}, http.StatusConflict},
+		{"patch what is not there", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchAgent(ctx, "nobody", api.Patch{"probation": 6}, 0))
+		}, http.StatusNotFound},
+		{"patch agent with what it does not have", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchAgent(ctx, "demo", api.Patch{"prob": 6}, 0))
+		}, http.StatusBadRequest},
+		{"patch agent to be invalid", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchAgent(ctx, "demo", api.Patch{"runUser": "a b"}, 0))
+		}, http.StatusBadRequest},
 		ok("agents", func(ctx context.Context, c *api.Client) error { return second(c.Agents(ctx, o)) }),
 		ok("agent", func(ctx context.Context, c *api.Client) error { return second(c.Agent(ctx, "demo")) }),
 		ok("notes", func(ctx context.Context, c *api.Client) error {
@@ -197,6 +217,16 @@ func operations(r *running) []operation {
 		ok("put group", func(ctx context.Context, c *api.Client) error {
 			return second(c.PutGroup(ctx, api.Group{Name: "web", Selector: api.Selector{Prefixes: []string{"web-"}}}))
 		}),
+		ok("patch group", func(ctx context.Context, c *api.Client) error {
+			g, err := c.PatchGroup(ctx, "web", api.Patch{"selector": map[string]any{"labels": map[string]any{"tier": "x"}}, "priority": 2}, 0)
+			if err == nil && (len(g.Selector.Prefixes) != 1 || g.Selector.Labels["tier"] != "x" || g.Priority != 2) {
+				err = fmt.Errorf("the patched group is %+v", g)
+			}
+			return err
+		}),
+		ok("patch group back", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchGroup(ctx, "web", api.Patch{"selector": map[string]any{"labels": nil}}, 0))
+		}),
 		ok("groups", func(ctx context.Context, c *api.Client) error {
 			return second(c.Groups(ctx, api.ListOptions{Search: "WE"}))
 		}),
@@ -210,6 +240,19 @@ func operations(r *running) []operation {
 		ok("assign", func(ctx context.Context, c *api.Client) error {
 			return second(c.PutAssignment(ctx, api.Assignment{Agent: "demo", Scope: web, Version: "1.0"}))
 		}),
+		ok("patch assignment", func(ctx context.Context, c *api.Client) error {
+			a, err := c.PatchAssignment(ctx, "demo", web, api.Patch{"keep": 3}, 0)
+			if err == nil && (a.Version != "1.0" || a.Keep != 3) {
+				err = fmt.Errorf("the patched assignment is %+v", a)
+			}
+			return err
+		}),
+		ok("try assignment", func(ctx context.Context, c *api.Client) error {
+			return second(c.TryAssignment(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "1.0"}))
+		}),
+		{"try assignment of nothing", func(ctx context.Context, c *api.Client) error {
+			return second(c.TryAssignment(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "7"}))
+		}, http.StatusBadRequest},
 		ok("assignments", func(ctx context.Context, c *api.Client) error {
 			return second(c.Assignments(ctx, api.ListOptions{Agent: "demo", Scope: web.String()}))
 		}),
@@ -230,6 +273,9 @@ func operations(r *running) []operation {
 		ok("unhold", func(ctx context.Context, c *api.Client) error { return c.DeleteHold(ctx, hold) }),
 		ok("put strategy", func(ctx context.Context, c *api.Client) error {
 			return second(c.PutStrategy(ctx, api.Strategy{Name: "careful", Stages: []api.Stage{{Count: 1}, {Percent: 100}}}))
+		}),
+		ok("patch strategy", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchStrategy(ctx, "careful", api.Patch{"maxFailed": 2}, 0))
 		}),
 		ok("strategies", func(ctx context.Context, c *api.Client) error { return second(c.Strategies(ctx, o)) }),
 		ok("strategy", func(ctx context.Context, c *api.Client) error { return second(c.Strategy(ctx, "careful")) }),
@@ -256,6 +302,9 @@ func operations(r *running) []operation {
 		ok("targets", func(ctx context.Context, c *api.Client) error { return second(c.NotifyTargets(ctx, o)) }),
 		ok("dead letters", func(ctx context.Context, c *api.Client) error { return second(c.DeadLetters(ctx, o)) }),
 		ok("get target", func(context.Context, *api.Client) error { return r.get("notifications/targets/ops") }),
+		ok("patch target", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchNotifyTarget(ctx, "ops", api.Patch{"disabled": true}, 0))
+		}),
 		ok("delete target", func(ctx context.Context, c *api.Client) error { return c.DeleteNotifyTarget(ctx, "ops", 0) }),
 		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),
 		ok("backup", func(ctx context.Context, c *api.Client) error { return c.Backup(ctx, io.Discard) }),
@@ -264,6 +313,16 @@ func operations(r *running) []operation {
 			return second(c.EndStandstill(ctx, api.EndStandstill{}))
 		}, http.StatusConflict},
 		ok("prune", func(ctx context.Context, c *api.Client) error { return second(c.PruneArtifacts(ctx, 1, true)) }),
+		ok("try rollout", func(ctx context.Context, c *api.Client) error {
+			r, err := c.TryRollout(ctx, api.NewRollout{Agent: "demo", Version: "1.0", Scope: web})
+			if all, _ := c.Rollouts(ctx, o); err == nil && (r.State != api.RolloutRunning || len(all.Items) != 0) {
+				err = fmt.Errorf("tried %+v, there are %+v", r, all.Items)
+			}
+			return err
+		}),
+		{"try rollout of nothing", func(ctx context.Context, c *api.Client) error {
+			return second(c.TryRollout(ctx, api.NewRollout{Agent: "demo", Version: "7", Scope: web}))
+		}, http.StatusBadRequest},
 		ok("create rollout", func(ctx context.Context, c *api.Client) error {
 			r, err := c.CreateRollout(ctx, api.NewRollout{Agent: "demo", Version: "1.0", Scope: web, Strategy: "careful", Draft: true})
 			rollout = r.ID
@@ -316,7 +375,7 @@ func TestWhatTheDocumentDoesNotHaveIsNotServed(t *testing.T) {
 	for request, want := range map[string]int{
 		"GET /api/v1/nothing":          http.StatusNotFound,
 		"GET /api/v1/":                 http.StatusNotFound,
-		"PATCH /api/v1/agents/x":       http.StatusMethodNotAllowed,
+		"PATCH /api/v1/overview":       http.StatusMethodNotAllowed,
 		"POST /api/v1/agents":          http.StatusMethodNotAllowed,
 		"DELETE /api/v1/overview":      http.StatusMethodNotAllowed,
 		"GET /api/v1/agents/a/b/c/d/e": http.StatusNotFound,

@@ -185,7 +185,7 @@ func TestHealthReadinessAndMetrics(t *testing.T) {
 	r := start(t, newConfig(t))
 	r.heartbeat(t, "", meta.HeartbeatRequest{Hostname: "h"})
 	for path, says := range map[string]string{
-		"/healthz": "ok", "/readyz": "ok", "/metrics": "opsmeta_hosts 1",
+		"/healthz": "ok", "/readyz": "ok", "/metrics": "ops_meta_hosts 1",
 	} {
 		if a := r.raw(t, "GET", path, nil, "Authorization", ""); a.StatusCode != 200 || !strings.Contains(string(a.body), says) {
 			t.Errorf("%s: got %d %.200s", path, a.StatusCode, a.body)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+
+	"github.com/ops-updater/ops-updater/internal/exposition"
 )
 
 // HTTPConfig shapes the local HTTP interface.
@@ -24,7 +26,10 @@ func HTTP(d Daemon, c HTTPConfig) http.Handler {
 		writeJSON(w, http.StatusOK, dto{Msg: "success", Data: c.WorkDir})
 	})
 	mux.HandleFunc("/config/reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, d) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) { d.Metrics.write(w, d.Status(r.Context())) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", exposition.ContentType)
+		_ = d.Metrics.write(w, d.Status(r.Context()))
+	})
 	if c.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -4,13 +4,32 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/ops-updater/ops-updater/internal/exposition"
 	"github.com/ops-updater/ops-updater/meta"
 )
+
+// families are the sidecar's metrics; docs/OPERATING.md explains them.
+var families = append([]exposition.Family{
+	{Name: "ops_updater_info", Type: exposition.Gauge, Help: "1, with the sidecar's version."},
+	{Name: "ops_updater_start_time_seconds", Type: exposition.Gauge, Help: "When the sidecar started, Unix time."},
+	{Name: "ops_updater_heartbeats_total", Type: exposition.Counter, Help: "Heartbeats by result, ok or error."},
+	{Name: "ops_updater_heartbeat_duration_seconds", Type: exposition.Histogram, Help: "How long heartbeats took."},
+	{Name: "ops_updater_heartbeat_last_success_timestamp_seconds", Type: exposition.Gauge, Help: "When a heartbeat was last answered, Unix time."},
+	{Name: "ops_updater_heartbeat_consecutive_failures", Type: exposition.Gauge, Help: "Heartbeats that failed in a row until now."},
+	{Name: "ops_updater_heartbeat_interval_seconds", Type: exposition.Gauge, Help: "Time between heartbeats, as configured or as the server steers it."},
+	{Name: "ops_updater_transactions_total", Type: exposition.Counter, Help: "Transactions by what they were and how they ended: idle (committed), failed, rolledBack."},
+	{Name: "ops_updater_agent_info", Type: exposition.Gauge, Help: "1 for each agent, with its version, the wanted one and its phase."},
+	{Name: "ops_updater_agent_started", Type: exposition.Gauge, Help: "Whether the agent says that it is started, 1 or 0."},
+	{Name: "ops_updater_agent_error", Type: exposition.Gauge, Help: "Whether the agent has an error, 1 or 0."},
+	{Name: "ops_updater_agent_held", Type: exposition.Gauge, Help: "Whether the agent is held on this host, 1 or 0."},
+}, exposition.Process()...)
+
+// beatBuckets are seconds: an answer from memory nearby, up to the time-out.
+var beatBuckets = []float64{.01, .05, .1, .5, 1, 5, 10, 30}
 
 // Metrics counts what happens in the sidecar. The library writes the
 // Prometheus text format and nothing else; the official client would bring
@@ -19,7 +38,7 @@ type Metrics struct {
 	set      *metrics.Set
 	beatOK   *metrics.Counter
 	beatBad  *metrics.Counter
-	beatTook *metrics.FloatCounter // seconds, all of them
+	beatTook *metrics.PrometheusHistogram // seconds
 }
 
 // NewMetrics makes an empty set.
@@ -29,13 +48,13 @@ func NewMetrics() *Metrics {
 		set:      s,
 		beatOK:   s.NewCounter(`ops_updater_heartbeats_total{result="ok"}`),
 		beatBad:  s.NewCounter(`ops_updater_heartbeats_total{result="error"}`),
-		beatTook: s.NewFloatCounter(`ops_updater_heartbeat_duration_seconds_sum`),
+		beatTook: s.NewPrometheusHistogramExt(`ops_updater_heartbeat_duration_seconds`, beatBuckets),
 	}
 }
 
 // Heartbeat counts one heartbeat.
 func (m *Metrics) Heartbeat(took time.Duration, err error) {
-	m.beatTook.Add(took.Seconds())
+	m.beatTook.Update(took.Seconds())
 	if err != nil {
 		m.beatBad.Inc()
 		return
@@ -46,49 +65,32 @@ func (m *Metrics) Heartbeat(took time.Duration, err error) {
 // Transaction counts one transaction by what it was and how it ended: idle
 // when it was committed, otherwise failed or rolledBack.
 func (m *Metrics) Transaction(act string, phase meta.Phase) {
-	m.set.GetOrCreateCounter(fmt.Sprintf(`ops_updater_transactions_total{act=%q,ended=%q}`, act, phase)).Inc()
+	m.set.GetOrCreateCounter(`ops_updater_transactions_total` + exposition.Labels("act", act, "ended", string(phase))).Inc()
 }
 
 // write shows the counters and, asked now, the state.
-func (m *Metrics) write(w io.Writer, s Status) {
-	m.set.WritePrometheus(w)
-	gauge(w, "info", fmt.Sprintf("version=%q", s.Version), 1)
-	gauge(w, "start_time_seconds", "", float64(s.Started.Unix()))
-	gauge(w, "heartbeat_interval_seconds", "", s.Heartbeat.Interval)
-	gauge(w, "heartbeat_failures", "", float64(s.Heartbeat.Failures))
+func (m *Metrics) write(w io.Writer, s Status) error {
+	var all bytes.Buffer
+	m.set.WritePrometheus(&all)
+	metrics.WriteProcessMetrics(&all)
+	gauge(&all, "info", 1, "version", s.Version)
+	gauge(&all, "start_time_seconds", float64(s.Started.Unix()))
+	gauge(&all, "heartbeat_interval_seconds", s.Heartbeat.Interval)
+	gauge(&all, "heartbeat_consecutive_failures", float64(s.Heartbeat.Failures))
 	if !s.Heartbeat.LastOK.IsZero() {
-		gauge(w, "heartbeat_last_success_seconds", "", float64(s.Heartbeat.LastOK.UnixMilli())/1000)
+		gauge(&all, "heartbeat_last_success_timestamp_seconds", float64(s.Heartbeat.LastOK.UnixMilli())/1000)
 	}
 	for _, a := range s.Agents {
-		name := fmt.Sprintf("agent=%q", a.Name)
-		gauge(w, "agent_info", name+fmt.Sprintf(",version=%q,desired=%q,phase=%q", a.Version, a.DesiredVersion, a.Phase), 1)
-		gauge(w, "agent_started", name, truth(a.Status == "started"))
-		gauge(w, "agent_error", name, truth(a.Error != ""))
-		gauge(w, "agent_held", name, truth(a.Held))
+		gauge(&all, "agent_info", 1, "agent", a.Name, "version", a.Version, "desired", a.DesiredVersion, "phase", string(a.Phase))
+		gauge(&all, "agent_started", truth(a.Status == meta.StatusStarted), "agent", a.Name)
+		gauge(&all, "agent_error", truth(a.Error != ""), "agent", a.Name)
+		gauge(&all, "agent_held", truth(a.Held), "agent", a.Name)
 	}
-	writeProcess(w)
+	return exposition.Write(w, families, all.Bytes())
 }
 
-// writeProcess shows the handful of process metrics that alerts are made of,
-// of the hundreds that the library knows.
-func writeProcess(w io.Writer) {
-	var all bytes.Buffer
-	metrics.WriteProcessMetrics(&all)
-	for line := range strings.Lines(all.String()) {
-		name, _, _ := strings.Cut(line, " ")
-		switch name {
-		case "process_resident_memory_bytes", "process_resident_memory_anon_bytes", "process_cpu_seconds_total",
-			"process_open_fds", "process_start_time_seconds", "go_goroutines", "go_memstats_heap_inuse_bytes":
-			_, _ = io.WriteString(w, line)
-		}
-	}
-}
-
-func gauge(w io.Writer, name, labels string, value float64) {
-	if labels != "" {
-		labels = "{" + labels + "}"
-	}
-	_, _ = fmt.Fprintf(w, "ops_updater_%s%s %g\n", name, labels, value)
+func gauge(w io.Writer, name string, value float64, labels ...string) {
+	_, _ = fmt.Fprintf(w, "ops_updater_%s%s %g\n", name, exposition.Labels(labels...), value)
 }
 
 func truth(b bool) float64 {

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -17,6 +18,24 @@ func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollo
 		r, err = e.create(ctx, tx, n)
 		return err
 	})
+	return r, err
+}
+
+// errTried undoes what was only tried.
+var errTried = errors.New("only tried")
+
+// TryRollout is [Engine.CreateRollout] without the writing: what it refuses
+// and what it would make.
+func (e *Engine) TryRollout(ctx context.Context, by api.Actor, n api.NewRollout) (r api.Rollout, err error) {
+	_, err = e.opts.Store.Write(ctx, by, func(tx *store.Tx) (err error) {
+		if r, err = e.create(ctx, tx, n); err != nil {
+			return err
+		}
+		return errTried
+	})
+	if errors.Is(err, errTried) {
+		r.ID, err = "", nil
+	}
 	return r, err
 }
 

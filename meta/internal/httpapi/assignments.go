@@ -17,7 +17,11 @@ func (s *Server) assignmentRoutes() []route {
 		{method: "GET", path: oneAssignment, id: "getAssignment", summary: "What a scope runs", role: api.RoleViewer, endpoint: reads(s.getAssignment)},
 		{
 			method: "PUT", path: oneAssignment, id: "putAssignment", summary: "Let a scope run a version, at once", role: api.RoleOperator,
-			guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
+			query: []param{dryRun}, guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
+		},
+		{
+			method: "PATCH", path: oneAssignment, id: "patchAssignment", summary: "Change what is named of an assignment, at once, and nothing else", role: api.RoleOperator,
+			guarded: true, endpoint: patches(s.patchAssignment),
 		},
 		{
 			method: "DELETE", path: oneAssignment, id: "deleteAssignment", summary: "Say nothing any more about a scope",
@@ -84,7 +88,30 @@ func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error
 	if a.Revision, err = c.revision(); err != nil {
 		return api.Assignment{}, err
 	}
-	return s.backend.Assignments.PutAssignment(c.Context(), c.actor(), a)
+	dry, err := c.boolParam("dryRun")
+	if err != nil {
+		return api.Assignment{}, err
+	}
+	return s.backend.Assignments.PutAssignment(c.Context(), c.actor(), a, dry)
+}
+
+func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error) {
+	of, err := scope("scope", c.PathValue("scope"))
+	if err != nil {
+		return api.Assignment{}, err
+	}
+	key, err := c.key("agent")
+	if err != nil {
+		return api.Assignment{}, err
+	}
+	one := api.Assignment{Agent: key.Name, Scope: of, Revision: key.Revision}
+	return s.backend.Assignments.ChangeAssignment(c.Context(), c.actor(), one, func(a api.Assignment) (api.Assignment, error) {
+		changed, err := change(a)
+		if err == nil && (changed.Agent != a.Agent || changed.Scope != a.Scope) {
+			err = invalid("scope", "agent and scope of an assignment never change: they are %s and %s", clip(a.Agent), clip(a.Scope.String()))
+		}
+		return changed, err
+	})
 }
 
 func (s *Server) deleteAssignment(c *call) error {

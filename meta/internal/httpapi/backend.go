@@ -35,7 +35,16 @@ type Nouns[T any] interface {
 	List(ctx context.Context, search string, c api.Cursor) (api.Page[T], error)
 	Get(ctx context.Context, name string) (T, error)
 	Put(ctx context.Context, by api.Actor, noun T) (T, error)
+	// Change writes what change makes of the one that is there, which has that
+	// revision unless it is 0; nobody else writes it meanwhile.
+	Change(ctx context.Context, by api.Actor, k Key, change func(T) (T, error)) (T, error)
 	Delete(ctx context.Context, by api.Actor, name string, revision int64) error
+}
+
+// Key names a noun, at a revision unless that is 0.
+type Key struct {
+	Name     string
+	Revision int64
 }
 
 // ReleaseKey names a release, or with Arch one of its artifacts.
@@ -69,7 +78,8 @@ type Artifacts interface {
 type Assignments interface {
 	Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error)
 	Assignment(ctx context.Context, agent string, scope api.Scope) (api.Assignment, error)
-	PutAssignment(ctx context.Context, by api.Actor, a api.Assignment) (api.Assignment, error)
+	PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, dryRun bool) (api.Assignment, error)
+	ChangeAssignment(ctx context.Context, by api.Actor, k api.Assignment, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error)
 	DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error // Agent, Scope and Revision count
 	Impact(ctx context.Context, a api.Assignment) (api.Impact, error)
 }
@@ -113,6 +123,7 @@ type Rollouts interface {
 	Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor) (api.Page[api.Rollout], error)
 	Rollout(ctx context.Context, id string) (api.Rollout, error)
 	CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (api.Rollout, error)
+	TryRollout(ctx context.Context, by api.Actor, n api.NewRollout) (api.Rollout, error) // CreateRollout without the writing
 	ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (api.Rollout, error)
 	Transitions(ctx context.Context, id string, c api.Cursor) (api.Page[api.Transition], error)
 	RolloutHosts(ctx context.Context, id string, state api.RolloutHostState, c api.Cursor) (api.Page[api.RolloutHost], error)
@@ -123,6 +134,7 @@ type Rollouts interface {
 type Notifications interface {
 	DeadLetters(ctx context.Context, c api.Cursor) (api.Page[api.Notification], error)
 	RetryDeadLetter(ctx context.Context, by api.Actor, id int64) error
+	DropDeadLetter(ctx context.Context, by api.Actor, id int64) error
 	TestTarget(ctx context.Context, by api.Actor, name string) error
 }
 

@@ -62,6 +62,16 @@ func (c *call) revision() (int64, error) {
 	return n, nil
 }
 
+// key is the noun that a part of the path names, at the revision that the
+// preconditions ask for.
+func (c *call) key(part string) (Key, error) {
+	revision, err := c.revision()
+	if err == nil && revision == api.MustNotExist {
+		err = invalid("If-None-Match", "what is not there cannot be changed; PUT makes it")
+	}
+	return Key{Name: c.PathValue(part), Revision: revision}, err
+}
+
 // cursor is the page that a listing is asked for.
 func (c *call) cursor() (api.Cursor, error) {
 	q := c.URL.Query()

@@ -91,6 +91,16 @@ func (s *Server) notificationRoutes() []route {
 				return s.backend.Notifications.RetryDeadLetter(c.Context(), c.actor(), int64(id))
 			}),
 		},
+		{
+			method: "DELETE", path: "/notifications/dead/{id}", id: "dropDeadLetter", summary: "Give it up for good",
+			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+				id, err := intParam(c.PathValue("id"), "id", 0)
+				if err != nil {
+					return err
+				}
+				return s.backend.Notifications.DropDeadLetter(c.Context(), c.actor(), int64(id))
+			}),
+		},
 	}
 }
 

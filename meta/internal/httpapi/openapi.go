@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,26 +44,25 @@ func document(routes []route) ([]byte, error) {
 		},
 		"servers":  []object{{"url": "/"}},
 		"security": []object{{"token": []string{}}},
+		"tags":     tags(routes),
 		"paths":    paths,
 		"components": object{
 			"schemas":         s.named,
 			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}},
-			"responses": object{"Problem": object{
-				"description": "Refused, and why",
-				"content":     object{"application/problem+json": object{"schema": problem}},
-			}},
+			"responses":       problems(problem),
 		},
 	}
 	return json.MarshalIndent(doc, "", " ")
 }
 
 func (s schemas) operation(r route) object {
+	responses := object{strconv.Itoa(r.status): s.response(r), "default": problemRef("default")}
+	for _, status := range r.refusals() {
+		responses[status] = problemRef(status)
+	}
 	op := object{
 		"operationId": r.id, "summary": r.summary, "tags": []string{r.tag()},
-		"responses": object{
-			strconv.Itoa(r.status): s.response(r),
-			"default":              object{"$ref": "#/components/responses/Problem"},
-		},
+		"responses": responses, "security": []object{{"token": []string{}}},
 	}
 	if r.role == "" {
 		op["security"] = []object{}
@@ -72,8 +73,10 @@ func (s schemas) operation(r route) object {
 		op["parameters"] = params
 	}
 	switch {
+	case r.inMedia != "" && r.in != nil:
+		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{"schema": s.loosely(r.in)}}}
 	case r.inMedia != "":
-		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{}}}
+		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{"schema": mediaSchema(r.inMedia)}}}
 	case r.in != nil:
 		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.loosely(r.in)}}}
 	}
@@ -84,11 +87,98 @@ func (s schemas) response(r route) object {
 	response := object{"description": http.StatusText(r.status)}
 	switch {
 	case r.outMedia != "":
-		response["content"] = object{r.outMedia: object{}}
+		response["content"] = object{r.outMedia: object{"schema": mediaSchema(r.outMedia)}}
 	case r.out != nil:
 		response["content"] = object{"application/json": object{"schema": s.of(r.out)}}
 	}
 	return response
+}
+
+// refusal is a status that says no.
+type refusal struct {
+	status, about string
+	when          func(route) bool
+}
+
+// refusalTable is which operations answer with what; the table of handlers
+// and errors in problem.go is where they come from.
+var refusalTable = []refusal{
+	{"400", "The input is wrong; field says which", route.takesInput},
+	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
+	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
+	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
+	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.writes},
+	{"413", "The body is too large", func(r route) bool { return r.in != nil || r.inMedia != "" }},
+	{"429", "Too many wrong tokens or enrolments from this address", func(r route) bool { return r.role != "" }},
+	{"4XX", "The request was not understood", func(r route) bool { return r.role == "" }},
+	{"500", "Something went wrong in the server; its log has the request's id", func(route) bool { return true }},
+	{"503", "The database cannot be reached; try again", func(route) bool { return true }},
+}
+
+func (r route) takesInput() bool {
+	return r.role != "" && (len(r.query) > 0 || r.in != nil || r.inMedia != "" || r.guarded || strings.Contains(r.path, "{"))
+}
+
+func (r route) writes() bool {
+	return r.method == http.MethodPut || r.method == http.MethodPatch || r.method == http.MethodDelete ||
+		r.method == http.MethodPost && r.role != api.RoleViewer
+}
+
+// refusals are the statuses with which r may say no.
+func (r route) refusals() (statuses []string) {
+	for _, f := range refusalTable {
+		if f.when(r) {
+			statuses = append(statuses, f.status)
+		}
+	}
+	return statuses
+}
+
+func problemRef(status string) object {
+	return object{"$ref": "#/components/responses/Problem-" + status}
+}
+
+// problems are the responses that operations refer to.
+func problems(schema object) object {
+	content := object{"application/problem+json": object{"schema": schema}}
+	all := object{"Problem-default": object{"description": "Refused, and why", "content": content}}
+	for _, f := range refusalTable {
+		all["Problem-"+f.status] = object{"description": f.about, "content": content}
+	}
+	return all
+}
+
+// tagAbout says what the operations of a tag are for.
+var tagAbout = map[string]string{
+	"agents": "Programs that hosts can be told to run, their releases and who runs them", "artifacts": "Tarballs that nothing uses any more",
+	"assignments": "Who runs which version", "audit": "Who did what", "backup": "An archive of everything", "doctor": "The server examines itself",
+	"enroll": "A host gets its own credential", "events": "What changes, as it changes", "fleet": "Everything operators have said, as one file",
+	"groups": "Hosts that a selector matches", "history": "How agents stood over time", "holds": "What stays as it is", "hosts": "What hosts report, and why they are told what they are told",
+	"impact": "What a change would do", "notifications": "Who is told of what, and what could not be delivered", "openapi.json": "This document",
+	"overview": "The fleet at a glance", "releases": "Versions of agents", "rollouts": "A release goes out in stages", "selectors": "Which hosts a selector picks",
+	"standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "version": "What this server is", "whoami": "Who the caller is",
+}
+
+func tags(routes []route) (all []object) {
+	names := map[string]bool{}
+	for _, r := range routes {
+		names[r.tag()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, object{"name": name, "description": tagAbout[name]})
+	}
+	return all
+}
+
+// mediaSchema is the schema of a body that is no JSON of ours.
+func mediaSchema(media string) object {
+	switch {
+	case strings.Contains(media, "json"):
+		return object{"type": "object"}
+	case strings.HasPrefix(media, "text/"), media == "application/yaml":
+		return object{"type": "string"}
+	}
+	return object{"type": "string", "format": "binary"}
 }
 
 var wildcard = regexp.MustCompile(`\{([a-z]+)\}`)
@@ -96,7 +186,7 @@ var wildcard = regexp.MustCompile(`\{([a-z]+)\}`)
 func parameters(r route) []object {
 	var all []object
 	for _, m := range wildcard.FindAllStringSubmatch(r.path, -1) {
-		all = append(all, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
+		all = append(all, object{"name": m[1], "in": "path", "required": true, "description": "which " + m[1], "schema": object{"type": "string"}})
 	}
 	for _, p := range r.query {
 		kind := p.kind

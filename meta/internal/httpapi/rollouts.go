@@ -12,9 +12,7 @@ func (s *Server) rolloutRoutes() []route {
 			method: "GET", path: "/rollouts", id: "listRollouts", summary: "Rollouts, the newest first", role: api.RoleViewer,
 			query: listing(agent, param{"state", "only in this state; active: not ended", ""}), endpoint: reads(s.listRollouts),
 		},
-		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, endpoint: takes(http.StatusCreated, func(c *call, n api.NewRollout) (api.Rollout, error) {
-			return s.backend.Rollouts.CreateRollout(c.Context(), c.actor(), n)
-		})},
+		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, query: []param{dryRun}, endpoint: takes(http.StatusCreated, s.createRollout)},
 		{method: "GET", path: "/rollouts/{id}", id: "getRollout", summary: "One rollout", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Rollout, error) {
 			return s.backend.Rollouts.Rollout(c.Context(), c.PathValue("id"))
 		})},
@@ -40,6 +38,17 @@ func (s *Server) rolloutRoutes() []route {
 		})
 	}
 	return routes
+}
+
+func (s *Server) createRollout(c *call, n api.NewRollout) (api.Rollout, error) {
+	dry, err := c.boolParam("dryRun")
+	switch {
+	case err != nil:
+		return api.Rollout{}, err
+	case dry:
+		return s.backend.Rollouts.TryRollout(c.Context(), c.actor(), n)
+	}
+	return s.backend.Rollouts.CreateRollout(c.Context(), c.actor(), n)
 }
 
 func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {

@@ -64,6 +64,30 @@ func takes[In, Out any](status int, f func(*call, In) (Out, error)) endpoint {
 	}}
 }
 
+// patches is an endpoint that takes a merge patch of a T and hands on what the
+// patch makes of one.
+func patches[T any](f func(c *call, change func(T) (T, error)) (T, error)) endpoint {
+	e := endpoint{in: reflect.TypeFor[T](), inMedia: api.MediaPatch, out: reflect.TypeFor[T](), status: http.StatusOK}
+	e.serve = func(c *call) error {
+		var p api.Patch
+		if err := c.decode(&p); err != nil {
+			return err
+		}
+		out, err := f(c, func(noun T) (T, error) {
+			var changed T
+			if err := p.Apply(noun, &changed); err != nil {
+				return noun, explainJSON(err, reflect.TypeFor[T]())
+			}
+			return changed, nil
+		})
+		if err != nil {
+			return err
+		}
+		return c.reply(e.status, out)
+	}
+	return e
+}
+
 // uploads is an endpoint that takes a body of another media type as it comes.
 func uploads[Out any](media string, f func(*call) (Out, error)) endpoint {
 	e := reads(f)

@@ -112,6 +112,23 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			}),
 		},
 		{
+			method: "PATCH", path: one, id: "patch" + name, summary: "Change what is named of one, and nothing else", role: api.RoleOperator, guarded: true,
+			endpoint: patches(func(c *call, change func(T) (T, error)) (T, error) {
+				key, err := c.key(key)
+				if err != nil {
+					var none T
+					return none, err
+				}
+				return nouns.Change(c.Context(), c.actor(), key, func(noun T) (T, error) {
+					changed, err := change(noun)
+					if name, _ := parts(&changed); err == nil && *name != key.Name {
+						err = invalid("name", "a name never changes: it is %q", clip(key.Name))
+					}
+					return changed, err
+				})
+			}),
+		},
+		{
 			method: "DELETE", path: one, id: "delete" + name, summary: "Remove one that nothing uses", role: api.RoleOperator, guarded: true,
 			endpoint: acts(func(c *call) error {
 				revision, err := c.revision()

@@ -108,3 +108,16 @@ func (tx *Tx) ReviveNotification(ctx context.Context, id int64) error {
 	}
 	return tx.record("revive", "notification", name, nil, nil)
 }
+
+// DropNotification forgets a dead notification.
+func (tx *Tx) DropNotification(ctx context.Context, id int64) error {
+	done, err := changed(tx.q.ExecContext(ctx, `DELETE FROM outbox WHERE id = $1 AND dead = 1`, id))
+	if err != nil {
+		return fault("drop notification", err)
+	}
+	name := strconv.FormatInt(id, 10)
+	if !done {
+		return notFound("dead notification", name)
+	}
+	return tx.record("drop", "notification", name, nil, nil)
+}

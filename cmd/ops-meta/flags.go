@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// length is a flag that says how long something lasts, with a unit or as a
+// plain number of its own unit.
+type length struct {
+	n    *int          // in units
+	unit time.Duration // of a plain number
+}
+
+// secondsVar is a flag in seconds: 90, 90s, 5m, 1h30m.
+func secondsVar(f *pflag.FlagSet, n *int, name, about string) {
+	f.Var(&length{n, time.Second}, name, about)
+}
+
+// String is the flag's text.
+func (l *length) String() string {
+	if l.n == nil || *l.n == 0 {
+		return ""
+	}
+	return (time.Duration(*l.n) * l.unit).String()
+}
+
+// Set reads a number or a time with its unit.
+func (l *length) Set(text string) error {
+	if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
+		if n < 0 {
+			return fmt.Errorf("must not be negative")
+		}
+		*l.n = n
+		return nil
+	}
+	d, err := api.ParseSpan(text)
+	if err != nil {
+		return err
+	}
+	if d%l.unit != 0 {
+		return fmt.Errorf("%s is not a whole number of %s", text, map[time.Duration]string{time.Second: "seconds", 24 * time.Hour: "days"}[l.unit])
+	}
+	*l.n = int(d / l.unit)
+	return nil
+}
+
+// Type names the value in the help text.
+func (l *length) Type() string { return "time" }
+
+// labelsFlag is NAME=VALUE, as often as one likes; an empty one takes all
+// labels away.
+type labelsFlag struct{ labels *map[string]string }
+
+// String is the flag's text.
+func (l *labelsFlag) String() string { return "" }
+
+// Set reads one label.
+func (l *labelsFlag) Set(text string) error {
+	if text == "" {
+		*l.labels = nil
+		return nil
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		name, value, ok := strings.Cut(one, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not a label: want NAME=VALUE", one)
+		}
+		if *l.labels == nil {
+			*l.labels = map[string]string{}
+		}
+		(*l.labels)[name] = value
+	}
+	return nil
+}
+
+// Type names the value in the help text.
+func (l *labelsFlag) Type() string { return "name=value" }
+
+// changes is a patch of the fields whose flags were given: field names by
+// flag, and what the flags say.
+func changes(f *pflag.FlagSet, fields map[string]flagField) api.Patch {
+	p := api.Patch{}
+	for flag, field := range fields {
+		if f.Changed(flag) {
+			p[field.name] = field.value()
+		}
+	}
+	return p
+}
+
+// flagField is a field of a noun and what its flag says of it.
+type flagField struct {
+	name  string
+	value func() any
+}
+
+// field is a field that a flag sets to the value at p.
+func field[T any](name string, p *T) flagField {
+	return flagField{name, func() any { return *p }}
+}
+
+// list is a field that a flag sets to the entries at p; an empty entry stands
+// for none at all.
+func list(name string, p *[]string) flagField {
+	return flagField{name, func() any {
+		if len(*p) == 1 && (*p)[0] == "" {
+			return nil
+		}
+		return *p
+	}}
+}

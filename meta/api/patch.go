@@ -1,0 +1,92 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+)
+
+// Patch is a change of some fields of a noun and of no other: a JSON merge
+// patch (RFC 7396) by the names of its JSON fields. Null takes a field away;
+// an object changes only those of its own fields that it names.
+type Patch map[string]any
+
+// MediaPatch is the media type of a [Patch].
+const MediaPatch = "application/merge-patch+json"
+
+// Apply is noun with the fields of p.
+func (p Patch) Apply(noun, into any) error {
+	before, err := json.Marshal(noun)
+	if err != nil {
+		return err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(before, &fields); err != nil {
+		return err
+	}
+	after, err := json.Marshal(merged(fields, p))
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(after))
+	dec.DisallowUnknownFields()
+	return dec.Decode(into)
+}
+
+func merged(fields map[string]any, p Patch) map[string]any {
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	for name, value := range p {
+		switch inner := value.(type) {
+		case nil:
+			delete(fields, name)
+		case map[string]any:
+			old, _ := fields[name].(map[string]any)
+			fields[name] = merged(old, inner)
+		default:
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+func patch[T any](ctx context.Context, c *Client, p Patch, revision int64, path ...string) (T, error) {
+	body, err := json.Marshal(p)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return read[T](ctx, c, call{
+		method: http.MethodPatch, path: path, raw: bytes.NewReader(body), rawType: MediaPatch, rawSize: int64(len(body)), revision: revision,
+	})
+}
+
+// PatchAgent changes what p names of an agent. Revision 0 is whatever it is
+// now.
+func (c *Client) PatchAgent(ctx context.Context, name string, p Patch, revision int64) (Agent, error) {
+	return patch[Agent](ctx, c, p, revision, "agents", name)
+}
+
+// PatchGroup changes what p names of a group.
+func (c *Client) PatchGroup(ctx context.Context, name string, p Patch, revision int64) (Group, error) {
+	return patch[Group](ctx, c, p, revision, "groups", name)
+}
+
+// PatchStrategy changes what p names of a strategy; rollouts under way keep
+// theirs.
+func (c *Client) PatchStrategy(ctx context.Context, name string, p Patch, revision int64) (Strategy, error) {
+	return patch[Strategy](ctx, c, p, revision, "strategies", name)
+}
+
+// PatchNotifyTarget changes what p names of a notification target.
+func (c *Client) PatchNotifyTarget(ctx context.Context, name string, p Patch, revision int64) (NotifyTarget, error) {
+	return patch[NotifyTarget](ctx, c, p, revision, "notifications", "targets", name)
+}
+
+// PatchAssignment changes what p names of an assignment, at once, and only
+// what it names.
+func (c *Client) PatchAssignment(ctx context.Context, agent string, s Scope, p Patch, revision int64) (Assignment, error) {
+	return patch[Assignment](ctx, c, p, revision, "agents", agent, "assignments", s.String())
+}
