@@ -36,6 +36,7 @@ func TestRollouts(t *testing.T) {
 	t.Run("a good release reaches every host", f.goodRelease)
 	t.Run("a bad release stops at its canary", f.badRelease)
 	t.Run("a release that fails on some hosts only", f.partlyBadRelease)
+	t.Run("what failed is tried again on the server's word", f.retry)
 	t.Run("an operator aborts in the middle and goes back", f.abort)
 	t.Run("the server is killed in the middle of a stage", f.restart)
 }
@@ -101,6 +102,28 @@ func (f *realFleet) partlyBadRelease(t *testing.T) {
 	}
 	f.mend(poisoned)
 	f.awaitVersions(map[string]int{"1.3.0": fleetSize})
+}
+
+func (f *realFleet) retry(t *testing.T) {
+	f.t = t
+	poisoned := []string{"host02", "host07"}
+	for _, h := range f.hosts {
+		if slices.Contains(poisoned, h.name) {
+			f.must(os.WriteFile(filepath.Join(h.dir, "agents", "poison"), nil, 0o644))
+		}
+	}
+	f.publish("1.3.5", pickyControl)
+	f.meta(4, "deploy", "demo", "1.3.5", "--stages", "100%", "--watch")
+	for _, h := range f.hosts {
+		if slices.Contains(poisoned, h.name) {
+			f.must(os.Remove(filepath.Join(h.dir, "agents", "poison")))
+		}
+	}
+	f.meta(0, "rollout", "retry", "demo", "--reason", "the poison is gone", "--watch")
+	f.awaitVersions(map[string]int{"1.3.5": fleetSize}) // in quarantine for ten minutes without it
+	if out := f.meta(0, "audit", "--kind", "rollout"); !strings.Contains(out, "retry") || !strings.Contains(out, "the poison is gone") {
+		t.Errorf("the audit log does not tell of the retry:\n%s", out)
+	}
 }
 
 // mend takes what ails hosts away and lets them try again, as somebody on the

@@ -88,6 +88,7 @@ type DesiredAgent struct {
 	Probation int    `json:"probation,omitempty"` // seconds; 0: the host's default
 	Keep      int    `json:"keep,omitempty"`      // complete versions to keep; 0: the host's default
 	Rollout   string `json:"rollout,omitempty"`   // the rollout that granted this version
+	Retry     int64  `json:"retry,omitempty"`     // when it grows, what failed before is tried again: quarantine and back-off end
 }
 
 // Commands a server may give for an agent. An empty one only reports.

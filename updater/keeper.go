@@ -114,6 +114,7 @@ func (k *keeper) run(ctx context.Context) {
 // tend does one round and says how long nothing is to be done after it.
 func (k *keeper) tend(ctx context.Context) time.Duration {
 	k.takeOrders()
+	k.takeRetry()
 	s := k.observe(ctx)
 	if ctx.Err() != nil {
 		return 0

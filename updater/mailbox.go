@@ -112,13 +112,32 @@ func (k *keeper) takeOrders() {
 	if !cleared {
 		return
 	}
+	k.forgetFailures()
+	k.log().Info().Msg("quarantine and back-off cleared by an operator")
+}
+
+// takeRetry tries again what failed when the server says so; it says so until
+// the rollout is over, which counts once.
+func (k *keeper) takeRetry() {
+	k.mu.Lock()
+	retry := k.wish.Agent.Retry
+	k.mu.Unlock()
+	if retry <= k.rec.Retried {
+		return
+	}
+	k.rec.Retried = retry
+	k.forgetFailures()
+	k.log().Info().Int64("retry", retry).Msg("the server wants what failed to be tried again; quarantine and back-off end")
+}
+
+// forgetFailures ends every quarantine and back-off.
+func (k *keeper) forgetFailures() {
 	k.rec.Blocks, k.rec.Crash = nil, CrashLog{}
 	k.configAt = time.Time{}
 	if k.rec.Txn == nil {
 		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
 	k.note()
-	k.log().Info().Msg("quarantine and back-off cleared by an operator")
 }
 
 // forgettable: nothing ties the agent to this host.

@@ -21,6 +21,7 @@ type Record struct {
 	Learned  Learned  `json:"learned,omitzero"`
 	Config   string   `json:"config,omitempty"` // digest of the remote config it was started with
 	Crash    CrashLog `json:"crash,omitzero"`
+	Retried  int64    `json:"retried,omitempty"` // the server's last word that what failed is to be tried again
 }
 
 // Txn is a transaction: one version in one place takes over from another.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -32,7 +33,11 @@ func (a *app) agentListCommand() *cobra.Command {
 func (a *app) agentShowCommand() *cobra.Command {
 	return &cobra.Command{Use: "show NAME", Short: "One agent and its defaults", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-			ag, err := c.Agent(ctx, args[0])
+			name, err := agentNamed(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			ag, err := c.Agent(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -126,7 +131,7 @@ func setNoun[T any](s setting[T]) (put T, made string, err error) {
 
 func isNotFound(err error) bool {
 	var p *api.Problem
-	return errors.As(err, &p) && p.Status == http.StatusNotFound
+	return errors.As(err, &p) && p.Status == http.StatusNotFound || err != nil && api.KindOf(err) == api.KindNotFound
 }
 
 func (a *app) agentRemoveCommand() *cobra.Command {
@@ -144,27 +149,56 @@ func (a *app) agentRemoveCommand() *cobra.Command {
 }
 
 func (a *app) releasesCommand() *cobra.Command {
+	var sort string
 	c := &cobra.Command{Use: "releases [AGENT]", Short: "Releases and their artifacts, the newest first", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-			return a.listReleases(ctx, c, w, strings.Join(args, ""))
+			return a.listReleases(ctx, c, w, strings.Join(args, ""), sort)
 		})
 	}}
+	c.Flags().StringVar(&sort, "sort", "", releaseOrder.about())
 	c.AddCommand(a.releaseListCommand(), a.releaseRemoveCommand(), a.releasePruneCommand())
 	return c
 }
 
 func (a *app) releaseListCommand() *cobra.Command {
-	return &cobra.Command{Use: "list [AGENT]", Short: "All releases, as \"ops-meta releases\" does", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	var sort string
+	c := &cobra.Command{Use: "list [AGENT]", Short: "All releases, as \"ops-meta releases\" does", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-			return a.listReleases(ctx, c, w, strings.Join(args, ""))
+			return a.listReleases(ctx, c, w, strings.Join(args, ""), sort)
 		})
 	}}
+	c.Flags().StringVar(&sort, "sort", "", releaseOrder.about())
+	return c
 }
 
-func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agent string) error {
+var releaseOrder = order[api.Release]{
+	"agent": byKey(func(r api.Release) string { return r.Agent }), "version": byVersion,
+	"created": func(x, y api.Release) int { return x.CreatedAt.Compare(y.CreatedAt) }, "by": byKey(func(r api.Release) string { return r.CreatedBy }),
+}
+
+func byVersion(x, y api.Release) int {
+	switch meta.CompareVersions(x.Version, y.Version) {
+	case meta.Older:
+		return -1
+	case meta.Newer:
+		return 1
+	case meta.Equal, meta.Different:
+	}
+	return 0
+}
+
+func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agent, sort string) error {
+	if agent != "" {
+		if err := knownAgent(ctx, c, agent); err != nil {
+			return err
+		}
+	}
 	all, err := api.All(func(cursor string) (api.Page[api.Release], error) {
 		return c.Releases(ctx, api.ListOptions{Agent: agent, Cursor: cursor})
 	})
+	if err == nil {
+		err = releaseOrder.sorted(all, sort)
+	}
 	if err != nil {
 		return err
 	}

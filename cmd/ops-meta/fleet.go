@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -22,6 +26,20 @@ func (a *app) exportCommand() *cobra.Command {
 		file, err := c.ExportFleet(cmd.Context())
 		if err != nil {
 			return err
+		}
+		switch {
+		case a.output == "json":
+			if file, err = yaml.YAMLToJSON(file); err != nil {
+				return fmt.Errorf("cannot write the fleet file as JSON: %w", err)
+			}
+			var indented bytes.Buffer
+			if err := json.Indent(&indented, bytes.TrimSpace(file), "", "  "); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(a.out, printable.JSON(indented.String()))
+			return err
+		case onTerminal(a.out):
+			file = []byte(printable.Lines(string(file)))
 		}
 		_, err = a.out.Write(file)
 		return err

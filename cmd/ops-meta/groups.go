@@ -147,7 +147,11 @@ func insteadOf(now, labels map[string]string) any {
 func (a *app) groupHostsCommand() *cobra.Command {
 	return &cobra.Command{Use: "hosts NAME", Short: "Known hosts that the group matches", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-			page, err := hostPages(ctx, c, api.HostQuery{Group: args[0]}, true)
+			name, err := groupNamed(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			page, err := hostPages(ctx, c, api.HostQuery{Group: name}, true)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,6 +24,9 @@ hosts on which the version failed go back to what they had.`,
 		a.rolloutActCommand(api.ActionApprove, "Begin a draft, or the stage that waits for approval"),
 		a.rolloutActCommand(api.ActionPause, "Grant no more hosts; those granted go on"),
 		a.rolloutActCommand(api.ActionResume, "Go on after a pause; failures so far are forgiven"),
+		a.rolloutHostsCommand(),
+		a.rolloutActCommand(api.ActionRetry, "Let the hosts that failed try again, and no others; they are no longer counted as failed"),
+		a.rolloutActCommand(api.ActionSkip, "Skip to the last stage: what is left is granted without waiting for the stages between"),
 		a.rolloutActCommand(api.ActionAbort, "End it; hosts keep what they were granted"),
 		a.rolloutActCommand(api.ActionRollback, "Take every host it reached back to the release before"))
 	return c
@@ -148,23 +152,43 @@ func (a *app) startRollout(ctx context.Context, n newRollout) error {
 func (a *app) rolloutListCommand() *cobra.Command {
 	var o api.ListOptions
 	var active bool
-	c := &cobra.Command{Use: "list", Short: "Rollouts, the newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var sort string
+	c := &cobra.Command{Use: "list [AGENT]", Short: "Rollouts, the newest first", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		if active {
 			o.State = "active"
 		}
+		if len(args) > 0 {
+			o.Agent = args[0]
+		}
+		err := a.checked(cmd, func(ctx context.Context, c *api.Client) error {
+			return firstOf(oneOf("state", o.State, rolloutStates()), knownAgent(ctx, c, o.Agent))
+		})
+		if err != nil {
+			return err
+		}
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			page, err := c.Rollouts(ctx, o)
+			if err == nil {
+				err = rolloutOrder.sorted(page.Items, sort)
+			}
 			if err != nil {
 				return err
 			}
 			return a.print(w, page, func(w io.Writer) { a.printRollouts(w, page.Items) })
 		})
 	}}
+	c.Flags().StringVar(&sort, "sort", "", rolloutOrder.about())
 	c.Flags().StringVar(&o.Agent, "agent", "", "only of this agent")
 	c.Flags().StringVar(&o.State, "state", "", "only in this state, such as paused")
 	c.Flags().BoolVar(&active, "active", false, "only those that have not ended")
 	c.Flags().IntVar(&o.Limit, "limit", 0, "how many (default 100)")
 	return c
+}
+
+var rolloutOrder = order[api.Rollout]{
+	"agent": byKey(func(r api.Rollout) string { return r.Agent }), "state": byKey(func(r api.Rollout) string { return string(r.State) }),
+	"created": func(x, y api.Rollout) int { return x.CreatedAt.Compare(y.CreatedAt) },
+	"failed":  byKey(func(r api.Rollout) int { return sumUp(r).Failed }),
 }
 
 func (a *app) printRollouts(w io.Writer, all []api.Rollout) {
@@ -180,30 +204,90 @@ func (a *app) printRollouts(w io.Writer, all []api.Rollout) {
 
 func (a *app) rolloutShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "show ROLLOUT", Short: "One rollout: its stages, failures and history", Args: cobra.ExactArgs(1),
-		Long: "One rollout. With --watch, follow it until it ends or waits for somebody.",
+		Use: "show ROLLOUT|AGENT", Short: "One rollout: its stages, failures and history", Args: cobra.ExactArgs(1),
+		Long: "One rollout, by its id, the beginning of one, or its agent: then the one under way, else\nthe latest. With --watch, follow it until it ends or waits for somebody.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			if a.watch {
-				return a.watchRollout(cmd.Context(), c, args[0])
+			r, err := rolloutNamed(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
 			}
-			_, err = a.viewRollout(cmd.Context(), c, a.out, args[0])
+			if a.watch {
+				return a.watchRollout(cmd.Context(), c, r.ID)
+			}
+			_, err = a.viewRollout(cmd.Context(), c, a.out, r.ID)
 			return err
 		},
 	}
 }
 
+func (a *app) rolloutHostsCommand() *cobra.Command {
+	var state string
+	c := &cobra.Command{
+		Use: "hosts ROLLOUT|AGENT", Short: "The hosts of a rollout: who waits and why, who is in flight, failed, held, silent", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("state", state, hostStates()); err != nil {
+				return err
+			}
+			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+				r, err := rolloutNamed(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				all, err := api.All(func(cursor string) (api.Page[api.RolloutHost], error) {
+					return c.RolloutHosts(ctx, r.ID, api.ListOptions{State: state, Cursor: cursor, Limit: api.MaxPage})
+				})
+				if err != nil {
+					return err
+				}
+				return printList(a, w, all, func(w io.Writer) { a.printRolloutHosts(w, r, all) })
+			})
+		},
+	}
+	c.Flags().StringVar(&state, "state", "", "only "+strings.Join(hostStates(), ", "))
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(hostStates(), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func hostStates() []string {
+	return namesOf(api.RolloutHostStates(), func(s api.RolloutHostState) string { return string(s) })
+}
+
+func (a *app) printRolloutHosts(w io.Writer, r api.Rollout, all []api.RolloutHost) {
+	styles := map[api.RolloutHostState]style{
+		api.RolloutHostFailed: red, api.RolloutHostHeld: yellow, api.RolloutHostSilent: yellow, api.RolloutHostSucceeded: green, api.RolloutHostAlready: green,
+	}
+	t := table{head: []string{"HOST", "STATE", "STAGE", "VERSION", "STATUS", "PHASE", "SEEN", "WHY"}}
+	for _, h := range all {
+		stage := strconv.Itoa(h.Stage + 1)
+		if h.Stage < len(r.Strategy.Stages) {
+			stage = cmp.Or(r.Strategy.Stages[h.Stage].Name, stage)
+		}
+		seen := "never"
+		if h.LastSeen != nil {
+			seen = ago(*h.LastSeen)
+		}
+		t.add(cell{h.Host, bold}, cell{string(h.State), styles[h.State]}, plain(stage), plain(cmp.Or(h.Version, "-")), plain(h.Status),
+			plain(cmp.Or(h.Phase, "-")), plain(seen), plain(strings.TrimPrefix(h.Reason+": "+h.Message, ": ")))
+	}
+	t.write(a, w)
+}
+
 func (a *app) rolloutActCommand(action, short string) *cobra.Command {
 	var why api.RolloutAction
-	c := &cobra.Command{Use: action + " ROLLOUT", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: action + " ROLLOUT|AGENT", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {
 			return err
 		}
-		r, err := c.ActOnRollout(cmd.Context(), args[0], action, why)
+		before, err := rolloutNamed(cmd.Context(), c, args[0])
+		if err != nil {
+			return err
+		}
+		r, err := c.ActOnRollout(cmd.Context(), before.ID, action, why)
 		if err != nil {
 			return err
 		}
@@ -212,8 +296,8 @@ func (a *app) rolloutActCommand(action, short string) *cobra.Command {
 		}
 		return a.print(a.out, r, func(w io.Writer) {
 			what := "rollout " + r.ID
-			if r.ID != args[0] {
-				what = "rollout " + args[0] + " is taken back by " + r.ID + ", which"
+			if r.ID != before.ID {
+				what = "rollout " + before.ID + " is taken back by " + r.ID + ", which"
 			}
 			writef(w, "%s is %s (%s)\n", what, a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason)
 			a.printNextStep(w, r)

@@ -105,6 +105,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	refuseUnknownVerbs(root)
+	a.completions(root)
 	return root
 }
 

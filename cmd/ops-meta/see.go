@@ -67,6 +67,7 @@ func counts(m map[string]int) string {
 func (a *app) hostsCommand() *cobra.Command {
 	var q api.HostQuery
 	var all bool
+	var sort string
 	c := &cobra.Command{
 		Use: "hosts [SEARCH]", Short: "Hosts with their agents", Args: cobra.MaximumNArgs(1),
 		Long: "Hosts by name, each with the agents it reports. SEARCH is part of a name, an\naddress or a label's value; every flag narrows the list further.",
@@ -74,9 +75,15 @@ func (a *app) hostsCommand() *cobra.Command {
 			if len(args) > 0 {
 				q.Search = args[0]
 			}
+			if err := a.checked(cmd, func(ctx context.Context, c *api.Client) error { return knownFilters(ctx, c, q) }); err != nil {
+				return err
+			}
 			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-				page, err := hostPages(ctx, c, q, all)
+				page, err := hostPages(ctx, c, q, all || sort != "")
 				if err != nil {
+					return err
+				}
+				if err := sortHosts(&page, sort, q.Limit, all); err != nil {
 					return err
 				}
 				return a.print(w, page, func(w io.Writer) { a.printHosts(w, page) })
@@ -97,7 +104,39 @@ func (a *app) hostsCommand() *cobra.Command {
 	f.BoolVar(&q.Problem, "problem", false, "with two machines under one name, or a wrong clock")
 	f.IntVar(&q.Limit, "limit", 0, "at most so many (default 100)")
 	f.BoolVar(&all, "all", false, "all of them, however many")
+	f.Var(&labelsFlag{&q.Labels}, "label", "NAME=VALUE that they have; may be repeated")
+	f.StringVar(&sort, "sort", "", hostOrder.about())
 	return c
+}
+
+// checked runs a check once, before a command shows something again and again.
+func (a *app) checked(cmd *cobra.Command, check func(context.Context, *api.Client) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return check(cmd.Context(), c)
+}
+
+var hostOrder = order[api.Host]{
+	"name": byKey(func(h api.Host) string { return h.Name }), "ip": byKey(func(h api.Host) string { return h.IP }),
+	"arch": byKey(func(h api.Host) string { return h.Arch }), "seen": func(x, y api.Host) int { return y.LastSeen.Compare(x.LastSeen) },
+	"first": func(x, y api.Host) int { return y.FirstSeen.Compare(x.FirstSeen) },
+}
+
+// sortHosts orders all hosts and leaves the first of them.
+func sortHosts(page *api.Page[api.Host], by string, limit int, all bool) error {
+	if by == "" {
+		return nil
+	}
+	if limit <= 0 {
+		limit = api.DefaultPage
+	}
+	err := hostOrder.sorted(page.Items, by)
+	if !all && len(page.Items) > limit {
+		page.Items, page.Next = page.Items[:limit], page.Items[limit-1].Name
+	}
+	return err
 }
 
 // hostPages is one page, or all of them in one.
@@ -166,7 +205,11 @@ func (a *app) hostCommand() *cobra.Command {
 				return a.forgetHost(cmd, args[0])
 			}
 			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-				return a.showHost(ctx, c, w, args[0], events)
+				name, err := hostNamed(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				return a.showHost(ctx, c, w, name, events)
 			})
 		},
 	}
@@ -244,7 +287,14 @@ func (a *app) explainCommand() *cobra.Command {
 		Use: "explain HOST", Short: "What a host shall run, and which rule says so", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
-				e, err := c.Explain(ctx, args[0])
+				name, err := hostNamed(ctx, c, args[0])
+				if isNotFound(err) {
+					name, err = args[0], nil // one that is to come
+				}
+				if err != nil {
+					return err
+				}
+				e, err := c.Explain(ctx, name)
 				if err != nil {
 					return err
 				}
@@ -309,15 +359,16 @@ func (a *app) auditCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Actor, "actor", "", "only by this token")
 	f.StringVar(&o.Kind, "kind", "", "only of this kind, such as agent or release")
+	f.StringVar(&o.Action, "action", "", "only this, such as create or pause")
 	f.StringVar(&o.Search, "name", "", "only of the thing with this name")
 	f.IntVar(&o.Limit, "limit", 50, "at most so many")
 	return c
 }
 
 func (a *app) printAudit(w io.Writer, entries []api.AuditEntry) {
-	t := table{head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "NAME"}}
+	t := table{head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "NAME", "WHY"}}
 	for _, e := range entries {
-		t.add(plain(e.Time.Local().Format("2006-01-02 15:04:05")), cell{e.Actor, bold}, plain(e.From), plain(e.Action), plain(e.Kind), plain(e.Name))
+		t.add(plain(e.Time.Local().Format("2006-01-02 15:04:05")), cell{e.Actor, bold}, plain(e.From), plain(e.Action), plain(e.Kind), plain(e.Name), plain(e.Reason))
 	}
 	t.write(a, w)
 }

@@ -6,6 +6,8 @@ const (
 	ActionPause    = "pause"    // stops new grants
 	ActionResume   = "resume"   // after pause or inconclusive
 	ActionAbort    = "abort"    // ends it; what was not granted never will be
+	ActionRetry    = "retry"    // lets the hosts that failed try again, and goes on
+	ActionSkip     = "skip"     // begins the last stage, whatever those before it wait for
 	ActionRollback = "rollback" // ends it and makes a rollout to the previous release
 )
 

@@ -71,13 +71,15 @@ type HostQuery struct {
 	Status  string `json:"status,omitempty"`  // first word of the status of Agent, or of any
 	Phase   string `json:"phase,omitempty"`
 	Arch    string `json:"arch,omitempty"`
-	Failing bool   `json:"failing,omitempty"` // an agent failed, rolled back, or has an error
-	Silent  bool   `json:"silent,omitempty"`
-	Problem bool   `json:"problem,omitempty"` // has problems, such as clock skew
-	Drifted bool   `json:"drifted,omitempty"` // reports a version other than wanted, or nothing of an agent that shall run
-	InOrder bool   `json:"inOrder,omitempty"` // neither silent, nor failing, nor drifted
-	After   string `json:"after,omitempty"`   // cursor: the last name of the previous page
-	Limit   int    `json:"limit,omitempty"`   // 0: 100
+	// Labels must all be equal.
+	Labels  map[string]string `json:"labels,omitempty"`
+	Failing bool              `json:"failing,omitempty"` // an agent failed, rolled back, or has an error
+	Silent  bool              `json:"silent,omitempty"`
+	Problem bool              `json:"problem,omitempty"` // has problems, such as clock skew
+	Drifted bool              `json:"drifted,omitempty"` // reports a version other than wanted, or nothing of an agent that shall run
+	InOrder bool              `json:"inOrder,omitempty"` // neither silent, nor failing, nor drifted
+	After   string            `json:"after,omitempty"`   // cursor: the last name of the previous page
+	Limit   int               `json:"limit,omitempty"`   // 0: 100
 }
 
 // Overview is the fleet at a glance.

@@ -85,6 +85,7 @@ type AuditEntry struct {
 	Action string          `json:"action"`
 	Kind   string          `json:"kind"` // agent, release, group, …
 	Name   string          `json:"name"`
+	Reason string          `json:"reason,omitempty"` // what the operator said, of an action on a rollout
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
 }

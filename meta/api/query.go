@@ -1,7 +1,9 @@
 package api
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -23,6 +25,7 @@ type ListOptions struct {
 	State  string // only this state
 	Kind   string // only this kind
 	Actor  string // audit: only what this token did
+	Action string // audit: only this
 	Since  time.Time
 }
 
@@ -36,6 +39,7 @@ func (o ListOptions) Values() url.Values {
 	set(v, "state", o.State)
 	set(v, "kind", o.Kind)
 	set(v, "actor", o.Actor)
+	set(v, "action", o.Action)
 	if !o.Since.IsZero() {
 		v.Set("since", o.Since.UTC().Format(time.RFC3339Nano))
 	}
@@ -53,6 +57,9 @@ func (q HostQuery) Values() url.Values {
 	set(v, "status", q.Status)
 	set(v, "phase", q.Phase)
 	set(v, "arch", q.Arch)
+	for _, name := range slices.Sorted(maps.Keys(q.Labels)) {
+		v.Add("label", name+"="+q.Labels[name])
+	}
 	for key, on := range map[string]bool{"failing": q.Failing, "silent": q.Silent, "problem": q.Problem, "drifted": q.Drifted, "inOrder": q.InOrder} {
 		if on {
 			v.Set(key, "true")

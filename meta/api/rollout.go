@@ -88,6 +88,7 @@ type Rollout struct {
 	StageSince   time.Time  `json:"stageSince"`             // when the current stage began
 	SettledAt    *time.Time `json:"settledAt,omitempty"`    // since when the stage waits for nothing but its soak
 	JudgedBefore int        `json:"judgedBefore,omitempty"` // hosts judged before the last resume: thresholds start there
+	RetriedAt    *time.Time `json:"retriedAt,omitempty"`    // when failed hosts were last let try again: failures before it say nothing
 	FailedBefore int        `json:"failedBefore,omitempty"` // hosts failed before the last resume
 
 	// Withdrawn: what it granted no longer counts, because the assignment, or

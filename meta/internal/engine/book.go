@@ -98,7 +98,8 @@ func (b *book) following() map[string]time.Time {
 	return since
 }
 
-// note remembers a grant, and reports whether it is news.
+// note remembers a grant, and reports whether it is news: it was not known, or
+// had been taken back.
 func (b *book) note(g api.Grant) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,9 +107,10 @@ func (b *book) note(g api.Grant) bool {
 	if x == nil {
 		return false
 	}
-	_, known := x.grants[g.Host]
-	x.grants[g.Host] = note{granted: uint32(g.Granted.Unix()), stage: int16(g.Stage), outcome: outcomeOf(g.Outcome, g.Reason)}
-	return !known
+	was, known := x.grants[g.Host]
+	is := outcomeOf(g.Outcome, g.Reason)
+	x.grants[g.Host] = note{granted: uint32(g.Granted.Unix()), stage: int16(g.Stage), outcome: is}
+	return !known || was.outcome == takenBack && is != takenBack
 }
 
 // look finds a rollout, and a host's grant of it.

@@ -220,6 +220,7 @@ type host struct {
 
 	mu     sync.Mutex
 	agents map[string]*meta.RealAgent
+	tried  int64 // the server's last word to try again
 	told   map[string]meta.DesiredAgent
 	ran    []string // every version that was ever running, of any agent
 }
@@ -272,6 +273,9 @@ func (h *host) obey(d meta.DesiredAgent) {
 		h.agents[d.Name] = a
 	}
 	a.Held = h.held
+	if d.Retry > h.tried {
+		h.tried, a.Phase, a.Error, a.Rollout = d.Retry, meta.PhaseIdle, "", ""
+	}
 	if h.held || d.Cmd != meta.CmdStart || a.Version == d.Version && a.Rollout == d.Rollout {
 		return
 	}
@@ -284,6 +288,7 @@ func (h *host) obey(d meta.DesiredAgent) {
 			return
 		}
 		a.Phase, a.Error, a.Rollout = meta.Phase(phase), "control start: exit 1", d.Rollout
+		a.Since = time.Now().Unix()
 		if h.silentOfRollouts {
 			a.DesiredVersion, a.Rollout = d.Version, ""
 		}

@@ -164,18 +164,22 @@ func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 // ActOnRollout does what an operator wants with a rollout, and returns it as
 // it then is; after a rollback, the rollout that rolls back.
 func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (r api.Rollout, err error) {
+	if action == api.ActionRetry {
+		return e.retry(ctx, by, id, a)
+	}
 	verb, known := map[string]func(api.Rollout, time.Time) (api.Rollout, rollout.Step, error){
 		api.ActionApprove: rollout.Approve, api.ActionPause: rollout.Pause, api.ActionResume: rollout.Resume,
-		api.ActionAbort: rollout.Abort, api.ActionRollback: rollout.Rollback,
+		api.ActionAbort: rollout.Abort, api.ActionRollback: rollout.Rollback, api.ActionSkip: rollout.Skip,
 	}[action]
 	if !known {
-		return r, api.Errorf(api.KindNotFound, "there is no action %q on a rollout: want approve, pause, resume, abort or rollback", action)
+		return r, api.Errorf(api.KindNotFound, "there is no action %q on a rollout: want approve, pause, resume, retry, skip, abort or rollback", action)
 	}
 	err = e.steer(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
 		next, step, err := verb(was, tx.Now())
 		if err != nil {
 			return err
 		}
+		tx.ActOnRollout(id, action, a.Reason)
 		if r, err = e.move(ctx, tx, next, step, a.Reason); err != nil || step.Effect != rollout.EffectRollback {
 			return err
 		}
@@ -192,6 +196,34 @@ func (e *Engine) Forget(host string) {
 		e.opts.Fleet.AddGrants(id, host) // for when it returns
 	}
 	e.wake()
+}
+
+// retry makes the failed grants of a rollout open again.
+func (e *Engine) retry(ctx context.Context, by api.Actor, id string, a api.RolloutAction) (r api.Rollout, err error) {
+	var again []api.Grant
+	err = e.steer(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
+		tx.ActOnRollout(id, api.ActionRetry, a.Reason)
+		if again, err = tx.ReopenGrants(ctx, id, tx.Now().Add(was.Strategy.GrantDeadline())); err != nil {
+			return err
+		}
+		if was, err = tx.Rollout(ctx, id); err != nil {
+			return err
+		}
+		next, step, err := rollout.Retry(was, len(again), tx.Now())
+		if err != nil {
+			return err
+		}
+		r, err = e.move(ctx, tx, next, step, a.Reason)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	for _, g := range again {
+		e.book.note(g)
+		e.opts.Fleet.AddGrants(id, g.Host)
+	}
+	return r, nil
 }
 
 // Rollouts lists rollouts, the newest first.

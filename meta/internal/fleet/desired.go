@@ -47,12 +47,13 @@ type source struct {
 	release    *api.Release   // nil: not known
 	version    string
 	rollout    string
+	retry      int64  // of the rollout, Unix time; 0: never
 	base       string // public URL of this server
 }
 
 func (s source) offer(t target) offer {
 	o := offer{rollout: s.rollout, desired: meta.DesiredAgent{
-		Name: s.agent.Name, Version: s.version, Rollout: s.rollout,
+		Name: s.agent.Name, Version: s.version, Rollout: s.rollout, Retry: s.retry,
 		Cmd:             cmp.Or(s.assignment.Cmd, meta.CmdStart),
 		RunUser:         cmp.Or(s.assignment.RunUser, s.agent.RunUser),
 		WorkDir:         cmp.Or(s.assignment.WorkDir, s.agent.WorkDir),

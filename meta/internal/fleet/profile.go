@@ -69,6 +69,9 @@ func (s *Snapshot) offers(agent string, rules []rule, t target) []offer {
 		for _, ro := range r.rollouts {
 			src := s.source(agent, ro.Version)
 			src.assignment, src.rollout = assignment, ro.ID
+			if ro.RetriedAt != nil {
+				src.retry = ro.RetriedAt.Unix()
+			}
 			o := src.offer(t)
 			o.open = ro.MayGrant() && o.problem == ""
 			offers = append(offers, o)

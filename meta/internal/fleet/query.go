@@ -166,6 +166,10 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 		}
 	}
 	search := strings.ToLower(q.Search)
+	labels, err := CompileSelector(api.Selector{Labels: q.Labels})
+	if err != nil {
+		return nil, err
+	}
 	return func(h *host) bool {
 		return (!q.Silent || h.has(isSilent)) &&
 			(q.Arch == "" || h.facts.Value().arch == q.Arch) &&
@@ -173,6 +177,7 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) }) || h.matchMissing(q)) &&
 			(!q.Problem || len(h.problems()) > 0) &&
 			(!q.InOrder || h.inOrder()) &&
+			(len(q.Labels) == 0 || labels.Match(f.factsOf(h))) &&
 			(group == nil || group.Match(f.factsOf(h)))
 	}, nil
 }

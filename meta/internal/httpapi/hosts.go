@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -15,6 +16,7 @@ func (s *Server) hostRoutes() []route {
 				param{"agent", "that report this agent", ""}, param{"version", "of the agent, or of any", ""},
 				param{"status", "first word of the agent's status", ""}, param{"phase", "of the agent, or of any", ""},
 				param{"arch", "such as linux_amd64", ""},
+				param{"label", "NAME=VALUE that they have; may be repeated, all must hold", ""},
 				param{"failing", "an agent failed, was rolled back or has an error", "boolean"},
 				param{"silent", "not seen for three intervals", "boolean"},
 				param{"problem", "two hosts under one name, a wrong clock", "boolean"},
@@ -53,12 +55,33 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 		Search: v.Get("q"), Group: v.Get("group"), Agent: v.Get("agent"), Version: v.Get("version"),
 		Status: v.Get("status"), Phase: v.Get("phase"), Arch: v.Get("arch"), After: page.After, Limit: page.Limit,
 	}
+	if q.Labels, err = labelParams(v["label"]); err != nil {
+		return api.Page[api.Host]{}, err
+	}
 	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted, "inOrder": &q.InOrder} {
 		if *on, err = c.boolParam(name); err != nil {
 			return api.Page[api.Host]{}, err
 		}
 	}
 	return s.backend.Hosts.Hosts(c.Context(), q)
+}
+
+// maxLabels is how many labels a query may name.
+const maxLabels = 20
+
+func labelParams(values []string) (map[string]string, error) {
+	if len(values) > maxLabels {
+		return nil, invalid("label", "%d labels are too many: at most %d", len(values), maxLabels)
+	}
+	labels := make(map[string]string, len(values))
+	for _, text := range values {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, invalid("label", "label %q is not NAME=VALUE", clip(text))
+		}
+		labels[name] = value
+	}
+	return labels, nil
 }
 
 func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {

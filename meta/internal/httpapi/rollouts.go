@@ -28,6 +28,7 @@ func (s *Server) rolloutRoutes() []route {
 	}
 	for action, summary := range map[string]string{
 		api.ActionApprove: "Open the gate it waits at", api.ActionPause: "Stop new grants", api.ActionResume: "Go on",
+		api.ActionRetry: "Let the hosts that failed try again", api.ActionSkip: "Go on with the last stage at once",
 		api.ActionAbort: "End it where it is", api.ActionRollback: "End it and go back to the previous release",
 	} {
 		routes = append(routes, route{

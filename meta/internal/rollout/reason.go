@@ -11,6 +11,8 @@ const (
 	ReasonApprovalNeeded  Reason = "approval-needed"
 	ReasonApproved        Reason = "approved"
 	ReasonStageStarted    Reason = "stage-started"
+	ReasonSkipped         Reason = "skipped"       // an operator went on with the last stage
+	ReasonRetried         Reason = "retried"       // failed hosts try again
 	ReasonStageSettled    Reason = "stage-settled" // every host is judged; the soak time runs
 	ReasonWindowClosed    Reason = "window-closed"
 	ReasonWindowOpened    Reason = "window-opened"

@@ -39,6 +39,8 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 		return judgeIdle(r, g, rep)
 	case !about(r, rep):
 		return Verdict{} // it may still speak of what was wanted before
+	case beforeRetry(r, a):
+		return Verdict{} // the failure that it shall try again after
 	case phase == meta.PhaseRolledBack:
 		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
 	case phase == meta.PhaseFailed:

@@ -57,7 +57,21 @@ func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
 	if len(after) > 0 {
 		e.After = after
 	}
+	if e.Kind == rollouts.kind {
+		e.Reason = saidIn(after)
+	}
 	return e, err
+}
+
+// saidIn is the reason that [withSaid] kept.
+func saidIn(doc []byte) string {
+	var fields struct {
+		Said string `json:"said"`
+	}
+	if json.Unmarshal(doc, &fields) != nil {
+		return ""
+	}
+	return fields.Said
 }
 
 // redactTarget hides in older entries what newer ones no longer have.

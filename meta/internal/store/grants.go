@@ -145,6 +145,26 @@ func (tx *Tx) MoveDeadlines(ctx context.Context, rollout, host string, by time.D
 	return fault("move deadlines", err)
 }
 
+// ReopenGrants makes the failed grants of a rollout that the transaction has
+// locked open again, as made now, and takes them out of its counts. A host that
+// has another rollout's exclusive grant is left out.
+func (tx *Tx) ReopenGrants(ctx context.Context, rollout string, deadline time.Time) (reopened []api.Grant, err error) {
+	reopened, err = all(ctx, tx.q, "reopen grants", `UPDATE grants SET outcome = '', judged = 0, reason = '', granted = $2, deadline = $3
+		WHERE rollout = $1 AND outcome = 'failed' AND NOT (exclusive = 1 AND EXISTS (
+			SELECT 1 FROM grants AS other WHERE other.host = grants.host AND other.rollout <> $1 AND other.outcome = '' AND other.exclusive = 1))
+		RETURNING `+grantColumns, []any{clean(rollout), micros(tx.now), micros(deadline)}, scanGrantRow)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range reopened {
+		if err := tx.tally(ctx, rollout, g.Stage, "failed", -1); err != nil {
+			return nil, err
+		}
+	}
+	_, err = tx.q.ExecContext(ctx, `UPDATE rollout_stages SET forgiven = failed WHERE rollout = $1 AND forgiven > failed`, clean(rollout))
+	return reopened, fault("count grants", err)
+}
+
 func changed(result sql.Result, err error) (bool, error) {
 	if err != nil {
 		return false, err

@@ -21,6 +21,7 @@ type Tx struct {
 	made    int // identifiers made so far
 	entries []auditEntry
 	keep    bool // also without entries
+	act     act  // what the audit log calls it
 }
 
 var errUnchanged = errors.New("nothing changed")
@@ -121,6 +122,9 @@ func (tx *Tx) record(action, kind, name string, before, after any) error {
 	if tx.serial == 0 {
 		return errNeedsWrite
 	}
+	if tx.act.kind == kind && tx.act.name == name && action == "update" {
+		action = tx.act.action
+	}
 	e := auditEntry{Time: tx.now, Actor: tx.actor, Action: action, Kind: kind, Name: name}
 	var err error
 	if e.Before, err = auditJSON(before); err != nil {
@@ -129,8 +133,41 @@ func (tx *Tx) record(action, kind, name string, before, after any) error {
 	if e.After, err = auditJSON(after); err != nil {
 		return err
 	}
+	if action == tx.act.action {
+		e.After = withSaid(e.After, tx.act.said)
+	}
 	tx.entries = append(tx.entries, e)
 	return nil
+}
+
+// act is what an operator does to one thing: the audit log has its name
+// instead of "update", and what the operator said.
+type act struct{ kind, name, action, said string }
+
+// ActOnRollout says which action on a rollout the transaction is, for the
+// audit log, and why the operator takes it.
+func (tx *Tx) ActOnRollout(id, action, said string) {
+	tx.act = act{kind: rollouts.kind, name: id, action: action, said: said}
+}
+
+// saidField is where the audit log keeps the reason of an action, beside what
+// the thing became.
+const saidField = "said"
+
+func withSaid(doc json.RawMessage, said string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if said == "" || json.Unmarshal(doc, &fields) != nil {
+		return doc
+	}
+	text, err := json.Marshal(said)
+	if err != nil {
+		return doc
+	}
+	fields[saidField] = text
+	if doc, err = json.Marshal(fields); err != nil {
+		return nil
+	}
+	return doc
 }
 
 // Record adds an audit entry for something that is not a row of the store,
