@@ -20,7 +20,7 @@ import (
 
 func (a *app) hold() *cobra.Command {
 	var reason string
-	var length time.Duration
+	var lasts length
 	cmd := &cobra.Command{
 		Use:   "hold AGENT",
 		Short: "keep AGENT at the version it has, whatever the server wants",
@@ -29,17 +29,14 @@ func (a *app) hold() *cobra.Command {
 		Args: oneAgent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := local.Order{Verb: local.VerbHold, Agent: args[0], Reason: reason}
-			if length < 0 || length == 0 && cmd.Flags().Changed("for") {
-				return usageError{errors.New("--for wants a time above 0, such as 2h")}
-			}
-			if length > 0 {
-				o.Until = time.Now().Add(length)
+			if lasts > 0 {
+				o.Until = time.Now().Add(time.Duration(lasts))
 			}
 			return a.give(cmd, o)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
-	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this `time`, such as 2h")
+	cmd.Flags().Var(&lasts, "for", "end by itself after this time, such as 2h or 3d; a plain number is seconds")
 	return cmd
 }
 

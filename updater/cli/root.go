@@ -132,26 +132,22 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 		RunE:                       a.run,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
 	root.AddCommand(a.check(), a.plan(), a.once(), a.beat(), a.status(), a.logs(), a.reload(), a.newAgent(), child(stdio), man())
 	root.AddCommand(a.hold(), a.order(local.VerbUnhold, "follow the server's wishes for AGENT again"),
 		a.order(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
 		a.order(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))
+	withOtherWords(root)
 	return root
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		err := fmt.Errorf("%q is not a verb", strings.Join(args, " "))
-		if near := cmd.Root().SuggestionsFor(args[0]); len(near) > 0 && !cmd.HasParent() {
-			err = fmt.Errorf("%w; did you mean %s?", err, near[0])
+		if !cmd.HasParent() {
+			return unknownVerb(cmd, args[0])
 		}
-		if cmd.HasParent() {
-			err = fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), strings.Join(args, " "))
-		}
-		return usageError{err}
+		return usageError{fmt.Errorf("%s takes no arguments, got %q", cmd.Name(), strings.Join(args, " "))}
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ moves while something is being installed; --watch keeps it until you press ^C.`,
 func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	lines := 0
+	lines, shown := 0, ""
 	for {
 		s, err := daemon.Status(ctx)
 		if ctx.Err() != nil {
@@ -71,8 +71,12 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 			_ = writeStatus(&whole, s, time.Now())
 			text = whole.String()
 		}
-		if isTerminal(a.stdio.Out) && lines > 0 {
+		terminal := isTerminal(a.stdio.Out)
+		if terminal && lines > 0 {
 			_, _ = fmt.Fprintf(a.stdio.Out, "\x1b[%dA\x1b[J", lines)
+		}
+		if !terminal {
+			text, shown = newLines(shown, text), text
 		}
 		if _, err := io.WriteString(a.stdio.Out, text); err != nil {
 			return err
@@ -87,6 +91,21 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 		case <-tick.C:
 		}
 	}
+}
+
+// newLines are the lines of an agent or an error that were not there before:
+// the first two lines only tell times.
+func newLines(before, now string) string {
+	if before == "" {
+		return now
+	}
+	var out strings.Builder
+	for i, line := range strings.Split(strings.TrimSuffix(now, "\n"), "\n") {
+		if i >= 2 && line != "" && !strings.Contains(before, line+"\n") {
+			out.WriteString(line + "\n")
+		}
+	}
+	return out.String()
 }
 
 // statusText is the status, cut to the width of the terminal: a line that
