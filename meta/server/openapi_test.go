@@ -153,6 +153,7 @@ var untried = []string{
 	"testNotifyTarget", "retryDeadLetter", "dropDeadLetter", // need something to send
 	"registerArtifact", "enroll", // TestExternalArtifacts, TestEnrolment
 	"rollbackRollout", // needs a release to go back to
+	"retryRollout",    // needs a host that failed
 }
 
 type operation struct {
@@ -337,6 +338,12 @@ func operations(r *running) []operation {
 		ok("resume", func(ctx context.Context, c *api.Client) error {
 			return second(c.ActOnRollout(ctx, rollout, api.ActionResume, api.RolloutAction{}))
 		}),
+		ok("skip", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionSkip, api.RolloutAction{Reason: "enough"}))
+		}),
+		{"retry of nothing", func(ctx context.Context, c *api.Client) error {
+			return second(c.ActOnRollout(ctx, rollout, api.ActionRetry, api.RolloutAction{}))
+		}, http.StatusConflict},
 		ok("rollouts", func(ctx context.Context, c *api.Client) error {
 			return second(c.Rollouts(ctx, api.ListOptions{State: "active", Agent: "demo"}))
 		}),
