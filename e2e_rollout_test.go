@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -238,6 +239,7 @@ type realFleet struct {
 	server *exec.Cmd
 	log    *os.File
 	hosts  []*realHost
+	beats  atomic.Int64 // that a balancer passed on
 }
 
 type realHost struct {
@@ -390,11 +392,12 @@ func read[T any](f *realFleet, args ...string) T {
 
 func (f *realFleet) latest() api.Rollout {
 	f.t.Helper()
-	all := read[[]api.Rollout](f, "rollout", "list", "--limit", "1")
-	if len(all) != 1 {
+	all, err := f.client().Rollouts(f.t.Context(), api.ListOptions{Limit: 1})
+	f.must(err)
+	if len(all.Items) != 1 {
 		f.t.Fatalf("rollouts: %+v", all)
 	}
-	return all[0]
+	return all.Items[0]
 }
 
 func (f *realFleet) rollout(id string) api.Rollout {
