@@ -22,9 +22,14 @@ type agents interface {
 	Apply(d Desired) error // an error: it could not be kept
 }
 
-// reportPatience is how long a heartbeat waits for control scripts to say how
-// their agents are, but never over half an interval. Whoever takes longer is
-// reported as last seen.
+// looker is what can look at the agents before they are reported.
+type looker interface{ Look() }
+
+// reportPatience is how long before a heartbeat control scripts are asked how
+// their agents are, but never over half an interval. The heartbeat waits for
+// nobody: whoever takes longer is reported as last seen. Only the first one of
+// a process, before which nothing was seen, and one that somebody asks for wait
+// for as long.
 const reportPatience = 5 * time.Second
 
 // beat is the heartbeat loop.
@@ -39,6 +44,7 @@ type beat struct {
 	host    hostFacts
 
 	// Owned by run.
+	sent     bool // a heartbeat of this process has gone out
 	config   Config
 	client   *meta.Client
 	pace     pace
@@ -133,10 +139,17 @@ func (b *beat) now(ctx context.Context) (local.Heartbeat, error) {
 // run sends heartbeats until ctx ends.
 func (b *beat) run(ctx context.Context) {
 	defer func() { b.client.Close() }()
-	next := time.Now().Add(b.firstWait())
+	next, looked := time.Now().Add(b.firstWait()), false
 	for {
 		b.note(func(s *local.Heartbeat) { s.Next = next })
+		if !looked && time.Until(next) <= b.lead() {
+			looked = true
+			b.lookAhead()
+		}
 		timer := time.NewTimer(time.Until(next))
+		if !looked {
+			timer.Reset(time.Until(next) - b.lead())
+		}
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -147,18 +160,20 @@ func (b *beat) run(ctx context.Context) {
 		case <-b.news:
 			next = b.pace.soon(time.Now(), next)
 		case over := <-b.asked:
-			next = b.send(ctx)
+			next, looked = b.send(ctx, b.lead()), false
 			close(over)
 		case <-timer.C:
-			next = b.send(ctx)
+			if looked {
+				next, looked = b.send(ctx, b.patience()), false
+			}
 		}
 		timer.Stop()
 	}
 }
 
 // send makes one heartbeat and says when the next one is due.
-func (b *beat) send(ctx context.Context) time.Time {
-	_ = b.once(ctx) // said in the log and the state
+func (b *beat) send(ctx context.Context, patience time.Duration) time.Time {
+	_ = b.beatWithin(ctx, patience) // said in the log and the state
 	next := time.Now().Add(b.pace.wait(time.Now()))
 	b.note(func(s *local.Heartbeat) { s.Next = next })
 	return next
@@ -172,9 +187,30 @@ func (b *beat) reloaded(config Config) {
 	b.pace = pace{configured: config.Interval}
 }
 
-// once makes one heartbeat and takes the reply to the engine.
-func (b *beat) once(ctx context.Context) error {
-	request := b.request(ctx)
+func (b *beat) lead() time.Duration { return min(reportPatience, b.pace.interval()/2) }
+
+func (b *beat) lookAhead() {
+	if l, ok := b.agents.(looker); ok {
+		l.Look()
+	}
+}
+
+// patience of a heartbeat that nobody asked for.
+func (b *beat) patience() time.Duration {
+	if b.sent {
+		return 0
+	}
+	return b.lead()
+}
+
+// once makes one heartbeat after a look at the agents.
+func (b *beat) once(ctx context.Context) error { return b.beatWithin(ctx, b.lead()) }
+
+// beatWithin makes one heartbeat, which waits for looks for no longer than
+// patience, and takes the reply to the engine.
+func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
+	request := b.request(ctx, patience)
+	b.sent = true
 	b.log.Debug().Interface("request", request).Msg("heartbeat goes out")
 	start := time.Now()
 	reply, err := b.client.Beat(ctx, request)
@@ -260,13 +296,13 @@ func desiredOf(reply meta.Reply, only string) Desired {
 }
 
 // request is what the host says about itself now.
-func (b *beat) request(ctx context.Context) meta.HeartbeatRequest {
+func (b *beat) request(ctx context.Context, patience time.Duration) meta.HeartbeatRequest {
 	ip := b.config.IP
 	if ip == "" {
 		ip = localAddress(ctx, b.config.Servers)
 	}
 	b.note(func(s *local.Heartbeat) { s.IP = ip })
-	asking, cancel := context.WithTimeout(ctx, min(reportPatience, b.pace.interval()/2))
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return meta.HeartbeatRequest{
 		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),

@@ -120,6 +120,12 @@ func (j Job) patience() time.Duration {
 	return time.Minute
 }
 
+// readsStrangers: the job takes apart what came from elsewhere, and much of it;
+// its child does nothing else afterwards.
+func (j Job) readsStrangers() bool {
+	return j.Op == OpInstall || j.Op == OpConfig || j.Op == OpDigest
+}
+
 // line is one line that a child prints.
 type line struct {
 	Progress *install.Progress `json:"progress,omitempty"`

@@ -97,7 +97,7 @@ type Engine struct {
 	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
 	slots  *slots                 // of installs
 	notify chan struct{}
-	hire   func(ctx context.Context, user string) (hands, error)
+	pool   *pool
 
 	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
 
@@ -132,7 +132,7 @@ func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 	}
 	e.cfg.Store(&cfg)
 	e.owner = agent.ThisOwner(cfg.VarDir)
-	e.hire = e.startChild
+	e.pool = newPool(e.startChild)
 	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName), access); err != nil {
 		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("holds are lost")
@@ -195,6 +195,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	<-ctx.Done()
 	e.group.Wait()
+	e.pool.close()
 	return nil
 }
 
@@ -299,8 +300,18 @@ func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 	return agents
 }
 
+// Look makes every keeper look, for a report that is soon to come.
+func (e *Engine) Look() {
+	for _, k := range e.everyone() {
+		k.look()
+	}
+}
+
 // ask makes every keeper look, and waits for them.
 func (e *Engine) ask(ctx context.Context) {
+	if ctx.Err() != nil {
+		return // nobody is waited for
+	}
 	var looks []<-chan struct{}
 	for _, k := range e.everyone() {
 		looks = append(looks, k.look())

@@ -35,7 +35,7 @@ type keeper struct {
 	owns     bool      // the agent was ours to look after at the last look
 	last     Target    // as seen at the last look; none after we changed it ourselves
 	others   string    // what somebody else did to the agent, until it is as wanted again
-	crew     map[string]hands
+	crew     map[string]*lent
 
 	mu      sync.Mutex
 	saved   bool // a record of the agent is on disk
@@ -65,7 +65,7 @@ type State struct {
 
 func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	k := &keeper{
-		e: e, name: name, wake: make(chan struct{}, 1), crew: map[string]hands{},
+		e: e, name: name, wake: make(chan struct{}, 1), crew: map[string]*lent{},
 		looked: make(chan struct{}), calm: make(chan struct{}), guest: access == readState,
 	}
 	var err error
@@ -265,23 +265,29 @@ func (k *keeper) doOnce(ctx context.Context, user string, job Job, progress func
 	h := k.crew[user]
 	if h == nil {
 		var err error
-		if h, err = k.e.hire(ctx, user); err != nil {
+		if h, err = k.e.pool.lend(ctx, user, k.urgent()); err != nil {
 			return Result{}, machineryError{err}
 		}
 		k.crew[user] = h
 	}
 	r, err := h.do(ctx, job, job.patience(), progress)
-	if errors.Is(err, errChildLost) || ctx.Err() != nil {
-		h.close()
+	if errors.Is(err, errChildLost) || ctx.Err() != nil || job.readsStrangers() {
+		k.e.pool.lose(h)
 		delete(k.crew, user)
 	}
 	return r, err
 }
 
-// dismiss ends the children.
+// urgent: something was or may be stopped, or another child waits already.
+func (k *keeper) urgent() bool {
+	t := k.rec.Txn
+	return len(k.crew) > 0 || t != nil && (t.Phase == meta.PhaseStopping || t.Phase == meta.PhaseStarting || t.Phase == meta.PhaseRollingBack)
+}
+
+// dismiss gives the children to whoever needs one.
 func (k *keeper) dismiss() {
 	for user, h := range k.crew {
-		h.close()
+		k.e.pool.giveBack(h)
 		delete(k.crew, user)
 	}
 }

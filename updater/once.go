@@ -87,6 +87,7 @@ func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.
 	if err != nil {
 		return local.Plan{}, err
 	}
+	defer engine.pool.close()
 	return planOf(ctx, engine)
 }
 

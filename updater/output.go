@@ -20,11 +20,11 @@ func (e *Engine) Output(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	s := k.snapshot()
-	h, err := e.hire(ctx, s.RunUser)
+	h, err := e.pool.lend(ctx, s.RunUser, false)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the output of %s: %w", name, err)
 	}
-	defer h.close()
+	defer e.pool.lose(h)
 	dir := agent.Dir{Path: filepath.Join(s.WorkDir, name), Name: name}
 	r, err := h.do(ctx, Job{Op: OpOutput, Dir: dir}, outputPatience, nil)
 	return r.Output, err

@@ -132,6 +132,7 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 			return k.commit(ctx, t, "before it proved itself, because something else is wanted")
 		}
 		k.watched(judge, length)
+		k.dismiss() // between two looks no child is needed
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

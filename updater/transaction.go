@@ -297,6 +297,9 @@ func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
 	k.last, k.others = Target{}, ""
+	k.update(func(s *State) {
+		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
+	})
 	k.note()
 	faultpoint.Hit("sidecar.ended")
 	if ended := k.e.config().Ended; ended != nil {
