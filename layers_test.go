@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/faultpoint": {},
 	"internal/filelock":   {},
 	"internal/jitter":     {},
+	"internal/lastwords":  {},
 	"internal/plainfile":  {},
 	"internal/printable":  {},
 	"internal/rootpath":   {},
@@ -34,9 +35,9 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
 	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
-	"updater/runas":              {},
+	"updater/runas":              {"internal/lastwords"},
 	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
 	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
 	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable"},

@@ -35,6 +35,9 @@ const closePatience = 5 * time.Second
 // root does not trust.
 const maxLine = 1 << 20
 
+// maxStderr is how much of what a child printed to stderr is kept.
+const maxStderr = 4 << 10
+
 // worker is a running child, seen from its parent.
 type worker struct {
 	user   string
@@ -42,7 +45,7 @@ type worker struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	lines  chan line // closed when the child's output ends
-	stderr *tailBuffer
+	stderr *runas.Excerpt
 	ended  chan struct{}
 }
 
@@ -74,7 +77,7 @@ func startWorker(ctx context.Context, user string) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a child: %w", err)
 	}
-	w := &worker{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan line), stderr: &tailBuffer{}, ended: make(chan struct{})}
+	w := &worker{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan line), stderr: runas.NewExcerpt(maxStderr), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, w.stderr
 	cmd.WaitDelay = time.Second // for a stderr that something else holds open
 	err = cmd.Start()
@@ -183,20 +186,3 @@ func (w *worker) drained(patience time.Duration) bool {
 		}
 	}
 }
-
-// tailBuffer keeps the last bytes of what a child printed to stderr.
-type tailBuffer struct{ buf []byte }
-
-const maxStderr = 2 << 10
-
-// Write is only called by the one goroutine that exec starts.
-func (t *tailBuffer) Write(p []byte) (int, error) {
-	t.buf = append(t.buf, p...)
-	if extra := len(t.buf) - maxStderr; extra > 0 {
-		t.buf = append(t.buf[:0], t.buf[extra:]...)
-	}
-	return len(p), nil
-}
-
-// String may be called once the child has ended.
-func (t *tailBuffer) String() string { return string(t.buf) }

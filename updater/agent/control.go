@@ -53,7 +53,7 @@ func (o Outcome) LastLine() string { return lastLines(o.Tail, 1) }
 
 // explain says how the run called what failed.
 func (o Outcome) explain(what string) string {
-	said := lastLines(o.Tail, maxLines)
+	said := lastSaid(o.Head, o.Tail)
 	if said != "" {
 		said = ": " + said
 	}

@@ -146,6 +146,7 @@ func TestFailuresCarryWhatTheScriptSaid(t *testing.T) {
 		{"exit code", agenttest.Habits{BeforeStart: "echo 'cannot bind :80'; exit 7"}, []string{"exit code 7", "cannot bind :80"}},
 		{"never starts", agenttest.Habits{BeforeStart: "echo 'bye'; exit 0"}, []string{"status is stoped", "bye"}},
 		{"hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, []string{"did not return within 1s", "loading"}},
+		{"dies with a trace", agenttest.Habits{BeforeStart: `echo "panic: port 80 is taken"; i=0; while [ $i -lt 300 ]; do echo "goroutine $i [running]: main.main() /src/main.go:$i"; i=$((i+1)); done; exit 2`}, []string{"panic: port 80 is taken", "exit code 2"}},
 		{"dies at once", agenttest.Habits{App: "exit 1"}, []string{"status is stoped"}},
 		{"answers late and not understandably", agenttest.Habits{
 			BeforeStart: "echo 'port 80'", BeforeStatus: "sleep 1.2; echo running, for all I know; exit 0",

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/lastwords"
 	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
@@ -135,6 +136,17 @@ func addedSince(f *os.File, offset int64, c *capture) {
 		offset = end - maxTail
 	}
 	_, _ = io.Copy(c, io.NewSectionReader(f, offset, end-offset))
+}
+
+// lastSaid is the end of an output, after the line in which a Go program says
+// why it died: the trace that follows pushes that out.
+func lastSaid(head, tail string) string {
+	last := lastLines(tail, maxLines)
+	death := shown(lastwords.Death(head + "\n" + tail))
+	if death == "" || strings.Contains(last, death) {
+		return last
+	}
+	return death + " | … | " + lastLines(tail, 1)
 }
 
 // lastLines are the last lines of s that say something, at most n, in one line

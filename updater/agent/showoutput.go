@@ -52,6 +52,5 @@ func (d Dir) saidSince(offset int64) string {
 	}
 	c := &capture{}
 	addedSince(f, offset, c)
-	_, tail := c.strings()
-	return lastLines(tail, maxLines)
+	return lastSaid(c.strings())
 }

@@ -72,7 +72,7 @@ func ask(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	out := newTail(64 << 10)
+	out := NewExcerpt(64 << 10)
 	cmd.Stdout = out
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()

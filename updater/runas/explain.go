@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os/exec"
 	"strings"
+
+	"github.com/ops-updater/ops-updater/internal/lastwords"
 )
 
 // Error is a command that could not be started as another user, or failed.
@@ -86,8 +88,8 @@ func ExplainExit(method Method, user, stderr string) string {
 			return why
 		}
 	}
-	if last := lastLine(stderr); last != "" {
-		return "the command failed, saying “" + last + "”"
+	if says := trouble(stderr); says != "" {
+		return "the command failed, saying “" + says + "”"
 	}
 	return "the command failed"
 }
@@ -102,6 +104,14 @@ func ExplainStart(method Method, user, path string, err error) string {
 	default:
 		return "the command does not start"
 	}
+}
+
+// trouble is the line of stderr that says what is wrong.
+func trouble(stderr string) string {
+	if death := lastwords.Death(stderr); death != "" {
+		return death[:min(len(death), 300)]
+	}
+	return lastLine(stderr)
 }
 
 func lastLine(s string) string {

@@ -91,7 +91,7 @@ type Process struct {
 	user   string
 	cmd    *exec.Cmd
 	stdout *os.File
-	stderr *tail
+	stderr *Excerpt
 	ended  chan struct{} // closed when the process was waited for
 	done   chan struct{} // closed when nobody looks after it any more
 	err    error         // the outcome, once done is closed
@@ -105,7 +105,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Method: method, user: id.Name, cmd: cmd, stderr: newTail(stderrLimit), ended: make(chan struct{}), done: make(chan struct{})}
+	p := &Process{Method: method, user: id.Name, cmd: cmd, stderr: NewExcerpt(stderrLimit), ended: make(chan struct{}), done: make(chan struct{})}
 	if err := p.start(); err != nil {
 		return nil, &Error{User: id.Name, Method: method, Why: ExplainStart(method, id.Name, cmd.Path, err), Err: err}
 	}

@@ -195,6 +195,23 @@ func TestExplainSudo(t *testing.T) {
 	}
 }
 
+// A Go program says why it dies first, and prints pages of traces then.
+func TestTheReasonOfADeathIsItsFirstLine(t *testing.T) {
+	trace := `i=0; while [ $i -lt 500 ]; do echo "goroutine $i [running]: main.main() /src/main.go:$i +0x1d"; i=$((i+1)); done >&2; exit 2`
+	for _, says := range []string{"panic: no such thing", "fatal error: out of memory", "runtime: out of memory: cannot allocate 4194304-byte block", "SIGSEGV: segmentation violation"} {
+		p, err := runas.Start(t.Context(), runas.Command{Path: "/bin/sh", Args: []string{"-c", `echo "ready" >&2; echo "$0" >&2; ` + trace, says}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "saying “"+says+"”") {
+			t.Errorf("%v; want %q", err, says)
+		}
+		if kept := p.Stderr(); len(kept) > 9<<10 || !strings.Contains(kept, "goroutine 499 ") {
+			t.Errorf("%d bytes are kept, ending in %q", len(kept), kept[max(0, len(kept)-80):])
+		}
+	}
+}
+
 // need skips unless the test runs as root with these programs, loudly, and
 // fails where everything is promised to be there.
 func need(t *testing.T, programs ...string) {

@@ -9,29 +9,42 @@ import (
 // stderrLimit is how much of a command's standard error is kept.
 const stderrLimit = 8 << 10
 
-// tail is a writer that keeps the last part of what it is given.
-type tail struct {
-	mu    sync.Mutex
-	limit int
-	buf   []byte
+// Excerpt is a writer that keeps the beginning and the end of what it is given:
+// a Go program says first why it dies, and others last.
+type Excerpt struct {
+	mu         sync.Mutex
+	half       int // of the limit
+	head, tail []byte
+	cut        bool
 }
 
-func newTail(limit int) *tail { return &tail{limit: limit} }
+// NewExcerpt keeps at most limit bytes.
+func NewExcerpt(limit int) *Excerpt { return &Excerpt{half: limit / 2} }
 
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p[max(0, len(p)-t.limit):]...)
-	if over := len(t.buf) - t.limit; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
+// Write never fails.
+func (e *Excerpt) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := min(e.half-len(e.head), len(p))
+	e.head = append(e.head, p[:n]...)
+	rest := p[n:]
+	e.cut = e.cut || len(rest) > e.half
+	e.tail = append(e.tail, rest[max(0, len(rest)-e.half):]...)
+	if over := len(e.tail) - e.half; over > 0 {
+		e.tail, e.cut = append(e.tail[:0], e.tail[over:]...), true
 	}
 	return len(p), nil
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.ToValidUTF8(string(t.buf), "?")
+// String is what was kept.
+func (e *Excerpt) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	gap := ""
+	if e.cut {
+		gap = "\n…\n"
+	}
+	return strings.ToValidUTF8(string(e.head)+gap+string(e.tail), "?")
 }
 
 // programName is what the process calls itself.
