@@ -151,6 +151,9 @@ func (c *Client) post(ctx context.Context, s *serverState, d Dialect, body []byt
 	if other := otherDialect(d, status, header, data); other != nil {
 		return fail(status, 0, other)
 	}
+	if status == http.StatusProxyAuthRequired {
+		return fail(status, 0, errors.New("HTTP 407: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT"))
+	}
 	if status != http.StatusOK {
 		return fail(status, retryAfter(header, time.Now()), fmt.Errorf("HTTP %d: %s", status, refusal(data)))
 	}

@@ -28,6 +28,9 @@ func parseConfig(c *Config, file string, data []byte) error {
 		return err
 	}
 	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
+		if what, at := unseen(p.data); what != "" {
+			return fmt.Errorf("%s:%d: not valid JSON: %s", p.file, lineAt(p.data, int64(at)), what)
+		}
 		return p.errorf("want nothing after the closing }")
 	}
 	return nil
@@ -132,6 +135,9 @@ func (p *configParser) syntax(err error) error {
 	offset := p.dec.InputOffset()
 	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = max(se.Offset, offset)
+	}
+	if what, at := unseen(p.data); what != "" && at <= int(offset)+1 {
+		return fmt.Errorf("%s:%d: not valid JSON: %s", p.file, lineAt(p.data, int64(at)), what)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%s:%d: the file ends in the middle: is a } missing?", p.file, lineAt(p.data, int64(len(p.data))))

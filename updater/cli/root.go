@@ -43,6 +43,7 @@ type Stdio struct {
 // Main runs the command that args, without the program's name, ask for, and
 // returns the exit code.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
+	updater.Settle()
 	root := newRoot(stdio)
 	root.SetArgs(args)
 	root.SetIn(stdio.In)

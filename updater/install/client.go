@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -116,6 +117,8 @@ func unreached(ctx context.Context, where string, err error) *Error {
 		return failed(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
 	case errors.Is(err, errRedirect):
 		return permanently(ReasonBadRedirect, "cannot download %s: %w", where, err)
+	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)): // to a CONNECT
+		return failed(ReasonProxy, "cannot download %s: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT: %w", where, err)
 	default:
 		return failed(ReasonUnreachable, "cannot download %s: %w", where, err)
 	}
@@ -126,6 +129,8 @@ func refusedBy(where string, status int) *Error {
 	const form = "cannot download %s: the server answers %d %s"
 	text := http.StatusText(status)
 	switch {
+	case status == http.StatusProxyAuthRequired: // the proxy may be mended, the release is not at fault
+		return failed(ReasonProxy, form+": a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT", where, status, text)
 	case status == http.StatusNotFound || status == http.StatusGone:
 		return permanently(ReasonNotFound, form, where, status, text)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:

@@ -101,14 +101,20 @@ func (d *download) try(ctx context.Context, url string, ps *pass) *setback {
 		e := onDisk("download the release", err)
 		return &setback{err: e, wrong: isWrong(e.Reason), pure: ps.pure, gained: ps.size - before}
 	case !d.want.match(ps.digests()):
-		return &setback{err: d.wrongDigest(url, ps.digests()), wrong: true, pure: ps.pure}
+		return &setback{err: d.wrongDigest(url, ps), wrong: true, pure: ps.pure}
 	}
 	return nil
 }
 
 func isWrong(reason string) bool { return reason == ReasonWrongSize || reason == ReasonTooLarge }
 
-func (d *download) wrongDigest(url string, got digests) *Error {
+func (d *download) wrongDigest(url string, ps *pass) *Error {
+	head := make([]byte, 512)
+	n, _ := ps.part.file.ReadAt(head, 0)
+	if page := pageIn(head[:n]); page != "" {
+		return failed(ReasonWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
+	}
+	got := ps.digests()
 	want, have := d.want.sha256, got.sha256
 	kind := "sha256"
 	if want == "" || want == have {

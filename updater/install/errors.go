@@ -21,6 +21,7 @@ const (
 	ReasonBadDigestFile  = "bad-digest-file" // the .md5 file is not in md5sum's format
 	ReasonNotFound       = "not-found"       // 404, 410
 	ReasonForbidden      = "forbidden"       // 401, 403
+	ReasonProxy          = "proxy"           // one on the way wants a password
 	ReasonRefused        = "refused"         // another 4xx
 	ReasonServerBusy     = "server-busy"     // 429, 503
 	ReasonServerError    = "server-error"    // another 5xx, or an answer that makes no sense

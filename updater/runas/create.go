@@ -50,6 +50,7 @@ func runTool(ctx context.Context, tool string, args []string, name string) error
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Env = toolEnv()
 	out := NewExcerpt(stderrLimit)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = pipeDelay

@@ -3,6 +3,7 @@ package runas
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"os/user"
 	"regexp"
@@ -67,11 +68,22 @@ func parseGroups(words []string) ([]uint32, error) {
 	return groups, nil
 }
 
+// toolEnv is the environment of the system's own programs: nothing of whoever
+// started the sidecar but where programs are.
+func toolEnv() []string {
+	path := os.Getenv("PATH")
+	if path == "" {
+		path = DefaultPath
+	}
+	return []string{"PATH=" + path, "LC_ALL=C"}
+}
+
 // ask runs a small system program, within bounds, and gives its output.
 func ask(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = toolEnv()
 	out := NewExcerpt(64 << 10)
 	cmd.Stdout = out
 	cmd.WaitDelay = time.Second
