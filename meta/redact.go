@@ -13,12 +13,12 @@ const hiddenPart = "xxxxx"
 // password, and without the values of its query, which may be a token or the
 // signature of a presigned URL.
 func RedactURL(raw string) string {
+	if !strings.ContainsAny(raw, "@?#") { // nothing in it can be a secret
+		return raw
+	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" && strings.Contains(raw, "@") {
 		return "an address that is not a URL"
-	}
-	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
-		return raw
 	}
 	if u.User != nil {
 		if _, set := u.User.Password(); set {
