@@ -79,11 +79,28 @@ func (c *core) put(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Ass
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return a, err
 	}
+	if err == nil && before.Version != a.Version && a.Cmd != meta.CmdStop {
+		if err := published(ctx, tx, a); err != nil {
+			return a, err
+		}
+	}
 	put, err := tx.PutAssignment(ctx, a)
 	if err != nil || before.Version == put.Version && before.Revision != put.Revision {
 		return put, err
 	}
 	return put, c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
+}
+
+// published refuses to move an assignment to a release that nobody can have yet.
+func published(ctx context.Context, tx *store.Tx, a api.Assignment) error {
+	release, err := tx.Release(ctx, a.Agent, a.Version)
+	if err != nil || len(release.Artifacts) > 0 {
+		return nil //nolint:nilerr // a release that is not there is refused with the assignment
+	}
+	return &api.Error{
+		Kind: api.KindInvalid, Field: "version", Message: "release " + a.Agent + " " + a.Version + " has no artifact yet",
+		Hint: "ops-meta publish " + meta.TarballName(a.Agent, a.Version),
+	}
 }
 
 // remove removes an assignment, and with it what rollouts granted beside it.

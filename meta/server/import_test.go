@@ -179,3 +179,19 @@ func TestAnImportLogsInWhereItIsToldTo(t *testing.T) {
 		t.Errorf("the login was sent on to another place: %q", elsewhere.logins)
 	}
 }
+
+func TestAnAssignmentDoesNotMoveToWhatIsNotPublished(t *testing.T) {
+	r := start(t, newConfig(t))
+	r.publish(t, "demo", "1.0")
+	r.deploy(t, "demo", "1.0")
+	if _, err := r.admin.PutReleaseNotes(t.Context(), "demo", "2.0", "to come"); err != nil {
+		t.Fatal(err)
+	}
+	as := api.Assignment{Agent: "demo", Version: "2.0", Scope: api.Scope{Kind: api.ScopeEveryone}}
+	if p := problem(second(r.admin.PutAssignment(t.Context(), as))); p == nil || !strings.Contains(p.Hint, "publish demo-2.0.tar.gz") {
+		t.Errorf("got %+v, want a refusal", p)
+	}
+	if as, err := r.admin.Assignment(t.Context(), "demo", as.Scope); err != nil || as.Version != "1.0" {
+		t.Errorf("it moved to %s, %v", as.Version, err)
+	}
+}
