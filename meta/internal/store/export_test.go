@@ -44,3 +44,9 @@ func DecodeHost(doc []byte) (h api.Host, err error) {
 	err = decodeHost(string(doc), &h)
 	return h, err
 }
+
+// HostEncoding is the encoding that hosts are written in.
+const HostEncoding = hostEncoding
+
+// SchemaVersion is the version of an open database's schema.
+func SchemaVersion(ctx context.Context, s *Store) (int, error) { return schemaVersion(ctx, s.reader) }

@@ -41,6 +41,16 @@ func TestADatabaseOfANewerServerIsRefused(t *testing.T) {
 	})
 }
 
+// An older server only looks at the version of the schema: where hosts are
+// written in a way that it cannot read, that version must tell.
+func TestANewEncodingOfHostsIsANewSchema(t *testing.T) {
+	s := database{cfg: store.Config{Dir: t.TempDir()}}.open(t)
+	version, err := store.SchemaVersion(t.Context(), s)
+	if err != nil || version < store.HostEncoding {
+		t.Errorf("schema version %d, %v, with hosts in encoding %d: an older server would start on it", version, err, store.HostEncoding)
+	}
+}
+
 func TestConfigurationsThatCannotBe(t *testing.T) {
 	occupied := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(occupied, nil, 0o600); err != nil {

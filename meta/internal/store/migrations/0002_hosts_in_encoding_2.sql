@@ -1,0 +1,3 @@
+-- No table changes. Hosts are written in encoding 2 from here on, and settings
+-- say whether the fleet stands still: an older ops-meta could not read the one
+-- and would not heed the other, so it must not start on this database.
