@@ -91,6 +91,9 @@ func (k *keeper) prove(ctx context.Context, t *Txn) error {
 	k.update(func(s *State) {
 		s.Version, s.Status, s.Timestamp = t.To.Version, meta.StatusStarted, time.Now().Unix()
 		s.RunUser, s.WorkDir = t.To.RunUser, t.To.WorkDir
+		if t.From.Version != "" && t.From.Version != t.To.Version {
+			s.PreviousVersion = t.From.Version // where a rollback goes, also an operator's
+		}
 	})
 	length := k.e.config().Probation
 	if p := t.Wish.Agent.Probation; p > 0 {

@@ -299,6 +299,30 @@ func TestHoldRollbackUnhold(t *testing.T) {
 	}
 }
 
+// On probation an operator goes back to what ran until a moment ago, whether or
+// not there was a version before that.
+func TestRollbackOnProbation(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	for i, version := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		a := h.origin.publish(t, "falcon", version, agenttest.Habits{})
+		if i > 0 {
+			a.Probation = 30
+			h.apply(a)
+			h.await("falcon", "on probation", func(r meta.RealAgent) bool { return r.Phase == meta.PhaseProbation && r.Version == version })
+			must(t, h.engine.Rollback("falcon", "it is slow"))
+			h.await("falcon", "went back", func(r meta.RealAgent) bool {
+				return r.Held && r.Version == "1.0."+string(rune('0'+i-1)) && r.Status == meta.StatusStarted
+			})
+			must(t, h.engine.Unhold("falcon"))
+			a.Probation = 1
+		}
+		h.apply(a)
+		must(t, h.engine.Clear("falcon"))
+		h.runs("falcon", version)
+	}
+}
+
 func TestARemoteConfigIsFollowed(t *testing.T) {
 	h := newHost(t)
 	h.boot()
