@@ -20,7 +20,9 @@ func (a *app) assignCommand() *cobra.Command {
 func (a *app) assignListCommand() *cobra.Command {
 	var o api.ListOptions
 	c := &cobra.Command{Use: "list", Short: "All assignments", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		if err := a.checked(cmd, func(ctx context.Context, c *api.Client) error { return knownAgent(ctx, c, o.Agent) }); err != nil {
+		if err := a.checked(cmd, func(ctx context.Context, c *api.Client) error {
+			return firstOf(knownAgent(ctx, c, o.Agent), knownGroupOf(ctx, c, o.Scope))
+		}); err != nil {
 			return err
 		}
 		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {

@@ -156,8 +156,7 @@ func among(what, value string, known []string) error {
 	if near := api.Nearest(value, known); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
-		slices.Sort(known)
-		e.Hint = "there are " + someOf(known)
+		e.Hint = "there are " + someOf(slices.Compact(slices.Sorted(slices.Values(known))))
 	}
 	return e
 }
@@ -255,6 +254,19 @@ func firstOf(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// knownGroupOf refuses a scope that names a group that there is none of.
+func knownGroupOf(ctx context.Context, c *api.Client, scope string) error {
+	group, isGroup := strings.CutPrefix(scope, string(api.ScopeGroup)+":")
+	if !isGroup {
+		return nil
+	}
+	groups, err := groupNames(ctx, c)
+	if err != nil {
+		return err
+	}
+	return among("group", group, groups)
 }
 
 // knownAgent refuses the name of an agent that nobody knows.

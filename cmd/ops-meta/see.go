@@ -347,6 +347,9 @@ func (a *app) auditCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit", Short: "Who did what, the newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("kind", o.Kind, api.AuditKinds); err != nil {
+				return err
+			}
 			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				page, err := c.Audit(ctx, o)
 				if err != nil {

@@ -76,6 +76,12 @@ const (
 	EventHeld      = "held"
 )
 
+// AuditKinds are the kinds of an [AuditEntry].
+var AuditKinds = []string{
+	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token",
+	"notification target", "notification", "standstill", "server",
+}
+
 // AuditEntry is one write by an operator: who, what, before, after, from where.
 type AuditEntry struct {
 	ID     int64           `json:"id"`

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -20,6 +21,9 @@ func man() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			header := &doc.GenManHeader{Title: "OPS-UPDATER", Section: "8", Source: "ops-updater " + cmd.Root().Version, Manual: "ops-updater"}
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("cannot write the manual pages: %w", err)
+			}
 			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {
 				return fmt.Errorf("cannot write the manual pages: %w", err)
 			}

@@ -28,15 +28,13 @@ type fieldDiff struct {
 	Field, Before, After string
 }
 
-var auditKinds = []string{"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "token", "fleet", "notification"}
-
 func changesPage(v *visit) error {
 	q := v.r.URL.Query()
 	page, err := v.api.Audit(v.r.Context(), api.ListOptions{Kind: q.Get("kind"), Actor: q.Get("actor"), Cursor: q.Get("cursor"), Limit: 50})
 	if err != nil {
 		return err
 	}
-	data := changesView{Next: page.Next, Kind: q.Get("kind"), Kinds: auditKinds}
+	data := changesView{Next: page.Next, Kind: q.Get("kind"), Kinds: api.AuditKinds}
 	for _, e := range page.Items {
 		data.Entries = append(data.Entries, changeEntry{AuditEntry: e, Diff: diffJSON(e.Before, e.After)})
 	}
