@@ -87,9 +87,11 @@ func TestAHoldDatedInTheFutureLastsItsOwnLengthFromNow(t *testing.T) {
 		hold["since"], hold["until"] = far, far.Add(3*time.Second)
 	})
 	h.boot()
-	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{}))
+	next := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
+	h.apply(next)
 	h.await("falcon", "was held", func(a meta.RealAgent) bool { return a.Held })
 	h.halt() // a restart does not begin it anew
 	h.boot()
+	h.apply(next)
 	h.runs("falcon", "1.0.1")
 }
