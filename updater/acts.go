@@ -10,7 +10,7 @@ import (
 
 // start starts the version that is there. That it is done is noted first, so
 // that a crash that takes the host with it is backed off, too.
-func (k *keeper) start(ctx context.Context, step Step) error {
+func (k *keeper) start(ctx context.Context, s Situation, step Step) error {
 	k.rec.Crash = k.rec.Crash.started(time.Now())
 	k.note()
 	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(OpStart, step.To), nil)
@@ -22,8 +22,12 @@ func (k *keeper) start(ctx context.Context, step Step) error {
 		return nil
 	}
 	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
-	if k.rec.Last.Phase == meta.PhaseFailed {
-		k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version})
+	said := ""
+	if stranger := s.Seen.Status.Detail; stranger != "" {
+		said = "it was started again: " + stranger
+	}
+	if was := k.rec.Last.Phase; was == meta.PhaseFailed || was == meta.PhaseIdle && said != "" {
+		k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: said})
 	}
 	k.e.changed()
 	return nil

@@ -140,7 +140,7 @@ func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration 
 	case ActResume:
 		err = k.resume(ctx)
 	case ActStart:
-		err = k.start(ctx, step)
+		err = k.start(ctx, s, step)
 	case ActStop:
 		err = k.stop(ctx, step)
 	case ActConfig:

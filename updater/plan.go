@@ -225,12 +225,12 @@ func (s Situation) keepRunning() Step {
 // the host.
 func (s Situation) restart(prefix string) Step {
 	step := Step{Act: ActStart, To: s.now(), Reason: prefix + "stoped though start is wanted"}
-	if detail := s.Seen.Status.Detail; detail != "" {
-		step.Reason += ": " + detail
-	}
 	if until := s.Journal.Crash.Until; until.After(s.Now) {
 		step.Act, step.Until = ActWait, until
 		step.Reason = fmt.Sprintf("%sstoped again after %s; the next one waits", prefix, count(s.Journal.Crash.Starts, "start"))
+	}
+	if detail := s.Seen.Status.Detail; detail != "" {
+		step.Reason += ": " + detail
 	}
 	return step
 }

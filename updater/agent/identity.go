@@ -28,6 +28,7 @@ type process struct {
 	Cgroup                      string
 	ThreadOf                    int  // the process that it is only a thread of, or 0
 	Kernel                      bool // a thread of the kernel
+	Ended                       bool // a zombie
 }
 
 // isStill reports whether the process with p's number is p.
@@ -132,7 +133,9 @@ func (w witness) judge(p process) (kinship, string) {
 	switch {
 	case p.Kernel:
 		return unrelatedKnown, "is a thread of the kernel"
-	case p.Pid == 1 || slices.ContainsFunc(w.self, func(s process) bool { return s.Pid == p.Pid }):
+	case p.Pid == 1:
+		return unrelatedKnown, "is the system's first process"
+	case slices.ContainsFunc(w.self, func(s process) bool { return s.Pid == p.Pid }):
 		return unrelatedKnown, "runs the sidecar itself"
 	case p.ThreadOf != 0:
 		return w.judgeThread(p)

@@ -18,6 +18,34 @@ import (
 // daemons whose program is the system's.
 var elsewhere = agenttest.Habits{App: "cd / && exec 9>&- && exec sleep 86399"}
 
+// credulous is a control script that believes its pid file as long as kill -0
+// does, and cannot say which process that is.
+var credulous = agenttest.Habits{Control: `#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+mkdir -p var
+running() { kill -0 "$(cat var/app.pid)" 2>/dev/null; }
+case "$1" in
+start) running && exit 0; nohup ./app >/dev/null 2>&1 </dev/null & echo $! >var/app.pid ;;
+stop) running && kill "$(cat var/app.pid)"; rm -f var/app.pid ;;
+status) if running; then echo started; else echo stoped; fi ;;
+esac
+`}
+
+// credulousWithPid also says it.
+var credulousWithPid = agenttest.Habits{Control: strings.Replace(credulous.Control, "esac\n", "pid) cat var/app.pid ;;\nesac\n", 1)}
+
+// startZombie starts a process that has ended and is not waited for.
+func startZombie(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	eventually(t, "the process has ended", func() bool { return !alive(cmd.Process.Pid) })
+	return cmd.Process.Pid
+}
+
 func pidFile(r agent.Runner) string { return filepath.Join(r.Dir.Path, "1.0.0/var/app.pid") }
 
 func appPid(t *testing.T, r agent.Runner) int {
@@ -74,17 +102,26 @@ func crash(t *testing.T, r agent.Runner) {
 }
 
 func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
+	leaves := func(pid int) func(*testing.T, agent.Runner) int {
+		return func(t *testing.T, r agent.Runner) int {
+			t.Helper()
+			crash(t, r)
+			agenttest.Write(t, pidFile(r), strconv.Itoa(pid), 0o644)
+			return pid
+		}
+	}
 	cases := []struct {
 		name  string
 		leave func(t *testing.T, r agent.Runner) (stranger int) // how the pid file came to name somebody else
 		says  string
+		habit agenttest.Habits
 	}{
 		{"noted at its start", func(t *testing.T, r agent.Runner) int {
 			crash(t, r)
 			pid := startStranger(t)
 			agenttest.Write(t, pidFile(r), strconv.Itoa(pid), 0o644)
 			return pid
-		}, "has nothing to do with process "},
+		}, "has nothing to do with process ", agenttest.Habits{}},
 		{"older than the stranger", func(t *testing.T, r agent.Runner) int {
 			crash(t, r)
 			pid := startStranger(t)
@@ -97,7 +134,7 @@ func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
 				t.Fatal(err)
 			}
 			return pid
-		}, "began after 1.0.0/var/app.pid was written"},
+		}, "began after 1.0.0/var/app.pid was written", agenttest.Habits{}},
 		{"another agent's", func(t *testing.T, r agent.Runner) int {
 			crash(t, r)
 			other := filepath.Join(filepath.Dir(r.Dir.Path), "heron")
@@ -114,18 +151,26 @@ func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
 			agenttest.Write(t, pidFile(r), string(data), 0o644)
 			pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 			return pid
-		}, "heron"},
+		}, "heron", agenttest.Habits{}},
 		{"the sidecar itself", func(t *testing.T, r agent.Runner) int {
 			crash(t, r)
 			agenttest.Write(t, pidFile(r), itoa(os.Getpid()), 0o644)
 			return os.Getpid()
-		}, "runs the sidecar itself"},
+		}, "runs the sidecar itself", agenttest.Habits{}},
+		{"the first process", leaves(1), "the system's first process", credulousWithPid},
+		{"a zombie", leaves(startZombie(t)), "has ended", credulousWithPid},
+		{"named only by a pid file", leaves(startStranger(t)), "its pid file names process ", credulous},
+		{"a zombie named only by a pid file", leaves(startZombie(t)), "has ended", credulous},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRunner(t, agenttest.Habits{})
+			r := newRunner(t, c.habit)
 			startFor(t, r)
 			stranger := c.leave(t, r)
+			eventually(t, "what the application had started is gone", func() bool {
+				o, err := r.Observe(t.Context())
+				return err == nil && o.Status.Stopped()
+			})
 			if o, err := r.Observe(t.Context()); err != nil || !o.Status.Stopped() || o.Pid != 0 || !strings.Contains(o.Status.Detail, c.says) || !strings.Contains(o.Status.Detail, "process "+itoa(stranger)) {
 				t.Fatalf("observed %+v, %v; want it stopped, because the process %q", o, err, c.says)
 			}
@@ -136,7 +181,7 @@ func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
 			if err := r.Start(t.Context(), "1.0.0"); err != nil {
 				t.Fatal(err)
 			}
-			if !alive(stranger) {
+			if c.says != "has ended" && !alive(stranger) {
 				t.Error("the stranger was killed")
 			}
 			if got := agenttest.Running(t, r.Dir.Path); len(got) != 1 || appPid(t, r) == stranger {

@@ -6,23 +6,24 @@ import (
 	"syscall"
 )
 
-// named is the process that `control pid` names, identified.
+// named is the process that a control script takes for its agent, identified.
 type named struct {
-	pid     int // 0: none
+	pid     int    // 0: none
+	by      string // what names it: the script, or its pid file where it has no verb for that
 	process process
 	kin     kinship
 	why     string // it is a stranger
 }
 
-// stranger: control pid names a process that certainly is not the agent's.
+// stranger: what is named certainly is not the agent.
 func (n named) stranger() bool { return n.pid != 0 && n.kin == unrelatedKnown }
 
-// agents: control pid names a process of the agent.
+// agents: a process of the agent is named.
 func (n named) agents() bool { return n.pid != 0 && n.kin == related }
 
-// String says whom control pid names.
+// String says who is named.
 func (n named) String() string {
-	s := "control pid names " + n.process.String()
+	s := n.by + " names " + n.process.String()
 	switch n.kin {
 	case unrelatedKnown:
 		s += ", which " + n.why + " and is not the agent's"
@@ -33,19 +34,32 @@ func (n named) String() string {
 	return s
 }
 
-// namedProcess asks control pid and identifies what it names.
+// namedProcess asks control pid and identifies what it names. Of a script that
+// lacks the verb the pid file is read, since it believes that.
 func (r Runner) namedProcess(ctx context.Context, version string) named {
-	n := named{pid: r.Pid(ctx, version), kin: unrelated}
-	if n.pid == 0 {
+	if !r.saysPid(version) {
+		return r.Dir.strangerInPidFile(version)
+	}
+	return r.Dir.identify("control pid", version, r.Pid(ctx, version))
+}
+
+func (r Runner) saysPid(version string) bool { return supports(r.Dir.file(version, control), VerbPid) }
+
+func (d Dir) identify(by, version string, pid int) named {
+	n := named{pid: pid, by: by, kin: unrelated}
+	if pid == 0 {
 		return n
 	}
 	var alive bool
-	if n.process, alive = lookAt(n.pid); !alive {
-		n.pid = 0 // what the script makes of that is its business
+	if n.process, alive = lookAt(pid); alive {
+		n.kin, n.why = d.witness(version).judge(n.process)
 		return n
 	}
-	n.kin, n.why = r.Dir.witness(version).judge(n.process)
-	return n
+	if n.process.Ended { // kill -0 finds it, and control scripts believe that
+		n.kin, n.why = unrelatedKnown, "has ended, as far as its parent has not taken note of it,"
+		return n
+	}
+	return named{} // what the script makes of that is its business
 }
 
 // statusAndProcess is the status, and the process that control pid names of an

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -119,7 +120,7 @@ func (r Runner) saidStatus(ctx context.Context, version string) Status {
 // Pid is the process that `control pid` names, or 0 when the agent does not
 // have the verb or it names none.
 func (r Runner) Pid(ctx context.Context, version string) int {
-	if !supports(r.Dir.file(version, control), VerbPid) {
+	if !r.saysPid(version) {
 		return 0
 	}
 	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
@@ -133,7 +134,7 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 		return 0
 	}
 	pid, err := strconv.Atoi(words[0])
-	if err != nil || pid <= 1 {
+	if err != nil || pid < 1 {
 		return 0
 	}
 	return pid
@@ -161,7 +162,7 @@ func (r Runner) Probe(ctx context.Context, version string) Probe {
 		return p
 	}
 	p.Pid = n.pid
-	r.Dir.noteStarted(version, n.pid) // which it may not have known when it was started
+	r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version))) // which it may not have known when it was started
 	if p.HasHealth = supports(r.Dir.file(version, control), VerbHealth); !p.HasHealth {
 		return p
 	}

@@ -23,40 +23,99 @@ const (
 // and still be that process's: clocks of files are coarse.
 const clockDoubt = 2 * time.Second
 
-// pidFiles finds the files below a version that hold the number pid: named
-// like a pid file, with nothing else in them.
-func (d Dir) pidFiles(version string, pid int) []string {
-	root, tried := d.file(version), 0
-	var found []string
-	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if tried++; tried > maxPidFilesTried {
-			return fs.SkipAll
-		}
-		if err != nil {
-			return nil //nolint:nilerr // what cannot be read holds no number for us
-		}
-		if e.IsDir() {
-			if rest, _ := filepath.Rel(root, path); strings.Count(rest, "/") >= maxPidFileDepth {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if e.Type().IsRegular() && strings.Contains(strings.ToLower(e.Name()), "pid") && !strings.HasSuffix(path, staleSuffix) && holdsNumber(path, pid) {
+// pidFiles finds the files of version, and of the agent's directory beside its
+// versions, that hold the number pid: named like a pid file, with nothing else
+// in them.
+func (d Dir) pidFiles(version string, pid int) (found []string) {
+	d.walkPidFiles(version, func(path string) {
+		if numberIn(path) == pid {
 			found = append(found, path)
 		}
-		return nil
 	})
 	return found
 }
 
-func holdsNumber(path string, pid int) bool {
+func (d Dir) walkPidFiles(version string, visit func(path string)) {
+	tried := 0
+	for _, root := range []string{d.file(version), d.Path} {
+		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if tried++; tried > maxPidFilesTried {
+				return fs.SkipAll
+			}
+			if err != nil {
+				return nil //nolint:nilerr // what cannot be read holds no number for us
+			}
+			if e.IsDir() {
+				rest, _ := filepath.Rel(root, path)
+				if strings.Count(rest, "/") >= maxPidFileDepth || root == d.Path && path != root && d.Complete(e.Name()) {
+					return fs.SkipDir
+				}
+				return nil
+			}
+			if e.Type().IsRegular() && strings.Contains(strings.ToLower(e.Name()), "pid") && !strings.HasSuffix(path, staleSuffix) {
+				visit(path)
+			}
+			return nil
+		})
+	}
+}
+
+// numberIn is the number that is all that the file holds, or 0.
+func numberIn(path string) int {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return 0
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxPidFile))
-	return err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(pid)
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// inPidFiles are the numbers in version's files that are named as pid files are
+// and nothing else.
+func (d Dir) inPidFiles(version string) (pids []int) {
+	d.walkPidFiles(version, func(path string) {
+		name := strings.ToLower(filepath.Base(path))
+		if pid := numberIn(path); pid > 0 && (strings.HasSuffix(name, "pid") || strings.HasSuffix(name, "pidfile")) {
+			pids = append(pids, pid)
+		}
+	})
+	return pids
+}
+
+// strangerInPidFile is the stranger that a script without the verb pid takes
+// for its agent: its pid files name strangers only, and no process lies in the
+// version. Otherwise nobody is named, because which file counts is not known.
+func (d Dir) strangerInPidFile(version string) (n named) {
+	for _, pid := range d.inPidFiles(version) {
+		m := d.identify("its pid file", version, pid)
+		switch {
+		case m.stranger():
+			n = m
+		case m.pid != 0:
+			return named{}
+		}
+	}
+	if left, known := processesOf(d.file(version)); n.pid == 0 || !known || len(left) > 0 {
+		return named{}
+	}
+	return n
+}
+
+// onlyPidFile is the number in version's only pid file, for a script that
+// cannot say it, or 0.
+func (r Runner) onlyPidFile(version string) int {
+	if r.saysPid(version) {
+		return 0
+	}
+	if pids := r.Dir.inPidFiles(version); len(pids) == 1 {
+		return pids[0]
+	}
+	return 0
 }
 
 // olderPidFile is the name of a pid file that was written before p began, so

@@ -25,9 +25,12 @@ const maxProcFile = 64 << 10
 // second result is false when there is none, or only a zombie.
 func lookAt(pid int) (process, bool) {
 	stat := bytes.Fields(afterName(readProc(pid, "stat")))
-	if pid <= 0 || len(stat) < 20 || stat[0][0] == 'Z' || stat[0][0] == 'X' {
+	if pid <= 0 || len(stat) < 20 {
 		hidden := errors.Is(syscall.Kill(pid, 0), syscall.EPERM) && len(stat) == 0 // hidepid
 		return process{Pid: pid, UID: -1}, hidden && pid > 0
+	}
+	if stat[0][0] == 'Z' || stat[0][0] == 'X' {
+		return process{Pid: pid, UID: -1, Name: strings.TrimSpace(string(readProc(pid, "comm"))), Ended: true}, false
 	}
 	number := func(field []byte) int { n, _ := strconv.Atoi(string(field)); return n }
 	p := process{

@@ -26,6 +26,7 @@ const (
 	CodeCRLF          = "crlf"           // the line ends of Windows
 	CodeScriptBusy    = "script-busy"    // something writes to control
 	CodeNoResources   = "no-resources"   // the host gives no process, memory or file
+	CodeStalePid      = "stale-pid"      // a pid file elsewhere names a stranger, and the script believes it
 	CodeForbidden     = "forbidden"      // the kernel refuses without a reason that can be found
 )
 

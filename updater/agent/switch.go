@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -187,27 +188,23 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		patience = 0 // it has said that it failed; only status may say otherwise
 	}
 	if pollUntil(patience, started) {
-		r.Dir.noteStarted(version, n.pid)
+		r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version)))
 		return ctx.Err()
 	}
 	return r.startFailure(version, o, last)
 }
 
 func (r Runner) startFailure(version string, o Outcome, last Status) error {
+	if why := last.stranger(); why != "" {
+		return hostFault(CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; remove the pid file that the script reads, which is not below %s", r.Dir.Name, version, why, r.Dir.Path)
+	}
 	if o.failed() {
-		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, join(o.explain("control start"), last.stranger()))
+		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.explain("control start"))
 	}
 	said := r.Dir.saidSince(o.Offset)
 	if said != "" {
 		said = "; it said: " + said
 	}
 	return fmt.Errorf("cannot start %s %s: status is %s%s, %v after control start%s", r.Dir.Name, version,
-		join(last.String(), last.stranger()), last.wordHint(), r.Timeouts.Start, said)
-}
-
-func join(s, more string) string {
-	if more == "" {
-		return s
-	}
-	return s + ": " + more
+		last, last.wordHint(), r.Timeouts.Start, said)
 }
