@@ -80,7 +80,8 @@ func (a *app) fleetCommand(c *cobra.Command, dry bool) *cobra.Command {
 	}
 	c.Flags().StringVarP(&path, "file", "f", "", "the fleet file; - is the standard input")
 	_ = c.MarkFlagRequired("file")
-	c.Flags().BoolVar(&o.Now, "now", false, "a changed version goes to all hosts at once, without a rollout")
+	c.Flags().BoolVar(&o.Now, "now", false, "a changed version goes to all hosts at once, without a rollout, also one that was taken back as bad")
+	c.Flags().BoolVar(&o.Overwrite, "overwrite", false, "also take back what was changed after the file was exported")
 	if !dry {
 		c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would change")
 	}

@@ -28,9 +28,15 @@ func (c *Client) ExportFleet(ctx context.Context) ([]byte, error) {
 // nothing.
 func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, o ApplyOptions) (Plan, error) {
 	return read[Plan](ctx, c, call{
-		method: http.MethodPut, path: []string{"fleet"}, query: url.Values{"dryRun": {strconv.FormatBool(o.DryRun)}, "now": {strconv.FormatBool(o.Now)}},
+		method: http.MethodPut, path: []string{"fleet"}, query: o.query(),
 		raw: bytes.NewReader(yaml), rawType: "application/yaml",
 	})
+}
+
+func (o ApplyOptions) query() url.Values {
+	return url.Values{
+		"dryRun": {strconv.FormatBool(o.DryRun)}, "now": {strconv.FormatBool(o.Now)}, "overwrite": {strconv.FormatBool(o.Overwrite)},
+	}
 }
 
 // ImportConfig takes the cfg.json of an older ops-meta, all of it or nothing

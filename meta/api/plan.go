@@ -4,6 +4,8 @@ package api
 type ApplyOptions struct {
 	DryRun bool // only say what would change
 	Now    bool // a changed version goes to all hosts at once, without a rollout
+	// Overwrite also takes back what was changed after the file was exported.
+	Overwrite bool
 }
 
 // Plan is what applying a fleet file changes, in the order in which it is

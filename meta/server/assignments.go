@@ -10,6 +10,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/rollout"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -150,7 +151,7 @@ func (s assignments) DeleteHold(ctx context.Context, by api.Actor, id string) er
 const impactSample = 10
 
 // Impact compares what every host is told with what it would be told.
-func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, error) {
+func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, error) {
 	inScope, err := s.inScope(a.Scope)
 	if err != nil {
 		return api.Impact{}, err
@@ -176,7 +177,27 @@ func (s assignments) Impact(_ context.Context, a api.Assignment) (api.Impact, er
 		}
 	})
 	impact.Warning = s.warning(a, impact)
-	return impact, nil
+	bad, err := s.badRelease(ctx, a)
+	if impact.Warning != "" && bad != "" {
+		bad = "; " + bad
+	}
+	impact.Warning += bad
+	return impact, err
+}
+
+// badRelease warns of a release that was taken back.
+func (s assignments) badRelease(ctx context.Context, a api.Assignment) (string, error) {
+	if a.Cmd == meta.CmdStop || a.Version == "" {
+		return "", nil
+	}
+	list, err := s.store.RolloutsOf(ctx, a.Agent, a.Version)
+	if err != nil {
+		return "", err
+	}
+	if r, bad := rollout.TakenBack(list); bad {
+		return takenBackText(r), nil
+	}
+	return "", nil
 }
 
 // inScope tells the hosts of a scope.

@@ -22,7 +22,7 @@ func (f fleetFile) Export(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fleetfile.Export(fleetOf(w)), nil
+	return fleetfile.Marked(f.markOf(w), fleetfile.Export(fleetOf(w))), nil
 }
 
 // fleetOf is what of the wanted state a fleet file holds, every section of it.
@@ -54,55 +54,62 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 	if len(problems) > 0 {
 		return api.Plan{}, badFile(problems)
 	}
-	return f.applyAs(ctx, by, o, func(w api.Wanted) (api.Fleet, error) {
-		problems := parsed.Check(fleetfile.Known{Fleet: fleetOf(w), Versions: versionsOf(w)})
-		if len(problems) > 0 {
-			return api.Fleet{}, badFile(problems)
-		}
-		wanted := parsed.Fleet
-		if wanted.Holds != nil { // those that have ended since the file was written are over
-			wanted.Holds = inForce(some(wanted.Holds), time.Now())
-		}
-		return wanted, nil
-	}, fleetfile.Options{})
-}
-
-// applyAs applies what wanted makes of the present state.
-func (f fleetFile) applyAs(ctx context.Context, by api.Actor, how api.ApplyOptions, wanted func(api.Wanted) (api.Fleet, error), o fleetfile.Options) (api.Plan, error) {
 	changes := []api.FleetChange{}
 	err := f.write(ctx, by, func(tx *store.Tx) error {
 		now, err := tx.Wanted(ctx)
 		if err != nil {
 			return err
 		}
-		fleet, err := wanted(now)
+		wanted, err := wantedBy(parsed, now)
 		if err != nil {
 			return err
 		}
-		for _, ch := range fleetfile.Diff(fleetOf(now), fleet, o) {
-			gradual := !how.Now && changesVersion(ch)
-			made := true
-			if gradual {
-				made, err = f.rollOut(ctx, tx, &ch)
-			} else {
-				err = f.applyChange(ctx, tx, ch)
-			}
-			if err != nil {
-				return fmt.Errorf("%s %s %s: %w", ch.Action, ch.Kind, ch.Name, err)
-			}
-			if made {
-				changes = append(changes, ch)
-			}
+		plan := fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{})
+		if err := f.refuseUndoing(ctx, tx, now, undoing{plan: plan, mark: fleetfile.MarkOf(file), how: o}); err != nil {
+			return err
 		}
-		if how.DryRun {
-			return errDryRun
+		if changes, err = f.carryOut(ctx, tx, plan, o); err == nil && o.DryRun {
+			err = errDryRun
 		}
-		return nil
+		return err
 	})
 	if err != nil && !errors.Is(err, errDryRun) {
 		return api.Plan{}, err
 	}
-	return api.Plan{DryRun: how.DryRun, Changes: changes}, nil
+	return api.Plan{DryRun: o.DryRun, Changes: changes}, nil
+}
+
+// wantedBy is what a file makes of the present state.
+func wantedBy(parsed *fleetfile.File, now api.Wanted) (api.Fleet, error) {
+	problems := parsed.Check(fleetfile.Known{Fleet: fleetOf(now), Versions: versionsOf(now)})
+	if len(problems) > 0 {
+		return api.Fleet{}, badFile(problems)
+	}
+	wanted := parsed.Fleet
+	if wanted.Holds != nil { // those that have ended since the file was written are over
+		wanted.Holds = inForce(some(wanted.Holds), time.Now())
+	}
+	return wanted, nil
+}
+
+// carryOut makes the changes of a plan, and lists those that there were to make.
+func (f fleetFile) carryOut(ctx context.Context, tx *store.Tx, plan []api.FleetChange, how api.ApplyOptions) ([]api.FleetChange, error) {
+	changes := []api.FleetChange{}
+	for _, ch := range plan {
+		made, err := true, error(nil)
+		if !how.Now && changesVersion(ch) {
+			made, err = f.rollOut(ctx, tx, &ch)
+		} else {
+			err = f.applyChange(ctx, tx, ch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s %s %s: %w", ch.Action, ch.Kind, ch.Name, err)
+		}
+		if made {
+			changes = append(changes, ch)
+		}
+	}
+	return changes, nil
 }
 
 // changesVersion reports whether a change gives running agents another version.

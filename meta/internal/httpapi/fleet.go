@@ -7,7 +7,11 @@ func (s *Server) fleetRoutes() []route {
 		{method: "GET", path: "/fleet", id: "exportFleet", summary: "Everything an operator has said, as a fleet file", role: api.RoleViewer, endpoint: streams("application/yaml", s.exportFleet)},
 		{
 			method: "PUT", path: "/fleet", id: "applyFleet", summary: "Be as the fleet file says, all of it or nothing",
-			role: api.RoleOperator, query: []param{dryRun, {"now", "a changed version goes to all hosts at once, without a rollout", "boolean"}},
+			role: api.RoleOperator, query: []param{
+				dryRun,
+				{"now", "a changed version goes to all hosts at once, without a rollout, also one that was taken back as bad", "boolean"},
+				{"overwrite", "also take back what was changed after the file was exported", "boolean"},
+			},
 			endpoint: uploads("application/yaml", s.applyFleet),
 		},
 		{
@@ -30,11 +34,10 @@ func (s *Server) exportFleet(c *call) error {
 func (s *Server) applyFleet(c *call) (api.Plan, error) {
 	var o api.ApplyOptions
 	var err error
-	if o.DryRun, err = c.boolParam("dryRun"); err != nil {
-		return api.Plan{}, err
-	}
-	if o.Now, err = c.boolParam("now"); err != nil {
-		return api.Plan{}, err
+	for name, on := range map[string]*bool{"dryRun": &o.DryRun, "now": &o.Now, "overwrite": &o.Overwrite} {
+		if *on, err = c.boolParam(name); err != nil {
+			return api.Plan{}, err
+		}
 	}
 	file, err := c.readAll(maxBody)
 	if err != nil {

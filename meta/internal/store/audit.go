@@ -43,6 +43,16 @@ func (r Reader) Audit(ctx context.Context, f api.AuditFilter, c api.Cursor) (api
 	})
 }
 
+// AuditSince lists what was done after a serial to what a fleet file holds,
+// newest first.
+func (r Reader) AuditSince(ctx context.Context, serial int64) ([]api.AuditEntry, error) {
+	w := where{}
+	w.add("serial > %s", serial)
+	query := `SELECT id, time, actor, origin, action, kind, name, was, now FROM audit` + w.sql() +
+		` AND kind IN ('agent', 'strategy', 'group', 'assignment', 'hold') ORDER BY id DESC`
+	return all(ctx, r.q, "list audit log", query, w.args, scanAudit)
+}
+
 func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
 	var at int64
 	var before, after []byte

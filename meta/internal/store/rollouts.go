@@ -312,3 +312,12 @@ func (r Reader) LatestRollout(ctx context.Context, agent string, scope api.Scope
 	}
 	return found[0], nil
 }
+
+// maxHistory bounds how many rollouts of a release are looked at.
+const maxHistory = 200
+
+// RolloutsOf lists the rollouts of a release, the newest first.
+func (r Reader) RolloutsOf(ctx context.Context, agent, version string) ([]api.Rollout, error) {
+	w := matching("agent", agent, "version", version)
+	return r.findRollouts(ctx, w, fmt.Sprintf(` ORDER BY created DESC, name DESC LIMIT %d`, maxHistory))
+}

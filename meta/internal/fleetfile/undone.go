@@ -1,0 +1,97 @@
+package fleetfile
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// Marked begins a file with a mark of the moment that it tells of. It is a
+// comment, so that whatever reads fleet files takes it.
+func Marked(mark string, file []byte) []byte {
+	if mark == "" {
+		return file
+	}
+	head := "# serial: " + mark + "\n# Applied later, this file takes back nothing that was changed after that moment.\n"
+	return append([]byte(head), file...)
+}
+
+var markRule = regexp.MustCompile(`(?m)^# serial: ([!-~]{1,128})\r?$`)
+
+// MarkOf is the mark of a file, if it has one.
+func MarkOf(file []byte) string {
+	found := markRule.FindSubmatch(file)
+	if found == nil {
+		return ""
+	}
+	return string(found[1])
+}
+
+// Undone is the latest of the entries, newest first, that a plan would take
+// back, and the change that would: a thing made since is gone, one removed is
+// there again, a field is as it was before. A value that is new to it takes
+// nothing back.
+func Undone(plan []api.FleetChange, since []api.AuditEntry) (api.FleetChange, api.AuditEntry, bool) {
+	for _, e := range since {
+		before, after := objectOf(e.Kind, e.Before), objectOf(e.Kind, e.After)
+		if i := slices.IndexFunc(plan, func(ch api.FleetChange) bool { return takesBack(ch, e.Kind, before, after) }); i >= 0 {
+			return plan[i], e, true
+		}
+	}
+	return api.FleetChange{}, api.AuditEntry{}, false
+}
+
+// object is one as the audit log has it.
+type object struct {
+	name   string
+	fields map[string]string
+}
+
+func takesBack(ch api.FleetChange, kind string, before, after *object) bool {
+	switch {
+	case ch.Kind != kind:
+		return false
+	case before == nil:
+		return after != nil && after.name == ch.Name && ch.Action == api.ChangeDelete
+	case before.name != ch.Name:
+		return false
+	case ch.Action == api.ChangeCreate:
+		return after == nil
+	case ch.Action == api.ChangeDelete:
+		return false
+	}
+	return slices.ContainsFunc(ch.Fields, func(f api.FieldChange) bool {
+		return before.fields[f.Field] == f.After && (after == nil || after.fields[f.Field] != f.After)
+	})
+}
+
+// objectOf reads one from the audit log, nil when there is none.
+func objectOf(kind string, doc json.RawMessage) *object {
+	switch kind {
+	case agents.name:
+		return agents.stored(doc)
+	case strategies.name:
+		return strategies.stored(doc)
+	case groups.name:
+		return groups.stored(doc)
+	case assignments.name:
+		return assignments.stored(doc)
+	case holds.name:
+		return holds.stored(doc)
+	}
+	return nil
+}
+
+func (k kind[T]) stored(doc json.RawMessage) *object {
+	var x *T
+	if len(doc) == 0 || json.Unmarshal(doc, &x) != nil || x == nil {
+		return nil
+	}
+	o := &object{k.label(*x), map[string]string{}}
+	for _, f := range flatten(*x) {
+		o.fields[f.path] = f.text
+	}
+	return o
+}
