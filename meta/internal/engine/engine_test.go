@@ -407,11 +407,15 @@ func TestExactGrants(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var wg sync.WaitGroup
-			for i, h := range hosts {
-				wg.Go(func() { h.beat(t, servers[i%len(servers)]) })
-			}
-			wg.Wait()
+			// A heartbeat waits a second for its grant, the next one has it.
+			eventually(t, "ten hosts are told", func() bool {
+				var wg sync.WaitGroup
+				for i, h := range hosts {
+					wg.Go(func() { h.beat(t, servers[i%len(servers)]) })
+				}
+				wg.Wait()
+				return told(hosts, version) >= 10
+			}, func() string { return strconv.Itoa(told(hosts, version)) + " are told" })
 			checkExact(t, servers[0], r.ID, hosts, version)
 		}
 	})
@@ -419,17 +423,22 @@ func TestExactGrants(t *testing.T) {
 
 func checkExact(t *testing.T, s *server, id string, hosts []*host, version string) {
 	t.Helper()
-	told := 0
 	grants, err := s.store.Grants(t.Context(), api.GrantFilter{Rollout: id}, api.Cursor{Limit: 1000})
-	granted := len(grants.Items)
-	for _, h := range hosts {
-		if h.told["falcon"].Version == version {
-			told++
-		}
-	}
+	granted, told := len(grants.Items), told(hosts, version)
 	if p := s.read(t, id).Progress[0]; err != nil || granted != 10 || told != 10 || p.Granted != 10 {
 		t.Fatalf("%d grants, %d hosts told, %d counted; want 10 (%v)", granted, told, p.Granted, err)
 	}
+}
+
+// told counts the hosts that were told to run a version.
+func told(hosts []*host, version string) int {
+	n := 0
+	for _, h := range hosts {
+		if h.told["falcon"].Version == version {
+			n++
+		}
+	}
+	return n
 }
 
 func TestHealthMustLastThroughTheSoak(t *testing.T) {
