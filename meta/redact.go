@@ -39,6 +39,16 @@ func RedactURL(raw string) string {
 	return u.String()
 }
 
+// IsRedacted reports whether an address is one that [RedactURL] took something
+// from.
+func IsRedacted(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || RedactURL(raw) != raw {
+		return false
+	}
+	return u.User != nil || u.RawQuery != ""
+}
+
 // Redacted is the reply as a log may show it.
 func (r HeartbeatResponse) Redacted() HeartbeatResponse {
 	r.DesiredAgents = slices.Clone(r.DesiredAgents)

@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
 
 // Agent is a program that hosts can be told to run, with the defaults its
 // assignments inherit.
@@ -15,6 +19,13 @@ type Agent struct {
 	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`           // versions; 0: the host's default
 	Strategy        string `json:"strategy,omitempty" yaml:"strategy,omitempty"`   // how a deploy rolls out; empty: the built-in one
 	Revision        int64  `json:"revision,omitempty" yaml:"-"`                    // grows with each write; the ETag
+}
+
+// ForViewers is a as it is shown to whoever may only look, and to the audit
+// log: without the login in its address.
+func (a Agent) ForViewers() Agent {
+	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)
+	return a
 }
 
 // Release is one version of an agent: immutable once it has an artifact.
@@ -103,6 +114,13 @@ type Assignment struct {
 	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty"`
 	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`
 	Revision        int64  `json:"revision,omitempty" yaml:"-"`
+}
+
+// ForViewers is a as it is shown to whoever may only look, and to the audit
+// log: without the login in its address.
+func (a Assignment) ForViewers() Assignment {
+	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)
+	return a
 }
 
 // Hold keeps hosts at what they have: nothing of what it covers is changed

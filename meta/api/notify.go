@@ -38,6 +38,16 @@ func (t NotifyTarget) Redacted() NotifyTarget {
 	return t
 }
 
+// ForViewers is t as it is shown to whoever may only look, and to the audit
+// log: also without its template, where services want their keys.
+func (t NotifyTarget) ForViewers() NotifyTarget {
+	t = t.Redacted()
+	if t.Template != "" {
+		t.Template = "…"
+	}
+	return t
+}
+
 // Kinds of a [NotifyTarget].
 const (
 	NotifyWebhook = "webhook"

@@ -81,9 +81,18 @@ func (o overrides) validate() error {
 		wire("workDir", meta.DesiredAgent{WorkDir: o.workDir}),
 		wire("configFileName", meta.DesiredAgent{ConfigFileName: o.configFileName}),
 		wire("configRemoteUrl", meta.DesiredAgent{ConfigFileName: "x", ConfigRemoteURL: o.configRemoteURL}),
+		whole("configRemoteUrl", o.configRemoteURL),
 		notNegative("probation", o.probation),
 		notNegative("keep", o.keep),
 	)
+}
+
+// whole refuses an address that was copied from where its login is hidden.
+func whole(field, address string) error {
+	if meta.IsRedacted(address) {
+		return fieldErr(field, "%q is an address whose login is hidden: a token of the role operator reads the whole one", clip(address))
+	}
+	return nil
 }
 
 func notNegative(field string, n int) error {

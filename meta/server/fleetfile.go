@@ -16,13 +16,22 @@ import (
 // fleetFile joins the fleet file to the API.
 type fleetFile struct{ *core }
 
-// Export writes everything an operator has said.
-func (f fleetFile) Export(ctx context.Context) ([]byte, error) {
+// Export writes everything an operator has said; for viewers without logins.
+func (f fleetFile) Export(ctx context.Context, forViewers bool) ([]byte, error) {
 	w, err := f.store.Wanted(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return fleetfile.Marked(f.markOf(w), fleetfile.Export(fleetOf(w))), nil
+	fleet := fleetOf(w)
+	if forViewers {
+		for i := range fleet.Agents {
+			fleet.Agents[i] = fleet.Agents[i].ForViewers()
+		}
+		for i := range fleet.Assignments {
+			fleet.Assignments[i] = fleet.Assignments[i].ForViewers()
+		}
+	}
+	return fleetfile.Marked(f.markOf(w), fleetfile.Export(fleet)), nil
 }
 
 // fleetOf is what of the wanted state a fleet file holds, every section of it.

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -66,6 +67,52 @@ func TestAWebhooksSecretsAreSeenNowhere(t *testing.T) {
 			if p := problem(second(r.admin.PutNotifyTarget(t.Context(), bad))); p == nil || p.Status != http.StatusBadRequest {
 				t.Errorf("%s: got %v", name, p)
 			}
+		}
+	})
+}
+
+// An address of a configuration file may carry a login, which hosts need:
+// whoever may only look, and the audit log, do not have it.
+func TestALoginInAConfigurationsAddressIsForOperators(t *testing.T) {
+	onBoth(t, func(t *testing.T, conf server.Config) {
+		r := start(t, conf)
+		r.publish(t, "demo", "1.0.0")
+		const address = "https://reader:hunter2@config.example/demo.json?token=tellnobody"
+		const shown = "https://reader:xxxxx@config.example/demo.json?token=xxxxx"
+		put := func(path string, body map[string]any) answer {
+			text, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.raw(t, http.MethodPut, "/api/v1"+path, text, "Authorization", "Bearer "+r.token, "Content-Type", "application/json")
+		}
+		const agent, assignment = "/agents/demo", "/agents/demo/assignments/everyone"
+		for path, body := range map[string]map[string]any{
+			agent:      {"configFileName": "demo.json", "configRemoteUrl": address},
+			assignment: {"version": "1.0.0", "configRemoteUrl": address},
+		} {
+			if a := put(path, body); a.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %s", path, a.body)
+			}
+			body["configRemoteUrl"] = shown
+			if a := put(path, body); a.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: written back as a viewer reads it: %s", path, a.body)
+			}
+		}
+		viewer := r.newToken(t, "viewer", api.RoleViewer, 0).Secret
+		get := func(path, token string) string {
+			return string(r.raw(t, http.MethodGet, "/api/v1"+path, nil, "Authorization", "Bearer "+token).body)
+		}
+		for _, path := range []string{"/agents", agent, "/assignments", assignment, "/fleet", "/audit?limit=1000"} {
+			for name, text := range map[string]string{"a viewer": get(path, viewer), "an admin": get(path, r.token)} {
+				hidden := !strings.Contains(text, "hunter2") && !strings.Contains(text, "tellnobody")
+				if want := name == "a viewer" || strings.HasPrefix(path, "/audit"); hidden != want {
+					t.Errorf("%s shows %s with the login hidden: %t, want %t: %s", path, name, hidden, want, text)
+				}
+			}
+		}
+		if page := string(r.page(t, viewer, agent).body); strings.Contains(page, "hunter2") || !strings.Contains(page, "demo.json") {
+			t.Error("the page shows the login, or not the file")
 		}
 	})
 }

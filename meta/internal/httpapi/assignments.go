@@ -64,7 +64,8 @@ func (s *Server) listAssignments(c *call) (api.Page[api.Assignment], error) {
 	if err != nil {
 		return api.Page[api.Assignment]{}, err
 	}
-	return s.backend.Assignments.Assignments(c.Context(), c.URL.Query().Get("agent"), of, page)
+	found, err := s.backend.Assignments.Assignments(c.Context(), c.URL.Query().Get("agent"), of, page)
+	return shownPage(c, found), err
 }
 
 func (s *Server) getAssignment(c *call) (api.Assignment, error) {
@@ -72,7 +73,8 @@ func (s *Server) getAssignment(c *call) (api.Assignment, error) {
 	if err != nil {
 		return api.Assignment{}, err
 	}
-	return s.backend.Assignments.Assignment(c.Context(), c.PathValue("agent"), of)
+	found, err := s.backend.Assignments.Assignment(c.Context(), c.PathValue("agent"), of)
+	return shown(c, found), err
 }
 
 func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error) {

@@ -103,7 +103,7 @@ type Hosts interface {
 
 // FleetFile reads and writes everything at once.
 type FleetFile interface {
-	Export(ctx context.Context) ([]byte, error)
+	Export(ctx context.Context, forViewers bool) ([]byte, error) // for them without logins
 	Apply(ctx context.Context, by api.Actor, file []byte, o api.ApplyOptions) (api.Plan, error)
 	Import(ctx context.Context, by api.Actor, file []byte, o api.ImportOptions) (api.ImportReport, error)
 }

@@ -42,6 +42,9 @@ func (c *call) giveRoomBack() {
 // actor is the caller as the audit log names it.
 func (c *call) actor() api.Actor { return api.Actor{Name: c.caller.Name, From: c.caller.From} }
 
+// onlyLooks reports whether the caller may change nothing.
+func (c *call) onlyLooks() bool { return !allowed(c.caller.Role, api.RoleOperator) }
+
 // revision is what the request's preconditions ask of a guarded write: 0
 // nothing, [api.MustNotExist], or a revision.
 func (c *call) revision() (int64, error) {

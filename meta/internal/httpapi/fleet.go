@@ -22,7 +22,7 @@ func (s *Server) fleetRoutes() []route {
 }
 
 func (s *Server) exportFleet(c *call) error {
-	file, err := s.backend.Fleet.Export(c.Context())
+	file, err := s.backend.Fleet.Export(c.Context(), c.onlyLooks())
 	if err != nil {
 		return err
 	}

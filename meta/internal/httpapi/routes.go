@@ -77,6 +77,22 @@ func given(part any, routes func() []route) []route {
 	return routes()
 }
 
+// shown is a noun as the caller may see it: whoever may only look sees no
+// login in it.
+func shown[T any](c *call, noun T) T {
+	if secretive, ok := any(noun).(interface{ ForViewers() T }); ok && c.onlyLooks() {
+		return secretive.ForViewers()
+	}
+	return noun
+}
+
+func shownPage[T any](c *call, page api.Page[T]) api.Page[T] {
+	for i := range page.Items {
+		page.Items[i] = shown(c, page.Items[i])
+	}
+	return page
+}
+
 // nounRoutes are the five operations of things that have a name and a
 // revision.
 func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (name *string, revision *int64)) []route {
@@ -89,12 +105,16 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 				if err != nil {
 					return api.Page[T]{}, err
 				}
-				return nouns.List(c.Context(), c.URL.Query().Get("q"), page)
+				found, err := nouns.List(c.Context(), c.URL.Query().Get("q"), page)
+				return shownPage(c, found), err
 			}),
 		},
 		{
 			method: "GET", path: one, id: "get" + name, summary: "One of them", role: api.RoleViewer,
-			endpoint: reads(func(c *call) (T, error) { return nouns.Get(c.Context(), c.PathValue(key)) }),
+			endpoint: reads(func(c *call) (T, error) {
+				noun, err := nouns.Get(c.Context(), c.PathValue(key))
+				return shown(c, noun), err
+			}),
 		},
 		{
 			method: "PUT", path: one, id: "put" + name, summary: "Make or replace one", role: api.RoleOperator, guarded: true,

@@ -10,6 +10,7 @@ var agents = noun[api.Agent]{
 	kind: "agent", table: "agents",
 	name:     func(a api.Agent) string { return a.Name },
 	revision: func(a *api.Agent) *int64 { return &a.Revision },
+	redact:   func(a *api.Agent) { *a = a.ForViewers() },
 }
 
 // Agent reads one agent.

@@ -15,6 +15,7 @@ var assignments = noun[api.Assignment]{
 		return nameOf(a.Agent, string(a.Scope.Kind), a.Scope.Name)
 	},
 	revision: func(a *api.Assignment) *int64 { return &a.Revision },
+	redact:   func(a *api.Assignment) { *a = a.ForViewers() },
 	columns: func(a api.Assignment) []column {
 		return append(scopeColumns(a.Scope), column{"agent", a.Agent}, column{"version", a.Version})
 	},

@@ -58,8 +58,8 @@ func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
 	var before, after []byte
 	err = rows.Scan(&e.ID, &at, &e.Actor, &e.From, &e.Action, &e.Kind, &e.Name, &before, &after)
 	e.Time = fromMicros(at)
-	if e.Kind == targets.kind {
-		before, after = redactTarget(before), redactTarget(after)
+	if redact := redactors[e.Kind]; redact != nil {
+		before, after = redact(before), redact(after)
 	}
 	if len(before) > 0 {
 		e.Before = before
@@ -84,13 +84,17 @@ func saidIn(doc []byte) string {
 	return fields.Said
 }
 
-// redactTarget hides in older entries what newer ones no longer have.
-func redactTarget(doc []byte) []byte {
-	var t api.NotifyTarget
-	if len(doc) == 0 || json.Unmarshal(doc, &t) != nil {
+// redactors hide in older entries what newer ones no longer have.
+var redactors = map[string]func(doc []byte) []byte{
+	agents.kind: agents.redactDoc, assignments.kind: assignments.redactDoc, targets.kind: targets.redactDoc, releases.kind: releases.redactDoc,
+}
+
+func (n noun[T]) redactDoc(doc []byte) []byte {
+	var v T
+	if len(doc) == 0 || json.Unmarshal(doc, &v) != nil {
 		return nil
 	}
-	doc, err := json.Marshal(t.Redacted())
+	doc, err := json.Marshal(n.public(v))
 	if err != nil {
 		return nil
 	}

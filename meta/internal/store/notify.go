@@ -10,7 +10,7 @@ var targets = noun[api.NotifyTarget]{
 	kind: "notification target", table: "notify_targets",
 	name:     func(t api.NotifyTarget) string { return t.Name },
 	revision: func(t *api.NotifyTarget) *int64 { return &t.Revision },
-	redact:   func(t *api.NotifyTarget) { *t = hideSecret(*t) },
+	redact:   func(t *api.NotifyTarget) { *t = t.ForViewers() },
 }
 
 func hideSecret(t api.NotifyTarget) api.NotifyTarget { return t.Redacted() }

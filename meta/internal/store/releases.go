@@ -13,6 +13,7 @@ var releases = noun[api.Release]{
 	name:     func(r api.Release) string { return nameOf(r.Agent, r.Version) },
 	revision: func(r *api.Release) *int64 { return &r.Revision },
 	strip:    func(r *api.Release) { r.Artifacts = nil },
+	redact:   func(r *api.Release) { *r = withArtifacts(*r) },
 	columns:  func(r api.Release) []column { return []column{{"agent", r.Agent}} },
 }
 

@@ -40,7 +40,7 @@ func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]a
 	part := "(time - " + first + ") * 200 / (SELECT MAX(time) - " + first + " + 1 FROM samples)"
 	query := `SELECT doc FROM samples JOIN (SELECT agent AS a, MAX(time) AS t FROM samples` + w.sql() + ` GROUP BY agent, ` + part +
 		`) newest ON agent = a AND time = t ORDER BY time, agent`
-	return all(ctx, r.q, "list samples", query, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {
+	samples, err := all(ctx, r.q, "list samples", query, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {
 		var doc sql.RawBytes
 		if err := rows.Scan(&doc); err != nil {
 			return sample, err
@@ -50,6 +50,7 @@ func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]a
 		}
 		return sample, nil
 	})
+	return append([]api.Sample{}, samples...), err // none are an empty list
 }
 
 // DeleteSamples deletes samples from before a time.

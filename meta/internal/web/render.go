@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -95,6 +96,7 @@ func funcs(now func() time.Time) template.FuncMap {
 		"join":      strings.Join,
 		"trimslash": func(s string) string { return strings.TrimSuffix(s, "/") },
 		"query":     withQuery,
+		"address":   meta.RedactURL,
 		"scope":     func(s api.Scope) string { return s.String() },
 		"mood":      mood,
 		"words":     words,
