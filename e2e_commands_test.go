@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
 )
 
 // commands are what scripts may use beside testscript's own.
@@ -53,6 +55,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"sigterm":    func(ts *testscript.TestScript, _ bool, args []string) { sendSignal(ts, args, syscall.SIGTERM) },
 	"sighup":     func(ts *testscript.TestScript, _ bool, args []string) { sendSignal(ts, args, syscall.SIGHUP) },
 	"gone":       gone,
+	"sqlite":     sqlite,
 }
 
 // patience is how long a script waits for what must happen.
@@ -224,4 +227,18 @@ func killDaemons(dir string) {
 		}
 		return nil
 	})
+}
+
+// sqlite changes a database that no server has open, as a clock that was wrong
+// has left it.
+func sqlite(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "sqlite FILE STATEMENT")
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	done, err := db.Exec(args[1])
+	ts.Check(err)
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		ts.Fatalf("%s changed %d rows: %v", args[1], n, err)
+	}
 }

@@ -35,6 +35,7 @@ type core struct {
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]
 	lineage   lineage.Key
+	clock     clockWatch
 	returning sync.Mutex // one host at a time has the database looked at
 }
 

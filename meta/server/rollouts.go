@@ -37,6 +37,7 @@ func (s *Server) openEngine() {
 		Store: s.store, Fleet: s.fleet, Log: s.log, Grace: interval + interval/5,
 		Link:     func(id string) string { return s.conf.PublicURL + "/rollouts/" + id },
 		Reload:   func(ctx context.Context, serial int64) error { return s.refresh(context.WithoutCancel(ctx), serial) },
+		SeeClock: s.seeClock,
 		Progress: func(id string) { s.feed.Publish("rollout", id) },
 	})
 	s.engine.Attach()

@@ -192,7 +192,7 @@ func (s *Server) openFleet(ctx context.Context) error {
 	interval := time.Duration(s.conf.Interval) * time.Second
 	s.fleet = fleet.New(fleet.Options{
 		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
-		Leads: s.tellsOfSilence, Ahead: s.ahead,
+		Leads: s.tellsOfSilence, Ahead: s.ahead, SeeClock: s.seeClockBefore("hosts are held to be silent"),
 	})
 	s.openEngine()
 	var err error
@@ -296,7 +296,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	loops.Go(func() { s.watch(ctx, changes, last) })
 	loops.Go(func() { s.engine.Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })
-	loops.Go(func() { every(ctx, holdsEvery, s.endHolds) })
+	loops.Go(func() { every(ctx, holdsEvery, func() { s.endHolds(ctx) }) })
 	loops.Go(func() {
 		every(ctx, tokensEvery, func() { s.touchTokens(ctx) })
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), headerTimeout)

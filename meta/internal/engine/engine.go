@@ -47,6 +47,9 @@ type Options struct {
 	// Reload brings what is wanted up to date on this server after a write,
 	// by way of [Engine.Reload].
 	Reload func(ctx context.Context, serial int64) error
+	// SeeClock has the clock looked at before anything is held to run out by
+	// it; nothing is while it fails. nil: the clock is steady.
+	SeeClock func(ctx context.Context) error
 	// Progress is told when a rollout's numbers changed; nil: nobody is.
 	Progress func(rollout string)
 }

@@ -27,7 +27,7 @@ func (e *Engine) move(ctx context.Context, tx *store.Tx, r api.Rollout, s rollou
 	case rollout.EffectRollback:
 		_, err = e.returnTo(ctx, tx, r)
 	case rollout.EffectExtend:
-		err = tx.MoveDeadlines(ctx, r.ID, "", s.Extend)
+		err = e.extend(ctx, tx, r, s.Extend)
 	case rollout.EffectNone:
 	}
 	if err != nil || r.RollbackOf == "" || r.State != api.RolloutAborted {

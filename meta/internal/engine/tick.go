@@ -32,7 +32,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 		}
 		if leads && !time.Now().Before(earliest) {
 			start := time.Now()
-			if err := e.tick(ctx); err != nil && ctx.Err() == nil {
+			if err := e.tickByTheClock(ctx); err != nil && ctx.Err() == nil {
 				e.opts.Log.Warn().Err(err).Msg("cannot look after the rollouts")
 			}
 			if took := time.Since(start); took > e.opts.Tick/idleFactor {
@@ -104,6 +104,16 @@ func (e *Engine) transition(ctx context.Context, id string, change func(api.Roll
 		_, err := e.move(ctx, tx, next, step, "")
 		return err
 	})
+}
+
+// tickByTheClock ticks once the clock was looked at.
+func (e *Engine) tickByTheClock(ctx context.Context) error {
+	if e.opts.SeeClock != nil {
+		if err := e.opts.SeeClock(ctx); err != nil {
+			return err
+		}
+	}
+	return e.tick(ctx)
 }
 
 // Tick looks at the time now, whoever leads: for tests and simulations.

@@ -324,6 +324,47 @@ func TestOneReplicaTellsOfSilence(t *testing.T) {
 	})
 }
 
+// What was heard by a clock that was ahead counts from now: the host falls
+// silent as others do.
+func TestAHostHeardInTheFutureFallsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, fleet.Options{Journal: &journal{}, Interval: time.Minute}, wanted())
+		now := time.Now()
+		f.Restore(api.Host{Name: "ahead", Dialect: "v1", Protocol: 1, FirstSeen: now, LastSeen: now.AddDate(10, 0, 0)})
+		stop := start(t, f)
+		<-time.After(2 * time.Minute)
+		if o := f.Overview(); o.Silent != 0 {
+			t.Errorf("%d hosts are silent after two minutes", o.Silent)
+		}
+		<-time.After(8 * time.Minute)
+		if o := f.Overview(); o.Silent != 1 {
+			t.Errorf("%d hosts are silent after ten minutes; want 1", o.Silent)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A jump of the server's clock makes nobody silent.
+func TestAClockThatJumpsMakesNobodySilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looked := 0
+		f := newFleet(t, fleet.Options{Journal: &journal{}, Interval: time.Minute, SeeClock: func() { looked++ }}, wanted())
+		hour := time.Now().Add(-time.Hour)
+		f.Restore(api.Host{Name: "steady", Dialect: "v1", Protocol: 1, FirstSeen: hour, LastSeen: hour})
+		f.ClockJumped(time.Hour)
+		stop := start(t, f)
+		<-time.After(2 * time.Minute)
+		if o := f.Overview(); o.Silent != 0 || looked == 0 {
+			t.Errorf("%d hosts are silent; the clock was looked at %d times", o.Silent, looked)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestARestartIsNotTheFleetsSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}

@@ -37,6 +37,7 @@ type Options struct {
 	SweepEvery time.Duration // for silent hosts
 	Leads      func() bool   // whether this replica writes of silence; nil: it does
 	Ahead      Ahead         // asked when a host's mark is not the present one; nil: marks mean nothing
+	SeeClock   func()        // called before hosts are held to be silent by the clock; nil: it is steady
 	MaxHosts   int           // hosts beyond it are refused
 	MaxLines   int           // timeline lines kept while the journal fails
 }

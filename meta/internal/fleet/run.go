@@ -23,7 +23,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { f.commits.run(ctx) })
 	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logged(f.flush(ctx)) }) })
-	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.sweep(time.Now()) }) })
+	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.seeClock(); f.sweep(time.Now()) }) })
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
 	defer cancel()
@@ -133,6 +133,7 @@ func (f *Fleet) eachLocked(do func(*host)) {
 // whose absence was not theirs. Hosts with a pace of their own are measured by
 // that.
 func (f *Fleet) sweep(now time.Time) {
+	f.countFromNow(now)
 	interval, up := f.Interval(), now.Sub(f.startedAt)
 	silent := func(h *host) bool { return up >= h.grace(interval) && h.silentAt(now, interval) }
 	leads := f.opts.Leads == nil || f.opts.Leads()
@@ -143,6 +144,31 @@ func (f *Fleet) sweep(now time.Time) {
 			f.shards[i].hush(silent)
 		}
 	}
+}
+
+// ClockJumped moves when hosts were heard by as much as the clock has jumped.
+func (f *Fleet) ClockJumped(by time.Duration) {
+	f.eachLocked(func(h *host) { h.seen = clampSeconds(int64(h.seen) + int64(by/time.Second)) })
+}
+
+func (f *Fleet) seeClock() {
+	if f.opts.SeeClock != nil {
+		f.opts.SeeClock()
+	}
+}
+
+// clockSlack is what the clocks of two servers may differ by.
+const clockSlack = time.Minute
+
+// countFromNow has hosts that were heard in the future, by a clock that was
+// ahead, be heard now: they fall silent as others do.
+func (f *Fleet) countFromNow(now time.Time) {
+	limit := toUnix(now.Add(clockSlack))
+	f.eachLocked(func(h *host) {
+		if h.seen > limit {
+			h.seen = toUnix(now)
+		}
+	})
 }
 
 // hush marks silent hosts without a word: another replica tells of them.

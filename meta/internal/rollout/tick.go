@@ -208,3 +208,19 @@ func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Roll
 	s.Effect, s.Extend = EffectExtend, away+grace
 	return r, s
 }
+
+// ClockJumped moves what r waits for by as much as the server's clock has
+// jumped, so that all of it lasts as long as it was to.
+func ClockJumped(r api.Rollout, by time.Duration, now time.Time) (api.Rollout, Step) {
+	if InFlight(r) == 0 && (Ended(r.State) || r.SettledAt == nil) {
+		return r, Step{}
+	}
+	if r.SettledAt != nil {
+		at := r.SettledAt.Add(by)
+		r.SettledAt = &at
+	}
+	r.StageSince = r.StageSince.Add(by)
+	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines and the soak time move by %s because the server's clock jumped by that", by.Round(time.Second)))
+	s.Effect, s.Extend = EffectExtend, by
+	return r, s
+}

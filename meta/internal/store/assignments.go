@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -128,6 +129,25 @@ func (tx *Tx) CreateHold(ctx context.Context, h api.Hold) (api.Hold, error) {
 	h.ID, h.CreatedAt, h.CreatedBy = tx.newID("h"), tx.now, tx.actor.Name
 	put, err := holds.put(ctx, tx, storedHold{Hold: h, Revision: api.MustNotExist})
 	return put.Hold, err
+}
+
+// MoveHolds moves the ends of the holds that were in force at a time.
+func (tx *Tx) MoveHolds(ctx context.Context, at time.Time, by time.Duration) error {
+	all, err := holds.all(ctx, tx.q, where{})
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		if h.Until == nil || !h.Until.After(at) {
+			continue
+		}
+		until := h.Until.Add(by)
+		h.Until = &until
+		if _, err := holds.put(ctx, tx, h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteHold releases a hold.

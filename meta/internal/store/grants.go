@@ -145,6 +145,13 @@ func (tx *Tx) MoveDeadlines(ctx context.Context, rollout, host string, by time.D
 	return fault("move deadlines", err)
 }
 
+// BoundDeadlines keeps the deadlines of what is not judged between two times.
+func (tx *Tx) BoundDeadlines(ctx context.Context, rollout string, least, most time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = CASE WHEN deadline < $2 THEN $2 ELSE $3 END
+		WHERE rollout = $1 AND outcome = '' AND (deadline < $2 OR deadline > $3)`, clean(rollout), micros(least), micros(most))
+	return fault("bound deadlines", err)
+}
+
 // ReopenGrants makes the failed grants of a rollout that the transaction has
 // locked open again, as made now, and takes them out of its counts. A host that
 // has another rollout's exclusive grant is left out.

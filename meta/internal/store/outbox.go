@@ -47,6 +47,10 @@ func scanNote(rows *sql.Rows) (n api.Notification, err error) {
 	return n, nil
 }
 
+// longestRetry is more than any notification is put off: one that is due later
+// was stored while a clock was ahead, and is due now.
+const longestRetry = 25 * time.Hour
+
 // ClaimNotifications takes notifications that are due, for as long as the
 // lease: nobody else gets them meanwhile, and they are due again afterwards
 // unless they are settled. Each claim counts as an attempt.
@@ -57,8 +61,8 @@ func (s *Store) ClaimNotifications(ctx context.Context, now time.Time, lease tim
 	}
 	err = s.inTx(ctx, "claim notifications", func(tx *sql.Tx) error {
 		notes, err = all(ctx, tx, "claim notifications", `UPDATE outbox SET attempts = attempts + 1, next_at = $2
-			WHERE id IN (SELECT id FROM outbox WHERE dead = 0 AND next_at <= $1 ORDER BY next_at`+fmt.Sprintf(" LIMIT %d", limit)+skip+`)
-			RETURNING `+noteColumns, []any{micros(now), micros(now.Add(lease))}, scanNote)
+			WHERE id IN (SELECT id FROM outbox WHERE dead = 0 AND (next_at <= $1 OR next_at > $3) ORDER BY next_at`+fmt.Sprintf(" LIMIT %d", limit)+skip+`)
+			RETURNING `+noteColumns, []any{micros(now), micros(now.Add(lease)), micros(now.Add(longestRetry))}, scanNote)
 		return err
 	})
 	return notes, err

@@ -53,7 +53,8 @@ func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]a
 	return append([]api.Sample{}, samples...), err // none are an empty list
 }
 
-// DeleteSamples deletes samples from before a time.
+// DeleteSamples deletes samples from before a time, and those that a clock which
+// was ahead has left in the future.
 func (s *Store) DeleteSamples(ctx context.Context, before time.Time) error {
-	return s.exec(ctx, "delete old samples", `DELETE FROM samples WHERE time < $1`, micros(before))
+	return s.exec(ctx, "delete old samples", `DELETE FROM samples WHERE time < $1 OR time > $2`, micros(before), micros(time.Now().Add(time.Hour)))
 }

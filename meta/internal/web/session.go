@@ -72,7 +72,7 @@ func (s *sealer) open(r *http.Request) (string, error) {
 	if err := json.Unmarshal(plain, &sess); err != nil {
 		return "", errNoSession
 	}
-	if s.now().Unix() >= sess.Expires {
+	if now := s.now(); now.Unix() >= sess.Expires || sess.Expires > now.Add(sessionLife+time.Minute).Unix() { // or a clock was ahead
 		return "", fmt.Errorf("%w: the last one ended", errNoSession)
 	}
 	return sess.Token, nil
