@@ -1,11 +1,11 @@
 package main
 
 import (
-	"database/sql"
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/md5"
+	"database/sql"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
