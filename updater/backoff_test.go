@@ -59,10 +59,12 @@ func TestBlocksAreBounded(t *testing.T) {
 func TestADigestThatAnInstallLearnedIdentifiesTheRelease(t *testing.T) {
 	w := Wish{Agent: meta.DesiredAgent{Name: "falcon", Version: "1.0.1", Tarball: "http://x/falcon"}}
 	r := Record{}
-	if key := r.releaseKey(w); !strings.HasPrefix(key, "source:http://x/falcon/") {
+	elsewhere := w
+	elsewhere.Agent.Tarball = "http://y/falcon"
+	if key := r.releaseKey(w); !strings.HasPrefix(key, "source:") || key == r.releaseKey(elsewhere) {
 		t.Fatalf("key %q before anything was learned", key)
 	}
-	r.Learned = Learned{Source: w.Agent.MD5URL(w.Dialect, meta.Arch()), MD5: "abc"}
+	r.Learned = Learned{Source: digestOf(w.Agent.MD5URL(w.Dialect, meta.Arch())), MD5: "abc"}
 	if key := r.releaseKey(w); key != "md5:abc" {
 		t.Fatalf("key %q", key)
 	}

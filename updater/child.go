@@ -154,9 +154,18 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 		if !job.Guest {
 			outputs.add(job.Dir)
 		}
-		w.write(job.answer(ctx, w))
+		answer := job.answer(ctx, w)
+		if ctx.Err() != nil {
+			break // what was cut short says nothing about the job: it is lost, and asked of another child
+		}
+		w.write(answer)
 	}
-	return <-failed
+	select {
+	case err := <-failed:
+		return err
+	default: // told to end, with the input still open
+		return nil
+	}
 }
 
 func readJobs(ctx context.Context, in io.Reader, jobs chan<- Job) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 		return ctx.Err() // the journal remembers; the next start begins again
 	case !k.stillWanted(t):
 		return k.abandon(ctx, t, "something else is wanted by now")
+	case errors.Is(err, context.Canceled):
+		return k.abandon(ctx, t, "somebody asked for a look meanwhile") // it begins again where it was
 	case isOthers(err):
 		return err
 	case err != nil:
@@ -299,6 +302,7 @@ func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 	k.last, k.others = Target{}, ""
 	k.update(func(s *State) {
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
+		s.Blocks = slices.Clone(k.rec.Blocks)
 	})
 	k.note()
 	faultpoint.Hit("sidecar.ended")
