@@ -222,8 +222,8 @@ func words(state string) string {
 func eventMood(e api.Event) string {
 	switch e.Kind {
 	case api.EventError, api.EventConflict:
-		if e.To == "" && e.Kind == api.EventError {
-			return "good"
+		if e.Message == "" && e.Kind == api.EventError {
+			return "good" // it went away
 		}
 		return "bad"
 	case api.EventSilent, api.EventHeld, api.EventRemoved:

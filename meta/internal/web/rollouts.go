@@ -93,11 +93,11 @@ func actionsFor(r api.Rollout) []string {
 	case api.RolloutDraft:
 		return []string{api.ActionApprove, api.ActionAbort}
 	case api.RolloutAwaitingApproval:
-		return []string{api.ActionApprove, api.ActionPause, api.ActionAbort, api.ActionRollback}
+		return append([]string{api.ActionApprove, api.ActionPause}, endsOf(r)...)
 	case api.RolloutRunning:
-		return []string{api.ActionPause, api.ActionAbort, api.ActionRollback}
+		return append(again(r, api.ActionPause), endsOf(r)...)
 	case api.RolloutPaused, api.RolloutInconclusive:
-		return []string{api.ActionResume, api.ActionAbort, api.ActionRollback}
+		return append(again(r, api.ActionResume), endsOf(r)...)
 	case api.RolloutCompleted, api.RolloutAborted:
 		if r.Previous == "" || r.Previous == r.Version || r.Reason == "rolled-back" {
 			return nil // there is no way back, or it was gone already
@@ -107,6 +107,22 @@ func actionsFor(r api.Rollout) []string {
 		return []string{api.ActionAbort}
 	}
 	return nil
+}
+
+// again is first, and retry where a host has failed.
+func again(r api.Rollout, first string) []string {
+	if slices.ContainsFunc(r.Progress, func(c api.StageCount) bool { return c.Failed > 0 }) {
+		return []string{first, api.ActionRetry}
+	}
+	return []string{first}
+}
+
+// endsOf are the ways to the end of a rollout that has begun.
+func endsOf(r api.Rollout) []string {
+	if r.Stage+1 < len(r.Strategy.Stages) {
+		return []string{api.ActionSkip, api.ActionAbort, api.ActionRollback}
+	}
+	return []string{api.ActionAbort, api.ActionRollback}
 }
 
 func rolloutPage(v *visit) error {
@@ -131,9 +147,10 @@ func rolloutPage(v *visit) error {
 
 // rolloutEffect says what an action changes, for the confirmation.
 func rolloutEffect(r api.Rollout, action string) string {
-	var granted, size int
+	var granted, failed, size int
 	for _, c := range r.Progress {
 		granted += c.Granted
+		failed += c.Failed
 		size += c.Size - c.Already
 	}
 	left := max(0, size-granted)
@@ -144,6 +161,10 @@ func rolloutEffect(r api.Rollout, action string) string {
 		return fmt.Sprintf("No further host is let have %s. %s that already may go on.", r.Version, plural(granted, "host", "hosts"))
 	case api.ActionResume:
 		return fmt.Sprintf("Hosts are let have %s again: %s to go. Failures so far are forgiven.", r.Version, plural(left, "host", "hosts"))
+	case api.ActionRetry:
+		return fmt.Sprintf("%s on which %s failed may try once more, and no others. What failed before no longer counts.", plural(failed, "host", "hosts"), r.Version)
+	case api.ActionSkip:
+		return fmt.Sprintf("The last stage begins now: %s to go, without waiting for the stages between and their approvals. Failures so far are forgiven.", plural(left, "host", "hosts"))
 	case api.ActionAbort:
 		return fmt.Sprintf("The rollout ends. %s never get %s; the %d that have it keep it until something else is deployed.", plural(left, "host will", "hosts will"), r.Version, granted)
 	case api.ActionRollback:

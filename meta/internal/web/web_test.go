@@ -53,7 +53,7 @@ func newPeer() *peer {
 		"overview": overview, "history": []api.Sample{sample(time.Hour, 0), sample(time.Minute, 1)},
 		"hosts": api.Page[api.Host]{Items: []api.Host{host}, Total: 1}, "hosts/web-1": host,
 		"hosts/web-1/explain": api.Explanation{Host: "web-1", Known: true, Groups: []string{"canary"}, Agents: []api.AgentExplanation{{Agent: "falcon-agent", Version: "5.1.4", Cmd: "start", Reason: "everyone", Rules: []api.Rule{{Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "5.1.4", Wins: true}, {Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Rollout: "r1"}}}}},
-		"hosts/web-1/events":  api.Page[api.Event]{Items: []api.Event{{Kind: api.EventVersion, Agent: "falcon-agent", From: "5.1.2", To: "5.1.3", Time: now}}, Next: "c2"},
+		"hosts/web-1/events":  api.Page[api.Event]{Items: []api.Event{{Kind: api.EventVersion, Agent: "falcon-agent", From: "5.1.2", To: "5.1.3", Time: now}, {Kind: api.EventError, Message: "it does not start", Time: now}, {Kind: api.EventError, Time: now}}, Next: "c2"},
 		"agents":              api.Page[api.Agent]{Items: []api.Agent{{Name: "falcon-agent", Description: "collects"}}},
 		"agents/falcon-agent": api.Agent{Name: "falcon-agent", ConfigFileName: "cfg.json"},
 		"releases":            api.Page[api.Release]{Items: []api.Release{{Agent: "falcon-agent", Version: "5.1.4", Artifacts: []api.Artifact{{Arch: "linux_amd64", Size: 123456, MD5: "aa", SHA256: "bb", Warnings: []string{"an ELF of another arch"}}}}}},
@@ -171,7 +171,7 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 	}{
 		{"/", []string{"falcon-agent", "5.1.3", "Rollouts under way", "Failing now", "polyline", `aria-label="falcon-agent over time. Now: 1 host on 5.1.4, 2 hosts on 5.1.3."`}},
 		{"/hosts?state=failing", []string{"web-1", "192.0.2.1", "→ 5.1.4", "rolled back"}},
-		{"/hosts/web-1", []string{"clock is 400 s ahead", "5.1.2 → 5.1.3", "Earlier", "2 rules", "dc=a"}},
+		{"/hosts/web-1", []string{"clock is 400 s ahead", "5.1.2 → 5.1.3", `<li class="bad">`, `<li class="good">`, "Earlier", "2 rules", "dc=a"}},
 		{"/agents", []string{"collects", "5.1.3: 1"}},
 		{"/agents/falcon-agent", []string{"120.6 KiB", "an ELF of another arch", "everyone"}},
 		{"/rollouts", []string{"falcon-agent 5.1.4", "stage 2 of 3"}},
@@ -356,6 +356,8 @@ func TestConfirmations(t *testing.T) {
 		"/settings/tokens/delete?id=t1&name=ci":     "Revoke the token ci?",
 		"/settings/targets/delete?name=chat":        "Remove the notification target chat?",
 		"/rollouts/r1/abort":                        "The rollout ends",
+		"/rollouts/r1/retry":                        "may try once more",
+		"/rollouts/r1/skip":                         "The last stage begins now",
 		"/assignments/delete?agent=x&scope=nothing": "There is no such assignment",
 	}
 	p := newPeer()
@@ -389,8 +391,8 @@ func TestAVersionHasOneColour(t *testing.T) {
 // A rollout is offered what its state allows, all of it and nothing else.
 func TestRolloutsOfferWhatTheirStateAllows(t *testing.T) {
 	cases := map[api.RolloutState]string{
-		api.RolloutDraft: "approve abort", api.RolloutAwaitingApproval: "approve pause abort rollback", api.RolloutRunning: "pause abort rollback",
-		api.RolloutPaused: "resume abort rollback", api.RolloutInconclusive: "resume abort rollback", api.RolloutRollingBack: "abort",
+		api.RolloutDraft: "approve abort", api.RolloutAwaitingApproval: "approve pause skip abort rollback", api.RolloutRunning: "pause retry skip abort rollback",
+		api.RolloutPaused: "resume retry skip abort rollback", api.RolloutInconclusive: "resume retry skip abort rollback", api.RolloutRollingBack: "abort",
 		api.RolloutAborted: "rollback", api.RolloutCompleted: "rollback",
 	}
 	p := newPeer()
@@ -398,11 +400,11 @@ func TestRolloutsOfferWhatTheirStateAllows(t *testing.T) {
 	login(t, c, base, "operator")
 	for state, want := range cases {
 		r := p.replies["rollouts/r1"].(api.Rollout)
-		r.State = state
+		r.State, r.Progress = state, []api.StageCount{{Granted: 4, Failed: 1, Size: 9}}
 		p.replies["rollouts/r1"] = r
 		_, body := get(t, c, base+"/rollouts/r1")
 		var got []string
-		for _, action := range []string{"approve", "pause", "resume", "abort", "rollback"} {
+		for _, action := range []string{"approve", "pause", "resume", "retry", "skip", "abort", "rollback"} {
 			if strings.Contains(body, `href="/rollouts/r1/`+action+`"`) {
 				got = append(got, action)
 			}
