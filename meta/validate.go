@@ -6,6 +6,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
@@ -89,4 +91,21 @@ func clip(s string) string {
 		return s[:80] + "…"
 	}
 	return s
+}
+
+// MaxHostname is how long the name of a host may be, in bytes.
+const MaxHostname = 253
+
+// ValidHostname reports whether a host may have that name. It leaves out what
+// would need escaping in an address, a page or a shell.
+func ValidHostname(s string) bool {
+	if len(s) > MaxHostname || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-:@+", r) {
+			return false
+		}
+	}
+	return s != "" && s != "." && s != ".."
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -142,7 +143,21 @@ func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, e
 	}
 	body, done := p.progress(f, info.Size())
 	defer done()
-	return c.Upload(ctx, api.Upload{Agent: p.said.Agent, Version: p.said.Version, Arch: p.said.Arch, Tarball: body, Size: info.Size()})
+	art, err := c.Upload(ctx, api.Upload{Agent: p.said.Agent, Version: p.said.Version, Arch: p.said.Arch, Tarball: body, Size: info.Size()})
+	if problem := (*api.Problem)(nil); errors.As(err, &problem) { // its commands are to be typed here
+		problem.Hint = strings.ReplaceAll(problem.Hint, meta.TarballName(p.said.Agent, p.said.Version), shellWord(p.file))
+	}
+	return art, err
+}
+
+// shellWord is a file's name as a shell takes it for one word.
+func shellWord(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-+/@%,:", r)
+	}) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 // progress shows on a terminal how much has been sent.

@@ -25,6 +25,22 @@ import (
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
+// A credential in a name that no report may have would be of no use.
+func TestEnrolmentRefusesNamesThatCannotReport(t *testing.T) {
+	onBoth(t, func(t *testing.T, conf server.Config) {
+		r := start(t, conf)
+		fleet := r.as(t, r.newToken(t, "fleet", api.RoleEnroll, 0).Secret)
+		for _, name := range []string{"", " ", ".", "..", "../h", "a/b", "a?b", "h\u202e", "a b", strings.Repeat("h", 254)} {
+			if p := problem(second(fleet.Enroll(t.Context(), api.Enrolment{Hostname: name}))); p == nil || p.Status != http.StatusBadRequest {
+				t.Errorf("%q: got %v, want it refused", name, p)
+			}
+		}
+		if c, err := fleet.Enroll(t.Context(), api.Enrolment{Hostname: " h-1\n"}); err != nil || c.Hostname != "h-1" {
+			t.Errorf("got %+v, %v, want a credential for h-1", c.Hostname, err)
+		}
+	})
+}
+
 func (r *running) newToken(t testing.TB, name string, role api.Role, ttl int64) api.Token {
 	t.Helper()
 	token, err := r.admin.CreateToken(t.Context(), api.NewToken{Name: name, Role: role, TTL: ttl})

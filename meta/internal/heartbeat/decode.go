@@ -25,7 +25,6 @@ type Limits struct {
 }
 
 const (
-	maxHostname = 253
 	maxLabel    = 256  // bytes of a label's name or value
 	maxShort    = 128  // bytes of versions, users, ids
 	maxPath     = 1024 // bytes
@@ -98,8 +97,8 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 	switch {
 	case req.Hostname == "":
 		return errHostname
-	case !validHostname(req.Hostname):
-		return refuse(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), maxHostname)
+	case !meta.ValidHostname(req.Hostname):
+		return refuse(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), meta.MaxHostname)
 	}
 	for k, v := range req.Labels {
 		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {
@@ -114,20 +113,6 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 		*s = plain(*s, maxShort)
 	}
 	return nil
-}
-
-// validHostname leaves out what would need escaping in an address, a page or
-// a shell.
-func validHostname(s string) bool {
-	if len(s) > maxHostname || !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-:@+", r) {
-			return false
-		}
-	}
-	return s != "." && s != ".."
 }
 
 func checkAgents(agents []meta.RealAgent, n *notes) []meta.RealAgent {

@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -58,8 +60,9 @@ func (s *Server) enroll(c *call, e api.Enrolment) (api.Credential, error) {
 	if !s.access.enrols.take(s.access.Address(c.Request)) {
 		return api.Credential{}, tooMany("too many enrolments from this address", time.Minute/time.Duration(s.access.enrols.perMinute))
 	}
-	if err := (api.Scope{Kind: api.ScopeHost, Name: e.Hostname}).Validate(); err != nil {
-		return api.Credential{}, invalid("hostname", "hostname %q is no host name", clip(e.Hostname))
+	e.Hostname = strings.TrimSpace(e.Hostname) // as in reports
+	if !meta.ValidHostname(e.Hostname) {       // it could never report
+		return api.Credential{}, invalid("hostname", "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(e.Hostname), meta.MaxHostname)
 	}
 	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {

@@ -39,10 +39,34 @@ var repairs = map[unpack.Reason]string{
 	unpack.SpecialFile:   "find %[2]s ! -type f ! -type d ! -type l -delete",
 	unpack.Duplicate:     "true",
 	unpack.Sparse:        "true",
-	unpack.LinkEscapes:   "find %[2]s -type l -lname '/*' -delete",
-	unpack.BadLink:       "find -L %[2]s -type l -delete",
+	unpack.BelowFile:     "true",
 	unpack.CaseCollision: "find %[2]s | sort -f | uniq -Di # rename one of each",
 }
+
+// repackRest is repack of what tar can unpack: it leaves out what leads
+// elsewhere.
+const repackRest = "mkdir %[2]s; tar -C %[2]s -xzf %[1]s; %[3]s; tar -C %[2]s -czf %[1]s ."
+
+// withoutBadPart is the command that mends an archive by leaving out what
+// leads out of it or nowhere; empty when that does not help.
+func withoutBadPart(file, dir string, bad *unpack.Error) string {
+	var drop string
+	switch {
+	case bad.Reason == unpack.LinkEscapes && strings.HasPrefix(bad.Detail, "the link leads to"): // all absolute ones
+		drop = "find " + dir + " -type l -lname '/*' -delete"
+	case bad.Reason == unpack.LinkEscapes:
+		drop = "rm -f " + shellQuoted(dir+"/"+bad.Path)
+	case bad.Reason == unpack.BadLink:
+		drop = "find " + dir + ` -type l ! -exec test -e {} \; -delete`
+	case bad.Reason == unpack.BadPath && (strings.Contains(bad.Detail, "not relative") || strings.Contains(bad.Detail, "..")):
+		drop = "true"
+	default:
+		return ""
+	}
+	return fmt.Sprintf(repackRest, file, dir, drop)
+}
+
+func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // topLevel is what is remembered of a tarball's content to say how it is mended.
 type topLevel struct {
@@ -79,6 +103,9 @@ func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 		}
 	}
 	hint := hints[bad.Reason]
+	if rest := withoutBadPart(file, agent, bad); rest != "" {
+		hint = rest
+	}
 	switch {
 	case bad.Reason == unpack.NoControl && top.holds != "":
 		hint = fmt.Sprintf("tar -xzf %[1]s && tar -C %[2]s -czf %[1]s .", file, top.holds)
@@ -86,6 +113,8 @@ func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 		hint = fmt.Sprintf(repack, file, agent, "chmod +x "+agent+"/control")
 	case bad.Reason == unpack.BadControl && strings.Contains(bad.Detail, "CRLF"):
 		hint = fmt.Sprintf(repack, file, agent, `sed -i 's/\r$//' `+agent+"/control")
+	case bad.Reason == unpack.BadControl && strings.Contains(bad.Detail, "interpreter line such as"):
+		hint = fmt.Sprintf(repack, file, agent, `sed -i '1s/^\xef\xbb\xbf//; 1{/^#!/!s|^|#!/bin/sh\n|}' `+agent+"/control")
 	case bad.Reason == unpack.TrailingData:
 		hint = fmt.Sprintf("gzip -dc <%[1]s 2>/dev/null | gzip >%[1]s.new; mv %[1]s.new %[1]s", file)
 	case repairs[bad.Reason] != "":
