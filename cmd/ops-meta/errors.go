@@ -49,7 +49,7 @@ type complaint struct {
 // complain says what went wrong and what to do about it: in words, or as one
 // JSON object where the output is for programs.
 func (a *app) complain(err error) {
-	c := complaint{Message: err.Error(), Hint: hintOf(err), ExitCode: exitCode(err)}
+	c := complaint{Message: inOurWords(err), Hint: hintOf(err), ExitCode: exitCode(err)}
 	c.Code = codeOf(c.ExitCode)
 	var p *api.Problem
 	var e *api.Error
@@ -74,6 +74,15 @@ func (a *app) complain(err error) {
 	if c.Hint != "" {
 		writef(a.err, "%s %s\n", a.paint(a.err, bold, "ops-meta: hint:"), c.Hint)
 	}
+}
+
+// inOurWords is the text of an error, without cobra's words for flags of which
+// only one may be given.
+func inOurWords(err error) string {
+	if _, flags, several := strings.Cut(err.Error(), "none of the others can be; ["); several {
+		return "give only one of --" + strings.ReplaceAll(strings.TrimSuffix(flags, "] were all set"), " ", ", --")
+	}
+	return err.Error()
 }
 
 // wantsJSON reports whether a command line asks for it, also one that could

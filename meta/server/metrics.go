@@ -99,6 +99,7 @@ func (m *metrics) serve(w http.ResponseWriter, _ *http.Request) {
 	var all bytes.Buffer
 	m.set.WritePrometheus(&all)
 	vm.WriteProcessMetrics(&all)
+	vm.WriteFDMetrics(&all)
 	w.Header().Set("Content-Type", exposition.ContentType)
 	_ = exposition.Write(w, families, all.Bytes())
 }

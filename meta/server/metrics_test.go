@@ -26,7 +26,7 @@ func TestMetricsAreCleanUnderTheLinter(t *testing.T) {
 		"# TYPE ops_meta_api_request_duration_seconds histogram",
 		`ops_meta_api_request_duration_seconds_bucket{operation="listAgent",le="+Inf"} 1`,
 		`ops_meta_api_requests_total{operation="listAgent",status="200"} 1`,
-		`ops_meta_rollouts{state="paused"} 0`, `ops_meta_info{version="`, "process_resident_memory_bytes",
+		`ops_meta_rollouts{state="paused"} 0`, `ops_meta_info{version="`, "process_resident_memory_bytes", "process_open_fds ", "process_max_fds ",
 	} {
 		if !strings.Contains(served, part) {
 			t.Errorf("no %s in\n%s", part, served)

@@ -73,6 +73,7 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	var all bytes.Buffer
 	m.set.WritePrometheus(&all)
 	metrics.WriteProcessMetrics(&all)
+	metrics.WriteFDMetrics(&all)
 	gauge(&all, "info", 1, "version", s.Version)
 	gauge(&all, "start_time_seconds", float64(s.Started.Unix()))
 	gauge(&all, "heartbeat_interval_seconds", s.Heartbeat.Interval)
