@@ -248,7 +248,7 @@ func jsonFields(t reflect.Type, names []string) []string {
 // reply writes out as JSON. What has a revision carries it as ETag, and a
 // read whose If-None-Match is that tag gets 304.
 func (c *call) reply(status int, out any) error {
-	data, err := json.Marshal(out)
+	data, err := json.Marshal(withLists(out))
 	if err != nil {
 		return fmt.Errorf("cannot encode the reply: %w", err)
 	}

@@ -67,9 +67,9 @@ func (s schemas) of(t reflect.Type) object {
 	case reflect.Float64:
 		return object{"type": "number"}
 	case reflect.Slice:
-		return object{"type": []string{"array", "null"}, "items": s.of(t.Elem())}
+		return object{"type": "array", "items": s.of(t.Elem())}
 	case reflect.Map:
-		return object{"type": []string{"object", "null"}, "additionalProperties": s.of(t.Elem())}
+		return object{"type": "object", "additionalProperties": s.of(t.Elem())}
 	case reflect.Struct:
 		return s.ofStruct(t)
 	}
@@ -83,19 +83,26 @@ func (s schemas) ofStruct(t reflect.Type) object {
 		return ref
 	}
 	s.named[name] = object{} // ends the recursion of types that hold themselves
-	properties, required := object{}, []string{}
-	for f := range fieldsOf(t) {
-		properties[f.name] = s.of(f.Type)
-		if !f.optional {
-			required = append(required, f.name)
-		}
-	}
+	properties, required := s.properties(t)
 	schema := object{"type": "object", "properties": properties, "additionalProperties": false}
 	if len(required) > 0 {
 		schema["required"] = required
 	}
 	s.named[name] = schema
 	return ref
+}
+
+// properties are the fields of a struct, and the names of those that are
+// always there.
+func (s schemas) properties(t reflect.Type) (properties object, required []string) {
+	properties = object{}
+	for f := range fieldsOf(t) {
+		properties[f.name] = s.of(f.Type)
+		if !f.optional {
+			required = append(required, f.name)
+		}
+	}
+	return properties, required
 }
 
 // schemaName is the type's own name; Page[Agent] becomes AgentPage.
@@ -111,10 +118,11 @@ func schemaName(t reflect.Type) string {
 // loosely is the schema of what is sent: the server fills in what is left
 // out and says itself what must be there.
 func (s schemas) loosely(t reflect.Type) object {
-	strict := s.of(t)
 	if t.Kind() != reflect.Struct {
-		return strict
+		return s.of(t)
 	}
-	schema, _ := s.named[schemaName(t)].(object)
-	return object{"type": "object", "properties": schema["properties"], "additionalProperties": false}
+	name := schemaName(t) + "Input"
+	properties, _ := s.properties(t)
+	s.named[name] = object{"type": "object", "properties": properties, "additionalProperties": false}
+	return object{"$ref": "#/components/schemas/" + name}
 }
