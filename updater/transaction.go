@@ -302,7 +302,7 @@ func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 	k.last, k.others = Target{}, ""
 	k.update(func(s *State) {
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
-		s.Blocks = slices.Clone(k.rec.Blocks)
+		s.Blocks, s.PreviousVersion = slices.Clone(k.rec.Blocks), k.rec.Previous
 	})
 	k.note()
 	faultpoint.Hit("sidecar.ended")

@@ -67,7 +67,7 @@ var listers = map[string]lister{
 // fixed are words that need no server.
 var fixed = map[string][]string{
 	"output": {"table", "json", "yaml"}, "cmd": {"start", "stop"}, "on-failure": {api.OnFailurePause, api.OnFailureAbort, api.OnFailureRollback},
-	"role": {"viewer", "operator", "admin", "enroll"}, "phase": phases(), "status": {"started", "stoped", "unknown"},
+	"role": {"viewer", "operator", "admin", "enroll"}, "phase": api.Phases(), "status": {"started", "stoped", "unknown"},
 }
 
 // completions lets the shell complete the arguments and flags of c and of all

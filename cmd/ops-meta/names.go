@@ -13,9 +13,6 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// maxNamed is how many names a message lists.
-const maxNamed = 5
-
 // byPrefix is the one name that begins with text; several are an error that
 // lists them, none is missing.
 func byPrefix(kind, text string, names []string, missing error) (string, error) {
@@ -26,20 +23,13 @@ func byPrefix(kind, text string, names []string, missing error) (string, error) 
 		return matching[0], nil
 	case len(matching) > 1 && text != "":
 		return "", &api.Error{
-			Kind: api.KindInvalid, Message: fmt.Sprintf("%q is the beginning of several %s", text, kind), Hint: "such as " + someOf(matching),
+			Kind: api.KindInvalid, Message: fmt.Sprintf("%q is the beginning of several %s", text, kind), Hint: "such as " + api.SomeOf(matching),
 		}
 	}
 	if near := api.Nearest(text, names); near != "" {
 		return "", &api.Error{Kind: api.KindNotFound, Message: missing.Error(), Hint: fmt.Sprintf("did you mean %q?", near)}
 	}
 	return "", missing
-}
-
-func someOf(names []string) string {
-	if len(names) > maxNamed {
-		names = append(slices.Clone(names[:maxNamed]), "…")
-	}
-	return strings.Join(names, ", ")
 }
 
 // rolloutNamed finds a rollout by its id, the beginning of one, or its agent:
@@ -148,26 +138,21 @@ func groupNamed(ctx context.Context, c *api.Client, name string) (string, error)
 
 // among refuses a filter's value that there is none of, with the nearest.
 func among(what, value string, known []string) error {
-	if value == "" || slices.Contains(known, value) {
-		return nil
+	var e *api.Error
+	err := api.Unknown(what, value, known)
+	if errors.As(err, &e) {
+		e.Kind = api.KindNotFound
 	}
-	e := api.Errorf(api.KindNotFound, "there is no %s %q", what, value)
-	e.Field = what
-	if near := api.Nearest(value, known); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q?", near)
-	} else if len(known) > 0 {
-		e.Hint = "there are " + someOf(slices.Compact(slices.Sorted(slices.Values(known))))
-	}
-	return e
+	return err
 }
 
 // oneOf is [among] for words that are ours.
 func oneOf(what, value string, known []string) error {
 	var e *api.Error
-	err := among(what, value, known)
+	err := api.Unknown(what, value, known)
 	if errors.As(err, &e) {
-		e.Kind, e.Message = api.KindInvalid, fmt.Sprintf("%s %q is not known", what, value)
-		if e.Hint == "" || !strings.HasPrefix(e.Hint, "did") {
+		e.Message = fmt.Sprintf("%s %q is not known", what, value)
+		if !strings.HasPrefix(e.Hint, "did") {
 			e.Hint = "want one of " + strings.Join(known, ", ")
 		}
 	}
@@ -217,7 +202,7 @@ func knownFilters(ctx context.Context, c *api.Client, q api.HostQuery) error {
 	return firstOf(
 		among("arch", q.Arch, slices.Collect(maps.Keys(o.Arches))),
 		oneOf("status", q.Status, slices.Collect(maps.Keys(statuses))),
-		oneOf("phase", q.Phase, phases()),
+		oneOf("phase", q.Phase, api.Phases()),
 		among("version", q.Version, slices.Collect(maps.Keys(versions))),
 	)
 }
@@ -231,20 +216,6 @@ func published(ctx context.Context, c *api.Client, agent string, versions map[st
 		versions[r.Version]++
 	}
 	return err
-}
-
-func phases() []string {
-	return []string{
-		string(meta.PhaseIdle), string(meta.PhaseDownloading), string(meta.PhaseStaging), string(meta.PhaseStopping), string(meta.PhaseStarting),
-		string(meta.PhaseProbation), string(meta.PhaseRollingBack), string(meta.PhaseRolledBack), string(meta.PhaseFailed), string(meta.PhaseHeld),
-	}
-}
-
-func rolloutStates() []string {
-	return []string{
-		"active", string(api.RolloutDraft), string(api.RolloutAwaitingApproval), string(api.RolloutRunning), string(api.RolloutPaused),
-		string(api.RolloutInconclusive), string(api.RolloutRollingBack), string(api.RolloutAborted), string(api.RolloutCompleted),
-	}
 }
 
 func firstOf(errs ...error) error {

@@ -161,7 +161,7 @@ func (a *app) rolloutListCommand() *cobra.Command {
 			o.Agent = args[0]
 		}
 		err := a.checked(cmd, func(ctx context.Context, c *api.Client) error {
-			return firstOf(oneOf("state", o.State, rolloutStates()), knownAgent(ctx, c, o.Agent))
+			return firstOf(oneOf("state", o.State, api.RolloutStates()), knownAgent(ctx, c, o.Agent))
 		})
 		if err != nil {
 			return err

@@ -29,7 +29,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 			Agents: s.agents(), Groups: s.groups(), Strategies: s.strategies(), NotifyTargets: s.notifyTargets(),
 			Releases: releases{s.core}, Artifacts: releases{s.core}, Assignments: assignments{s.core}, Holds: assignments{s.core},
 			Hosts: hosts{s.core}, Tokens: tokens{s.core}, History: history{s.core}, Fleet: fleetFile{s.core}, Rollouts: s.engine, Care: care{s.core},
-			Notifications: notifications{s.core}, Standstill: standstill{s.core},
+			Notifications: notifications{s.core}, Standstill: standstill{s.core}, Filters: filters{s.core},
 		},
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -92,10 +93,40 @@ func (c *checked) check(in *openapi3filter.RequestValidationInput, resp *http.Re
 	if !strings.Contains(kind, "json") || strings.Contains(kind, "openapi") {
 		out.Options.ExcludeResponseBody = true // no schema to hold it against
 	}
+	if absent.Match(got) && !out.Options.ExcludeResponseBody {
+		c.t.Errorf("%s %s: response %d says null\n%s", in.Request.Method, in.Request.URL.Path, resp.StatusCode, got)
+	}
 	out.SetBodyBytes(got)
 	if err := openapi3filter.ValidateResponse(c.t.Context(), out); err != nil {
 		c.t.Errorf("%s %s: response %d: %v\n%s", in.Request.Method, in.Request.URL.Path, resp.StatusCode, err, got)
 	}
+}
+
+// absent is a null where a program expects something: what is not there is
+// left out, and a list of nothing is empty.
+var absent = regexp.MustCompile(`[:\[,]null\b`)
+
+// A server that nobody has told anything yet answers every question, and with
+// lists that can be walked.
+func TestAnEmptyServerAnswersWithEmptyLists(t *testing.T) {
+	onBoth(t, func(t *testing.T, conf server.Config) {
+		r := start(t, conf)
+		check, doc := newChecked(t, r)
+		r.http = &http.Client{Transport: check}
+		asked := 0
+		for path, item := range doc.Paths.Map() {
+			if item.Get == nil || strings.Contains(path, "{") || item.Get.OperationID == "follow" {
+				continue
+			}
+			asked++
+			if err := r.get(strings.TrimPrefix(path, "/api/v1/")); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		if asked < 15 {
+			t.Errorf("only %d operations were asked", asked)
+		}
+	})
 }
 
 func drain(body *io.ReadCloser) []byte {

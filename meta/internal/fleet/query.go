@@ -160,9 +160,7 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 	var group *Selector
 	if q.Group != "" {
 		if group = f.snapshot.Load().selectorOf(q.Group); group == nil {
-			err := api.Errorf(api.KindNotFound, "there is no group %s", q.Group)
-			err.Field = "group"
-			return nil, err
+			return nil, api.Unknown("group", q.Group, f.snapshot.Load().groupNames())
 		}
 	}
 	search := strings.ToLower(q.Search)
@@ -221,6 +219,13 @@ func (h *host) contains(search string) bool {
 	}
 	labels := h.facts.Value().labels
 	return labels != "" && strings.Contains(strings.ToLower(labels), search)
+}
+
+func (s *Snapshot) groupNames() (names []string) {
+	for _, m := range s.matchers {
+		names = append(names, m.group.Name)
+	}
+	return names
 }
 
 func (s *Snapshot) selectorOf(group string) *Selector {

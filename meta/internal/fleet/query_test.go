@@ -72,7 +72,7 @@ func TestListPicksHosts(t *testing.T) {
 			}
 		})
 	}
-	if _, err := f.List(api.HostQuery{Group: "nope"}); api.KindOf(err) != api.KindNotFound {
+	if _, err := f.List(api.HostQuery{Group: "nope"}); api.KindOf(err) != api.KindInvalid {
 		t.Errorf("an unknown group gives %v", err)
 	}
 }

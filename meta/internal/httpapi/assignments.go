@@ -64,7 +64,8 @@ func (s *Server) listAssignments(c *call) (api.Page[api.Assignment], error) {
 	if err != nil {
 		return api.Page[api.Assignment]{}, err
 	}
-	found, err := s.backend.Assignments.Assignments(c.Context(), c.URL.Query().Get("agent"), of, page)
+	agent := c.URL.Query().Get("agent")
+	found, err := narrowed[api.Assignment](c, Filter{Agent: agent, Scope: of})(s.backend.Assignments.Assignments(c.Context(), agent, of, page))
 	return shownPage(c, found), err
 }
 
@@ -139,5 +140,5 @@ func (s *Server) listHolds(c *call) (api.Page[api.Hold], error) {
 	if err != nil {
 		return api.Page[api.Hold]{}, err
 	}
-	return s.backend.Holds.Holds(c.Context(), of, page)
+	return narrowed[api.Hold](c, Filter{Scope: of})(s.backend.Holds.Holds(c.Context(), of, page))
 }

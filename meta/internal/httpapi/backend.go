@@ -28,6 +28,7 @@ type Backend struct {
 	History       History
 	Care          Care
 	Standstill    Standstill
+	Filters       Filters
 }
 
 // Nouns keeps one kind of things that have a name and a revision.

@@ -34,7 +34,12 @@ func (s *Server) history(c *call) ([]api.Sample, error) {
 	if from.IsZero() {
 		from = time.Now().Add(-24 * time.Hour)
 	}
-	return s.backend.History.Samples(c.Context(), c.URL.Query().Get("agent"), from)
+	agent := c.URL.Query().Get("agent")
+	samples, err := s.backend.History.Samples(c.Context(), agent, from)
+	if err == nil && len(samples) == 0 && agent != "" {
+		err = s.backend.Filters.Unknown(c.Context(), Filter{Agent: agent})
+	}
+	return samples, err
 }
 
 func (s *Server) doctor(c *call) ([]api.Check, error) { return s.backend.Care.Doctor(c.Context()), nil }
@@ -60,7 +65,7 @@ func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
 	if f.Until, err = c.timeParam("until"); err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}
-	return s.backend.History.Audit(c.Context(), f, page)
+	return narrowed[api.AuditEntry](c, Filter{Actor: f.Actor, Action: f.Action, Kind: f.Kind})(s.backend.History.Audit(c.Context(), f, page))
 }
 
 func (s *Server) notificationRoutes() []route {

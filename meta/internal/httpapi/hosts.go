@@ -63,7 +63,8 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 			return api.Page[api.Host]{}, err
 		}
 	}
-	return s.backend.Hosts.Hosts(c.Context(), q)
+	f := Filter{Agent: q.Agent, Group: q.Group, Version: q.Version, Status: q.Status, Phase: q.Phase, Arch: q.Arch}
+	return narrowed[api.Host](c, f)(s.backend.Hosts.Hosts(c.Context(), q))
 }
 
 // maxLabels is how many labels a query may name.
@@ -96,7 +97,10 @@ func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {
 	if f.Until, err = c.timeParam("until"); err != nil {
 		return api.Page[api.Event]{}, err
 	}
-	return s.backend.History.Events(c.Context(), f, page)
+	if err := api.Unknown("kind", f.Kind, api.EventKinds()); err != nil {
+		return api.Page[api.Event]{}, err
+	}
+	return narrowed[api.Event](c, Filter{Agent: f.Agent})(s.backend.History.Events(c.Context(), f, page))
 }
 
 func (s *Server) matchSelector(c *call, selector api.Selector) (api.Page[api.Host], error) {

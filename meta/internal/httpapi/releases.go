@@ -54,7 +54,8 @@ func (s *Server) listReleases(c *call) (api.Page[api.Release], error) {
 	if err != nil {
 		return api.Page[api.Release]{}, err
 	}
-	return s.backend.Releases.Releases(c.Context(), c.URL.Query().Get("agent"), page)
+	agent := c.URL.Query().Get("agent")
+	return narrowed[api.Release](c, Filter{Agent: agent})(s.backend.Releases.Releases(c.Context(), agent, page))
 }
 
 func (s *Server) putReleaseNotes(c *call, n api.ReleaseNotes) (api.Release, error) {

@@ -58,12 +58,16 @@ func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {
 		return api.Page[api.Rollout]{}, err
 	}
 	f := api.RolloutFilter{Agent: c.URL.Query().Get("agent")}
-	if state := c.URL.Query().Get("state"); state == "active" {
+	state := c.URL.Query().Get("state")
+	if err := api.Unknown("state", state, api.RolloutStates()); err != nil {
+		return api.Page[api.Rollout]{}, err
+	}
+	if state == "active" {
 		f.Active = true
 	} else {
 		f.State = api.RolloutState(state)
 	}
-	return s.backend.Rollouts.Rollouts(c.Context(), f, page)
+	return narrowed[api.Rollout](c, Filter{Agent: f.Agent})(s.backend.Rollouts.Rollouts(c.Context(), f, page))
 }
 
 func (s *Server) transitions(c *call) (api.Page[api.Transition], error) {
@@ -87,7 +91,7 @@ func (s *Server) grants(c *call) (api.Page[api.Grant], error) {
 	case api.OutcomeSucceeded, api.OutcomeFailed:
 		f.Outcome = state
 	default:
-		return api.Page[api.Grant]{}, invalid("state", "state %q is not known: want pending, succeeded or failed", clip(state))
+		return api.Page[api.Grant]{}, api.Unknown("state", state, api.GrantStates())
 	}
 	return s.backend.Rollouts.Grants(c.Context(), f, page)
 }
@@ -99,7 +103,11 @@ func (s *Server) rolloutHosts(c *call) (api.Page[api.RolloutHost], error) {
 	}
 	state := api.RolloutHostState(c.URL.Query().Get("state"))
 	if state != "" && !state.Known() {
-		return api.Page[api.RolloutHost]{}, invalid("state", "state %q is not known: want one of %v", clip(string(state)), api.RolloutHostStates())
+		var known []string
+		for _, s := range api.RolloutHostStates() {
+			known = append(known, string(s))
+		}
+		return api.Page[api.RolloutHost]{}, api.Unknown("state", string(state), known)
 	}
 	return s.backend.Rollouts.RolloutHosts(c.Context(), c.PathValue("id"), state, page)
 }

@@ -100,3 +100,37 @@ func (n noun[T]) redactDoc(doc []byte) []byte {
 	}
 	return doc
 }
+
+// AuditColumn is what of the audit log's entries has few different values.
+type AuditColumn string
+
+// The columns by which the audit log is narrowed.
+const (
+	AuditActor  AuditColumn = "actor"
+	AuditAction AuditColumn = "action"
+	AuditKind   AuditColumn = "kind"
+)
+
+// AuditValues lists the values that a column of the audit log has.
+func (r Reader) AuditValues(ctx context.Context, c AuditColumn) ([]string, error) {
+	return all(ctx, r.q, "list values of the audit log", `SELECT DISTINCT `+string(c)+` FROM audit`, nil, func(rows *sql.Rows) (v string, err error) {
+		err = rows.Scan(&v)
+		return v, err
+	})
+}
+
+// AuditKinds are the kinds of things that writes are recorded of.
+func AuditKinds() []string {
+	return []string{
+		agents.kind, assignments.kind, holds.kind, groups.kind, strategies.kind, targets.kind, releases.kind, artifacts.kind, rollouts.kind,
+		"host", "notification", "standstill", "token", "server",
+	}
+}
+
+// AuditActions are what is recorded of them.
+func AuditActions() []string {
+	return []string{
+		"create", "update", "delete", "revive", "drop", "begin", "end", "backup",
+		api.ActionApprove, api.ActionPause, api.ActionResume, api.ActionRetry, api.ActionSkip, api.ActionAbort, api.ActionRollback,
+	}
+}

@@ -19,7 +19,7 @@ type deployView struct {
 	Scope    string // as [api.Scope.String] writes it
 	Host     string // typed in, instead of a scope of the list
 	Strategy string // empty: the agent's default; nowStrategy: at once
-	Cmd      string
+	Cmd      string // empty: as the assignment says; else start or stop, at once
 	Reason   string
 
 	Problem *api.Problem // why the step before did not work; what was entered is kept
@@ -64,7 +64,11 @@ func (d *deployView) preview(v *visit) error {
 	if err != nil {
 		return err
 	}
-	impact, err := v.api.AssignmentImpact(v.r.Context(), api.Assignment{Agent: d.Agent, Scope: scope, Version: d.Version, Cmd: d.Cmd})
+	next, err := d.assignment(v, scope)
+	if err != nil {
+		return err
+	}
+	impact, err := v.api.AssignmentImpact(v.r.Context(), next)
 	if err != nil {
 		return err
 	}
@@ -131,17 +135,46 @@ func (d *deployView) deploy(v *visit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if d.Strategy == nowStrategy || d.Cmd == "stop" {
-		current, err := v.api.Assignment(v.r.Context(), d.Agent, scope)
-		if err != nil && !isNotFound(err) {
-			return "", err
-		}
-		current.Agent, current.Scope, current.Version, current.Cmd = d.Agent, scope, d.Version, d.Cmd
-		_, err = v.api.PutAssignment(v.r.Context(), current)
-		return "/agents/" + url.PathEscape(d.Agent), err
+	if d.AtOnce() {
+		return "/agents/" + url.PathEscape(d.Agent), d.assign(v, scope)
 	}
 	rollout, err := v.api.CreateRollout(v.r.Context(), api.NewRollout{
 		Agent: d.Agent, Version: d.Version, Scope: scope, Strategy: d.Strategy, Reason: d.Reason,
 	})
 	return "/rollouts/" + url.PathEscape(rollout.ID), err
+}
+
+// AtOnce reports whether it is an assignment instead of a rollout.
+func (d deployView) AtOnce() bool { return d.Strategy == nowStrategy || d.Cmd != "" }
+
+// assignment is the one in force, with what the form says; its Revision is
+// [api.MustNotExist] when there is none yet.
+func (d *deployView) assignment(v *visit, scope api.Scope) (api.Assignment, error) {
+	next, err := v.api.Assignment(v.r.Context(), d.Agent, scope)
+	if isNotFound(err) {
+		next, err = api.Assignment{Agent: d.Agent, Scope: scope, Revision: api.MustNotExist}, nil
+	}
+	next.Version = d.Version
+	if d.Cmd != "" {
+		next.Cmd = d.Cmd
+	}
+	return next, err
+}
+
+// assign changes of the assignment what the form says and nothing else.
+func (d *deployView) assign(v *visit, scope api.Scope) error {
+	next, err := d.assignment(v, scope)
+	if err != nil {
+		return err
+	}
+	if next.Revision == api.MustNotExist {
+		_, err = v.api.PutAssignment(v.r.Context(), next)
+		return err
+	}
+	change := api.Patch{"version": d.Version}
+	if d.Cmd != "" {
+		change["cmd"] = d.Cmd
+	}
+	_, err = v.api.PatchAssignment(v.r.Context(), d.Agent, scope, change, next.Revision)
+	return err
 }

@@ -137,7 +137,8 @@ func deleteGroup(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
-	if err := v.api.DeleteGroup(v.r.Context(), v.r.PostFormValue("name"), 0); err != nil {
+	seen, _ := strconv.ParseInt(v.r.PostFormValue("revision"), 10, 64) // one that was changed meanwhile stays
+	if err := v.api.DeleteGroup(v.r.Context(), v.r.PostFormValue("name"), seen); err != nil {
 		return err
 	}
 	return v.redirect("/groups")

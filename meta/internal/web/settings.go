@@ -115,7 +115,7 @@ func saveTarget(v *visit) error {
 	form := v.r.PostForm
 	target := api.NotifyTarget{
 		Name: form.Get("name"), Kind: form.Get("kind"), URL: form.Get("url"), Secret: form.Get("secret"),
-		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")),
+		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")), Revision: api.MustNotExist,
 	}
 	if _, err := v.api.PutNotifyTarget(v.r.Context(), target); err != nil {
 		return v.showSettingsAgain(err, settingsView{Target: target})

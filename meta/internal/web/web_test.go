@@ -58,12 +58,13 @@ func newPeer() *peer {
 		"agents/falcon-agent": api.Agent{Name: "falcon-agent", ConfigFileName: "cfg.json"},
 		"releases":            api.Page[api.Release]{Items: []api.Release{{Agent: "falcon-agent", Version: "5.1.4", Artifacts: []api.Artifact{{Arch: "linux_amd64", Size: 123456, MD5: "aa", SHA256: "bb", Warnings: []string{"an ELF of another arch"}}}}}},
 		"assignments":         api.Page[api.Assignment]{Items: []api.Assignment{{Agent: "falcon-agent", Version: "5.1.3", Scope: api.Scope{Kind: api.ScopeEveryone}}}},
-		"groups":              api.Page[api.Group]{Items: []api.Group{{Name: "canary", Selector: api.Selector{Prefixes: []string{"web-"}, Labels: map[string]string{"dc": "a"}}}}},
-		"groups/canary":       api.Group{Name: "canary", Revision: 3, Selector: api.Selector{Prefixes: []string{"web-"}}},
-		"selectors/match":     api.Page[api.Host]{Items: []api.Host{host}},
-		"holds":               api.Page[api.Hold]{Items: []api.Hold{{ID: "h1", Scope: api.Scope{Kind: api.ScopeHost, Name: "web-1"}, Reason: "disk", Until: &later}}},
-		"strategies":          api.Page[api.Strategy]{Items: []api.Strategy{{Name: "careful"}}},
-		"rollouts":            api.Page[api.Rollout]{Items: []api.Rollout{rollout}}, "rollouts/r1": rollout,
+		"agents/falcon-agent/assignments/group:canary": api.Assignment{Agent: "falcon-agent", Version: "5.1.3", Cmd: "stop", Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Revision: 4},
+		"groups":          api.Page[api.Group]{Items: []api.Group{{Name: "canary", Selector: api.Selector{Prefixes: []string{"web-"}, Labels: map[string]string{"dc": "a"}}}}},
+		"groups/canary":   api.Group{Name: "canary", Revision: 3, Selector: api.Selector{Prefixes: []string{"web-"}}},
+		"selectors/match": api.Page[api.Host]{Items: []api.Host{host}},
+		"holds":           api.Page[api.Hold]{Items: []api.Hold{{ID: "h1", Scope: api.Scope{Kind: api.ScopeHost, Name: "web-1"}, Reason: "disk", Until: &later}}},
+		"strategies":      api.Page[api.Strategy]{Items: []api.Strategy{{Name: "careful"}}},
+		"rollouts":        api.Page[api.Rollout]{Items: []api.Rollout{rollout}}, "rollouts/r1": rollout,
 		"rollouts/r1/transitions": api.Page[api.Transition]{Items: []api.Transition{{To: api.RolloutRunning, Reason: "started", Message: "The rollout began.", Time: now}}},
 		"rollouts/r1/hosts":       api.Page[api.RolloutHost]{Items: []api.RolloutHost{{Host: "web-1", State: api.RolloutHostFailed, Stage: 1, Version: "5.1.3", Status: "started", Message: "it does not start", Judged: &now}}},
 		"rollouts/r1/grants":      api.Page[api.Grant]{Items: []api.Grant{{Host: "web-1", Outcome: "failed", Reason: "rolled back", Judged: &now}}},
@@ -93,6 +94,11 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(p.refuse)
 	case r.Method != http.MethodGet && path != "selectors/match":
 		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("If-None-Match") == "*" {
+			path = "(new) " + path
+		} else if seen := r.Header.Get("If-Match"); seen != "" && r.Method == http.MethodDelete {
+			path = "(" + seen + ") " + path
+		}
 		p.writes = append(p.writes, r.Method+" "+path+" "+string(body))
 		_ = json.NewEncoder(w).Encode(api.Rollout{ID: "r1"})
 	case p.replies[path] != nil:
@@ -326,7 +332,15 @@ func TestWritesReachTheAPI(t *testing.T) {
 	}{
 		{"pause", "/rollouts/r1/pause", url.Values{"reason": {"looks odd"}}, `POST rollouts/r1/pause {"reason":"looks odd"}`},
 		{"rollout", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "strategy": {"careful"}}, `POST rollouts {"agent":"falcon-agent","version":"5.1.4","scope":{"kind":"group","name":"canary"},"strategy":"careful"}`},
-		{"at once", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"everyone"}, "strategy": {"(now)"}}, `PUT agents/falcon-agent/assignments/everyone {"agent":"falcon-agent","scope":{"kind":"everyone"},"version":"5.1.4"}`},
+		{"at once, what was never assigned", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"everyone"}, "strategy": {"(now)"}}, `PUT (new) agents/falcon-agent/assignments/everyone {"agent":"falcon-agent","scope":{"kind":"everyone"},"version":"5.1.4","revision":-1}`},
+		{"at once, what is assigned", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "strategy": {"(now)"}}, `PATCH agents/falcon-agent/assignments/group:canary {"version":"5.1.4"}`},
+		{"stop", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "cmd": {"stop"}}, `PATCH agents/falcon-agent/assignments/group:canary {"cmd":"stop","version":"5.1.4"}`},
+		{"run again", "/deploy", url.Values{"agent": {"falcon-agent"}, "version": {"5.1.4"}, "scope": {"group:canary"}, "cmd": {"start"}}, `{"cmd":"start","version":"5.1.4"}`},
+		{"retry", "/rollouts/r1/retry", url.Values{"reason": {"disk was full"}}, `POST rollouts/r1/retry {"reason":"disk was full"}`},
+		{"skip", "/rollouts/r1/skip", nil, `POST rollouts/r1/skip`},
+		{"target", "/settings/targets", url.Values{"name": {"chat"}, "kind": {"webhook"}, "url": {"https://chat.example"}}, `PUT (new) notifications/targets/chat`},
+		{"new group", "/groups/edit", url.Values{"name": {"db"}, "prefixes": {"db-"}}, `PUT (new) groups/db`},
+		{"delete a group as it was seen", "/groups/delete", url.Values{"name": {"canary"}, "revision": {"3"}}, `DELETE ("3") groups/canary`},
 		{"hold", "/holds/new", url.Values{"host": {"web-1"}, "reason": {"disk"}, "for": {"1h"}}, `POST holds {"id":"","scope":{"kind":"host","name":"web-1"},"reason":"disk","until":"2026-03-01T13:00:00Z"`},
 		{"hold for days", "/holds/new", url.Values{"host": {"web-1"}, "reason": {"disk"}, "for": {"14d"}}, `"until":"2026-03-15T12:00:00Z"`},
 		{"release", "/holds/h1/release", nil, "DELETE holds/h1"},
@@ -398,9 +412,7 @@ func TestRolloutsOfferWhatTheirStateAllows(t *testing.T) {
 	p := newPeer()
 	c, base := open(t, p)
 	login(t, c, base, "operator")
-	for state, want := range cases {
-		r := p.replies["rollouts/r1"].(api.Rollout)
-		r.State, r.Progress = state, []api.StageCount{{Granted: 4, Failed: 1, Size: 9}}
+	offers := func(r api.Rollout) string {
 		p.replies["rollouts/r1"] = r
 		_, body := get(t, c, base+"/rollouts/r1")
 		var got []string
@@ -409,9 +421,18 @@ func TestRolloutsOfferWhatTheirStateAllows(t *testing.T) {
 				got = append(got, action)
 			}
 		}
-		if strings.Join(got, " ") != want {
+		return strings.Join(got, " ")
+	}
+	r := p.replies["rollouts/r1"].(api.Rollout)
+	for state, want := range cases {
+		r.State, r.Progress = state, []api.StageCount{{Granted: 4, Failed: 1, Size: 9}}
+		if got := offers(r); got != want {
 			t.Errorf("%s offers %v; want %s", state, got, want)
 		}
+	}
+	r.State, r.Stage, r.Progress = api.RolloutRunning, 2, nil
+	if got, want := offers(r), "pause abort rollback"; got != want {
+		t.Errorf("in its last stage and without a failure it offers %s; want %s", got, want)
 	}
 }
 
