@@ -56,5 +56,5 @@ func TestManyAgentsOnProbationShareFewChildren(t *testing.T) {
 	s.await("all are on probation", func() bool { return onProbation() == agents })
 	beats := s.server.count()
 	s.await("heartbeats go on", func() bool { return onProbation() == agents && s.server.count() > beats+3 })
-	s.await("no child is held between questions", func() bool { return children(t, s.cmd.Process.Pid) <= 16 }) // the pool's quick seats
+	s.await("fewer children than agents", func() bool { return children(t, s.cmd.Process.Pid) < agents }) // each held one through its probation
 }
