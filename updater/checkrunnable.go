@@ -15,7 +15,7 @@ import (
 // run: where agents are made by default, and of every agent that the last reply
 // named. As its agent's user it runs nothing but a child of our own.
 func checkRunnable(ctx context.Context, c Config) []Finding {
-	findings := checkNoexec("work_dir", c.WorkDir)
+	findings := checkMount("work_dir", c.WorkDir)
 	wishes := c.lastWishes()
 	for _, name := range slices.Sorted(maps.Keys(wishes)) {
 		w := wishes[name]
@@ -23,7 +23,7 @@ func checkRunnable(ctx context.Context, c Config) []Finding {
 			continue
 		}
 		if w.Place.WorkDir != c.WorkDir {
-			if f := checkNoexec("agent "+name, w.Place.WorkDir); f != nil {
+			if f := checkMount("agent "+name, w.Place.WorkDir); f != nil {
 				findings = append(findings, f...)
 				continue
 			}
@@ -33,7 +33,13 @@ func checkRunnable(ctx context.Context, c Config) []Finding {
 	return findings
 }
 
-func checkNoexec(name, dir string) []Finding {
+func checkMount(name, dir string) []Finding {
+	if at, is := agent.MountedReadOnly(dir); is {
+		return []Finding{{
+			Name: name, Verdict: VerdictWarn, Detail: fmt.Sprintf("nothing can be written in %s: %s is mounted read-only", dir, at),
+			Mend: fmt.Sprintf("mount -o remount,rw %s once its disk is well; until then no version there can be changed", at),
+		}}
+	}
 	at, is := agent.MountedNoexec(dir)
 	if !is {
 		return nil

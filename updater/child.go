@@ -58,6 +58,7 @@ type Job struct {
 	Limits   install.Limits  `json:"limits,omitzero"` // of OpConfig
 	Prune    *agent.PruneJob `json:"prune,omitempty"`
 	Owner    *agent.Owner    `json:"owner,omitempty"` // the sidecar that asks for it
+	Known    []string        `json:"known,omitempty"` // versions that ran there
 	Guest    bool            `json:"guest,omitempty"` // it only asks, and does not look after the agent
 }
 
@@ -231,7 +232,7 @@ func (j Job) answer(ctx context.Context, w *lineWriter) line {
 }
 
 func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, err error) {
-	run := agent.Runner{Dir: j.Dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env), Owner: j.Owner, Guest: j.Guest}
+	run := agent.Runner{Dir: j.Dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env), Owner: j.Owner, Known: j.Known, Guest: j.Guest}
 	switch j.Op {
 	case OpInspect:
 		r.Seen, err = run.Observe(ctx)

@@ -245,7 +245,17 @@ func (k *keeper) hold(w Wish) *Hold {
 // job is a job on the agent's directory in t's place.
 func (k *keeper) job(op Op, t Target) Job {
 	cfg := k.e.config()
-	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner}
+	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
+}
+
+// knownVersions are those that the journal has seen run.
+func (k *keeper) knownVersions() (versions []string) {
+	for _, v := range []string{k.rec.Last.Version, k.rec.Previous} {
+		if meta.ValidName(v) {
+			versions = append(versions, v)
+		}
+	}
+	return versions
 }
 
 // do has a job done by the hands of user. Hands that are lost are replaced:

@@ -23,8 +23,9 @@ type Runner struct {
 	Env      []string // complete; see [Environment]
 	Tasks    int      // of [ControlJob]
 
-	Owner *Owner // the sidecar that looks after the agent; nil: none in particular
-	Guest bool   // only asks, for somebody who does not look after the agent: writes and ends nothing
+	Owner *Owner   // the sidecar that looks after the agent; nil: none in particular
+	Known []string // versions that ran here, as far as is known
+	Guest bool     // only asks, for somebody who does not look after the agent: writes and ends nothing
 
 	inTurn bool // of the queue already
 }
@@ -56,7 +57,7 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 		o.Freed = r.Dir.LimitOutput()
 	}
 	var err error
-	if o.Version, err = r.Dir.Current(); err != nil {
+	if o.Version, err = r.Dir.reach(); err != nil {
 		return o, err
 	}
 	if o.Versions, err = r.Dir.Versions(); err != nil {
@@ -66,10 +67,23 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	switch {
 	case o.Complete:
 		r.askStatus(ctx, &o)
+	case o.Version == "" && len(r.Known) > 0:
+		return o, r.checkDisplaced()
 	case o.Version != "":
 		o.Status = unknown(o.Version + " is named by .version but not there")
 	}
 	return o, nil
+}
+
+// checkDisplaced is an error where nothing is installed, but what was runs on
+// from a filesystem that is no longer to be seen: what would be installed now
+// would run beside it, and be hidden by the next mount.
+func (r Runner) checkDisplaced() error {
+	lost, _ := r.displaced()
+	if len(lost) == 0 {
+		return nil
+	}
+	return hostFault(CodeDisplaced, "%s runs on as %s, from a filesystem that is no longer mounted at %s or is hidden by another mount; nothing is installed beside it: mount it again, or end the process", r.Dir.Name, lost[0], r.Dir.Path)
 }
 
 func (r Runner) askStatus(ctx context.Context, o *Observation) {

@@ -99,8 +99,10 @@ func (d Dir) Disown(o Owner) {
 	}
 }
 
-func (d Dir) readOwner() (o Owner, err error) {
-	f, err := os.OpenFile(d.file(ownerFile), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func (d Dir) readOwner() (o Owner, err error) { return readOwner(d.file(ownerFile)) }
+
+func readOwner(file string) (o Owner, err error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return o, err
 	}

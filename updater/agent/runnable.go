@@ -27,6 +27,7 @@ const (
 	CodeScriptBusy    = "script-busy"    // something writes to control
 	CodeNoResources   = "no-resources"   // the host gives no process, memory or file
 	CodeStalePid      = "stale-pid"      // a pid file elsewhere names a stranger, and the script believes it
+	CodeDisplaced     = "displaced"      // the agent runs on from a filesystem that was unmounted
 	CodeForbidden     = "forbidden"      // the kernel refuses without a reason that can be found
 )
 
@@ -88,7 +89,7 @@ func (r Runner) CanStop(ctx context.Context, version string) error {
 // CheckCurrent is what can be known of the version that .version names without
 // running anything. Nothing is to be said about an agent that is not here.
 func (r Runner) CheckCurrent() error {
-	version, err := r.Dir.Current()
+	version, err := r.Dir.reach()
 	if err != nil || version == "" || !r.Dir.Complete(version) {
 		return err
 	}
@@ -120,13 +121,8 @@ func (d Dir) Runnable(version string, env []string) error {
 // mayExecute goes through the directories from the root on, so that it can name
 // the one that is closed.
 func (d Dir) mayExecute(file, mend string) error {
-	for i, c := range file {
-		if c != '/' || i == 0 {
-			continue
-		}
-		if err := unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
-			return hostFault(CodeNoAccess, "cannot run %s: %s may not enter %s; let it (chmod o+x, or chown)", file, userName(os.Geteuid()), file[:i])
-		}
+	if err := mayReach(file); err != nil {
+		return err
 	}
 	fi, err := os.Stat(file)
 	switch {
@@ -144,6 +140,33 @@ func (d Dir) mayExecute(file, mend string) error {
 		return hostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
 	}
 	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, userName(os.Geteuid()), mend)
+}
+
+// mayReach names the directory on the way to file that this user may not enter.
+func mayReach(file string) error {
+	for i, c := range file {
+		if c != '/' || i == 0 {
+			continue
+		}
+		if err := unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
+			return hostFault(CodeNoAccess, "cannot reach %s: %s may not enter %s; let it (chmod o+x, or chown)", file, userName(os.Geteuid()), file[:i])
+		}
+	}
+	return nil
+}
+
+// reach is the version that .version names. What this user may not look into is
+// not taken for missing: the agent in there may run.
+func (d Dir) reach() (version string, err error) {
+	version, err = d.Current()
+	file := d.file(versionFile)
+	if version != "" {
+		file = d.file(version, control)
+	}
+	if closed := mayReach(file); closed != nil {
+		return version, closed
+	}
+	return version, err
 }
 
 // maxInterpreters is how many scripts the kernel follows.

@@ -13,9 +13,11 @@ import (
 
 // mountedNoexec reports whether file lies on a filesystem that nothing is
 // executed from, and where that is mounted.
-func mountedNoexec(file string) (at string, is bool) {
+func mountedNoexec(file string) (at string, is bool) { return mountedWith(unix.ST_NOEXEC, file) }
+
+func mountedWith(flag int64, file string) (at string, is bool) {
 	var st unix.Statfs_t
-	if unix.Statfs(file, &st) != nil || st.Flags&unix.ST_NOEXEC == 0 {
+	if unix.Statfs(file, &st) != nil || int64(st.Flags)&flag == 0 { //nolint:unconvert // other machines have other types
 		return "", false
 	}
 	return mountPoint(file), true
@@ -24,10 +26,17 @@ func mountedNoexec(file string) (at string, is bool) {
 // MountedNoexec reports whether nothing can be executed below dir, and which
 // mount is to blame. A directory that is not there yet is judged by the one
 // that it would be made in.
-func MountedNoexec(dir string) (at string, is bool) {
+func MountedNoexec(dir string) (at string, is bool) { return mountedNoexec(existing(dir)) }
+
+// MountedReadOnly reports the same of a filesystem that cannot be written.
+func MountedReadOnly(dir string) (at string, is bool) {
+	return mountedWith(unix.ST_RDONLY, existing(dir))
+}
+
+func existing(dir string) string {
 	for {
 		if _, err := os.Stat(dir); err == nil || dir == "/" {
-			return mountedNoexec(dir)
+			return dir
 		}
 		dir = filepath.Dir(dir)
 	}

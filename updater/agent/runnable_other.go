@@ -11,3 +11,6 @@ func MountedNoexec(string) (string, bool) { return "", false }
 
 // checkProgram leaves it to the kernel.
 func checkProgram(string, bool) error { return nil }
+
+// MountedReadOnly cannot be told here.
+func MountedReadOnly(string) (at string, is bool) { return "", false }

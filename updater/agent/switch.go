@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -52,6 +53,9 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 	}
 	defer done()
 	r.Timeouts.Status = min(r.Timeouts.Status, r.Timeouts.Stop) // what may be stopped in 5 s is not asked for 10 min
+	if err := mayReach(r.Dir.file(version, control)); err != nil {
+		return s, err
+	}
 	others, err := r.Dir.Versions()
 	if err != nil {
 		return s, err
@@ -69,7 +73,29 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 			return s, err
 		}
 	}
-	return s, nil
+	r.Known = append(append(others, version), r.Known...)
+	return s, r.endDeleted(ctx, &s)
+}
+
+// endDeleted ends what runs on of version directories that somebody removed: no
+// control script knows of it any more.
+func (r Runner) endDeleted(ctx context.Context, s *Stopped) error {
+	_, victims := r.displaced()
+	if len(victims) == 0 {
+		return nil
+	}
+	s.Why = strings.TrimPrefix(s.Why+"; the directory of what ran was removed", "; ")
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		for _, p := range victims {
+			if signalProcess(p, signal) && !slices.Contains(s.Killed, p.Pid) {
+				s.Killed = append(s.Killed, p.Pid)
+			}
+		}
+		if pollUntil(killPatience, func() bool { return !slices.ContainsFunc(victims, process.isStill) || ctx.Err() != nil }) {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("cannot stop %s: %s does not end", r.Dir.Name, victims[0])
 }
 
 func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
