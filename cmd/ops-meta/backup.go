@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -78,12 +80,16 @@ func openOffline(cmd *cobra.Command, path string, flags server.Config) (*server.
 	return server.OpenOffline(cmd.Context(), conf)
 }
 
-// backupTo lets a file appear only when it is complete.
+// backupTo lets a file appear only when it is complete. What it is made in is
+// locked while that goes on.
 func backupTo(ctx context.Context, save saver, path string) (size int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-")
+	parts := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".part-")
+	removeLeftParts(parts)
+	f, err := os.CreateTemp(filepath.Dir(parts), filepath.Base(parts))
 	if err != nil {
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
 	}
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // where there are no locks, another backup may end this one
 	defer func() {
 		_ = f.Close()
 		if err != nil {
@@ -100,6 +106,27 @@ func backupTo(ctx context.Context, save saver, path string) (size int64, err err
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
 	}
 	return size, os.Rename(f.Name(), path)
+}
+
+// removeLeftParts removes what backups to the same place that were killed have
+// left: copies of the database that nobody has locked.
+func removeLeftParts(prefix string) {
+	escaped := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(prefix)
+	left, _ := filepath.Glob(escaped + "*") // the pattern is well formed
+	for _, path := range left {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.Remove(path)
+		}
+		_ = f.Close()
+	}
 }
 
 func (a *app) restoreCommand() *cobra.Command {

@@ -4,20 +4,16 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
-	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -144,92 +140,3 @@ func (o *Offline) Backup(ctx context.Context, w io.Writer) error {
 
 // Close gives the directory back.
 func (o *Offline) Close() error { return o.s.close() }
-
-// Restored is what a restore brought back.
-type Restored struct {
-	Rows      int64 // of the database
-	Artifacts int
-}
-
-// Restore fills an empty data directory (and database) from a backup. The
-// server must not run.
-func Restore(ctx context.Context, conf Config, r io.Reader) (Restored, error) {
-	conf, err := conf.withDefaults()
-	if err != nil {
-		return Restored{}, err
-	}
-	if err := os.MkdirAll(conf.path("artifacts"), 0o700); err != nil {
-		return Restored{}, fmt.Errorf("cannot make data directory: %w", err)
-	}
-	lock, err := lockData(conf.Data)
-	if err != nil {
-		return Restored{}, err
-	}
-	defer lock.Close() //nolint:errcheck // the lock ends either way
-	blobs, err := openBlobs(ctx, conf)
-	if err != nil {
-		return Restored{}, err
-	}
-	zip, err := gzip.NewReader(r)
-	if err != nil {
-		return Restored{}, notABackup(err)
-	}
-	return restorer{conf, blobs}.run(ctx, tar.NewReader(zip))
-}
-
-func notABackup(err error) error {
-	return &api.Error{Kind: api.KindInvalid, Message: "this is not a complete backup of ops-meta", Err: err, Hint: "make one with: ops-meta backup FILE"}
-}
-
-type restorer struct {
-	conf  Config
-	blobs release.Blobs
-}
-
-func (rs restorer) run(ctx context.Context, in *tar.Reader) (Restored, error) {
-	var done Restored
-	seen := map[string]bool{}
-	for ctx.Err() == nil {
-		head, err := in.Next()
-		if err != nil {
-			return done, notABackup(err)
-		}
-		if digest, ok := strings.CutPrefix(head.Name, blobEntry); ok {
-			if seen[digest] {
-				return done, notABackup(fmt.Errorf("artifact %.64s is in it twice", digest))
-			}
-			seen[digest] = true
-			if err := rs.content(ctx, digest, in); err != nil {
-				return done, err
-			}
-			done.Artifacts++
-			continue
-		}
-		if head.Name == databaseEntry {
-			done.Rows, err = store.Restore(ctx, storeConfig(rs.conf), in)
-			return done, err
-		}
-	}
-	return done, ctx.Err()
-}
-
-// content keeps one artifact's content if it is what its name says.
-func (rs restorer) content(ctx context.Context, digest string, r io.Reader) error {
-	f, err := os.CreateTemp(rs.conf.path("artifacts"), ".restore-")
-	if err != nil {
-		return fmt.Errorf("cannot restore artifacts: %w", err)
-	}
-	defer func() {
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-	}()
-	sum := sha256.New()
-	size, err := io.Copy(io.MultiWriter(f, sum), r)
-	if err != nil {
-		return notABackup(err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
-		return notABackup(fmt.Errorf("artifact %.64s has the sha256 %s", digest, got))
-	}
-	return rs.blobs.Put(ctx, digest, f, size)
-}

@@ -97,6 +97,9 @@ func storeConfig(conf Config) store.Config {
 // sweepLeftovers removes what a backup or a restore that was killed has left:
 // copies of the database and of artifacts. The directory is ours alone.
 func (s *Server) sweepLeftovers() {
+	for _, path := range sweepRestores(s.conf.Data) {
+		s.log.Info().Str("directory", path).Msg("removed what an interrupted restore left")
+	}
 	for _, pattern := range []string{s.conf.path(".backup-*"), s.conf.path("artifacts", ".restore-*")} {
 		left, _ := filepath.Glob(pattern) // the pattern is well formed
 		for _, path := range left {
@@ -106,9 +109,12 @@ func (s *Server) sweepLeftovers() {
 	}
 }
 
+// lockFile is locked by whoever uses a data directory.
+const lockFile = "ops-meta.lock"
+
 // lockData takes the directory; the lock ends with the process.
 func lockData(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir+"/ops-meta.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock data directory: %w", err)
 	}

@@ -18,3 +18,10 @@ func checkSpace(dir string) api.Check {
 	}
 	return found("disk", api.CheckOK, "", "%d GiB free", free>>30)
 }
+
+// freeSpace is how many bytes a directory has room for.
+func freeSpace(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	err := syscall.Statfs(dir, &st)
+	return st.Bavail * uint64(st.Bsize), err
+}
