@@ -16,6 +16,16 @@ type Timeouts struct {
 	Stop   time.Duration `json:"stop"`   // until status says stoped
 }
 
+// wholeAnswer is how long a question may take at least within a start or stop,
+// however short that is: one that we cut short is no evidence.
+const wholeAnswer = 10 * time.Second
+
+// statusWithin is the timeout of questions within an act that nothing
+// interrupts: the end of the sidecar must not wait much longer than the act.
+func (t Timeouts) statusWithin(act time.Duration) time.Duration {
+	return min(t.Status, max(act, wholeAnswer))
+}
+
 // Runner asks and moves one agent through its control script.
 type Runner struct {
 	Dir      Dir

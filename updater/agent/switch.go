@@ -52,7 +52,7 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 		return s, fmt.Errorf("cannot stop %s %s: %w", r.Dir.Name, version, err)
 	}
 	defer done()
-	r.Timeouts.Status = min(r.Timeouts.Status, r.Timeouts.Stop) // what may be stopped in 5 s is not asked for 10 min
+	r.Timeouts.Status = r.Timeouts.statusWithin(r.Timeouts.Stop)
 	if err := mayReach(r.Dir.file(version, control)); err != nil {
 		return s, err
 	}
@@ -194,7 +194,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		return fmt.Errorf("cannot start %s %s: %w", r.Dir.Name, version, err)
 	}
 	defer done()
-	r.Timeouts.Status = min(r.Timeouts.Status, r.Timeouts.Start) // as in Stop
+	r.Timeouts.Status = r.Timeouts.statusWithin(r.Timeouts.Start)
 	last, n := r.statusAndProcess(ctx, version)
 	if last.Started() {
 		return nil
