@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func TestAListIsNotNarrowedToWhatDoesNotExist(t *testing.T) {
 			{"hosts?agent=demo&status=startd", "started"},
 			{"hosts/web-1/events?kind=verson", "version"},
 			{"hosts/web-1/events?agent=dmeo", "demo"},
-			{"rollouts?state=runing", "running"},
+			{"rollouts?state=runnin", "running"},
 			{"rollouts?agent=dmeo", "demo"},
 			{"releases?agent=dmeo", "demo"},
 			{"assignments?agent=dmeo", "demo"},
@@ -80,5 +81,10 @@ func (r *running) ask(t *testing.T, path string) (status int, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, string(drain(&resp.Body))
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }

@@ -60,8 +60,8 @@ func oldConfig(name, version, tarball string, others ...string) []byte {
 	for i := 0; i < len(others); i += 3 {
 		entries = append(entries, fmt.Sprintf(`{"prefix":%q,"version":%q,"tarball":%q}`, others[i], others[i+1], others[i+2]))
 	}
-	return []byte(fmt.Sprintf(`{"agents":[{"default":{"name":%q,"version":%q,"tarball":%q,"cmd":"start"},"others":[%s]}]}`,
-		name, version, tarball, strings.Join(entries, ",")))
+	return fmt.Appendf(nil, `{"agents":[{"default":{"name":%q,"version":%q,"tarball":%q,"cmd":"start"},"others":[%s]}]}`,
+		name, version, tarball, strings.Join(entries, ","))
 }
 
 func TestAnImportIsTakenWholeOrNotAtAll(t *testing.T) {

@@ -112,7 +112,7 @@ func (c *core) notifyTargets() noun[api.NotifyTarget] {
 }
 
 // putNotifyTarget checks a target when what it leaves out is filled in.
-func putNotifyTarget(tx *store.Tx, ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
+func putNotifyTarget(tx *store.Tx, ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) { //nolint:revive // stands among the methods of store.Tx
 	t, err := tx.FillNotifyTarget(ctx, t)
 	if err != nil {
 		return t, err

@@ -26,14 +26,14 @@ func TestStreamsOfChangesAreBounded(t *testing.T) {
 	}
 	var last *http.Response
 	for i := range 64 {
-		if last = open(greedy); last.StatusCode != http.StatusOK {
+		if last = open(greedy); last.StatusCode != http.StatusOK { //nolint:bodyclose // open's clean-up closes it
 			t.Fatalf("stream %d got %d", i, last.StatusCode)
 		}
 	}
-	if more := open(greedy); more.StatusCode != http.StatusServiceUnavailable || more.Header.Get("Retry-After") == "" {
+	if more := open(greedy); more.StatusCode != http.StatusServiceUnavailable || more.Header.Get("Retry-After") == "" { //nolint:bodyclose // open's clean-up closes it
 		t.Errorf("the 65th stream got %d, %v", more.StatusCode, more.Header)
 	}
-	if mine := open(other); mine.StatusCode != http.StatusOK {
+	if mine := open(other); mine.StatusCode != http.StatusOK { //nolint:bodyclose // open's clean-up closes it
 		t.Errorf("somebody else's stream got %d", mine.StatusCode)
 	}
 	if page := r.page(t, greedy, "/live"); page.StatusCode != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" {
@@ -41,7 +41,7 @@ func TestStreamsOfChangesAreBounded(t *testing.T) {
 	}
 	_ = last.Body.Close()
 	within(t, func() bool { // the place is free again
-		resp := open(greedy)
+		resp := open(greedy) //nolint:bodyclose // open's clean-up closes it
 		return resp.StatusCode == http.StatusOK
 	})
 }

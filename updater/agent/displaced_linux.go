@@ -48,10 +48,9 @@ func (r Runner) displaced() (lost, deleted []process) {
 // owned: nothing beside the version in which the process works, at path, says
 // that another installation looks after it.
 func (r Runner) owned(pid int, path string) bool {
-	up := procFile(pid, "cwd")
-	for depth := strings.Count(path, "/"); depth > 0; depth-- {
-		up += "/.." // not to be cleaned: it leads up from where the link leads
-		there, err := readOwner(up + "/" + ownerFile)
+	for depth := 1; depth <= strings.Count(path, "/"); depth++ {
+		// Not to be cleaned: it leads up from where the link leads.
+		there, err := readOwner(procFile(pid, "cwd") + strings.Repeat("/..", depth) + "/" + ownerFile)
 		if err == nil && r.Owner != nil {
 			return there.same(*r.Owner)
 		}

@@ -66,7 +66,7 @@ func findTaskPlace() taskPlace {
 	hierarchies := map[string]string{}
 	for line := range strings.Lines(string(readProc(os.Getpid(), "cgroup"))) {
 		if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); len(parts) == 3 {
-			for _, controller := range strings.Split(parts[1], ",") {
+			for controller := range strings.SplitSeq(parts[1], ",") {
 				hierarchies[controller] = parts[2]
 			}
 		}

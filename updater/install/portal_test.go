@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,8 +37,8 @@ func TestAPageOrAProxyInPlaceOfAFileIsNamed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("%v; want %q", err, c.says)
 			}
-			if e := err.(*install.Error); e.Reason != c.reason {
-				t.Errorf("reason %q; want %q", e.Reason, c.reason)
+			if e := (*install.Error)(nil); !errors.As(err, &e) || e.Reason != c.reason {
+				t.Errorf("%v; want the reason %q", err, c.reason)
 			}
 		})
 	}

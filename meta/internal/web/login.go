@@ -87,7 +87,7 @@ func wantsPage(r *http.Request) bool {
 
 // accepts reports whether a request names a media type as one it takes.
 func accepts(r *http.Request, media string) bool {
-	for _, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, params, err := mime.ParseMediaType(part)
 		if err == nil && kind == media {
 			return params["q"] == "" || strings.Trim(params["q"], "0.") != "" // q=0 is a refusal
