@@ -26,7 +26,7 @@ func TestStreamsOfChangesAreBounded(t *testing.T) {
 	}
 	var last *http.Response
 	for i := range 64 {
-		if last = open(greedy); last.StatusCode != http.StatusOK { //nolint:bodyclose // open's clean-up closes it
+		if last = open(greedy); last.StatusCode != http.StatusOK {
 			t.Fatalf("stream %d got %d", i, last.StatusCode)
 		}
 	}
