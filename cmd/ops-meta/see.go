@@ -37,6 +37,9 @@ func (a *app) printOverview(w io.Writer, o api.Overview) {
 		}
 		return a.paint(a.out, s, fmt.Sprintf("%d %s", n, what))
 	}
+	if o.Standstill != nil {
+		writef(w, "%s\n", a.paint(a.out, red, "the fleet stands still: hosts keep what they report; ops-meta standstill shows what would move"))
+	}
 	writef(w, "%s: %s, %s, %s, %s\n\n", count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
 		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
 	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,15 +350,15 @@ func TestAHostHeardInTheFutureFallsSilent(t *testing.T) {
 // A jump of the server's clock makes nobody silent.
 func TestAClockThatJumpsMakesNobodySilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		looked := 0
-		f := newFleet(t, fleet.Options{Journal: &journal{}, Interval: time.Minute, SeeClock: func() { looked++ }}, wanted())
+		var looked atomic.Int64
+		f := newFleet(t, fleet.Options{Journal: &journal{}, Interval: time.Minute, SeeClock: func() { looked.Add(1) }}, wanted())
 		hour := time.Now().Add(-time.Hour)
 		f.Restore(api.Host{Name: "steady", Dialect: "v1", Protocol: 1, FirstSeen: hour, LastSeen: hour})
 		f.ClockJumped(time.Hour)
 		stop := start(t, f)
 		<-time.After(2 * time.Minute)
-		if o := f.Overview(); o.Silent != 0 || looked == 0 {
-			t.Errorf("%d hosts are silent; the clock was looked at %d times", o.Silent, looked)
+		if o := f.Overview(); o.Silent != 0 || looked.Load() == 0 {
+			t.Errorf("%d hosts are silent; the clock was looked at %d times", o.Silent, looked.Load())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
