@@ -137,9 +137,9 @@ func TestWithoutItsDatabaseHostsAreAnsweredFromMemory(t *testing.T) {
 	beat("0.9")
 
 	db.setCut(true)
-	for name, version := range map[string]string{"a steady": "0.9", "a changed": "1.0"} {
-		begun := time.Now()
-		got, status := beat(version)
+	for _, c := range []struct{ name, version string }{{"a steady", "0.9"}, {"a changed", "1.0"}} {
+		begun, name := time.Now(), c.name
+		got, status := beat(c.version)
 		if status != http.StatusOK || len(got.DesiredAgents) != 1 || got.DesiredAgents[0].Version != "1.0" {
 			t.Errorf("%s heartbeat got %d %+v", name, status, got)
 		}
