@@ -2,6 +2,7 @@ package updater
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,12 +11,12 @@ import (
 )
 
 // idler is a child that does nothing.
-type idler struct{ ended bool }
+type idler struct{ ended atomic.Bool }
 
 func (*idler) do(context.Context, Job, time.Duration, func(install.Progress)) (Result, error) {
 	return Result{}, nil
 }
-func (i *idler) close() { i.ended = true }
+func (i *idler) close() { i.ended.Store(true) }
 
 func TestChildrenAreBoundedAndHangingOnesDelayNoOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -63,7 +64,7 @@ func TestChildrenAreBoundedAndHangingOnesDelayNoOthers(t *testing.T) {
 		p.giveBack(all[len(all)-1])
 		time.Sleep(2 * idleFor)
 		for _, l := range all {
-			if !l.hands.(*idler).ended {
+			if !l.hands.(*idler).ended.Load() {
 				t.Error("an idle child is kept for ever")
 			}
 		}
