@@ -61,7 +61,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		mux.Handle("GET /debug/pprof/", s.adminsOnly(pprof.Index))
 		mux.Handle("GET /debug/pprof/profile", s.adminsOnly(pprof.Profile))
 	}
-	s.handler = mux
+	s.handler = bodies.Farewell(mux)
 	return nil
 }
 

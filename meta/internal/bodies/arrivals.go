@@ -34,8 +34,6 @@ const (
 
 	begin   = 10 * time.Second // to send a small body
 	perByte = time.Second / (16 << 10)
-
-	farewell = 2 * time.Second
 )
 
 // What becomes of a body that is not read whole.
@@ -88,14 +86,6 @@ type Exchange struct {
 	R     *http.Request
 	From  func() string // where it comes from; asked only when it matters
 	Limit int64         // bytes of the body
-}
-
-// LeaveUnread answers a request without its body: the connection is closed
-// after the reply, and what is left of the body is waited for only so long
-// that the reply can be read.
-func LeaveUnread(w http.ResponseWriter) {
-	w.Header().Set("Connection", "close")
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(farewell))
 }
 
 // Read reads a body whole into buf. After an error it is left unread.
