@@ -300,6 +300,9 @@ func (a *app) rolloutActCommand(action, short string) *cobra.Command {
 				what = "rollout " + before.ID + " is taken back by " + r.ID + ", which"
 			}
 			writef(w, "%s is %s (%s)\n", what, a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason)
+			if n := inFlight(before); action == api.ActionRetry && n > 0 {
+				writef(w, "%d hosts were in flight already: one that fails from now on counts, and may pause it again\n", n)
+			}
 			a.printNextStep(w, r)
 		})
 	}}

@@ -148,7 +148,7 @@ func nextStep(r api.Rollout) string {
 	case api.RolloutDraft, api.RolloutAwaitingApproval:
 		return verb(api.ActionApprove) + ", or abort"
 	case api.RolloutPaused, api.RolloutInconclusive:
-		return verb(api.ActionResume) + ", or rollback, or abort"
+		return stillInFlight(r) + verb(api.ActionResume) + retryToo(r) + ", or rollback, or abort"
 	case api.RolloutRunning:
 		return verb("show") + " --watch"
 	case api.RolloutAborted:
@@ -158,6 +158,29 @@ func nextStep(r api.Rollout) string {
 	case api.RolloutRollingBack, api.RolloutCompleted:
 	}
 	return ""
+}
+
+// stillInFlight says of a rollout that grants nobody that hosts are under way
+// all the same.
+func stillInFlight(r api.Rollout) string {
+	n := inFlight(r)
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d hosts are still in flight and may fail yet: ops-meta rollout hosts %s --state inFlight; then ", n, r.ID)
+}
+
+func retryToo(r api.Rollout) string {
+	if sumUp(r).Failed == 0 {
+		return ""
+	}
+	return ", or retry (lets the failed hosts try again)"
+}
+
+// inFlight is how many hosts were granted and are not judged.
+func inFlight(r api.Rollout) int {
+	s := sumUp(r)
+	return s.Granted - s.Succeeded - s.Failed
 }
 
 func stateStyle(s api.RolloutState) style {

@@ -32,7 +32,8 @@ func Skip(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 // Retry goes on with a rollout of which so many failed grants were just made
 // open again, so that r no longer counts them: their hosts try once more, and
 // no others are let have the target that could not before. What has failed and
-// stays so is forgiven, as by [Resume].
+// stays so is forgiven, as by [Resume]. Hosts in flight meanwhile go on, and one
+// that begins to fail after the retry counts: whoever retried had not seen it.
 func Retry(r api.Rollout, again int, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive:
@@ -46,8 +47,16 @@ func Retry(r api.Rollout, again int, now time.Time) (api.Rollout, Step, error) {
 	}
 	r = forgive(r)
 	r.SettledAt, r.RetriedAt = nil, &now
-	r, s := step(r, api.RolloutRunning, ReasonRetried, now, fmt.Sprintf("%d failed hosts try again", again))
+	r, s := step(r, api.RolloutRunning, ReasonRetried, now, fmt.Sprintf("%d failed hosts try again", again)+others(InFlight(r)-again))
 	return r, s, nil
+}
+
+// others says that hosts are still at their first try when others try again.
+func others(inFlight int) string {
+	if inFlight <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d others are still in flight from before, and one that fails from now on counts", inFlight)
 }
 
 // beforeRetry reports whether a failure is older than the last retry of r: the

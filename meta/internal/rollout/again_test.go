@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -64,5 +65,35 @@ func TestAFailureFromBeforeARetryIsNoVerdict(t *testing.T) {
 		if v.Outcome != c.want {
 			t.Errorf("%s: %+v", name, v)
 		}
+	}
+}
+
+// Who retries while hosts are in flight has seen none of those fail: what had
+// failed before and is told late does not count, what fails later does, and the
+// retry says how many it may be.
+func TestARetryForgivesOnlyWhatHadFailedBefore(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	paused := api.Rollout{
+		ID: "r1", Version: "2.0", State: api.RolloutPaused, Strategy: api.Strategy{Stages: []api.Stage{{Percent: 100}}},
+		Progress: []api.StageCount{{Granted: 10, Succeeded: 4}}, // two that had failed are open again
+	}
+	alone := paused
+	alone.Progress = []api.StageCount{{Granted: 6, Succeeded: 4}}
+	if _, s, err := rollout.Retry(alone, 2, now); err != nil || s.Message != "2 failed hosts try again" {
+		t.Errorf("with nobody else in flight: %q, %v", s.Message, err)
+	}
+	r, s, err := rollout.Retry(paused, 2, now)
+	if err != nil || !strings.Contains(s.Message, "; 4 others are still in flight") {
+		t.Fatalf("with others in flight: %q, %v", s.Message, err)
+	}
+	before := api.Grant{Rollout: "r1", Granted: now.Add(-time.Minute)}
+	failing := func(since time.Time) rollout.Verdict {
+		return rollout.Judge(r, before, rollout.Report{Agent: api.HostAgent{Phase: "rolledBack", Rollout: "r1", Since: since.Unix()}, At: now.Add(time.Minute)})
+	}
+	if v := failing(now.Add(-time.Second)); v.Outcome != "" {
+		t.Errorf("told late: %+v", v)
+	}
+	if r, s := rollout.Judged(r, 0, "", failing(now.Add(time.Second)), now); r.State != api.RolloutPaused || s.Reason != rollout.ReasonTooManyFailures {
+		t.Errorf("failed after the retry: %s, %+v", r.State, s)
 	}
 }
