@@ -48,7 +48,7 @@ var layers = map[string][]string{
 	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack"},
 	"meta/internal/fleetfile": {"meta", "meta/api"},
 	"meta/internal/lineage":   {},
-	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage"},
+	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage", "internal/faultpoint"},
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
@@ -57,7 +57,7 @@ var layers = map[string][]string{
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/jitter", "internal/plainfile",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/jitter", "internal/plainfile",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
@@ -65,7 +65,7 @@ var layers = map[string][]string{
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
-	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/printable"},
+	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable"},
 }
 
 func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {

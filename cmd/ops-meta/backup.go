@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -90,6 +92,7 @@ func backupTo(ctx context.Context, save saver, path string) (size int64, err err
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
 	}
 	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // where there are no locks, another backup may end this one
+	faultpoint.Hit("backup.begun")
 	defer func() {
 		_ = f.Close()
 		if err != nil {
@@ -105,7 +108,12 @@ func backupTo(ctx context.Context, save saver, path string) (size int64, err err
 	if err := f.Sync(); err != nil {
 		return 0, fmt.Errorf("cannot write the backup: %w", err)
 	}
-	return size, os.Rename(f.Name(), path)
+	faultpoint.Hit("backup.written")
+	if err := os.Rename(f.Name(), path); err != nil {
+		return 0, fmt.Errorf("cannot write the backup: %w", err)
+	}
+	faultpoint.Hit("backup.placed")
+	return size, atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // removeLeftParts removes what backups to the same place that were killed have

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -32,6 +33,7 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 		return fmt.Errorf("cannot make room for the backup: %w", err)
 	}
 	defer func() { _ = dump.Close() }()
+	faultpoint.Hit("backup.room")
 	// Without a name from the beginning, so that whatever ends this process
 	// leaves no copy of the database behind.
 	if err := os.Remove(dump.Name()); err != nil {
@@ -43,6 +45,7 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 	if _, err := s.store.Backup(ctx, dump); err != nil {
 		return err
 	}
+	faultpoint.Hit("backup.dumped")
 	zip, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	if err != nil {
 		return err
@@ -51,6 +54,7 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 	if err := s.backupContents(ctx, out); err != nil {
 		return err
 	}
+	faultpoint.Hit("backup.contents")
 	if err := addFile(out, databaseEntry, dump); err != nil {
 		return err
 	}

@@ -40,11 +40,7 @@ func TestKillNineLosesNothingAcknowledged(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED kill -9 of the real program: -short")
 	}
-	bin := filepath.Join(t.TempDir(), "ops-meta")
-	build := exec.Command("go", "build", "-o", bin, "../../cmd/ops-meta")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	bin := buildProgram(t, "")
 	onBoth(t, func(t *testing.T, conf server.Config) {
 		l := &ledger{releases: map[string]string{}, assigned: map[string]string{}, holds: map[string]bool{}, versions: map[string]string{}}
 		for round := range rounds(t) {
@@ -64,6 +60,16 @@ func TestKillNineLosesNothingAcknowledged(t *testing.T) {
 			t.Error("nothing was written between the kills")
 		}
 	})
+}
+
+// buildProgram builds ops-meta with build tags.
+func buildProgram(t *testing.T, tags string) (bin string) {
+	t.Helper()
+	bin = filepath.Join(t.TempDir(), "ops-meta")
+	if out, err := exec.Command("go", "build", "-tags", tags, "-o", bin, "../../cmd/ops-meta").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
 }
 
 // ledger is what the server acknowledged.
@@ -86,7 +92,20 @@ type program struct {
 	url    string
 }
 
+// startProgram starts the server and logs in as its first admin.
 func startProgram(t *testing.T, bin string, conf server.Config) *program {
+	t.Helper()
+	p := launch(t, bin, conf)
+	secret, err := os.ReadFile(filepath.Join(conf.Data, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.login(t, strings.TrimSpace(string(secret)))
+	return p
+}
+
+// launch starts the server and waits until it listens.
+func launch(t *testing.T, bin string, conf server.Config) *program {
 	t.Helper()
 	address := filepath.Join(conf.Data, "address")
 	_ = os.Remove(address)
@@ -112,15 +131,16 @@ func startProgram(t *testing.T, bin string, conf server.Config) *program {
 		p.url = strings.TrimSpace(string(data))
 		return strings.HasSuffix(string(data), "\n")
 	})
-	secret, err := os.ReadFile(filepath.Join(conf.Data, "admin.token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.client, err = api.NewClient(api.ClientConfig{Server: p.url, Token: strings.TrimSpace(string(secret)), Transport: &http.Transport{}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return p
+}
+
+func (p *program) login(t *testing.T, secret string) {
+	t.Helper()
+	var err error
+	p.client, err = api.NewClient(api.ClientConfig{Server: p.url, Token: secret, Transport: &http.Transport{}})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *program) kill() {

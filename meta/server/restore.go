@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -62,21 +63,33 @@ func Restore(ctx context.Context, conf Config, r io.Reader) (done Restored, err 
 			Hint: "restore into a new directory",
 		}
 	}
+	if conf.DB != "" {
+		if err := store.Unused(ctx, storeConfig(conf)); err != nil {
+			return done, err
+		}
+	}
 	sweepRestores(conf.Data)
 	stage, err := os.MkdirTemp(conf.Data, restorePrefix)
 	if err != nil {
 		return done, fmt.Errorf("cannot make room for the restore: %w", err)
 	}
 	defer os.RemoveAll(stage) //nolint:errcheck // the next start removes it
+	faultpoint.Hit("restore.begun")
 	rs := restorer{conf: conf, stage: stage, sizes: map[string]int64{}}
 	if err := rs.unpack(ctx, r); err != nil {
 		return done, err
 	}
+	faultpoint.Hit("restore.unpacked")
 	if done.Rows, err = rs.examine(ctx); err != nil {
 		return done, err
 	}
 	done.Artifacts = len(rs.sizes)
-	return done, rs.putInPlace(ctx)
+	faultpoint.Hit("restore.examined")
+	if err := rs.putInPlace(ctx); err != nil {
+		return done, err
+	}
+	faultpoint.Hit("restore.placed")
+	return done, nil
 }
 
 // makeDirs makes a directory, and undoes it as long as nothing is in it.
@@ -281,6 +294,7 @@ func (rs restorer) putInPlace(ctx context.Context) error {
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
+		faultpoint.Hit("restore.content")
 	}
 	if rs.conf.DB != "" {
 		_, err := rs.restoreDatabase(ctx, storeConfig(rs.conf))

@@ -98,7 +98,7 @@ func storeConfig(conf Config) store.Config {
 // copies of the database and of artifacts. The directory is ours alone.
 func (s *Server) sweepLeftovers() {
 	for _, path := range sweepRestores(s.conf.Data) {
-		s.log.Info().Str("directory", path).Msg("removed what an interrupted restore left")
+		s.log.Warn().Str("directory", path).Msg("removed what an interrupted restore left: it had restored nothing; restore again, into a new directory if a server has run in this one since")
 	}
 	for _, pattern := range []string{s.conf.path(".backup-*"), s.conf.path("artifacts", ".restore-*")} {
 		left, _ := filepath.Glob(pattern) // the pattern is well formed

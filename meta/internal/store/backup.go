@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -161,6 +162,34 @@ func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error)
 	return rows, err
 }
 
+var errInUse = &api.Error{Kind: api.KindExists, Message: "cannot restore: the database is in use", Hint: "restore into a new directory or an empty database"}
+
+// Unused returns the error of [Restore] when a database is in use, and changes
+// nothing.
+func Unused(ctx context.Context, c Config) (err error) {
+	s, err := connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.inTx(ctx, "look at the database", func(tx *sql.Tx) error {
+		switch at, err := s.lockSchema(ctx, tx); {
+		case err != nil:
+			return err
+		case at > 0:
+			return callback(errInUse)
+		}
+		return callback(errLook)
+	})
+	if errors.Is(err, errLook) {
+		err = nil
+	}
+	return err
+}
+
+// errLook takes back what a look has written.
+var errLook = errors.New("only a look")
+
 func notAnArchive(err error) error {
 	return &api.Error{Kind: api.KindInvalid, Message: "this is not a complete ops-meta backup", Err: err}
 }
@@ -171,7 +200,7 @@ func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in 
 		return 0, err
 	}
 	if at > 0 {
-		return 0, &api.Error{Kind: api.KindExists, Message: "cannot restore: the database is in use", Hint: "restore into a new directory or an empty database"}
+		return 0, errInUse
 	}
 	if err := s.migrateTo(ctx, tx, 0, head.Schema); err != nil {
 		return 0, err
@@ -194,6 +223,7 @@ func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in 
 	if err := standStill(ctx, tx, head.Created); err != nil {
 		return rows, err
 	}
+	faultpoint.Hit("restore.filled." + s.dialect.Name)
 	// Whoever knows the old database looks again.
 	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial'`); err != nil {
 		return rows, err
