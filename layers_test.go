@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"internal/plainfile":  {},
 	"internal/printable":  {},
 	"internal/rootpath":   {},
+	"internal/timespan":   {},
 	"internal/unpack":     {},
 
 	// The contracts.
@@ -39,14 +40,14 @@ var layers = map[string][]string{
 	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {"internal/lastwords"},
 	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
-	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
-	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable"},
+	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/timespan"},
+	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
 	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack"},
-	"meta/internal/fleetfile": {"meta", "meta/api"},
+	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan"},
 	"meta/internal/lineage":   {},
 	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage", "internal/faultpoint"},
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
@@ -54,10 +55,10 @@ var layers = map[string][]string{
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
 	"meta/internal/engine":    {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
-	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
+	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/timespan"},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/jitter", "internal/plainfile",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/timespan",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
@@ -65,7 +66,7 @@ var layers = map[string][]string{
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
-	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable"},
+	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/timespan"},
 }
 
 func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -178,7 +179,7 @@ func parseDuration(raw json.RawMessage) (time.Duration, bool) {
 	if json.Unmarshal(raw, &s) != nil {
 		return 0, false
 	}
-	d, err := time.ParseDuration(s)
+	d, err := timespan.Parse(s)
 	return d, err == nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
@@ -30,7 +31,7 @@ func (l *lifetime) String() string {
 
 // Set reads 90d, 12h or 30m.
 func (l *lifetime) Set(s string) error {
-	d, err := api.ParseSpan(s)
+	d, err := timespan.Parse(s)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -33,22 +33,11 @@ func (l *length) String() string {
 
 // Set reads a number or a time with its unit.
 func (l *length) Set(text string) error {
-	if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
-		if n < 0 {
-			return fmt.Errorf("must not be negative")
-		}
+	n, err := timespan.Count(l.unit, text)
+	if err == nil {
 		*l.n = n
-		return nil
 	}
-	d, err := api.ParseSpan(text)
-	if err != nil {
-		return err
-	}
-	if d%l.unit != 0 {
-		return fmt.Errorf("%s is not a whole number of %s", text, map[time.Duration]string{time.Second: "seconds", 24 * time.Hour: "days"}[l.unit])
-	}
-	*l.n = int(d / l.unit)
-	return nil
+	return err
 }
 
 // Type names the value in the help text.

@@ -65,7 +65,7 @@ func serveFlags(f *pflag.FlagSet, c *server.Config) {
 	f.StringVar(&c.ClientCA, "client-ca", "", "PEM file; a client certificate from it is its host's credential")
 	f.StringVar(&c.Heartbeats, "heartbeats", "", "open or credential")
 	f.Bool("open-heartbeats", false, "the same as --heartbeats open")
-	f.IntVar(&c.Interval, "interval", 0, "seconds between heartbeats; 0: each host's own")
+	f.Var(&c.Interval, "interval", "between heartbeats, such as 5m; a plain number is seconds (default each host's own)")
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	f.StringVar(&c.LogFormat, "log-format", "", "json or pretty (default pretty on a terminal)")
 	f.StringVar(&c.LogFile, "log-file", "", "rotated file to log to (default the standard error)")

@@ -15,10 +15,10 @@ type Agent struct {
 	WorkDir         string `json:"workDir,omitempty" yaml:"workDir,omitempty"`
 	ConfigFileName  string `json:"configFileName,omitempty" yaml:"configFileName,omitempty"`
 	ConfigRemoteURL string `json:"configRemoteUrl,omitempty" yaml:"configRemoteUrl,omitempty"`
-	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty"` // seconds; 0: the host's default
-	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`           // versions; 0: the host's default
-	Strategy        string `json:"strategy,omitempty" yaml:"strategy,omitempty"`   // how a deploy rolls out; empty: the built-in one
-	Revision        int64  `json:"revision,omitempty" yaml:"-"`                    // grows with each write; the ETag
+	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty" unit:"seconds"` // seconds; 0: the host's default
+	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`                          // versions; 0: the host's default
+	Strategy        string `json:"strategy,omitempty" yaml:"strategy,omitempty"`                  // how a deploy rolls out; empty: the built-in one
+	Revision        int64  `json:"revision,omitempty" yaml:"-"`                                   // grows with each write; the ETag
 }
 
 // ForViewers is a as it is shown to whoever may only look, and to the audit
@@ -111,8 +111,8 @@ type Assignment struct {
 	WorkDir         string `json:"workDir,omitempty" yaml:"workDir,omitempty"`
 	ConfigFileName  string `json:"configFileName,omitempty" yaml:"configFileName,omitempty"`
 	ConfigRemoteURL string `json:"configRemoteUrl,omitempty" yaml:"configRemoteUrl,omitempty"`
-	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty"`
-	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`
+	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty" unit:"seconds"` // 0: the agent's
+	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`                          // 0: the agent's
 	Revision        int64  `json:"revision,omitempty" yaml:"-"`
 }
 

@@ -21,15 +21,15 @@ const (
 type Strategy struct {
 	Name         string     `json:"name" yaml:"name"`
 	Stages       []Stage    `json:"stages" yaml:"stages"`
-	OnFailure    string     `json:"onFailure,omitempty" yaml:"onFailure,omitempty"`       // pause (default), abort, rollback
-	MaxFailed    int        `json:"maxFailed,omitempty" yaml:"maxFailed,omitempty"`       // hosts; more than this fails the rollout
-	MaxFailedPct float64    `json:"maxFailedPct,omitempty" yaml:"maxFailedPct,omitempty"` // percent of granted hosts; 0: not used
-	MinSample    int        `json:"minSample,omitempty" yaml:"minSample,omitempty"`       // judged hosts before the percent counts
-	Deadline     int        `json:"deadline,omitempty" yaml:"deadline,omitempty"`         // seconds a granted host has; 0: 900
-	MaxInFlight  int        `json:"maxInFlight,omitempty" yaml:"maxInFlight,omitempty"`   // grants not yet judged; 0: no limit
-	Window       *Window    `json:"window,omitempty" yaml:"window,omitempty"`             // for every stage that has none
-	Rate         *RateLimit `json:"rate,omitempty" yaml:"rate,omitempty"`                 // hosts per period
-	Parallel     bool       `json:"parallel,omitempty" yaml:"parallel,omitempty"`         // also on hosts in the middle of another agent's rollout
+	OnFailure    string     `json:"onFailure,omitempty" yaml:"onFailure,omitempty"`              // pause (default), abort, rollback
+	MaxFailed    int        `json:"maxFailed,omitempty" yaml:"maxFailed,omitempty"`              // hosts; more than this fails the rollout
+	MaxFailedPct float64    `json:"maxFailedPct,omitempty" yaml:"maxFailedPct,omitempty"`        // percent of granted hosts; 0: not used
+	MinSample    int        `json:"minSample,omitempty" yaml:"minSample,omitempty"`              // judged hosts before the percent counts
+	Deadline     int        `json:"deadline,omitempty" yaml:"deadline,omitempty" unit:"seconds"` // seconds a granted host has; 0: 900
+	MaxInFlight  int        `json:"maxInFlight,omitempty" yaml:"maxInFlight,omitempty"`          // grants not yet judged; 0: no limit
+	Window       *Window    `json:"window,omitempty" yaml:"window,omitempty"`                    // for every stage that has none
+	Rate         *RateLimit `json:"rate,omitempty" yaml:"rate,omitempty"`                        // hosts per period
+	Parallel     bool       `json:"parallel,omitempty" yaml:"parallel,omitempty"`                // also on hosts in the middle of another agent's rollout
 	Revision     int64      `json:"revision,omitempty" yaml:"-"`
 }
 
@@ -41,8 +41,8 @@ type Stage struct {
 	Count    int     `json:"count,omitempty" yaml:"count,omitempty"`
 	Percent  float64 `json:"percent,omitempty" yaml:"percent,omitempty"` // 0 < p ≤ 100
 	Group    string  `json:"group,omitempty" yaml:"group,omitempty"`
-	Approval bool    `json:"approval,omitempty" yaml:"approval,omitempty"` // wait for a person before it starts
-	Soak     int     `json:"soak,omitempty" yaml:"soak,omitempty"`         // seconds of health after the last success
+	Approval bool    `json:"approval,omitempty" yaml:"approval,omitempty"`        // wait for a person before it starts
+	Soak     int     `json:"soak,omitempty" yaml:"soak,omitempty" unit:"seconds"` // seconds of health after the last success
 	Window   *Window `json:"window,omitempty" yaml:"window,omitempty"`
 }
 
@@ -57,7 +57,7 @@ type Window struct {
 // RateLimit is at most Hosts grants in any Period seconds.
 type RateLimit struct {
 	Hosts  int `json:"hosts" yaml:"hosts"`
-	Period int `json:"period" yaml:"period"` // seconds
+	Period int `json:"period" yaml:"period" unit:"seconds"` // seconds
 }
 
 // Rollout moves a scope from what it has to one release. Agent, scope,

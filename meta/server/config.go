@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
@@ -33,14 +32,14 @@ type Config struct {
 	ClientCA string `yaml:"clientCa"` // PEM file; a client certificate from it is its host's credential
 
 	Heartbeats     string   `yaml:"heartbeats"`     // open, credential; empty: open on a loopback address only
-	Interval       int      `yaml:"interval"`       // seconds between heartbeats; 0: each host's own
+	Interval       Seconds  `yaml:"interval"`       // between heartbeats; 0: each host's own
 	TrustedProxies []string `yaml:"trustedProxies"` // networks whose X-Forwarded-For is believed
 	FailuresPerMin int      `yaml:"failuresPerMin"` // wrong tokens per address [30]
 	EnrolPerMin    int      `yaml:"enrolPerMin"`    // enrolments per address [600]
 	MaxTarball     int64    `yaml:"maxTarball"`     // bytes [2 GiB]
 
-	KeepEvents  int `yaml:"keepEvents"`  // days of hosts' timelines [90]
-	ForgetHosts int `yaml:"forgetHosts"` // days of silence after which a host is forgotten; 0: never
+	KeepEvents  Days `yaml:"keepEvents"`  // of hosts' timelines [90]
+	ForgetHosts Days `yaml:"forgetHosts"` // of silence after which a host is forgotten; 0: never
 
 	SMTP SMTP `yaml:"smtp"` // how mail is sent
 
@@ -168,6 +167,9 @@ func envName(key string) string {
 }
 
 func setField(field reflect.Value, text string) error {
+	if length, ok := field.Addr().Interface().(interface{ Set(string) error }); ok {
+		return length.Set(text)
+	}
 	switch field.Kind() {
 	case reflect.String:
 		field.SetString(text)
@@ -218,9 +220,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if err := c.settleHeartbeats(host); err != nil {
 		return c, err
-	}
-	if c.ForgetHosts < 0 {
-		return c, &api.Error{Kind: api.KindInvalid, Field: "forgetHosts", Message: fmt.Sprintf("forgetHosts is %d", c.ForgetHosts), Hint: "want a number of days, or 0 to keep silent hosts for good"}
 	}
 	if c.KeepEvents == 0 {
 		c.KeepEvents = 90
@@ -282,5 +281,3 @@ func (c Config) proxies() ([]netip.Prefix, error) {
 func (c Config) path(elem ...string) string {
 	return filepath.Join(append([]string{c.Data}, elem...)...)
 }
-
-func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }

@@ -14,11 +14,11 @@ import (
 
 func TestConfigComesFromFileAndEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ops-meta.yaml")
-	text := "listen: 0.0.0.0:2001\ndata: /var/lib/ops-meta\ntrustedProxies: [10.0.0.0/8]\nsmtp:\n  addr: mail:25\n"
+	text := "listen: 0.0.0.0:2001\ndata: /var/lib/ops-meta\ntrustedProxies: [10.0.0.0/8]\nforgetHosts: 60d\nkeepEvents: 30\ninterval: 90s\nsmtp:\n  addr: mail:25\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := map[string]string{"OPS_META_LISTEN": ":9", "OPS_META_SMTP_FROM": "ops@example", "OPS_META_PUBLIC_URL": "https://x", "OPS_META_PPROF": "true", "OPS_META_INTERVAL": "7"}
+	env := map[string]string{"OPS_META_LISTEN": ":9", "OPS_META_SMTP_FROM": "ops@example", "OPS_META_PUBLIC_URL": "https://x", "OPS_META_PPROF": "true", "OPS_META_INTERVAL": "2m"}
 	var got server.Config
 	if err := server.LoadConfig(path, &got); err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestConfigComesFromFileAndEnvironment(t *testing.T) {
 	}
 	want := server.Config{
 		Listen: ":9", Data: "/var/lib/ops-meta", TrustedProxies: []string{"10.0.0.0/8"}, PublicURL: "https://x",
-		SMTP: server.SMTP{Addr: "mail:25", From: "ops@example"}, Pprof: true, Interval: 7,
+		SMTP: server.SMTP{Addr: "mail:25", From: "ops@example"}, Pprof: true, Interval: 120, ForgetHosts: 60, KeepEvents: 30,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -58,7 +58,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ops-meta.yaml")
 	for text, says := range map[string]string{
 		"listne: x": `[1:1] unknown field "listne"`, "data: [": "[1:", "smtp: {adr: x}": "unknown field",
-		`{"interval": "often"}`: "[1:",
+		`{"interval": "often"}`: `[1:14] "often" is not a time such as 90s`, "interval: -5": "[1:11] -5 must not be negative", "forgetHosts: 36h": `"36h" is not a whole number of days`,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

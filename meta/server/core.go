@@ -102,7 +102,7 @@ func (c *core) rereadLocked(ctx context.Context) error {
 
 func (c *core) compile(w api.Wanted) {
 	snap := fleet.Compile(fleet.Config{
-		Wanted: w, PublicURL: c.conf.PublicURL, Interval: c.conf.Interval, WaitInterval: waitInterval(c.conf.Interval, c.fleet.Hosts()),
+		Wanted: w, PublicURL: c.conf.PublicURL, Interval: int(c.conf.Interval), WaitInterval: waitInterval(int(c.conf.Interval), c.fleet.Hosts()),
 		SerialMark: c.markOf(w),
 	}, time.Now())
 	for _, p := range snap.Problems() {

@@ -26,7 +26,7 @@ func (c *core) forgetSilent(ctx context.Context, now time.Time) error {
 	if c.conf.ForgetHosts <= 0 || c.wanted.Load().Standstill != nil { // when hosts were heard is not known then
 		return nil
 	}
-	gone := c.fleet.SilentSince(now.Add(-days(c.conf.ForgetHosts)))
+	gone := c.fleet.SilentSince(now.Add(-c.conf.ForgetHosts.length()))
 	if len(gone) == 0 {
 		return nil
 	}
@@ -67,6 +67,6 @@ func (c *core) forgetAll(ctx context.Context, by api.Actor, names []string) erro
 		c.engine.Forget(name)
 	}
 	c.feed.Publish("hosts", "")
-	c.log.Info().Int("hosts", len(names)).Int("days", c.conf.ForgetHosts).Msg("hosts that have been silent for long are forgotten")
+	c.log.Info().Int("hosts", len(names)).Int("days", int(c.conf.ForgetHosts)).Msg("hosts that have been silent for long are forgotten")
 	return nil
 }

@@ -123,7 +123,7 @@ func (c *core) sample(ctx context.Context) {
 
 // clean removes what is older than it is to be kept.
 func (c *core) clean(ctx context.Context) {
-	before := time.Now().Add(-days(c.conf.KeepEvents))
+	before := time.Now().Add(-c.conf.KeepEvents.length())
 	if err := c.store.DeleteSamples(ctx, before); err != nil {
 		c.log.Warn().Err(err).Msg("cannot remove old samples")
 	}

@@ -3,11 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ops-updater/ops-updater/internal/timespan"
 )
 
 // aliases are other tools' words for our verbs.
@@ -89,19 +90,11 @@ func (l *length) String() string {
 
 // Set reads a number or a time with its unit.
 func (l *length) Set(text string) error {
-	unit, number := time.Second, text
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		unit, number = 24*time.Hour, days
+	d, err := timespan.In(timespan.Second, text)
+	if err != nil {
+		return err
 	}
-	if n, err := strconv.Atoi(number); err == nil {
-		if n <= 0 || n > int(100*365*24*time.Hour/unit) {
-			return errors.New("it wants a time above 0, such as 2h")
-		}
-		*l = length(time.Duration(n) * unit)
-		return nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
+	if d == 0 {
 		return errors.New("it wants a time above 0, such as 90s, 2h or 3d")
 	}
 	*l = length(d)

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -131,6 +132,8 @@ func (d *decoder) typed(n ast.Node, v reflect.Value, path string) {
 		d.value(n, v.Elem(), path)
 	case v.Type() == timeType:
 		d.time(n, v, path)
+	case v.Type() == secondsType:
+		d.seconds(n, v, path)
 	case kind == reflect.Struct:
 		d.object(n, v, path)
 	case kind == reflect.Slice:
@@ -200,7 +203,7 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 		}
 		d.places[at] = placeOf(p.Key)
 		v.Field(i).SetZero() // of what << has merged
-		d.value(p.Value, v.Field(i), at)
+		d.value(p.Value, lasting(v, i), at)
 	}
 }
 
@@ -251,6 +254,33 @@ func (d *decoder) merge(n ast.Node, path string) []*ast.MappingValueNode {
 	var out []*ast.MappingValueNode
 	d.alias(alias, path, func(target ast.Node) { out, _ = d.pairs(target, path) })
 	return out
+}
+
+// seconds is how long something lasts. The types of the API say it as numbers
+// with the tag unit:"seconds"; the file may say it with a unit.
+type seconds int
+
+var secondsType = reflect.TypeFor[seconds]()
+
+// lasting is a field of a struct, as seconds where that is its unit.
+func lasting(v reflect.Value, i int) reflect.Value {
+	if v.Type().Field(i).Tag.Get("unit") != "seconds" {
+		return v.Field(i)
+	}
+	return v.Field(i).Addr().Convert(reflect.PointerTo(secondsType)).Elem()
+}
+
+func (d *decoder) seconds(n ast.Node, v reflect.Value, path string) {
+	text, ok := textOf(n)
+	count, err := strconv.Atoi(text) // Check says which are too small
+	if err != nil {
+		count, err = timespan.Count(timespan.Second, text)
+	}
+	if !ok || err != nil {
+		d.problem(n, path, "write it as 90s, 5m, 1h30m or 2d, or as a whole number of seconds", "%s must be a length of time, not %s", last(path), describe(n))
+		return
+	}
+	v.SetInt(int64(count))
 }
 
 func (d *decoder) time(n ast.Node, v reflect.Value, path string) {

@@ -115,6 +115,34 @@ func TestMergedFieldsAreOverridden(t *testing.T) {
 	}
 }
 
+func TestLengthsOfTimeTakeUnits(t *testing.T) {
+	f, problems := fleetfile.Parse([]byte(`agents:
+  - {name: a, probation: 1m30s}
+strategies:
+  - name: s
+    deadline: 15m
+    rate: {hosts: 5, period: "1h"}
+    stages: [{count: 1, soak: &soak 2d}, {percent: 50, soak: *soak}, {percent: 100, soak: 90}]
+assignments:
+  - {agent: a, scope: {kind: everyone}, version: 1, probation: 0}
+`))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	const day = 24 * 60 * 60
+	want := api.Fleet{
+		Agents: []api.Agent{{Name: "a", Probation: 90}},
+		Strategies: []api.Strategy{{
+			Name: "s", Deadline: 900, Rate: &api.RateLimit{Hosts: 5, Period: 3600},
+			Stages: []api.Stage{{Count: 1, Soak: 2 * day}, {Percent: 50, Soak: 2 * day}, {Percent: 100, Soak: 90}},
+		}},
+		Assignments: []api.Assignment{{Agent: "a", Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "1"}},
+	}
+	if diff := cmp.Diff(want, f.Fleet); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 func TestProblemsSayWhereAndWhat(t *testing.T) {
 	known := fleetfile.Known{
 		Fleet: api.Fleet{
@@ -146,6 +174,10 @@ func TestProblemsSayWhereAndWhat(t *testing.T) {
 		{"a mapping that is none", "groups:\n  - name: g\n    selector: [a]\n", []string{`3:15: selector must be a mapping, not a list: write fields as name: value`}},
 		{"an entry that is none", "agents:\n  - falcon\n", []string{`2:5: each entry of agents must be a mapping, not "falcon": write fields as name: value`}},
 		{"a fraction where whole numbers belong", "agents: [{name: a, keep: 1.5}]\n", []string{`1:26: keep must be a whole number, not "1.5"`}},
+		{"a length of time that is none", "agents: [{name: a, probation: soon}]\n", []string{`1:31: probation must be a length of time, not "soon": write it as 90s, 5m, 1h30m or 2d, or as a whole number of seconds`}},
+		{"a length of time in part of a second", "strategies: [{name: s, deadline: 1500ms}]\n", []string{`1:34: deadline must be a length of time, not "1500ms": write it as 90s, 5m, 1h30m or 2d, or as a whole number of seconds`}},
+		{"a length of time below none", "strategies: [{name: s, stages: [{percent: 100, soak: -5}]}]\n", []string{`1:48: stages[0].soak: must not be negative: got -5`}},
+		{"a unit where a number belongs", "agents: [{name: a, keep: 5m}]\n", []string{`1:26: keep must be a whole number, not "5m"`}},
 		{"true that is quoted", "strategies:\n  - name: s\n    stages: [{percent: 1, approval: \"true\"}]\n", []string{`3:37: approval must be true or false, not the quoted text "true"`}},
 		{"no number", "strategies: [{name: s, stages: [{percent: .nan}]}]\n", []string{`1:43: percent must be a number, not ".nan"`}},
 		{"a time that is none", "holds: [{scope: {kind: host, name: h}, reason: r, until: tomorrow}]\n", []string{`1:58: until must be a time, not "tomorrow": write it as 2026-01-31T18:00:00Z`}},

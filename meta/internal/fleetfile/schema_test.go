@@ -101,6 +101,9 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{"unknown field", "agents: [{name: a, runuser: x}]\n", false},
 		{"unknown field deep inside", "strategies: [{name: s, stages: [{percent: 1, window: {form: \"01:00\"}}]}]\n", false},
 		{"text where a number belongs", "agents: [{name: a, keep: many}]\n", false},
+		{"lengths of time", "agents: [{name: a, probation: 90}, {name: b, probation: 1m30s}, {name: c, probation: 2d}]\n", true},
+		{"a length of time that is none", "agents: [{name: a, probation: soon}]\n", false},
+		{"a length of time below none", "strategies: [{name: s, stages: [{percent: 100, soak: -5}]}]\n", false},
 		{"a list where text belongs", "agents: [{name: [a]}]\n", false},
 		{"an unknown scope", "holds: [{scope: {kind: all}, reason: x}]\n", false},
 		{"an unknown day", "strategies: [{name: s, stages: [{percent: 100}], window: {days: [monday], from: \"01:00\", to: \"02:00\"}}]\n", false},
@@ -149,28 +152,27 @@ type object = map[string]any
 var rules = map[string]object{
 	"Agent.name": {"pattern": namePattern}, "Strategy.name": {"pattern": namePattern}, "Group.name": {"pattern": namePattern},
 	"Assignment.agent": {"pattern": namePattern}, "Assignment.version": {"pattern": namePattern},
-	"Assignment.cmd":       {"enum": []any{"start", "stop"}},
-	"Scope.kind":           {"enum": []any{"everyone", "group", "host", "agent"}},
-	"Strategy.onFailure":   {"enum": []any{"pause", "abort", "rollback"}},
-	"Strategy.stages":      {"minItems": 1},
-	"Stage.percent":        {"exclusiveMinimum": 0, "maximum": 100},
-	"Window.from":          {"pattern": clockPattern},
-	"Window.to":            {"pattern": clockPattern},
-	"Window.days":          {"items": object{"type": "string", "enum": []any{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}}},
-	"RateLimit.hosts":      {"minimum": 1},
-	"RateLimit.period":     {"minimum": 1},
-	"Hold.reason":          {"minLength": 1},
-	"Strategy.maxFailed":   {"minimum": 0},
-	"Strategy.deadline":    {"minimum": 0},
-	"Agent.keep":           {"minimum": 0},
-	"Agent.probation":      {"minimum": 0},
-	"Assignment.keep":      {"minimum": 0},
-	"Assignment.probation": {"minimum": 0},
+	"Assignment.cmd":     {"enum": []any{"start", "stop"}},
+	"Scope.kind":         {"enum": []any{"everyone", "group", "host", "agent"}},
+	"Strategy.onFailure": {"enum": []any{"pause", "abort", "rollback"}},
+	"Strategy.stages":    {"minItems": 1},
+	"Stage.percent":      {"exclusiveMinimum": 0, "maximum": 100},
+	"Window.from":        {"pattern": clockPattern},
+	"Window.to":          {"pattern": clockPattern},
+	"Window.days":        {"items": object{"type": "string", "enum": []any{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}}},
+	"RateLimit.hosts":    {"minimum": 1},
+	"RateLimit.period":   {"minimum": 1},
+	"Hold.reason":        {"minLength": 1},
+	"Strategy.maxFailed": {"minimum": 0},
+	"Agent.keep":         {"minimum": 0},
+	"Assignment.keep":    {"minimum": 0},
 }
 
 const (
-	namePattern  = `^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`
-	clockPattern = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
+	namePattern = `^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`
+	// lengthPattern is a length of time; plain numbers are seconds.
+	lengthPattern = `^([0-9]+d?|([0-9]+([.][0-9]+)?[hms])+)$`
+	clockPattern  = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 )
 
 var required = map[string][]string{
@@ -205,6 +207,9 @@ func structSchema(t reflect.Type, docs map[string]string) object {
 			continue
 		}
 		s := schemaOf(f.Type, docs)
+		if f.Tag.Get("unit") == "seconds" {
+			s = object{"type": []string{"integer", "string"}, "minimum": 0, "pattern": lengthPattern}
+		}
 		maps.Copy(s, rules[t.Name()+"."+name])
 		if doc := docs[t.Name()+"."+f.Name]; doc != "" {
 			s["description"] = doc

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -82,7 +83,7 @@ func (d *holdView) hold(now time.Time) (api.Hold, error) {
 		}
 	}
 	if d.For != "" {
-		span, err := api.ParseSpan(d.For)
+		span, err := timespan.Parse(d.For)
 		if err != nil {
 			return hold, &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "for"}
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -75,7 +76,7 @@ func createToken(v *visit) error {
 	}
 	asked := api.NewToken{Name: v.r.PostFormValue("name"), Role: api.Role(v.r.PostFormValue("role"))}
 	if text := v.r.PostFormValue("ttl"); text != "" {
-		d, err := api.ParseSpan(text)
+		d, err := timespan.Parse(text)
 		if err != nil {
 			problem := &api.Problem{Title: "For how long?", Status: http.StatusBadRequest, Detail: err.Error(), Field: "ttl"}
 			return v.showSettingsAgain(problem, settingsView{Token: asked, TTL: text})
