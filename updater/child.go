@@ -44,6 +44,7 @@ const (
 	OpDeactivate    Op = "deactivate"    // remove .version
 	OpPrune         Op = "prune"         // remove what is not kept
 	OpOutput        Op = "output"        // the end of what the control script printed
+	OpLimitOutput   Op = "limitOutput"   // cut what the agent wrote to it
 )
 
 // Job is one request to a child: an operation on one agent's directory.
@@ -60,6 +61,7 @@ type Job struct {
 	Owner    *agent.Owner    `json:"owner,omitempty"` // the sidecar that asks for it
 	Known    []string        `json:"known,omitempty"` // versions that ran there
 	Guest    bool            `json:"guest,omitempty"` // it only asks, and does not look after the agent
+	Pid      int             `json:"pid,omitempty"`   // of OpLimitOutput: a process of the agent, or 0
 }
 
 // Result is a child's answer to one [Job]; the field of its operation is set.
@@ -71,6 +73,7 @@ type Result struct {
 	Probe   agent.Probe       `json:"probe,omitzero"`
 	Pruned  []string          `json:"pruned,omitempty"`
 	Output  string            `json:"output,omitempty"`
+	Freed   int64             `json:"freed,omitempty"` // bytes of output that were cut
 }
 
 // ConfigResult says what [OpConfig] did.
@@ -116,7 +119,7 @@ func (j Job) patience() time.Duration {
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
 	case OpActivate, OpDeactivate, OpRestoreConfig:
 		return t.Start + time.Minute
-	case OpCheck, OpClaim, OpOutput, OpDisown:
+	case OpCheck, OpClaim, OpOutput, OpDisown, OpLimitOutput:
 	}
 	return time.Minute
 }
@@ -149,12 +152,7 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 		close(jobs)
 	}()
 	w := &lineWriter{enc: json.NewEncoder(out)}
-	outputs := limitOutputs(ctx)
-	defer outputs.wait()
 	for job := range jobs {
-		if !job.Guest {
-			outputs.add(job.Dir)
-		}
 		answer := job.answer(ctx, w)
 		if ctx.Err() != nil {
 			break // what was cut short says nothing about the job: it is lost, and asked of another child
@@ -274,6 +272,8 @@ func (j Job) do(ctx context.Context, report func(install.Progress)) (r Result, e
 		err = run.InTurn(ctx, j.Dir.Deactivate)
 	case OpOutput:
 		r.Output, err = j.Dir.Output()
+	case OpLimitOutput:
+		r.Freed = j.Dir.LimitOutput(j.Pid)
 	case OpPrune:
 		r.Pruned, err = j.prune(ctx, run)
 	default:

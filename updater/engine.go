@@ -89,15 +89,16 @@ var ErrUnknownAgent = errors.New("no such agent on this host")
 // keeper of its own observes, plans and acts, so that one that hangs delays no
 // other. All methods may be called at any time from anywhere.
 type Engine struct {
-	cfg    atomic.Pointer[EngineConfig]
-	access stateAccess
-	owner  agent.Owner // this sidecar, towards others on the same work directories
-	holds  *holdBook
-	damage damageBook
-	warned atomic.Pointer[string] // what is wrong with the host, not with one agent
-	slots  *slots                 // of installs
-	notify chan struct{}
-	pool   *pool
+	cfg     atomic.Pointer[EngineConfig]
+	access  stateAccess
+	owner   agent.Owner // this sidecar, towards others on the same work directories
+	holds   *holdBook
+	damage  damageBook
+	warned  atomic.Pointer[string] // what is wrong with the host, not with one agent
+	slots   *slots                 // of installs
+	notify  chan struct{}
+	pool    *pool
+	outputs outputBook
 
 	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
 
@@ -133,6 +134,7 @@ func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 	e.cfg.Store(&cfg)
 	e.owner = agent.ThisOwner(cfg.VarDir)
 	e.pool = newPool(e.startChild)
+	e.outputs.of = map[string]outputs{}
 	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName), access); err != nil {
 		e.damage.add(err)
 		cfg.Log.Error().Err(err).Msg("holds are lost")

@@ -27,7 +27,6 @@ type keeper struct {
 	rec      Record
 	configAt time.Time // when the remote config was looked at
 	digestAt time.Time // when the digest of a quarantined release was
-	lookedAt time.Time // when the agent was looked at last
 	stuck    int       // times in a row that our own machinery failed
 	resumed  bool      // the transaction that the last process left was taken up
 	guest    bool      // only looks, for somebody who asks for a plan
@@ -94,6 +93,7 @@ func (k *keeper) run(ctx context.Context) {
 	k.fire = cancel
 	k.mu.Unlock()
 	defer k.dismiss()
+	defer k.e.outputs.drop(k.name)
 	for ctx.Err() == nil {
 		pause := k.tend(ctx)
 		k.dismiss()
@@ -121,9 +121,7 @@ func (k *keeper) tend(ctx context.Context) time.Duration {
 	}
 	step := Plan(s)
 	k.publish(s, step)
-	since := s.Now.Sub(k.lookedAt)
-	k.lookedAt = s.Now
-	return pauseForOutput(k.act(ctx, s, step), s.Seen.Freed, since)
+	return k.act(ctx, s, step)
 }
 
 func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration {
@@ -284,6 +282,9 @@ func (k *keeper) doOnce(ctx context.Context, user string, job Job, progress func
 	if errors.Is(err, errChildLost) || ctx.Err() != nil || job.readsStrangers() {
 		k.e.pool.lose(h)
 		delete(k.crew, user)
+	}
+	if err == nil {
+		k.noteOutput(user, job, r)
 	}
 	return r, err
 }

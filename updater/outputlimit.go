@@ -2,68 +2,147 @@ package updater
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater/agent"
 )
 
-// What an agent writes to the output that control start gave it is cut at every
-// look. Between two looks it may write this much: the more it writes, the
-// sooner the next look.
+// What an agent writes to the output that control start gave it is cut every
+// outputEvery, whatever else happens to it, and so bounded by what it can write
+// in that time. Once it is known to write much, the next cut comes when it will
+// have written outputBetween.
 const (
-	outputBetweenLooks = 4 << 20
-	outputEvery        = time.Second // the soonest
+	outputEvery   = 10 * time.Second
+	outputSoonest = time.Second
+	outputBetween = 4 << 20
+
+	cutPatience = 10 * time.Second
 )
 
-// pauseForOutput is pause, or less where an agent that had freed bytes of
-// output cut after since would write too much until then.
-func pauseForOutput(pause time.Duration, freed int64, since time.Duration) time.Duration {
+// pauseForOutput is how long nothing is to be cut after freed bytes of one
+// agent's output were, which it had written since.
+func pauseForOutput(freed int64, since time.Duration) time.Duration {
 	if freed == 0 {
-		return pause
+		return outputEvery
 	}
-	soon := time.Duration(float64(since) * outputBetweenLooks / float64(freed))
-	return min(pause, max(soon, outputEvery))
+	soon := time.Duration(float64(since) * outputBetween / float64(freed))
+	return min(outputEvery, max(soon, outputSoonest))
 }
 
-// outputLimits cuts the outputs of a child's agents for as long as the child
-// lives: a download may take an hour, and the old version writes on.
-type outputLimits struct {
-	mu    sync.Mutex
-	dirs  map[agent.Dir]bool
-	ended chan struct{}
+// outputs are the directories in which .control.out is to be cut, each with a
+// process of its agent as far as one is known: where somebody removed the file,
+// that process still has it.
+type outputs map[agent.Dir]int
+
+// outputBook knows the outputs of each user. A user is in it for as long as
+// somebody cuts for them.
+type outputBook struct {
+	mu sync.Mutex
+	of map[string]outputs
 }
 
-func limitOutputs(ctx context.Context) *outputLimits {
-	o := &outputLimits{dirs: map[agent.Dir]bool{}, ended: make(chan struct{})}
-	go func() {
-		defer close(o.ended)
-		tick := time.NewTicker(outputEvery)
-		defer tick.Stop()
+// note adds an output; first says that nobody cuts for user yet.
+func (b *outputBook) note(user string, d agent.Dir, pid int) (first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if first = b.of[user] == nil; first {
+		b.of[user] = outputs{}
+	}
+	b.of[user][d] = max(pid, b.of[user][d])
+	return first
+}
+
+// drop forgets all outputs of the agent: it may have one in each of two places.
+func (b *outputBook) drop(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, of := range b.of {
+		maps.DeleteFunc(of, func(d agent.Dir, _ int) bool { return d.Name == name })
+	}
+}
+
+// due are user's outputs; without any the user leaves the book.
+func (b *outputBook) due(user string) outputs {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	of := maps.Clone(b.of[user])
+	if len(of) == 0 {
+		delete(b.of, user)
+	}
+	return of
+}
+
+// noteOutput follows where the agent may write to, by the jobs that were done:
+// a look says where it is now. Whoever only asks cuts nothing.
+func (k *keeper) noteOutput(user string, job Job, r Result) {
+	if job.Op == OpInspect || job.Op == OpEvict || job.Op == OpDisown {
+		k.e.outputs.drop(k.name)
+	}
+	nothing := job.Op == OpInspect && (r.Seen.Version == "" || r.Seen.Owner != nil)
+	if nothing || job.Guest || job.Op == OpEvict || job.Op == OpDisown {
+		return
+	}
+	if k.e.outputs.note(user, job.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
+		k.e.limitOutputsOf(user)
+	}
+}
+
+// limitOutputsOf cuts the outputs of user's agents for as long as there are any.
+// One child does it for all of them, since a look at each alone would cost more.
+func (e *Engine) limitOutputsOf(user string) {
+	e.group.Go(func() {
+		ctx, last, pause := e.ctx, time.Now(), outputEvery
 		for {
+			timer := time.NewTimer(pause)
 			select {
-			case <-tick.C:
-				o.cut()
+			case <-timer.C:
 			case <-ctx.Done():
+				timer.Stop()
 				return
 			}
+			due := e.outputs.due(user)
+			if len(due) == 0 {
+				return
+			}
+			freed := e.cutOutputs(ctx, user, due)
+			pause = pauseForOutput(freed, time.Since(last))
+			last = time.Now()
+		}
+	})
+}
+
+// cutOutputs returns how much the agent that wrote most had written. An output
+// that cannot be reached is left until a look at its agent can.
+func (e *Engine) cutOutputs(ctx context.Context, user string, due outputs) (freed int64) {
+	var child *lent
+	defer func() {
+		if child != nil {
+			e.pool.lose(child) // nobody needs it for a long while
 		}
 	}()
-	return o
-}
-
-func (o *outputLimits) add(d agent.Dir) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.dirs[d] = true
-}
-
-func (o *outputLimits) cut() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for d := range o.dirs {
-		d.LimitOutput()
+	for d, pid := range due {
+		var err error
+		if child == nil {
+			if child, err = e.pool.lend(ctx, user, true); err != nil {
+				return freed // looks at the agents fail as well, and say why
+			}
+		}
+		r, err := child.do(ctx, Job{Op: OpLimitOutput, Dir: d, Pid: pid}, cutPatience, nil)
+		if ctx.Err() != nil {
+			return freed
+		}
+		if err != nil {
+			e.config().Log.Warn().Err(err).Str("agent", d.Name).Msg("cannot bound the agent's output until the next look at it")
+			e.outputs.drop(d.Name)
+		}
+		if errors.Is(err, errChildLost) {
+			e.pool.lose(child)
+			child = nil
+		}
+		freed = max(freed, r.Freed)
 	}
+	return freed
 }
-
-func (o *outputLimits) wait() { <-o.ended }

@@ -50,8 +50,6 @@ type Observation struct {
 	At       time.Time `json:"at"`              // when status was asked
 	Owner    *Owner    `json:"owner,omitempty"` // another sidecar, which looks after the agent
 	Busy     bool      `json:"busy,omitempty"`  // status is unknown only because of another run of the script
-
-	Freed int64 `json:"freed,omitempty"` // bytes by which .control.out was cut
 }
 
 // Observe asks everything that a plan needs to know. Who does not look after
@@ -62,9 +60,6 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 		if o.Owner = r.Dir.foreignOwner(*r.Owner); o.Owner != nil {
 			r.Guest = true
 		}
-	}
-	if !r.Guest {
-		o.Freed = r.Dir.LimitOutput()
 	}
 	var err error
 	if o.Version, err = r.Dir.reach(); err != nil {
@@ -113,9 +108,6 @@ func (r Runner) askStatus(ctx context.Context, o *Observation) {
 		return
 	}
 	o.Pid = n.pid
-	if !r.Guest {
-		o.Freed += r.Dir.limitDeletedOutput(o.Pid)
-	}
 }
 
 // Status asks the control script of version whether the agent runs, and does

@@ -13,18 +13,23 @@ const keptOutput = maxShown
 
 // LimitOutput keeps .control.out small although a daemon may write to it for
 // years: control start gave it to the daemon as its output. Of a file over its
-// bound only the end is kept. It returns how much was given back to the disk.
+// bound only the end is kept, also of one that somebody removed and the daemon
+// pid still has; 0: none is known. It returns how much was given back to the
+// disk.
 //
 // The file is emptied and never replaced, because the daemon keeps it open: its
 // next line goes to the new end, since the file was opened for appending. What
 // it writes while the file is being cut may be lost.
-func (d Dir) LimitOutput() (freed int64) {
+func (d Dir) LimitOutput(pid int) (freed int64) {
+	if pid > 0 {
+		freed = d.limitDeletedOutput(pid)
+	}
 	f, err := os.OpenFile(d.file(outputFile), os.O_RDWR|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return 0
+		return freed
 	}
 	defer func() { _ = f.Close() }()
-	return cutToEnd(f)
+	return freed + cutToEnd(f)
 }
 
 // cutToEnd goes by the space in use and not by the length alone: whoever opened
