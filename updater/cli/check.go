@@ -29,7 +29,7 @@ answer, or does not take this host's credential, is a warning. Exit code 1 when 
 			}
 			findings := updater.Check(cmd.Context(), c)
 			if asJSON {
-				err = a.printJSON(findings)
+				err = a.printJSON(reportOf(findings))
 			} else {
 				err = writeFindings(a.stdio.Out, findings)
 			}
@@ -41,6 +41,28 @@ answer, or does not take this host's credential, is a warning. Exit code 1 when 
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// checkReport is what check says to programs.
+type checkReport struct {
+	Ready    bool              `json:"ready"` // nothing keeps the sidecar from starting
+	Errors   int               `json:"errors"`
+	Warnings int               `json:"warnings"`
+	Items    []updater.Finding `json:"items"`
+}
+
+func reportOf(findings []updater.Finding) checkReport {
+	r := checkReport{Ready: !updater.Failed(findings), Items: findings}
+	for _, f := range findings {
+		switch f.Verdict {
+		case updater.VerdictFail:
+			r.Errors++
+		case updater.VerdictWarn:
+			r.Warnings++
+		case updater.VerdictOK:
+		}
+	}
+	return r
 }
 
 func writeFindings(w io.Writer, findings []updater.Finding) error {
