@@ -61,8 +61,8 @@ func newBeat(config Config, a agents, news <-chan struct{}, log zerolog.Logger, 
 	return b, b.use(config)
 }
 
-// client makes the heartbeat client that config describes.
-func (c Config) client() (*meta.Client, error) {
+// newClient makes the heartbeat client that c describes.
+func newClient(c Config) (*meta.Client, error) {
 	return meta.NewClient(meta.ClientConfig{
 		Servers: c.Servers, Dialect: c.Dialect, Token: c.Token, Proxy: c.Proxy,
 		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure,
@@ -71,7 +71,7 @@ func (c Config) client() (*meta.Client, error) {
 }
 
 func (b *beat) use(config Config) error {
-	client, err := config.client()
+	client, err := newClient(config)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +61,7 @@ func startBeat(t *testing.T, interval time.Duration, change func(*Config)) *beat
 		_, _ = w.Write([]byte(answer))
 	}))
 	t.Cleanup(server.Close)
-	config := defaults(filepath.Join(t.TempDir(), "cfg.json"))
+	config := Default()
 	config.Servers, config.Hostname, config.Interval = []string{server.URL}, "h", interval
 	if change != nil {
 		change(&config)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
@@ -49,7 +45,7 @@ const (
 func Check(ctx context.Context, c Config) []Finding {
 	findings := []Finding{{Name: "configuration", Verdict: VerdictOK, Detail: c.Path}}
 	findings = append(findings, checkDir("var_dir", c.VarDir), checkDir("work_dir", c.WorkDir), checkShell())
-	for _, w := range c.warnings() {
+	for _, w := range c.Warnings() {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
 	findings = append(findings, checkAside(c.VarDir)...)
@@ -62,43 +58,6 @@ func Check(ctx context.Context, c Config) []Finding {
 // Failed reports whether one of findings keeps the sidecar from starting.
 func Failed(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Verdict == VerdictFail })
-}
-
-// warnings are what an operator should know about c at every start.
-func (c Config) warnings() []string {
-	var w []string
-	if c.TLS.Insecure {
-		w = append(w, "insecure is true: the server's certificate is not verified, anybody on the way can tell this host what to run")
-	}
-	if c.Token != "" {
-		for _, s := range c.Servers {
-			if readable(s) {
-				w = append(w, "the token goes to "+s+" without TLS: anybody on the way can read it")
-			}
-		}
-	}
-	if host, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Enabled && err == nil && !loopback(host) {
-		w = append(w, "http.listen "+c.HTTP.Listen+" can be reached from other hosts")
-	}
-	return w
-}
-
-// readable reports whether others can read what is sent to server.
-func readable(server string) bool {
-	base, err := meta.ServerURL(server)
-	if err != nil {
-		return false
-	}
-	u, err := url.Parse(base)
-	return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // checkDir looks whether we may write to dir, or make it. It writes nothing:
@@ -155,7 +114,7 @@ func checkShell() Finding {
 // as, the sidecar could do nothing: that is an error.
 func checkUsers(ctx context.Context, c Config) []Finding {
 	var findings []Finding
-	wishes := c.lastWishes()
+	wishes := lastWishes(c)
 	var users []string
 	for _, w := range wishes {
 		if w.Refused == "" && w.Place.RunUser != currentUser() {
@@ -211,7 +170,7 @@ func become(ctx context.Context, name string) error {
 // checkServers asks every server for a sign of life and compares clocks. A
 // server that is away keeps nothing from starting: the last reply holds.
 func checkServers(ctx context.Context, c Config) []Finding {
-	client, err := c.client()
+	client, err := newClient(c)
 	if err != nil {
 		return []Finding{{Name: "server", Verdict: VerdictFail, Detail: err.Error(), Mend: "correct the TLS keys of " + c.Path}}
 	}

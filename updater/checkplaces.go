@@ -25,7 +25,7 @@ func checkPlaces(ctx context.Context, c Config) []Finding {
 		findings = append(findings, checkOwnFiles(c)...)
 	}
 	root := map[string]bool{}
-	for name, w := range c.lastWishes() {
+	for name, w := range lastWishes(c) {
 		user := w.Place.RunUser
 		if _, known := root[user]; !known {
 			id, err := runas.Lookup(ctx, user)
@@ -52,7 +52,7 @@ func checkOwnFiles(c Config) []Finding {
 }
 
 // lastWishes is what the last reply wanted, without changing anything.
-func (c Config) lastWishes() map[string]Wish {
+func lastWishes(c Config) map[string]Wish {
 	data, err := plainfile.Read(filepath.Join(c.VarDir, desiredName), maxStateFile)
 	var d Desired
 	if err != nil || json.Unmarshal(data, &d) != nil {

@@ -16,7 +16,7 @@ import (
 // named. As its agent's user it runs nothing but a child of our own.
 func checkRunnable(ctx context.Context, c Config) []Finding {
 	findings := checkMount("work_dir", c.WorkDir)
-	wishes := c.lastWishes()
+	wishes := lastWishes(c)
 	for _, name := range slices.Sorted(maps.Keys(wishes)) {
 		w := wishes[name]
 		if w.Refused != "" {
@@ -60,7 +60,7 @@ func checkScript(ctx context.Context, c Config, name string, at Place) []Finding
 		return nil
 	}
 	defer w.close()
-	job := Job{Op: OpCheck, Dir: at.dir(name), Env: c.engine(zerolog.Nop()).Env}
+	job := Job{Op: OpCheck, Dir: at.dir(name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
 	if _, err = w.do(ctx, job, sudoTimeout, nil); !isHostFault(err) {
 		return nil
 	}

@@ -52,6 +52,12 @@ type Config struct {
 	Reserve         int64 // bytes that an install leaves free
 	StallTimeout    time.Duration
 	Retries         int
+
+	// What no key of cfg.json sets.
+	MaxRemoteConfig int64         // bytes of an agent's remote config
+	SyncTimeout     time.Duration // of one syncfs, before files are synced one by one
+	CheckEvery      time.Duration // how often a crashed agent is looked for
+	ConfigEvery     time.Duration // how often remote configs are looked at
 }
 
 // HTTPConfig is the local HTTP interface.
@@ -77,35 +83,13 @@ type TLSConfig struct {
 // device, from filling memory.
 const maxConfigSize = 1 << 20
 
-// LoadConfig reads and checks the file at path. An error names the file, the
-// line, the key and what is wanted instead.
-func LoadConfig(path string) (Config, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("cannot find %s: %w", path, err)
-	}
-	data, err := readConfigFile(abs)
-	if err != nil {
-		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	c := defaults(abs)
-	if err := parseConfig(&c, filepath.Base(path), data); err != nil {
-		return Config{}, err
-	}
-	return c, c.finish()
-}
-
-func readConfigFile(path string) ([]byte, error) {
-	return plainfile.ReadLinked(path, maxConfigSize)
-}
-
-func defaults(path string) Config {
+// Default is the configuration of a file that says nothing.
+func Default() Config {
 	return Config{
-		Path:            path,
 		LogLevel:        "info",
 		Log:             LogConfig{MaxSize: 10 << 20, MaxBackups: 5},
 		HTTP:            HTTPConfig{Listen: "127.0.0.1:2001"},
-		Dialect:         DialectAuto,
+		Dialect:         meta.DialectAuto,
 		Interval:        5 * time.Minute,
 		WorkDir:         ".",
 		VarDir:          "var",
@@ -121,11 +105,35 @@ func defaults(path string) Config {
 		Reserve:         256 << 20,
 		StallTimeout:    30 * time.Second,
 		Retries:         5,
+		MaxRemoteConfig: 4 << 20,
+		SyncTimeout:     30 * time.Second,
+		CheckEvery:      30 * time.Second,
+		ConfigEvery:     time.Minute,
 	}
 }
 
-// DialectAuto finds out by itself which dialect a server speaks.
-const DialectAuto = meta.DialectAuto
+// LoadConfig reads and checks the file at path. An error names the file, the
+// line, the key and what is wanted instead.
+func LoadConfig(path string) (Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot find %s: %w", path, err)
+	}
+	data, err := readConfigFile(abs)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	c := Default()
+	c.Path = abs
+	if err := parseConfig(&c, filepath.Base(path), data); err != nil {
+		return Config{}, err
+	}
+	return c, c.finish()
+}
+
+func readConfigFile(path string) ([]byte, error) {
+	return plainfile.ReadLinked(path, maxConfigSize)
+}
 
 // finish makes paths absolute, fills in the host name and checks what only the
 // whole file can show.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 )
 
@@ -29,7 +30,7 @@ func TestConfigNeedsOnlyAServer(t *testing.T) {
 	host, _ := os.Hostname()
 	dir := filepath.Dir(c.Path)
 	if c.Hostname != host || c.Interval != 5*time.Minute || c.WorkDir != dir || c.VarDir != filepath.Join(dir, "var") ||
-		c.Concurrency != 4 || c.Keep != 2 || c.Probation != 30*time.Second || c.Dialect != updater.DialectAuto || c.HTTP.Enabled {
+		c.Concurrency != 4 || c.Keep != 2 || c.Probation != 30*time.Second || c.Dialect != meta.DialectAuto || c.HTTP.Enabled {
 		t.Errorf("defaults are %+v", c)
 	}
 }

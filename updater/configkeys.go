@@ -45,7 +45,7 @@ var configKeys = []configKey{
 	{name: "labels", set: stringMap(func(c *Config) *map[string]string { return &c.Labels }, nil)},
 
 	{name: "server", set: servers},
-	{name: "dialect", set: oneOf(func(c *Config) *meta.Dialect { return &c.Dialect }, DialectAuto, meta.DialectV1, meta.DialectLegacy)},
+	{name: "dialect", set: oneOf(func(c *Config) *meta.Dialect { return &c.Dialect }, meta.DialectAuto, meta.DialectV1, meta.DialectLegacy)},
 	{name: "interval", set: duration(func(c *Config) *time.Duration { return &c.Interval }, time.Second)},
 	{name: "proxy", set: checked(func(c *Config) *string { return &c.Proxy }, checkProxy)},
 	{name: "ca_file", set: text(func(c *Config) *string { return &c.TLS.CAFile })},

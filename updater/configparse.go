@@ -163,3 +163,21 @@ func clipRaw(raw json.RawMessage) string {
 	}
 	return string(raw)
 }
+
+// Redacted is cfg.json as it is on disk, without its secrets.
+func (c Config) Redacted() (json.RawMessage, error) {
+	data, err := readConfigFile(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(data, &keys); err != nil {
+		return nil, err
+	}
+	for _, secret := range secretKeys {
+		if _, set := keys[secret]; set {
+			keys[secret] = json.RawMessage(`"(hidden)"`)
+		}
+	}
+	return json.Marshal(keys)
+}

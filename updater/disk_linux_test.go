@@ -19,7 +19,7 @@ func TestI2NothingIsStoppedOnAFullDisk(t *testing.T) {
 	disk := mountDisk(t)
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
-	h.cfg.DefaultWorkDir, h.cfg.Limits.Reserve = disk, -1
+	h.cfg.DefaultWorkDir, h.cfg.Limits.Reserve = disk, 0
 	agenttest.CleanUp(t, disk)
 	h.boot()
 	h.apply(v2)

@@ -12,14 +12,11 @@ import (
 
 // status is what is known now; it asks no agent.
 func (d *daemon) status(context.Context) local.Status {
-	c, beat := d.config.Load(), d.beat.State()
+	c, beat := d.config.Config(), d.beat.State()
 	s := local.Status{
 		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
-		Damaged: d.engine.Damage(), Heartbeat: beat, Agents: realAgents(d.engine.States()),
-	}
-	if why := d.badConfig.Load(); why != nil {
-		s.ConfigError = *why
+		ConfigError: d.config.Problem(), Damaged: d.engine.Damage(), Heartbeat: beat, Agents: realAgents(d.engine.States()),
 	}
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,73 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/agent"
-	"github.com/ops-updater/ops-updater/updater/install"
 )
-
-// EngineConfig is what an [Engine] needs to know. Zero values get the default
-// named beside them.
-type EngineConfig struct {
-	VarDir         string // of the journal, the holds and the last reply; made if missing
-	DefaultWorkDir string // of agents for which the server names none
-	RunUser        string // the sidecar's own user; default: asked of the system
-	Arch           string // default: this build's
-	CreateUsers    bool   // make a runUser that does not exist
-
-	Concurrency int           // installs at once; default 4
-	Probation   time.Duration // default 30 s
-	Keep        int           // complete versions per agent; default 2
-	Limits      install.Limits
-	Route       install.Route // of downloads
-	Env         []string      // KEY=value, added to the environment of control scripts
-
-	StatusTimeout time.Duration // of control status, pid and health; default 10 s
-	StartTimeout  time.Duration // until status says started; default 60 s
-	StopTimeout   time.Duration // until status says stoped; default 60 s
-
-	CheckEvery  time.Duration // how often a crashed agent is looked for; default 30 s
-	ConfigEvery time.Duration // how often remote configs are looked at; default 1 min
-
-	Log zerolog.Logger
-
-	// Ended, unless nil, is told of every transaction that ended, and how.
-	Ended func(act Act, phase meta.Phase)
-}
-
-func (c EngineConfig) withDefaults() (EngineConfig, error) {
-	c.Concurrency = orDefault(c.Concurrency, 4)
-	c.Keep = max(orDefault(c.Keep, 2), 2)
-	c.Probation = orDefault(c.Probation, 30*time.Second)
-	c.StatusTimeout = orDefault(c.StatusTimeout, 10*time.Second)
-	c.StartTimeout = orDefault(c.StartTimeout, time.Minute)
-	c.StopTimeout = orDefault(c.StopTimeout, time.Minute)
-	c.CheckEvery = orDefault(c.CheckEvery, 30*time.Second)
-	c.ConfigEvery = orDefault(c.ConfigEvery, time.Minute)
-	c.Arch = orDefault(c.Arch, meta.Arch())
-	if c.RunUser == "" {
-		u, err := user.Current()
-		if err != nil {
-			return c, fmt.Errorf("cannot tell who the sidecar runs as: %w", err)
-		}
-		c.RunUser = u.Username
-	}
-	return c, nil
-}
-
-func orDefault[T comparable](v, standard T) T {
-	var zero T
-	if v == zero {
-		return standard
-	}
-	return v
-}
-
-func (c EngineConfig) timeouts() agent.Timeouts {
-	return agent.Timeouts{Status: c.StatusTimeout, Start: c.StartTimeout, Stop: c.StopTimeout}
-}
 
 // ErrUnknownAgent is returned for the name of an agent that is neither wanted
 // nor known from the journal.
@@ -121,7 +56,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 
 // openEngine opens the state; to read it only, it need not be there.
 func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +88,7 @@ func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 // Configure replaces the configuration; VarDir and Concurrency stay as they
 // were. Transactions under way keep what they began with.
 func (e *Engine) Configure(cfg EngineConfig) error {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.complete()
 	if err != nil {
 		return err
 	}

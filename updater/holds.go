@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (e *Engine) HoldUntil(name, reason string, until time.Time) error {
 	if !meta.ValidName(name) {
 		return fmt.Errorf("cannot hold %.80q: it is not an agent's name", name)
 	}
-	if err := e.holds.set(name, &Hold{Reason: orDefault(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
+	if err := e.holds.set(name, &Hold{Reason: cmp.Or(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
 		return fmt.Errorf("cannot hold %s: %w", name, err)
 	}
 	e.config().Log.Info().Str("agent", name).Str("reason", reason).Time("until", until).Msg("held")
@@ -150,7 +151,7 @@ func (e *Engine) Rollback(name, reason string) error {
 		return fmt.Errorf("cannot roll %s back: %s is no longer on disk", name, s.PreviousVersion)
 	}
 	h := Hold{
-		Reason: orDefault(reason, "rolled back by an operator"), Since: time.Now(),
+		Reason: cmp.Or(reason, "rolled back by an operator"), Since: time.Now(),
 		Version: s.PreviousVersion, Against: s.Wish.Agent.Version,
 	}
 	if err := e.holds.set(name, &h); err != nil {

@@ -116,17 +116,22 @@ type host struct {
 	logFile string
 }
 
+// testConfig is the configuration of a host in dir that is quick about things.
+func testConfig(dir string) updater.Config {
+	c := updater.Default()
+	c.VarDir, c.WorkDir = filepath.Join(dir, "var"), filepath.Join(dir, "work")
+	c.Probation, c.CheckEvery, c.ConfigEvery = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
+	c.StartTimeout, c.StopTimeout = 5*time.Second, 5*time.Second
+	c.Retries = 0
+	return c
+}
+
 func newHost(t testing.TB) *host {
 	t.Helper()
 	dir := t.TempDir()
 	h := &host{t: t, dir: dir, origin: newOrigin(t), logFile: filepath.Join(dir, "log")}
 	agenttest.CleanUp(t, dir)
-	h.cfg = updater.EngineConfig{
-		VarDir: filepath.Join(dir, "var"), DefaultWorkDir: filepath.Join(dir, "work"),
-		Probation: 300 * time.Millisecond, CheckEvery: 300 * time.Millisecond, ConfigEvery: 100 * time.Millisecond,
-		StartTimeout: 5 * time.Second, StopTimeout: 5 * time.Second,
-	}
-	h.cfg.Limits.Retries = -1
+	h.cfg = updater.NewEngineConfig(testConfig(dir), zerolog.Nop())
 	log, err := os.Create(h.logFile)
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func Once(ctx context.Context, config Config, log zerolog.Logger, show func([]Pr
 	}
 	defer lock.release()
 	setLevel(config)
-	engine, err := NewEngine(config.engine(log))
+	engine, err := NewEngine(NewEngineConfig(config, log))
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func progressOf(states []State) []Progress {
 // PlanOffline is what would be done now, for a host where no daemon runs. It
 // changes nothing.
 func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.Plan, error) {
-	engine, err := openEngine(config.engine(log), readState)
+	engine, err := openEngine(NewEngineConfig(config, log), readState)
 	if err != nil {
 		return local.Plan{}, err
 	}
@@ -106,7 +106,7 @@ func OrderOffline(config Config, log zerolog.Logger, o local.Order) error {
 		return err
 	}
 	defer lock.release()
-	engine, err := NewEngine(config.engine(log))
+	engine, err := NewEngine(NewEngineConfig(config, log))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (k *keeper) noticeOthers(s Situation) {
 	if s.Blind != "" || s.Seen.Owner != nil || was.Version == "" || was.Place != s.At || was.Version == s.Seen.Version {
 		return
 	}
-	k.others = fmt.Sprintf(".version was changed from %s to %s by somebody else: a person, or another updater on this host, which should be stopped", was.Version, orDefault(s.Seen.Version, "nothing"))
+	k.others = fmt.Sprintf(".version was changed from %s to %s by somebody else: a person, or another updater on this host, which should be stopped", was.Version, cmp.Or(s.Seen.Version, "nothing"))
 	k.log().Warn().Msg(k.others)
 }
 

@@ -2,27 +2,19 @@ package updater
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
-	"github.com/ops-updater/ops-updater/internal/plainfile"
-	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -45,9 +37,7 @@ type daemon struct {
 	started time.Time
 	ctx     context.Context // of Run
 
-	config    atomic.Pointer[Config]
-	reloading sync.Mutex
-	badConfig atomic.Pointer[string] // why the last reload changed nothing
+	config *Current
 }
 
 // Run is the daemon: it keeps the host's agents as the server wants them until
@@ -83,7 +73,7 @@ func Run(ctx context.Context, config Config) error {
 
 func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) error {
 	metrics := local.NewMetrics()
-	engine, err := NewEngine(config.counted(log, metrics))
+	engine, err := NewEngine(countedEngineConfig(config, log, metrics))
 	if err != nil {
 		return err
 	}
@@ -98,14 +88,14 @@ func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
-	d.config.Store(&config)
+	d.config = NewCurrent(config, d.warnOfConfig)
 	servers, err := d.listen()
 	if err != nil {
 		return err
 	}
 	d.hello()
 	var group sync.WaitGroup
-	group.Go(func() { d.reloadOnHangup(ctx) })
+	group.Go(func() { OnHangup(ctx, func() { _, _ = d.reload(ctx) }) }) // said in the log
 	group.Go(func() { b.run(ctx) })
 	for _, s := range servers {
 		group.Go(func() { s.serve(ctx, log) })
@@ -118,133 +108,50 @@ func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) 
 }
 
 func (d *daemon) hello() {
-	c := d.config.Load()
+	c := d.config.Config()
 	d.log.Info().Str("version", buildinfo.Version()).Int("pid", os.Getpid()).Str("config", c.Path).
 		Str("hostname", c.Hostname).Strs("servers", c.Servers).Stringer("interval", c.Interval).Msg("ops-updater started")
-	for _, w := range c.warnings() {
+	for _, w := range c.Warnings() {
 		d.log.Warn().Msg(w)
-	}
-}
-
-// route is how children reach servers. They may run as a user who cannot read
-// ca_file, so they are given its content; one that cannot be read has been
-// refused with the heartbeats before.
-func (c Config) route() install.Route {
-	r := install.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
-	if c.TLS.CAFile != "" {
-		pem, _ := plainfile.ReadLinked(c.TLS.CAFile, meta.MaxCertificates)
-		r.CA = string(pem)
-	}
-	return r
-}
-
-// engine is the part of the configuration that the engine needs.
-func (c Config) engine(log zerolog.Logger) EngineConfig {
-	e := EngineConfig{
-		VarDir: c.VarDir, DefaultWorkDir: c.WorkDir, CreateUsers: c.CreateUsers,
-		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Route: c.route(),
-		StatusTimeout: c.StatusTimeout, StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout,
-		Log: log,
-	}
-	e.Limits.MaxDownload, e.Limits.MaxUnpacked, e.Limits.MaxFiles = c.MaxDownloadSize, c.MaxUnpackedSize, c.MaxFiles
-	e.Limits.Reserve, e.Limits.MaxRate = orNone(c.Reserve), c.MaxDownloadRate
-	e.Limits.StallTimeout, e.Limits.Retries = c.StallTimeout, orNone(c.Retries)
-	for k, v := range c.Env {
-		e.Env = append(e.Env, k+"="+v)
-	}
-	slices.Sort(e.Env)
-	return e
-}
-
-// orNone says to [install.Limits], for which 0 is its default, that 0 is meant.
-func orNone[T int | int64](v T) T {
-	if v == 0 {
-		return -1
-	}
-	return v
-}
-
-// counted is the engine's configuration with its transactions in the metrics.
-func (c Config) counted(log zerolog.Logger, m *local.Metrics) EngineConfig {
-	e := c.engine(log)
-	e.Ended = func(act Act, phase meta.Phase) { m.Transaction(string(act), phase) }
-	return e
-}
-
-func (d *daemon) reloadOnHangup(ctx context.Context) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			_, _ = d.reload(ctx) // said in the log
-		}
 	}
 }
 
 // reload reads the configuration again. When it is bad the old one stays.
 func (d *daemon) reload(context.Context) (local.Reloaded, error) {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	old := d.config.Load()
-	next, err := LoadConfig(old.Path)
-	if err == nil {
-		_, err = next.client()
-	}
-	if err == nil {
-		err = d.engine.Configure(next.counted(d.log, d.metrics))
-	}
+	next, restart, err := d.config.Reload(d.useConfig)
 	if err != nil {
 		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
-		d.broken(err.Error())
 		return local.Reloaded{}, err
 	}
-	restart := old.changesNeedingRestart(next)
-	next.VarDir = old.VarDir
-	d.config.Store(&next)
-	d.broken("")
-	setLevel(next)
-	d.beat.replace(next)
 	d.log.Info().Strs("needRestart", restart).Msg("configuration reloaded")
-	for _, w := range next.warnings() {
+	for _, w := range next.Warnings() {
 		d.log.Warn().Msg(w)
 	}
-	shown, err := next.redacted()
+	shown, err := next.Redacted()
 	return local.Reloaded{Config: shown, Restart: restart}, err
 }
 
-// broken keeps for status and heartbeat why the configuration on disk is not
-// the one that counts; empty when it is.
-func (d *daemon) broken(why string) {
-	if old := d.badConfig.Swap(&why); old == nil && why == "" || old != nil && *old == why {
-		return
+func (d *daemon) useConfig(next Config) error {
+	client, err := newClient(next)
+	if err != nil {
+		return err
 	}
-	if why == "" {
-		d.engine.Warn("")
-		return
+	client.Close()
+	if err := d.engine.Configure(countedEngineConfig(next, d.log, d.metrics)); err != nil {
+		return err
 	}
-	d.engine.Warn("the configuration was not reloaded, the old one stays: " + why)
+	setLevel(next)
+	d.beat.replace(next)
+	return nil
 }
 
-// redacted is cfg.json as it is on disk, without its secrets.
-func (c Config) redacted() (json.RawMessage, error) {
-	data, err := readConfigFile(c.Path)
-	if err != nil {
-		return nil, err
+// warnOfConfig has the heartbeat say why the configuration on disk is not the
+// one that counts; empty when it is.
+func (d *daemon) warnOfConfig(problem string) {
+	if problem != "" {
+		problem = "the configuration was not reloaded, the old one stays: " + problem
 	}
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
-		return nil, err
-	}
-	for _, secret := range secretKeys {
-		if _, set := keys[secret]; set {
-			keys[secret] = json.RawMessage(`"(hidden)"`)
-		}
-	}
-	return json.Marshal(keys)
+	d.engine.Warn(problem)
 }
 
 // server is one of the local interfaces.
@@ -255,12 +162,12 @@ type server struct {
 
 func (d *daemon) listen() ([]server, error) {
 	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
-	socket, err := local.Listen(d.ctx, d.config.Load().VarDir)
+	socket, err := local.Listen(d.ctx, d.config.Config().VarDir)
 	if err != nil {
 		return nil, err
 	}
 	servers := []server{newServer(socket, local.Socket(doors))}
-	if c := d.config.Load(); c.HTTP.Enabled {
+	if c := d.config.Config(); c.HTTP.Enabled {
 		l, err := (&net.ListenConfig{}).Listen(d.ctx, "tcp", c.HTTP.Listen)
 		if err != nil {
 			_ = socket.Close()

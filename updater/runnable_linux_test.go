@@ -27,7 +27,7 @@ func onDisk(t *testing.T) *host {
 	t.Helper()
 	h := newHost(t)
 	disk := mountDisk(t)
-	h.cfg.DefaultWorkDir, h.cfg.Limits.Reserve = disk, -1
+	h.cfg.DefaultWorkDir, h.cfg.Limits.Reserve = disk, 0
 	agenttest.CleanUp(t, disk)
 	return h
 }

@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"path/filepath"
 	"time"
 
@@ -22,7 +23,7 @@ func (s Situation) state(step Step) State {
 		RealAgent: meta.RealAgent{
 			Name: s.Name, Version: s.Seen.Version, Status: s.Seen.Status.String(), Timestamp: s.Seen.At.Unix(),
 			RunUser: at.RunUser, WorkDir: at.WorkDir,
-			Phase: orDefault(last.Phase, meta.PhaseIdle), PreviousVersion: s.Journal.Previous,
+			Phase: cmp.Or(last.Phase, meta.PhaseIdle), PreviousVersion: s.Journal.Previous,
 			Error: last.Error, Reason: last.Code, Since: unixTime(last.Since), Rollout: s.Wish.Agent.Rollout,
 			Orphaned: !s.Wish.Listed && s.Seen.Version != "",
 		},

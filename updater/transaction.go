@@ -338,7 +338,7 @@ func (k *keeper) prune(ctx context.Context, at Place, drop string) error {
 	w := k.wish
 	k.mu.Unlock()
 	job := k.job(OpPrune, Target{Place: at})
-	job.Prune = &agent.PruneJob{Keep: []string{}, Wanted: w.Agent.Version, Count: orDefault(w.Agent.Keep, k.e.config().Keep), Drop: drop}
+	job.Prune = &agent.PruneJob{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.config().Keep), Drop: drop}
 	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
 		if v != "" && v != drop {
 			job.Prune.Keep = append(job.Prune.Keep, v)

@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -12,7 +13,7 @@ import (
 // others wait is ended, and goes on from where it was in its next turn.
 func (k *keeper) installInTurn(ctx context.Context, t *Txn) (Result, error) {
 	cfg := k.e.config()
-	s := &slot{agent: k.name, grace: min(orDefault(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
+	s := &slot{agent: k.name, grace: min(cmp.Or(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
 	if limit := cfg.Limits.MaxRate; limit > 0 {
 		s.rate = min(s.rate, limit/2)
 	}

@@ -30,7 +30,7 @@ func FetchConfig(ctx context.Context, dir, version string, c Config, limits Limi
 	if !meta.ValidName(version) || !filepath.IsAbs(dir) {
 		return false, "", permanently(ReasonBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
 	}
-	changed, digest, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits.withDefaults())
+	changed, digest, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits)
 	if err != nil {
 		return false, digest, onDisk("fetch the configuration "+c.FileName, err)
 	}

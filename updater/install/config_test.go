@@ -81,7 +81,8 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 		{"back again", says("three"), true, "", "three"},
 	}
 	for _, s := range steps {
-		l := install.Limits{MaxConfig: 1000, StallTimeout: time.Minute}
+		l := testLimits()
+		l.MaxConfig = 1000
 		if s.reason == install.ReasonStalled {
 			l.StallTimeout = 100 * time.Millisecond
 		}
@@ -107,7 +108,7 @@ func TestFetchConfigGoesThroughTheProxy(t *testing.T) {
 	}
 	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Host)) })
 	c := install.Config{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Route: install.Route{Proxy: proxy.URL}}
-	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, install.Limits{}); err != nil {
+	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "1.0.0", "cfg.json")); string(b) != "releases.invalid" {
@@ -124,14 +125,14 @@ func TestFetchConfigFollowsNoLinkOut(t *testing.T) {
 	_ = os.Symlink(outside, filepath.Join(dir, "1.0.0", "cfg.json"))
 	_ = os.Symlink(filepath.Dir(outside), filepath.Join(dir, "2.0.0"))
 	c := install.Config{FileName: "cfg.json", URL: serve(t, says("theirs")).URL}
-	if changed, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, install.Limits{}); err != nil || !changed {
+	if changed, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil || !changed {
 		t.Errorf("a link in its place: %v, %v", changed, err)
 	}
 	if b, _ := os.ReadFile(outside); string(b) != "mine" {
 		t.Errorf("the file outside is now %q", b)
 	}
 	for _, version := range []string{"9.9.9", "..", "a/b"} {
-		if _, _, err := install.FetchConfig(t.Context(), dir, version, c, install.Limits{}); err == nil {
+		if _, _, err := install.FetchConfig(t.Context(), dir, version, c, testLimits()); err == nil {
 			t.Errorf("version %q is accepted", version)
 		}
 	}

@@ -252,10 +252,10 @@ func TestI5FullDiskIsLeftAsItWas(t *testing.T) {
 		reserve int64
 		told    string
 	}{
-		"known beforehand":        {"size=20m", content(r.tarball), -1, "are needed"},
-		"download does not fit":   {"size=3m", unannounced, -1, "disk is full"},
-		"tree does not fit":       {"size=8m", unannounced, -1, "disk is full"},
-		"no inodes":               {"size=100m,nr_inodes=20", content(r.tarball), -1, "inodes"},
+		"known beforehand":        {"size=20m", content(r.tarball), 0, "are needed"},
+		"download does not fit":   {"size=3m", unannounced, 0, "disk is full"},
+		"tree does not fit":       {"size=8m", unannounced, 0, "disk is full"},
+		"no inodes":               {"size=100m,nr_inodes=20", content(r.tarball), 0, "inodes"},
 		"reserve would be used":   {"size=20m", unannounced, 15 << 20, "to be left"},
 		"fits, with its estimate": {"size=60m", content(r.tarball), 1 << 20, "fine"},
 	}

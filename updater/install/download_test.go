@@ -259,7 +259,7 @@ func TestPartOfAnEarlierRunIsUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, inTurn(cutAfter(1_000_000, content(r.tarball)), content(r.tarball)))
 			j := job(t, r, server.URL)
-			j.Limits.Retries = -1
+			j.Limits.Retries = 0
 			_, err := install.Run(t.Context(), j, nil)
 			mustFail(t, err, install.ReasonUnreachable, false)
 			c.spoil(filepath.Join(j.Dir, ".part-agent-1.0.0"))

@@ -32,7 +32,6 @@ func Run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
 	if err := job.validate(); err != nil {
 		return Result{}, permanently(ReasonBadJob, "cannot install: %w", err)
 	}
-	job.Limits = job.Limits.withDefaults()
 	r, err := run(ctx, job, report)
 	if err != nil {
 		return Result{}, onDisk(fmt.Sprintf("install %s %s", job.Agent, job.Version), err)

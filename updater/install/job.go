@@ -55,42 +55,24 @@ type Config struct {
 	Route    Route // of [FetchConfig]
 }
 
-// Limits bound what an install may cost. A zero field means its default.
+// Limits bound what an install may cost. Package config has their defaults.
 type Limits struct {
-	MaxDownload  int64         // bytes of the tarball; default 4 GiB
-	MaxUnpacked  int64         // bytes of the decompressed stream; default 8 GiB
-	MaxFiles     int           // entries of the archive; default 200 000
-	MaxConfig    int64         // bytes of a remote configuration; default 4 MiB
-	Reserve      int64         // bytes to leave free on the filesystem; default 64 MiB, negative: none
-	MaxRate      int64         // bytes per second; default: unlimited
-	StallTimeout time.Duration // how long a server may send next to nothing; default 30 s
-	Retries      int           // tries after passing errors without progress; default 5, negative: none
-	SyncTimeout  time.Duration // how long one syncfs may take before files are synced one by one; default 30 s
-}
-
-func (l Limits) withDefaults() Limits {
-	return Limits{
-		MaxDownload:  orDefault(l.MaxDownload, 4<<30),
-		MaxUnpacked:  orDefault(l.MaxUnpacked, 8<<30),
-		MaxFiles:     orDefault(l.MaxFiles, 200_000),
-		MaxConfig:    orDefault(l.MaxConfig, 4<<20),
-		Reserve:      max(0, orDefault(l.Reserve, 64<<20)),
-		MaxRate:      l.MaxRate,
-		StallTimeout: orDefault(l.StallTimeout, 30*time.Second),
-		Retries:      max(0, orDefault(l.Retries, 5)),
-		SyncTimeout:  orDefault(l.SyncTimeout, 30*time.Second),
-	}
-}
-
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
+	MaxDownload  int64         // bytes of the tarball
+	MaxUnpacked  int64         // bytes of the decompressed stream
+	MaxFiles     int           // entries of the archive
+	MaxConfig    int64         // bytes of a remote configuration
+	Reserve      int64         // bytes to leave free on the filesystem
+	MaxRate      int64         // bytes per second; 0: unlimited
+	StallTimeout time.Duration // how long a server may send next to nothing
+	Retries      int           // tries after passing errors without progress
+	SyncTimeout  time.Duration // how long one syncfs may take before files are synced one by one
 }
 
 func (l Limits) validate() error {
-	if l.MaxDownload < 0 || l.MaxUnpacked < 0 || l.MaxFiles < 0 || l.MaxConfig < 0 || l.MaxRate < 0 || l.StallTimeout < 0 || l.SyncTimeout < 0 {
+	if min(l.MaxDownload, l.MaxUnpacked, int64(l.MaxFiles), l.MaxConfig) <= 0 || min(l.StallTimeout, l.SyncTimeout) <= 0 {
+		return fmt.Errorf("a limit is missing: %+v", l)
+	}
+	if min(l.Reserve, l.MaxRate, int64(l.Retries)) < 0 {
 		return fmt.Errorf("a limit is negative: %+v", l)
 	}
 	return nil

@@ -96,7 +96,6 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 // that is how a release made anew under its old name is noticed. Every error is
 // an [*Error].
 func FetchMD5(ctx context.Context, url string, limits Limits, r Route) (string, error) {
-	limits = limits.withDefaults()
 	client, err := newClient(r, limits.StallTimeout)
 	if err != nil {
 		return "", err

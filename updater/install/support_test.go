@@ -207,7 +207,14 @@ func job(t testing.TB, r release, urls ...string) install.Job {
 	t.Helper()
 	return install.Job{
 		Agent: "agent", Version: "1.0.0", Dir: filepath.Join(t.TempDir(), "agent"), Tarballs: urls, MD5: r.md5,
-		Limits: install.Limits{StallTimeout: 30 * time.Second, Retries: 2, Reserve: -1},
+		Limits: testLimits(),
+	}
+}
+
+func testLimits() install.Limits {
+	return install.Limits{
+		MaxDownload: 4 << 30, MaxUnpacked: 8 << 30, MaxFiles: 200_000, MaxConfig: 4 << 20,
+		StallTimeout: 30 * time.Second, Retries: 2, SyncTimeout: 30 * time.Second,
 	}
 }
 
