@@ -40,8 +40,9 @@ var layers = map[string][]string{
 	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/runas":              {"internal/lastwords"},
 	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
-	"updater":                    {"meta", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/timespan"},
-	"updater/cli":                {"meta", "updater", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
+	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
+	"updater":                    {"meta", "updater/config", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/cli":                {"meta", "updater", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},

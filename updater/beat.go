@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/jitter"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -38,14 +39,14 @@ type beat struct {
 	log     zerolog.Logger
 	metrics *local.Metrics
 	news    <-chan struct{}      // something is worth reporting at once
-	reload  chan Config          // a new configuration
+	reload  chan config.Config   // a new configuration
 	asked   chan chan<- struct{} // somebody wants a heartbeat now, and to know when it is over
 	fresh   bool                 // this host has no stored reply: nothing is known of what is wanted
 	host    hostFacts
 
 	// Owned by run.
 	sent     bool // a heartbeat of this process has gone out
-	config   Config
+	config   config.Config
 	client   *meta.Client
 	pace     pace
 	rejected []meta.Rejected // of the last reply, to be reported
@@ -55,14 +56,14 @@ type beat struct {
 	state local.Heartbeat
 }
 
-func newBeat(config Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
-	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts()}
-	b.state.Interval = config.Interval.Seconds()
-	return b, b.use(config)
+func newBeat(c config.Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
+	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan config.Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts()}
+	b.state.Interval = c.Interval.Seconds()
+	return b, b.use(c)
 }
 
 // newClient makes the heartbeat client that c describes.
-func newClient(c Config) (*meta.Client, error) {
+func newClient(c config.Config) (*meta.Client, error) {
 	return meta.NewClient(meta.ClientConfig{
 		Servers: c.Servers, Dialect: c.Dialect, Token: c.Token, Proxy: c.Proxy,
 		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure,
@@ -70,7 +71,7 @@ func newClient(c Config) (*meta.Client, error) {
 	})
 }
 
-func (b *beat) use(config Config) error {
+func (b *beat) use(config config.Config) error {
 	client, err := newClient(config)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (b *beat) use(config Config) error {
 
 // replace makes config the one of the next heartbeat. It does not wait for one
 // that is under way. One caller at a time.
-func (b *beat) replace(config Config) {
+func (b *beat) replace(config config.Config) {
 	select {
 	case <-b.reload: // an older one that the loop has not come to
 	default:
@@ -179,7 +180,7 @@ func (b *beat) send(ctx context.Context, patience time.Duration) time.Time {
 	return next
 }
 
-func (b *beat) reloaded(config Config) {
+func (b *beat) reloaded(config config.Config) {
 	if err := b.use(config); err != nil {
 		b.log.Error().Err(err).Msg("the heartbeat keeps its old configuration")
 		return

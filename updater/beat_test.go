@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -42,7 +43,7 @@ type beatRig struct {
 
 const deadline = 30 * time.Second
 
-func startBeat(t *testing.T, interval time.Duration, change func(*Config)) *beatRig {
+func startBeat(t *testing.T, interval time.Duration, change func(*config.Config)) *beatRig {
 	t.Helper()
 	r := &beatRig{
 		agents: &fakeAgents{applied: make(chan Desired, 100)}, news: make(chan struct{}, 1),
@@ -61,7 +62,7 @@ func startBeat(t *testing.T, interval time.Duration, change func(*Config)) *beat
 		_, _ = w.Write([]byte(answer))
 	}))
 	t.Cleanup(server.Close)
-	config := Default()
+	config := config.Default()
 	config.Servers, config.Hostname, config.Interval = []string{server.URL}, "h", interval
 	if change != nil {
 		change(&config)
@@ -107,7 +108,7 @@ func TestNewsMakeAHeartbeatAtOnce(t *testing.T) {
 }
 
 func TestHeartbeatSaysWhatTheHostIs(t *testing.T) {
-	r := startBeat(t, time.Hour, func(c *Config) { c.Labels = map[string]string{"rack": "a7"} })
+	r := startBeat(t, time.Hour, func(c *config.Config) { c.Labels = map[string]string{"rack": "a7"} })
 	r.agents.report = []meta.RealAgent{{Name: "a", Status: "started"}}
 	r.news <- struct{}{}
 	q := receive(t, "heartbeat", r.requests)
@@ -149,7 +150,7 @@ func TestI6OneBadAgentIsReportedAndTheOthersAreFollowed(t *testing.T) {
 }
 
 func TestOnlyTheConfiguredAgentIsLookedAfter(t *testing.T) {
-	r := startBeat(t, time.Hour, func(c *Config) { c.DesiredAgent = "mine" })
+	r := startBeat(t, time.Hour, func(c *config.Config) { c.DesiredAgent = "mine" })
 	r.news <- struct{}{}
 	receive(t, "heartbeat", r.requests)
 	r.answers <- `{"desiredAgents":[

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
@@ -42,7 +43,7 @@ const (
 
 // Check verifies what is needed on this host before the sidecar starts. It
 // changes nothing: missing directories are made by the start.
-func Check(ctx context.Context, c Config) []Finding {
+func Check(ctx context.Context, c config.Config) []Finding {
 	findings := []Finding{{Name: "configuration", Verdict: VerdictOK, Detail: c.Path}}
 	findings = append(findings, checkDir("var_dir", c.VarDir), checkDir("work_dir", c.WorkDir), checkShell())
 	for _, w := range c.Warnings() {
@@ -112,7 +113,7 @@ func checkShell() Finding {
 // cannot be had is a warning: it stops its agents, which the heartbeat reports,
 // and must not stop the others. When sudo leaves nobody at all to run agents
 // as, the sidecar could do nothing: that is an error.
-func checkUsers(ctx context.Context, c Config) []Finding {
+func checkUsers(ctx context.Context, c config.Config) []Finding {
 	var findings []Finding
 	wishes := lastWishes(c)
 	var users []string
@@ -169,7 +170,7 @@ func become(ctx context.Context, name string) error {
 
 // checkServers asks every server for a sign of life and compares clocks. A
 // server that is away keeps nothing from starting: the last reply holds.
-func checkServers(ctx context.Context, c Config) []Finding {
+func checkServers(ctx context.Context, c config.Config) []Finding {
 	client, err := newClient(c)
 	if err != nil {
 		return []Finding{{Name: "server", Verdict: VerdictFail, Detail: err.Error(), Mend: "correct the TLS keys of " + c.Path}}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 )
 
 func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
@@ -43,19 +44,19 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			clock = c.clock
 			dir := t.TempDir()
-			config := c.config
-			if !strings.Contains(config, `"server"`) {
-				config = strings.Replace(config, "{", `{"server":"`+server.URL+`",`, 1)
-				config = strings.Replace(config, ",}", "}", 1)
+			file := c.config
+			if !strings.Contains(file, `"server"`) {
+				file = strings.Replace(file, "{", `{"server":"`+server.URL+`",`, 1)
+				file = strings.Replace(file, ",}", "}", 1)
 			}
-			write(t, filepath.Join(dir, "cfg.json"), config)
+			write(t, filepath.Join(dir, "cfg.json"), file)
 			if c.desired != "" {
 				if err := os.Mkdir(filepath.Join(dir, "var"), 0o700); err != nil {
 					t.Fatal(err)
 				}
 				write(t, filepath.Join(dir, "var", "desired.json"), c.desired)
 			}
-			loaded, err := updater.LoadConfig(filepath.Join(dir, "cfg.json"))
+			loaded, err := config.Load(filepath.Join(dir, "cfg.json"))
 			if err != nil {
 				t.Fatal(err)
 			}

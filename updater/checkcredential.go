@@ -6,10 +6,11 @@ import (
 	"strings"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/config"
 )
 
 // checkCredential tells whether a server takes the heartbeats of this host.
-func checkCredential(c Config, p meta.ProbeResult) []Finding {
+func checkCredential(c config.Config, p meta.ProbeResult) []Finding {
 	switch {
 	case p.Refused():
 		cause, mend := explainRefused(c, p)
@@ -24,7 +25,7 @@ func checkCredential(c Config, p meta.ProbeResult) []Finding {
 }
 
 // explainRefused is the cause and the next step of a refusal.
-func explainRefused(c Config, p meta.ProbeResult) (cause, mend string) {
+func explainRefused(c config.Config, p meta.ProbeResult) (cause, mend string) {
 	const enrol = "on a machine with an admin token, say “ops-meta token create NAME --role enroll”; then “ops-meta --token THAT token enroll %s” prints this host's own credential, which belongs into token or token_file of %s"
 	mend = fmt.Sprintf(enrol, c.Hostname, c.Path)
 	switch {

@@ -13,13 +13,14 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // checkPlaces looks for what other users could change although root relies on
 // it: where agents of root's are or would be, which then are not touched, and
 // the sidecar's own files, when it runs as root.
-func checkPlaces(ctx context.Context, c Config) []Finding {
+func checkPlaces(ctx context.Context, c config.Config) []Finding {
 	var findings []Finding
 	if os.Geteuid() == 0 {
 		findings = append(findings, checkOwnFiles(c)...)
@@ -40,7 +41,7 @@ func checkPlaces(ctx context.Context, c Config) []Finding {
 	return findings
 }
 
-func checkOwnFiles(c Config) []Finding {
+func checkOwnFiles(c config.Config) []Finding {
 	const effect = "until then whoever it is can make this host run anything as root"
 	findings := checkPlace("configuration", filepath.Dir(c.Path), effect)
 	findings = append(findings, checkPlace("var_dir", c.VarDir, effect)...)
@@ -52,7 +53,7 @@ func checkOwnFiles(c Config) []Finding {
 }
 
 // lastWishes is what the last reply wanted, without changing anything.
-func lastWishes(c Config) map[string]Wish {
+func lastWishes(c config.Config) map[string]Wish {
 	data, err := plainfile.Read(filepath.Join(c.VarDir, desiredName), maxStateFile)
 	var d Desired
 	if err != nil || json.Unmarshal(data, &d) != nil {

@@ -9,12 +9,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/config"
 )
 
 // checkRunnable says beforehand what would keep a control script from being
 // run: where agents are made by default, and of every agent that the last reply
 // named. As its agent's user it runs nothing but a child of our own.
-func checkRunnable(ctx context.Context, c Config) []Finding {
+func checkRunnable(ctx context.Context, c config.Config) []Finding {
 	findings := checkMount("work_dir", c.WorkDir)
 	wishes := lastWishes(c)
 	for _, name := range slices.Sorted(maps.Keys(wishes)) {
@@ -52,7 +53,7 @@ func checkMount(name, dir string) []Finding {
 
 // checkScript looks at the version that .version names. A user that cannot be
 // had is another check's business.
-func checkScript(ctx context.Context, c Config, name string, at Place) []Finding {
+func checkScript(ctx context.Context, c config.Config, name string, at Place) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
 	defer cancel()
 	w, err := startWorker(ctx, at.RunUser)

@@ -8,5 +8,5 @@
 // in the next heartbeat, which a finished transaction brings forward.
 //
 // [Run] is the daemon, [Once] the same in the foreground and once, [Check]
-// what must be true before either. [LoadConfig] reads cfg.json.
+// what must be true before either. Package config reads cfg.json.
 package updater

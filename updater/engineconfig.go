@@ -13,6 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -46,7 +47,7 @@ type EngineConfig struct {
 }
 
 // NewEngineConfig is the part of the configuration that the engine needs.
-func NewEngineConfig(c Config, log zerolog.Logger) EngineConfig {
+func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 	e := EngineConfig{
 		VarDir: c.VarDir, DefaultWorkDir: c.WorkDir, CreateUsers: c.CreateUsers,
 		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Route: routeOf(c),
@@ -68,7 +69,7 @@ func NewEngineConfig(c Config, log zerolog.Logger) EngineConfig {
 // routeOf is how children reach servers. They may run as a user who cannot read
 // ca_file, so they are given its content; one that cannot be read has been
 // refused with the heartbeats before.
-func routeOf(c Config) install.Route {
+func routeOf(c config.Config) install.Route {
 	r := install.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
 	if c.TLS.CAFile != "" {
 		pem, _ := plainfile.ReadLinked(c.TLS.CAFile, meta.MaxCertificates)
@@ -78,7 +79,7 @@ func routeOf(c Config) install.Route {
 }
 
 // countedEngineConfig has the engine's transactions counted in the metrics.
-func countedEngineConfig(c Config, log zerolog.Logger, m *local.Metrics) EngineConfig {
+func countedEngineConfig(c config.Config, log zerolog.Logger, m *local.Metrics) EngineConfig {
 	e := NewEngineConfig(c, log)
 	e.Ended = func(act Act, phase meta.Phase) { m.Transaction(string(act), phase) }
 	return e

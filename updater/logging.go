@@ -15,6 +15,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/updater/config"
 )
 
 // LogName is the log file's name in the var directory.
@@ -22,7 +23,7 @@ const LogName = "app.log"
 
 // openLog opens the daemon's log: JSON lines in var/app.log, rotated. On a
 // terminal a readable copy goes to stderr.
-func openLog(c Config) (zerolog.Logger, io.Closer) {
+func openLog(c config.Config) (zerolog.Logger, io.Closer) {
 	zerolog.TimeFieldFormat = time.RFC3339Nano
 	file := &lumberjack.Logger{
 		Filename:   filepath.Join(c.VarDir, LogName),
@@ -46,7 +47,7 @@ func Console(f *os.File) io.Writer {
 }
 
 // setLevel applies debug and log_level, also at a reload.
-func setLevel(c Config) {
+func setLevel(c config.Config) {
 	level, err := zerolog.ParseLevel(c.LogLevel)
 	if err != nil || c.Debug && level > zerolog.DebugLevel {
 		level = zerolog.DebugLevel

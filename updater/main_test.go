@@ -18,6 +18,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -117,8 +118,8 @@ type host struct {
 }
 
 // testConfig is the configuration of a host in dir that is quick about things.
-func testConfig(dir string) updater.Config {
-	c := updater.Default()
+func testConfig(dir string) config.Config {
+	c := config.Default()
 	c.VarDir, c.WorkDir = filepath.Join(dir, "var"), filepath.Join(dir, "work")
 	c.Probation, c.CheckEvery, c.ConfigEvery = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
 	c.StartTimeout, c.StopTimeout = 5*time.Second, 5*time.Second
@@ -226,5 +227,12 @@ func (h *host) checkNeverTwo(name string) {
 		if e.What == "two-at-once" {
 			h.t.Errorf("%s %s was started while another one ran", name, e.Version)
 		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -26,7 +27,7 @@ type Progress struct {
 // server, brings every agent to where it is wanted, reports, and returns what
 // was reached. show is called now and then with the agents at work. It needs
 // no daemon and refuses to run beside one ([ErrRunning]).
-func Once(ctx context.Context, config Config, log zerolog.Logger, show func([]Progress)) ([]meta.RealAgent, error) {
+func Once(ctx context.Context, config config.Config, log zerolog.Logger, show func([]Progress)) ([]meta.RealAgent, error) {
 	lock, err := lockVar(config.VarDir)
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func progressOf(states []State) []Progress {
 
 // PlanOffline is what would be done now, for a host where no daemon runs. It
 // changes nothing.
-func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.Plan, error) {
+func PlanOffline(ctx context.Context, config config.Config, log zerolog.Logger) (local.Plan, error) {
 	engine, err := openEngine(NewEngineConfig(config, log), readState)
 	if err != nil {
 		return local.Plan{}, err
@@ -94,7 +95,7 @@ func PlanOffline(ctx context.Context, config Config, log zerolog.Logger) (local.
 // OrderOffline does what an operator ordered on a host where no daemon runs;
 // the next daemon finds it. Only holds can be changed like this: the other
 // orders need somebody who carries them out ([local.ErrNotRunning]).
-func OrderOffline(config Config, log zerolog.Logger, o local.Order) error {
+func OrderOffline(config config.Config, log zerolog.Logger, o local.Order) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -197,7 +198,7 @@ func TestCheckWarnsOfPlacesThatOthersCanChange(t *testing.T) {
 		{"name":"named","version":"1","cmd":"start","runUser":"root","workDir":"`+top+`/theirs/agents"},
 		{"name":"good","version":"1","cmd":"start"},
 		{"name":"theirs","version":"1","cmd":"start","runUser":"`+u.Username+`","workDir":"`+top+`/theirs/agents"}]}`)
-	c, err := updater.LoadConfig(filepath.Join(top, "cfg.json"))
+	c, err := config.Load(filepath.Join(top, "cfg.json"))
 	must(t, err)
 	warned := map[string]string{}
 	for _, f := range updater.Check(t.Context(), c) {

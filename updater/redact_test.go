@@ -15,6 +15,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -79,7 +80,7 @@ func TestSecretsInAddressesAreShownNowhere(t *testing.T) {
 
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "cfg.json"), `{"server":"`+server.URL+`","log_level":"debug","retries":0,"stall_timeout":"5s"}`)
-	c, err := updater.LoadConfig(filepath.Join(dir, "cfg.json"))
+	c, err := config.Load(filepath.Join(dir, "cfg.json"))
 	must(t, err)
 	level := zerolog.GlobalLevel()
 	t.Cleanup(func() { zerolog.SetGlobalLevel(level) })
@@ -120,7 +121,7 @@ func TestSecretsInAddressesAreShownNowhere(t *testing.T) {
 }
 
 func TestSecretsOfTheConfigurationAreInNoError(t *testing.T) {
-	for _, config := range []string{
+	for _, file := range []string{
 		`{"server":"a:1","proxy":"ftp://bob:s3cr3t@proxy"}`,
 		`{"server":"a:1","proxy":{"url":"http://bob:s3cr3t@proxy"}}`,
 		`{"server":"a:1","token":["s3cr3t"]}`,
@@ -128,10 +129,10 @@ func TestSecretsOfTheConfigurationAreInNoError(t *testing.T) {
 		`{"server":"http://bob:s3cr3t@a:1"}`,
 	} {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "cfg.json"), config)
-		_, err := updater.LoadConfig(filepath.Join(dir, "cfg.json"))
+		write(t, filepath.Join(dir, "cfg.json"), file)
+		_, err := config.Load(filepath.Join(dir, "cfg.json"))
 		if err == nil || strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("%s: %v; want an error without the secret", config, err)
+			t.Errorf("%s: %v; want an error without the secret", file, err)
 		}
 	}
 }

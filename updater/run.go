@@ -15,6 +15,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -37,50 +38,50 @@ type daemon struct {
 	started time.Time
 	ctx     context.Context // of Run
 
-	config *Current
+	config *config.Current
 }
 
 // Run is the daemon: it keeps the host's agents as the server wants them until
 // ctx ends, and reads its configuration again on SIGHUP. It refuses to run
 // twice with one var directory ([ErrRunning]).
-func Run(ctx context.Context, config Config) error {
+func Run(ctx context.Context, c config.Config) error {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryGoal)
-	lock, err := lockVar(config.VarDir)
+	lock, err := lockVar(c.VarDir)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	log, closer := openLog(config)
+	log, closer := openLog(c)
 	defer func() { _ = closer.Close() }()
 	for _, err := range lock.aside {
 		log.Error().Err(err).Msg("what was in the way of our own files was set aside")
 	}
-	pidFile := filepath.Join(config.VarDir, pidName)
+	pidFile := filepath.Join(c.VarDir, pidName)
 	if err := atomicfile.Write(pidFile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(pidFile) }()
-	if err := catchCrashes(config.VarDir, log); err != nil {
+	if err := catchCrashes(c.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}
-	err = run(ctx, config, log, lock.aside)
+	err = run(ctx, c, log, lock.aside)
 	if err != nil {
 		log.Error().Err(err).Msg("ops-updater ends")
 	}
 	return err
 }
 
-func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) error {
+func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error) error {
 	metrics := local.NewMetrics()
-	engine, err := NewEngine(countedEngineConfig(config, log, metrics))
+	engine, err := NewEngine(countedEngineConfig(c, log, metrics))
 	if err != nil {
 		return err
 	}
 	for _, err := range aside {
 		engine.damage.add(err)
 	}
-	b, err := newBeat(config, engine, engine.Notify(), log, metrics)
+	b, err := newBeat(c, engine, engine.Notify(), log, metrics)
 	if err != nil {
 		return err
 	}
@@ -88,14 +89,14 @@ func run(ctx context.Context, config Config, log zerolog.Logger, aside []error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
-	d.config = NewCurrent(config, d.warnOfConfig)
+	d.config = config.NewCurrent(c, d.warnOfConfig)
 	servers, err := d.listen()
 	if err != nil {
 		return err
 	}
 	d.hello()
 	var group sync.WaitGroup
-	group.Go(func() { OnHangup(ctx, func() { _, _ = d.reload(ctx) }) }) // said in the log
+	group.Go(func() { config.OnHangup(ctx, func() { _, _ = d.reload(ctx) }) }) // said in the log
 	group.Go(func() { b.run(ctx) })
 	for _, s := range servers {
 		group.Go(func() { s.serve(ctx, log) })
@@ -131,7 +132,7 @@ func (d *daemon) reload(context.Context) (local.Reloaded, error) {
 	return local.Reloaded{Config: shown, Restart: restart}, err
 }
 
-func (d *daemon) useConfig(next Config) error {
+func (d *daemon) useConfig(next config.Config) error {
 	client, err := newClient(next)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
@@ -65,7 +66,7 @@ func TestI2NothingIsStoppedWhereNothingCanBeExecuted(t *testing.T) {
 			t.Errorf("%s: report %+v; want the mount named and no release blamed", name, a)
 		}
 	}
-	findings := updater.Check(t.Context(), updater.Config{VarDir: h.cfg.VarDir, WorkDir: h.cfg.DefaultWorkDir})
+	findings := updater.Check(t.Context(), config.Config{VarDir: h.cfg.VarDir, WorkDir: h.cfg.DefaultWorkDir})
 	if !slices.ContainsFunc(findings, func(f updater.Finding) bool {
 		return f.Name == "work_dir" && f.Verdict == updater.VerdictWarn && strings.Contains(f.Detail, "noexec")
 	}) {

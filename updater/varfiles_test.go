@@ -10,6 +10,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -75,7 +76,7 @@ func TestCheckTellsWhatWasDamaged(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(dir, "var/journal"), 0o700))
 	write(t, filepath.Join(dir, "var/journal/falcon.json.corrupt-20260101T000000.000"), "\x00")
 	must(t, syscall.Mkfifo(filepath.Join(dir, "var/desired.json"), 0o600))
-	c, err := updater.LoadConfig(filepath.Join(dir, "cfg.json"))
+	c, err := config.Load(filepath.Join(dir, "cfg.json"))
 	must(t, err)
 	said := ""
 	for _, f := range updater.Check(t.Context(), c) {
@@ -100,11 +101,11 @@ func TestConfigurationThatIsNoPlainFileIsRefusedAtOnce(t *testing.T) {
 		for _, key := range []string{"", "token_file", "ca_file"} {
 			t.Run(name+" "+key, func(t *testing.T) {
 				dir := t.TempDir()
-				config := filepath.Join(dir, "cfg.json")
-				bad := config
+				file := filepath.Join(dir, "cfg.json")
+				bad := file
 				if key != "" {
 					bad = filepath.Join(dir, "bad")
-					write(t, config, `{"server":"127.0.0.1:1","`+key+`":"bad"}`)
+					write(t, file, `{"server":"127.0.0.1:1","`+key+`":"bad"}`)
 				}
 				if name == "huge" {
 					write(t, bad, "{")
@@ -112,7 +113,7 @@ func TestConfigurationThatIsNoPlainFileIsRefusedAtOnce(t *testing.T) {
 				must(t, put(bad))
 				ended := make(chan string, 1)
 				go func() {
-					c, err := updater.LoadConfig(config)
+					c, err := config.Load(file)
 					if err == nil {
 						for _, f := range updater.Check(t.Context(), c) {
 							if f.Verdict == updater.VerdictFail {

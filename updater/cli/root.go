@@ -22,6 +22,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
@@ -161,8 +162,8 @@ func oneAgent(_ *cobra.Command, args []string) error {
 }
 
 // load reads the configuration.
-func (a *app) load() (updater.Config, error) {
-	c, err := updater.LoadConfig(a.config)
+func (a *app) load() (config.Config, error) {
+	c, err := config.Load(a.config)
 	if _, gone := os.Stat(a.config); err != nil && errors.Is(gone, fs.ErrNotExist) {
 		return c, hinted{usageError{err}, "copy cfg.example.json to " + a.config + " and set server, or name another file with -c"}
 	}
@@ -178,7 +179,7 @@ func (a *app) load() (updater.Config, error) {
 
 // daemon is a client of the running sidecar. When the configuration was broken
 // since it started, it is found where it is by default.
-func (a *app) daemon(ctx context.Context) (*local.Client, updater.Config, error) {
+func (a *app) daemon(ctx context.Context) (*local.Client, config.Config, error) {
 	c, err := a.load()
 	if err == nil {
 		return local.NewClient(c.VarDir), c, nil

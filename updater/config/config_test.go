@@ -1,4 +1,4 @@
-package updater_test
+package config_test
 
 import (
 	"os"
@@ -10,16 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 )
 
-func load(t *testing.T, text string) (updater.Config, error) {
+func load(t *testing.T, text string) (config.Config, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "cfg.json")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return updater.LoadConfig(path)
+	return config.Load(path)
 }
 
 func TestConfigNeedsOnlyAServer(t *testing.T) {
@@ -57,9 +57,9 @@ func TestConfigValues(t *testing.T) {
 		"max_download_rate": "10MB", "max_download_size": "1.5 GiB", "reserve": 0, "max_unpacked_size": 1000,
 		"env": {"HTTP_PROXY": "http://p"}, "labels": {"rack": "a 7"}, "log": {"max_size": "2MB", "max_backups": 0},
 		"token_file": "token", "ca_file": "ca.pem", "work_dir": "agents", "var_dir": "/var/lib/x/../ops-updater"}`
-	write(t, path, text)
-	write(t, filepath.Join(dir, "token"), "sesame\n")
-	c, err := updater.LoadConfig(path)
+	writeFile(t, path, text)
+	writeFile(t, filepath.Join(dir, "token"), "sesame\n")
+	c, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestConfigValues(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path, text string) {
+func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -153,11 +153,11 @@ func TestConfigMistakesNameLineKeyAndRemedy(t *testing.T) {
 }
 
 func TestConfigReferenceExplainsEveryKey(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join("..", "docs", "CONFIG.md"))
+	data, err := os.ReadFile(filepath.Join("..", "..", "docs", "CONFIG.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range updater.ConfigKeys() {
+	for _, key := range config.Keys() {
 		if !strings.Contains(string(data), "`"+key+"`") {
 			t.Errorf("docs/CONFIG.md does not explain %s", key)
 		}

@@ -1,4 +1,4 @@
-package updater
+package config
 
 import (
 	"bytes"
@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// unseen names what keeps data from being read as JSON and shows in no editor,
+// findUnseen names what keeps data from being read as JSON and shows in no editor,
 // or shows as something that looks right. It is empty when nothing of the kind
 // is there. offset is where it is.
-func unseen(data []byte) (what string, offset int) {
+func findUnseen(data []byte) (what string, offset int) {
 	for _, mark := range []struct{ bytes, name string }{
 		{"\xef\xbb\xbf", "it begins with a byte order mark: save it as UTF-8 without one (“BOM”)"},
 		{"\xff\xfe", "it is in UTF-16: save it as UTF-8"},
@@ -29,11 +29,11 @@ func unseen(data []byte) (what string, offset int) {
 		}
 		return "it holds NUL bytes, as a power cut leaves them: restore it", i
 	}
-	return unseenBetween(data)
+	return findUnseenBetweenStrings(data)
 }
 
-// unseenBetween looks outside of strings only.
-func unseenBetween(data []byte) (what string, offset int) {
+// findUnseenBetweenStrings looks outside of strings only.
+func findUnseenBetweenStrings(data []byte) (what string, offset int) {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
@@ -46,7 +46,7 @@ func unseenBetween(data []byte) (what string, offset int) {
 			return fmt.Sprintf("%c is not the quote of JSON, which is a plain \"", r), i
 		case r == '\'':
 			return "JSON has double quotes, and no single ones", i
-		case r == ',' && closes(data[i+1:]):
+		case r == ',' && closesNext(data[i+1:]):
 			return "there is a comma too many, before the closing bracket", i
 		case r == '\ufeff', r >= 0x80 && strings.ContainsRune("\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\u3000", r):
 			return fmt.Sprintf("it holds an invisible character (U+%04X) that is no plain space: type that line anew", r), i
@@ -72,7 +72,7 @@ func stringLength(data []byte) int {
 	return len(data)
 }
 
-func closes(rest []byte) bool {
+func closesNext(rest []byte) bool {
 	rest = bytes.TrimSpace(rest)
 	return len(rest) > 0 && (rest[0] == '}' || rest[0] == ']')
 }

@@ -1,4 +1,4 @@
-package updater
+package config
 
 import (
 	"encoding/json"
@@ -18,88 +18,88 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 )
 
-// configKey is one key of cfg.json. A key holds either a value or, with keys,
+// key is one key of cfg.json. A key holds either a value or, with keys,
 // an object of its own.
-type configKey struct {
+type key struct {
 	name string
 	set  func(*Config, json.RawMessage) error
-	keys []configKey
+	keys []key
 }
 
-// configKeys are all keys there are; docs/CONFIG.md explains each.
-var configKeys = []configKey{
-	{name: "debug", set: boolean(func(c *Config) *bool { return &c.Debug })},
-	{name: "log_level", set: oneOf(func(c *Config) *string { return &c.LogLevel }, "trace", "debug", "info", "warn", "error")},
-	{name: "log", keys: []configKey{
-		{name: "max_size", set: size(func(c *Config) *int64 { return &c.Log.MaxSize }, 1<<20)},
-		{name: "max_backups", set: number(func(c *Config) *int { return &c.Log.MaxBackups }, 0, 1000)},
+// allKeys are all keys there are; docs/CONFIG.md explains each.
+var allKeys = []key{
+	{name: "debug", set: booleanKey(func(c *Config) *bool { return &c.Debug })},
+	{name: "log_level", set: choiceKey(func(c *Config) *string { return &c.LogLevel }, "trace", "debug", "info", "warn", "error")},
+	{name: "log", keys: []key{
+		{name: "max_size", set: sizeKey(func(c *Config) *int64 { return &c.Log.MaxSize }, 1<<20)},
+		{name: "max_backups", set: numberKey(func(c *Config) *int { return &c.Log.MaxBackups }, 0, 1000)},
 	}},
-	{name: "http", keys: []configKey{
-		{name: "enabled", set: boolean(func(c *Config) *bool { return &c.HTTP.Enabled })},
-		{name: "listen", set: checked(func(c *Config) *string { return &c.HTTP.Listen }, checkListen)},
-		{name: "pprof", set: boolean(func(c *Config) *bool { return &c.HTTP.Pprof })},
+	{name: "http", keys: []key{
+		{name: "enabled", set: booleanKey(func(c *Config) *bool { return &c.HTTP.Enabled })},
+		{name: "listen", set: checkedKey(func(c *Config) *string { return &c.HTTP.Listen }, checkListen)},
+		{name: "pprof", set: booleanKey(func(c *Config) *bool { return &c.HTTP.Pprof })},
 	}},
 
-	{name: "hostname", set: checked(func(c *Config) *string { return &c.Hostname }, checkHostname)},
-	{name: "ip", set: checked(func(c *Config) *string { return &c.IP }, checkIP)},
-	{name: "labels", set: stringMap(func(c *Config) *map[string]string { return &c.Labels }, nil)},
+	{name: "hostname", set: checkedKey(func(c *Config) *string { return &c.Hostname }, checkHostname)},
+	{name: "ip", set: checkedKey(func(c *Config) *string { return &c.IP }, checkIP)},
+	{name: "labels", set: mapKey(func(c *Config) *map[string]string { return &c.Labels }, nil)},
 
-	{name: "server", set: servers},
-	{name: "dialect", set: oneOf(func(c *Config) *meta.Dialect { return &c.Dialect }, meta.DialectAuto, meta.DialectV1, meta.DialectLegacy)},
-	{name: "interval", set: duration(func(c *Config) *time.Duration { return &c.Interval }, time.Second)},
-	{name: "proxy", set: checked(func(c *Config) *string { return &c.Proxy }, checkProxy)},
-	{name: "ca_file", set: text(func(c *Config) *string { return &c.TLS.CAFile })},
-	{name: "cert_file", set: text(func(c *Config) *string { return &c.TLS.CertFile })},
-	{name: "key_file", set: text(func(c *Config) *string { return &c.TLS.KeyFile })},
-	{name: "insecure", set: boolean(func(c *Config) *bool { return &c.TLS.Insecure })},
-	{name: "token", set: checked(func(c *Config) *string { return &c.Token }, checkToken)},
-	{name: "token_file", set: tokenFile},
+	{name: "server", set: setServers},
+	{name: "dialect", set: choiceKey(func(c *Config) *meta.Dialect { return &c.Dialect }, meta.DialectAuto, meta.DialectV1, meta.DialectLegacy)},
+	{name: "interval", set: durationKey(func(c *Config) *time.Duration { return &c.Interval }, time.Second)},
+	{name: "proxy", set: checkedKey(func(c *Config) *string { return &c.Proxy }, checkProxy)},
+	{name: "ca_file", set: textKey(func(c *Config) *string { return &c.TLS.CAFile })},
+	{name: "cert_file", set: textKey(func(c *Config) *string { return &c.TLS.CertFile })},
+	{name: "key_file", set: textKey(func(c *Config) *string { return &c.TLS.KeyFile })},
+	{name: "insecure", set: booleanKey(func(c *Config) *bool { return &c.TLS.Insecure })},
+	{name: "token", set: checkedKey(func(c *Config) *string { return &c.Token }, checkToken)},
+	{name: "token_file", set: setTokenFromFile},
 
-	{name: "work_dir", set: text(func(c *Config) *string { return &c.WorkDir })},
-	{name: "var_dir", set: text(func(c *Config) *string { return &c.VarDir })},
-	{name: "desiredAgent", set: checked(func(c *Config) *string { return &c.DesiredAgent }, checkAgentName)},
-	{name: "create_users", set: boolean(func(c *Config) *bool { return &c.CreateUsers })},
-	{name: "env", set: stringMap(func(c *Config) *map[string]string { return &c.Env }, envName)},
+	{name: "work_dir", set: textKey(func(c *Config) *string { return &c.WorkDir })},
+	{name: "var_dir", set: textKey(func(c *Config) *string { return &c.VarDir })},
+	{name: "desiredAgent", set: checkedKey(func(c *Config) *string { return &c.DesiredAgent }, checkAgentName)},
+	{name: "create_users", set: booleanKey(func(c *Config) *bool { return &c.CreateUsers })},
+	{name: "env", set: mapKey(func(c *Config) *map[string]string { return &c.Env }, envName)},
 
-	{name: "concurrency", set: number(func(c *Config) *int { return &c.Concurrency }, 1, 256)},
-	{name: "keep", set: number(func(c *Config) *int { return &c.Keep }, 2, 1000)},
-	{name: "probation", set: duration(func(c *Config) *time.Duration { return &c.Probation }, time.Millisecond)},
-	{name: "start_timeout", set: duration(func(c *Config) *time.Duration { return &c.StartTimeout }, time.Second)},
-	{name: "stop_timeout", set: duration(func(c *Config) *time.Duration { return &c.StopTimeout }, time.Second)},
-	{name: "status_timeout", set: duration(func(c *Config) *time.Duration { return &c.StatusTimeout }, time.Second)},
+	{name: "concurrency", set: numberKey(func(c *Config) *int { return &c.Concurrency }, 1, 256)},
+	{name: "keep", set: numberKey(func(c *Config) *int { return &c.Keep }, 2, 1000)},
+	{name: "probation", set: durationKey(func(c *Config) *time.Duration { return &c.Probation }, time.Millisecond)},
+	{name: "start_timeout", set: durationKey(func(c *Config) *time.Duration { return &c.StartTimeout }, time.Second)},
+	{name: "stop_timeout", set: durationKey(func(c *Config) *time.Duration { return &c.StopTimeout }, time.Second)},
+	{name: "status_timeout", set: durationKey(func(c *Config) *time.Duration { return &c.StatusTimeout }, time.Second)},
 
-	{name: "max_download_rate", set: size(func(c *Config) *int64 { return &c.MaxDownloadRate }, 0)},
-	{name: "max_download_size", set: size(func(c *Config) *int64 { return &c.MaxDownloadSize }, 1)},
-	{name: "max_unpacked_size", set: size(func(c *Config) *int64 { return &c.MaxUnpackedSize }, 1)},
-	{name: "max_files", set: number(func(c *Config) *int { return &c.MaxFiles }, 1, 100_000_000)},
-	{name: "reserve", set: size(func(c *Config) *int64 { return &c.Reserve }, 0)},
-	{name: "stall_timeout", set: duration(func(c *Config) *time.Duration { return &c.StallTimeout }, time.Second)},
-	{name: "retries", set: number(func(c *Config) *int { return &c.Retries }, 0, 100)},
+	{name: "max_download_rate", set: sizeKey(func(c *Config) *int64 { return &c.MaxDownloadRate }, 0)},
+	{name: "max_download_size", set: sizeKey(func(c *Config) *int64 { return &c.MaxDownloadSize }, 1)},
+	{name: "max_unpacked_size", set: sizeKey(func(c *Config) *int64 { return &c.MaxUnpackedSize }, 1)},
+	{name: "max_files", set: numberKey(func(c *Config) *int { return &c.MaxFiles }, 1, 100_000_000)},
+	{name: "reserve", set: sizeKey(func(c *Config) *int64 { return &c.Reserve }, 0)},
+	{name: "stall_timeout", set: durationKey(func(c *Config) *time.Duration { return &c.StallTimeout }, time.Second)},
+	{name: "retries", set: numberKey(func(c *Config) *int { return &c.Retries }, 0, 100)},
 }
 
-// ConfigKeys lists every key of cfg.json, those of objects as "http.listen".
-func ConfigKeys() []string { return keyNames("", configKeys) }
+// Keys lists every key of cfg.json, those of objects as "http.listen".
+func Keys() []string { return namesOf("", allKeys) }
 
-func keyNames(prefix string, keys []configKey) []string {
+func namesOf(prefix string, keys []key) []string {
 	var names []string
 	for _, k := range keys {
 		names = append(names, prefix+k.name)
-		names = append(names, keyNames(prefix+k.name+".", k.keys)...)
+		names = append(names, namesOf(prefix+k.name+".", k.keys)...)
 	}
 	return names
 }
 
-func boolean(at func(*Config) *bool) func(*Config, json.RawMessage) error {
+func booleanKey(at func(*Config) *bool) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		return decodeAs(raw, at(c), "true or false")
 	}
 }
 
-func text[S ~string](at func(*Config) *S) func(*Config, json.RawMessage) error {
-	return checked(at, func(S) error { return nil })
+func textKey[S ~string](at func(*Config) *S) func(*Config, json.RawMessage) error {
+	return checkedKey(at, func(S) error { return nil })
 }
 
-func checked[S ~string](at func(*Config) *S, check func(S) error) func(*Config, json.RawMessage) error {
+func checkedKey[S ~string](at func(*Config) *S, check func(S) error) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		var v S
 		if err := decodeAs(raw, &v, "a string"); err != nil {
@@ -118,7 +118,7 @@ func checked[S ~string](at func(*Config) *S, check func(S) error) func(*Config, 
 	}
 }
 
-func oneOf[S ~string](at func(*Config) *S, allowed ...S) func(*Config, json.RawMessage) error {
+func choiceKey[S ~string](at func(*Config) *S, allowed ...S) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		var v S
 		want := fmt.Sprintf("one of %q", allowed)
@@ -136,7 +136,7 @@ func oneOf[S ~string](at func(*Config) *S, allowed ...S) func(*Config, json.RawM
 	}
 }
 
-func number(at func(*Config) *int, low, high int) func(*Config, json.RawMessage) error {
+func numberKey(at func(*Config) *int, low, high int) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		want := fmt.Sprintf("a whole number from %d to %d", low, high)
 		var v int
@@ -154,9 +154,9 @@ func number(at func(*Config) *int, low, high int) func(*Config, json.RawMessage)
 // maxDuration bounds every configured time.
 const maxDuration = 7 * 24 * time.Hour
 
-// duration takes a number of seconds, as the ancestors' interval, or text such
+// durationKey takes a number of seconds, as the ancestors' interval, or text such
 // as "90s" and "5m".
-func duration(at func(*Config) *time.Duration, low time.Duration) func(*Config, json.RawMessage) error {
+func durationKey(at func(*Config) *time.Duration, low time.Duration) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		d, ok := parseDuration(raw)
 		if !ok || d < low || d > maxDuration {
@@ -183,8 +183,8 @@ func parseDuration(raw json.RawMessage) (time.Duration, bool) {
 	return d, err == nil
 }
 
-// size takes a number of bytes or text such as "10MB".
-func size(at func(*Config) *int64, low int64) func(*Config, json.RawMessage) error {
+// sizeKey takes a number of bytes or text such as "10MB".
+func sizeKey(at func(*Config) *int64, low int64) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		v, ok := parseSize(raw)
 		if !ok || v < low {
@@ -218,7 +218,7 @@ func parseSize(raw json.RawMessage) (int64, bool) {
 	return int64(f), err == nil && f < 1<<62
 }
 
-func stringMap(at func(*Config) *map[string]string, name *regexp.Regexp) func(*Config, json.RawMessage) error {
+func mapKey(at func(*Config) *map[string]string, name *regexp.Regexp) func(*Config, json.RawMessage) error {
 	return func(c *Config, raw json.RawMessage) error {
 		var v map[string]string
 		if err := decodeAs(raw, &v, "an object of strings"); err != nil {
@@ -239,8 +239,8 @@ func stringMap(at func(*Config) *map[string]string, name *regexp.Regexp) func(*C
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// servers takes one address, several divided by commas, or a list.
-func servers(c *Config, raw json.RawMessage) error {
+// setServers takes one address, several divided by commas, or a list.
+func setServers(c *Config, raw json.RawMessage) error {
 	const want = `an address such as "meta.example:2000" or "https://meta.example", several divided by commas, or a list`
 	var list []string
 	var one string
@@ -266,8 +266,8 @@ func servers(c *Config, raw json.RawMessage) error {
 // maxTokenSize is far above any credential.
 const maxTokenSize = 64 << 10
 
-// tokenFile reads the credential now, so that a reload picks up a new one.
-func tokenFile(c *Config, raw json.RawMessage) error {
+// setTokenFromFile reads the credential now, so that a reload picks up a new one.
+func setTokenFromFile(c *Config, raw json.RawMessage) error {
 	var path string
 	if err := decodeAs(raw, &path, "a string"); err != nil || path == "" {
 		return err

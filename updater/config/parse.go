@@ -1,4 +1,4 @@
-package updater
+package config
 
 import (
 	"bytes"
@@ -15,20 +15,20 @@ import (
 // secretKeys are the keys of cfg.json whose values are shown to nobody.
 var secretKeys = []string{"token", "env", "proxy"}
 
-// configParser walks cfg.json key by key, so that an error can name its line.
-type configParser struct {
+// parser walks cfg.json key by key, so that an error can name its line.
+type parser struct {
 	file string
 	data []byte
 	dec  *json.Decoder
 }
 
-func parseConfig(c *Config, file string, data []byte) error {
-	p := &configParser{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
-	if err := p.object(c, "", configKeys); err != nil {
+func parseFile(c *Config, file string, data []byte) error {
+	p := &parser{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	if err := p.parseObject(c, "", allKeys); err != nil {
 		return err
 	}
 	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
-		if what, at := unseen(p.data); what != "" {
+		if what, at := findUnseen(p.data); what != "" {
 			return fmt.Errorf("%s:%d: not valid JSON: %s", p.file, lineAt(p.data, int64(at)), what)
 		}
 		return p.errorf("want nothing after the closing }")
@@ -36,11 +36,11 @@ func parseConfig(c *Config, file string, data []byte) error {
 	return nil
 }
 
-// object reads one { … } whose keys are known.
-func (p *configParser) object(c *Config, prefix string, keys []configKey) error {
+// parseObject reads one { … } whose keys are known.
+func (p *parser) parseObject(c *Config, prefix string, keys []key) error {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return p.syntax(err)
+		return p.explainSyntax(err)
 	}
 	if tok == nil && prefix != "" {
 		return nil // "http": null, as an absent one
@@ -50,37 +50,37 @@ func (p *configParser) object(c *Config, prefix string, keys []configKey) error 
 	}
 	seen := map[string]bool{}
 	for p.dec.More() {
-		if err := p.pair(c, prefix, keys, seen); err != nil {
+		if err := p.parsePair(c, prefix, keys, seen); err != nil {
 			return err
 		}
 	}
 	if _, err := p.dec.Token(); err != nil {
-		return p.syntax(err)
+		return p.explainSyntax(err)
 	}
 	return nil
 }
 
-func (p *configParser) pair(c *Config, prefix string, keys []configKey, seen map[string]bool) error {
+func (p *parser) parsePair(c *Config, prefix string, keys []key, seen map[string]bool) error {
 	tok, err := p.dec.Token()
 	if err != nil {
-		return p.syntax(err)
+		return p.explainSyntax(err)
 	}
 	name, _ := tok.(string)
 	key, known := findKey(keys, name)
 	if !known {
-		return p.errorf("unknown key %q%s", prefix+name, nearest(prefix, name, keys))
+		return p.errorf("unknown key %q%s", prefix+name, suggestKey(prefix, name, keys))
 	}
 	if seen[name] {
 		return p.errorf("%s is set twice", prefix+name)
 	}
 	seen[name] = true
 	if key.keys != nil {
-		return p.object(c, prefix+name+".", key.keys)
+		return p.parseObject(c, prefix+name+".", key.keys)
 	}
-	line := p.line()
+	line := p.lineNow()
 	var raw json.RawMessage
 	if err := p.dec.Decode(&raw); err != nil {
-		return p.syntax(err)
+		return p.explainSyntax(err)
 	}
 	if string(raw) == "null" {
 		return nil
@@ -94,18 +94,18 @@ func (p *configParser) pair(c *Config, prefix string, keys []configKey, seen map
 	return nil
 }
 
-func findKey(keys []configKey, name string) (configKey, bool) {
+func findKey(keys []key, name string) (key, bool) {
 	for _, k := range keys {
 		if k.name == name {
 			return k, true
 		}
 	}
-	return configKey{}, false
+	return key{}, false
 }
 
-// nearest suggests the known key closest to name, wherever it lives, unless
+// suggestKey suggests the known key closest to name, wherever it lives, unless
 // none is close.
-func nearest(prefix, name string, keys []configKey) string {
+func suggestKey(prefix, name string, keys []key) string {
 	best, distance := "", max(2, len(name)/2)+1
 	consider := func(candidate, key string) {
 		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(key)); d < distance {
@@ -115,7 +115,7 @@ func nearest(prefix, name string, keys []configKey) string {
 	for _, k := range keys {
 		consider(prefix+k.name, k.name)
 	}
-	for _, full := range ConfigKeys() {
+	for _, full := range Keys() {
 		consider(full, full[strings.LastIndex(full, ".")+1:])
 	}
 	if best == "" {
@@ -124,19 +124,19 @@ func nearest(prefix, name string, keys []configKey) string {
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
-func (p *configParser) line() int { return lineAt(p.data, p.dec.InputOffset()) }
+func (p *parser) lineNow() int { return lineAt(p.data, p.dec.InputOffset()) }
 
-func (p *configParser) errorf(format string, args ...any) error {
-	return fmt.Errorf("%s:%d: %s", p.file, p.line(), fmt.Sprintf(format, args...))
+func (p *parser) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %s", p.file, p.lineNow(), fmt.Sprintf(format, args...))
 }
 
-// syntax explains what the JSON reader stumbled over.
-func (p *configParser) syntax(err error) error {
+// explainSyntax explains what the JSON reader stumbled over.
+func (p *parser) explainSyntax(err error) error {
 	offset := p.dec.InputOffset()
 	if se, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = max(se.Offset, offset)
 	}
-	if what, at := unseen(p.data); what != "" && at <= int(offset)+1 {
+	if what, at := findUnseen(p.data); what != "" && at <= int(offset)+1 {
 		return fmt.Errorf("%s:%d: not valid JSON: %s", p.file, lineAt(p.data, int64(at)), what)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -166,7 +166,7 @@ func clipRaw(raw json.RawMessage) string {
 
 // Redacted is cfg.json as it is on disk, without its secrets.
 func (c Config) Redacted() (json.RawMessage, error) {
-	data, err := readConfigFile(c.Path)
+	data, err := readFile(c.Path)
 	if err != nil {
 		return nil, err
 	}

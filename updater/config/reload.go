@@ -1,4 +1,4 @@
-package updater
+package config
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (k *Current) Reload(use func(next Config) error) (next Config, restart []st
 	k.reloading.Lock()
 	defer k.reloading.Unlock()
 	old := k.Config()
-	next, err = LoadConfig(old.Path)
+	next, err = Load(old.Path)
 	if err == nil {
 		restart = old.changesNeedingRestart(next)
 		next.VarDir = old.VarDir

@@ -1,4 +1,4 @@
-package updater
+package config
 
 import (
 	"net"
@@ -16,28 +16,28 @@ func (c Config) Warnings() []string {
 	}
 	if c.Token != "" {
 		for _, s := range c.Servers {
-			if readable(s) {
+			if isReadableByOthers(s) {
 				w = append(w, "the token goes to "+s+" without TLS: anybody on the way can read it")
 			}
 		}
 	}
-	if host, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Enabled && err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Enabled && err == nil && !isLoopback(host) {
 		w = append(w, "http.listen "+c.HTTP.Listen+" can be reached from other hosts")
 	}
 	return w
 }
 
-// readable reports whether others can read what is sent to server.
-func readable(server string) bool {
+// isReadableByOthers reports whether others can read what is sent to server.
+func isReadableByOthers(server string) bool {
 	base, err := meta.ServerURL(server)
 	if err != nil {
 		return false
 	}
 	u, err := url.Parse(base)
-	return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+	return err == nil && u.Scheme == "http" && !isLoopback(u.Hostname())
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

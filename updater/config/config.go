@@ -1,4 +1,7 @@
-package updater
+// Package config is cfg.json: its keys, their defaults, what may be set, and
+// how the running sidecar reads it again. No other package has defaults of its
+// own.
+package config
 
 import (
 	"errors"
@@ -12,14 +15,14 @@ import (
 )
 
 // Config is what cfg.json says, with defaults filled in and every path made
-// absolute. It is never changed after [LoadConfig]; a reload makes a new one.
+// absolute. It is never changed after [Load]; a reload makes a new one.
 type Config struct {
 	Path string // of the file itself
 
 	Debug    bool
 	LogLevel string // trace, debug, info, warn or error
-	Log      LogConfig
-	HTTP     HTTPConfig
+	Log      Log
+	HTTP     HTTP
 
 	Hostname string // never empty: the operating system's unless configured
 	IP       string // empty: the local address of the route to the server
@@ -29,7 +32,7 @@ type Config struct {
 	Dialect  meta.Dialect
 	Interval time.Duration
 	Proxy    string // empty: from the environment
-	TLS      TLSConfig
+	TLS      TLS
 	Token    string // bearer credential for the servers, or empty
 
 	WorkDir      string // of agents for which the server names none
@@ -60,35 +63,35 @@ type Config struct {
 	ConfigEvery     time.Duration // how often remote configs are looked at
 }
 
-// HTTPConfig is the local HTTP interface.
-type HTTPConfig struct {
+// HTTP is the local HTTP interface.
+type HTTP struct {
 	Enabled bool
 	Listen  string
 	Pprof   bool
 }
 
-// LogConfig is when the log file is rotated and how much of it stays.
-type LogConfig struct {
+// Log is when the log file is rotated and how much of it stays.
+type Log struct {
 	MaxSize    int64 // bytes
 	MaxBackups int
 }
 
-// TLSConfig is how servers are verified and what we show them.
-type TLSConfig struct {
+// TLS is how servers are verified and what we show them.
+type TLS struct {
 	CAFile, CertFile, KeyFile string
 	Insecure                  bool
 }
 
-// maxConfigSize is far above any real file; it keeps a wrong path, such as a
+// maxFileSize is far above any real file; it keeps a wrong path, such as a
 // device, from filling memory.
-const maxConfigSize = 1 << 20
+const maxFileSize = 1 << 20
 
 // Default is the configuration of a file that says nothing.
 func Default() Config {
 	return Config{
 		LogLevel:        "info",
-		Log:             LogConfig{MaxSize: 10 << 20, MaxBackups: 5},
-		HTTP:            HTTPConfig{Listen: "127.0.0.1:2001"},
+		Log:             Log{MaxSize: 10 << 20, MaxBackups: 5},
+		HTTP:            HTTP{Listen: "127.0.0.1:2001"},
 		Dialect:         meta.DialectAuto,
 		Interval:        5 * time.Minute,
 		WorkDir:         ".",
@@ -112,32 +115,32 @@ func Default() Config {
 	}
 }
 
-// LoadConfig reads and checks the file at path. An error names the file, the
+// Load reads and checks the file at path. An error names the file, the
 // line, the key and what is wanted instead.
-func LoadConfig(path string) (Config, error) {
+func Load(path string) (Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("cannot find %s: %w", path, err)
 	}
-	data, err := readConfigFile(abs)
+	data, err := readFile(abs)
 	if err != nil {
 		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	c := Default()
 	c.Path = abs
-	if err := parseConfig(&c, filepath.Base(path), data); err != nil {
+	if err := parseFile(&c, filepath.Base(path), data); err != nil {
 		return Config{}, err
 	}
-	return c, c.finish()
+	return c, c.completeAndCheck()
 }
 
-func readConfigFile(path string) ([]byte, error) {
-	return plainfile.ReadLinked(path, maxConfigSize)
+func readFile(path string) ([]byte, error) {
+	return plainfile.ReadLinked(path, maxFileSize)
 }
 
-// finish makes paths absolute, fills in the host name and checks what only the
+// completeAndCheck makes paths absolute, fills in the host name and checks what only the
 // whole file can show.
-func (c *Config) finish() error {
+func (c *Config) completeAndCheck() error {
 	dir := filepath.Dir(c.Path)
 	for _, p := range []*string{&c.WorkDir, &c.VarDir, &c.TLS.CAFile, &c.TLS.CertFile, &c.TLS.KeyFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
