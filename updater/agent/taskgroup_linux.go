@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +35,7 @@ const groupPrefix = "ops-updater-control-"
 
 // ourTaskPlace is found once; what killed children left is tidied up then.
 var ourTaskPlace = sync.OnceValue(func() taskPlace {
-	p := findTaskPlace()
+	p := findTaskPlace(string(readProc(os.Getpid(), "cgroup")), string(readProc(os.Getpid(), "mountinfo")))
 	if p.parent != "" {
 		p.endLeftovers()
 	}
@@ -59,12 +61,14 @@ func newTaskGroup(limit int) *taskGroup {
 	return g
 }
 
-// findTaskPlace looks for a group in which others with a bound can be made: our
-// own or, where that may hold no others because it holds processes, as a
-// systemd unit does, the one above it.
-func findTaskPlace() taskPlace {
+// findTaskPlace looks for a group in which others with a bound can be made, by
+// this process's groups and mounts as in /proc: our own in cgroup v1, the one
+// above it in v2. There a group that holds processes, as a systemd unit does, may
+// hold no others: the kernel lets pids be handed down in it, but that makes it
+// threaded, and nothing can be started in a group below.
+func findTaskPlace(groups, mounts string) taskPlace {
 	hierarchies := map[string]string{}
-	for line := range strings.Lines(string(readProc(os.Getpid(), "cgroup"))) {
+	for line := range strings.Lines(groups) {
 		if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); len(parts) == 3 {
 			for controller := range strings.SplitSeq(parts[1], ",") {
 				hierarchies[controller] = parts[2]
@@ -72,30 +76,46 @@ func findTaskPlace() taskPlace {
 		}
 	}
 	if path, legacy := hierarchies["pids"]; legacy {
-		if home := cgroupDirectory("cgroup", "pids", path); home != "" && writable(home) {
+		if home := cgroupDirectory(mounts, "cgroup", "pids", path); home != "" && writable(home) {
 			return taskPlace{parent: home, home: home}
 		}
 	}
 	path, unified := hierarchies[""]
-	home := cgroupDirectory("cgroup2", "", path)
+	home := cgroupDirectory(mounts, "cgroup2", "", path)
 	if !unified || home == "" {
 		return taskPlace{}
 	}
-	_ = os.WriteFile(filepath.Join(home, "cgroup.subtree_control"), []byte("+pids"), 0o644)
-	for _, parent := range []string{home, filepath.Dir(home)} {
-		controllers, _ := os.ReadFile(filepath.Join(parent, "cgroup.subtree_control"))
-		if slices.Contains(strings.Fields(string(controllers)), "pids") && writable(parent) {
-			return taskPlace{parent: parent, home: home, unified: true}
-		}
+	parent := home
+	if !isTopGroup(home) {
+		parent = filepath.Dir(home)
 	}
-	return taskPlace{}
+	if !handsDownPids(parent) && isTopGroup(parent) {
+		_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+pids"), 0o644)
+	}
+	if !handsDownPids(parent) || !writable(parent) {
+		return taskPlace{}
+	}
+	return taskPlace{parent: parent, home: home, unified: true}
+}
+
+func handsDownPids(dir string) bool {
+	controllers, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	return slices.Contains(strings.Fields(string(controllers)), "pids")
+}
+
+// isTopGroup: of a whole v2 hierarchy, which alone has no type and may hold
+// processes and groups. What a container sees as the top of its own has one.
+func isTopGroup(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "cgroup.controllers"))
+	_, typeErr := os.Stat(filepath.Join(dir, "cgroup.type"))
+	return err == nil && errors.Is(typeErr, os.ErrNotExist)
 }
 
 func writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }
 
 // cgroupDirectory finds in which directory a group of a hierarchy can be seen.
-func cgroupDirectory(kind, controller, path string) string {
-	for line := range strings.Lines(string(readProc(os.Getpid(), "mountinfo"))) {
+func cgroupDirectory(mounts, kind, controller, path string) string {
+	for line := range strings.Lines(mounts) {
 		before, after, ok := strings.Cut(line, " - ")
 		fields, kinds := strings.Fields(before), strings.Fields(after)
 		if !ok || len(fields) < 5 || len(kinds) < 3 || kinds[0] != kind {
@@ -118,25 +138,42 @@ func (g *taskGroup) write(file, text string) bool {
 // start has the script begin its life in the group: there is no moment in which
 // it could fork outside.
 func (g *taskGroup) start(cmd *exec.Cmd) (err error) {
-	if !g.place.unified {
-		onThisThread(func(tid int) {
-			g.write("tasks", strconv.Itoa(tid)) // what a thread forks is where the thread is
-			err = startUnlessBusy(cmd)
-			_ = os.WriteFile(filepath.Join(g.place.home, "tasks"), []byte(strconv.Itoa(tid)), 0o644)
-		})
+	if g.place.unified {
+		err = g.startUnified(cmd)
 	} else {
-		fd, openErr := unix.Open(g.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if openErr != nil {
-			err = startUnlessBusy(cmd)
-		} else {
-			err = startWithin(cmd, fd)
-			_ = unix.Close(fd)
-		}
+		onThisThread(func(tid int) { err = g.startFrom("tasks", tid, cmd) })
 	}
 	if err != nil {
 		g.lift()
 	}
 	return err
+}
+
+// startUnified goes into the group as a whole where the kernel cannot start a
+// process in another one (before 5.7, or forbidden in a container): nothing else
+// is started here meanwhile.
+func (g *taskGroup) startUnified(cmd *exec.Cmd) error {
+	fd, err := unix.Open(g.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return g.startFrom("cgroup.procs", os.Getpid(), cmd)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	attr := *cmd.SysProcAttr
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, fd
+	err = startUnlessBusy(cmd)
+	if !slices.ContainsFunc([]error{syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}, func(e error) bool { return errors.Is(err, e) }) {
+		return err
+	}
+	*cmd.SysProcAttr = attr
+	return g.startFrom("cgroup.procs", os.Getpid(), cmd)
+}
+
+// startFrom has id, of a thread or a process, in the group while it starts cmd:
+// what it forks is where it is.
+func (g *taskGroup) startFrom(file string, id int, cmd *exec.Cmd) error {
+	g.write(file, strconv.Itoa(id))
+	defer func() { _ = os.WriteFile(filepath.Join(g.place.home, file), []byte(strconv.Itoa(id)), 0o644) }()
+	return startUnlessBusy(cmd)
 }
 
 func (g *taskGroup) tasks() int {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -207,17 +206,4 @@ func onThisThread(do func(tid int)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	do(unix.Gettid())
-}
-
-// withinGroup has cmd start in the control group that dir is a descriptor of.
-// A kernel that cannot do that starts it outside.
-func startWithin(cmd *exec.Cmd, dir int) error {
-	attr := *cmd.SysProcAttr
-	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, dir
-	err := startUnlessBusy(cmd)
-	if slices.ContainsFunc([]error{syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}, func(e error) bool { return errors.Is(err, e) }) {
-		*cmd.SysProcAttr = attr
-		err = startUnlessBusy(cmd)
-	}
-	return err
 }
