@@ -357,11 +357,17 @@ func (f *realFleet) publish(version, control string) {
 	f.meta(0, "publish", tarball, "--arch", arch())
 }
 
-// try runs ops-meta as an operator does.
-func (f *realFleet) try(args ...string) (string, error) {
+// command is ops-meta as an operator calls it.
+func (f *realFleet) command(args ...string) *exec.Cmd {
 	token, _ := os.ReadFile(filepath.Join(f.dir, "meta", "admin.token"))
 	cmd := exec.Command(filepath.Join(f.bin, "ops-meta"), args...)
 	cmd.Env = append(os.Environ(), "OPS_META_SERVER=http://"+f.listen, "OPS_META_TOKEN="+strings.TrimSpace(string(token)), "NO_COLOR=1")
+	return cmd
+}
+
+// try runs ops-meta as an operator does.
+func (f *realFleet) try(args ...string) (string, error) {
+	cmd := f.command(args...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
