@@ -20,8 +20,8 @@ import (
 var countingControl = strings.Replace(goodControl, "case $1 in\nstart)", "[ \"$1\" != start ] || basename \"$PWD\" >>../starts\ncase $1 in\nstart)", 1)
 
 // Two real servers on one PostgreSQL answer one address in turn, and one of
-// them is cut off from the database before a rollout. A real agent that the
-// other one granted the target is started once, and never called back.
+// them is cut off from the database. What the other one says to a real agent is
+// not taken back.
 func TestAServerThatIsCutOffRestartsNoAgent(t *testing.T) {
 	dsn := os.Getenv("OPS_META_TEST_POSTGRES")
 	if dsn == "" || testing.Short() {
@@ -51,17 +51,57 @@ func TestAServerThatIsCutOffRestartsNoAgent(t *testing.T) {
 	f.meta(0, "deploy", "demo", "1.0.0", "--now")
 	f.awaitVersions(map[string]int{"1.0.0": 1})
 	cut.cut()
+	t.Run("after a grant", f.keepsWhatWasGranted)
+	t.Run("after a stop, which looks like a crash", f.keepsWhatWasStopped)
+}
+
+func (f *realFleet) keepsWhatWasGranted(t *testing.T) {
+	f.t = t
 	f.meta(0, "deploy", "demo", "2.0.0", "--stages", "100%", "--soak", "3600")
 	f.awaitVersions(map[string]int{"2.0.0": 1})
-	asked := f.beats.Load()
-	f.await("twenty heartbeats more", func() bool { return f.beats.Load() > asked+20 })
-	starts, err := os.ReadFile(filepath.Join(f.hosts[0].dir, "agents", "demo", "starts"))
-	if got := strings.Fields(string(starts)); err != nil || strings.Join(got, " ") != "1.0.0 2.0.0" {
-		t.Errorf("the agent was started as %v (%v), want once each", got, err)
-	}
+	f.awaitBeats(20)
+	f.wantStarts("1.0.0 2.0.0")
 	if r := f.latest(); r.Progress[0].Failed > 0 {
 		t.Errorf("the rollout is %s (%s): %+v", r.State, r.Reason, r.Progress)
 	}
+}
+
+func (f *realFleet) keepsWhatWasStopped(t *testing.T) {
+	f.t = t
+	f.meta(0, "assign", "set", "demo", "2.0.0", "--cmd", "stop")
+	f.await("the agent to stop", func() bool { return f.status() == "stoped" })
+	f.awaitBeats(10)
+	f.wantStarts("1.0.0 2.0.0")
+	f.meta(0, "assign", "set", "demo", "2.0.0", "--cmd", "start")
+	f.await("the agent to start", func() bool { return f.status() == "started" })
+	f.wantStarts("1.0.0 2.0.0 2.0.0")
+}
+
+// awaitBeats waits for so many heartbeats more.
+func (f *realFleet) awaitBeats(n int64) {
+	f.t.Helper()
+	until := f.beats.Load() + n
+	f.await("more heartbeats", func() bool { return f.beats.Load() > until })
+}
+
+// wantStarts checks at which versions the first host's agent was started.
+func (f *realFleet) wantStarts(want string) {
+	f.t.Helper()
+	starts, err := os.ReadFile(filepath.Join(f.hosts[0].dir, "agents", "demo", "starts"))
+	if got := strings.Join(strings.Fields(string(starts)), " "); err != nil || got != want {
+		f.t.Errorf("the agent was started as %q (%v), want %q", got, err, want)
+	}
+}
+
+// status is what the first host reports of the agent.
+func (f *realFleet) status() string {
+	f.t.Helper()
+	for _, h := range f.list() {
+		for _, a := range h.Agents {
+			return a.Status
+		}
+	}
+	return ""
 }
 
 // replica starts a server with a directory of its own on a database.

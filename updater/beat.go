@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"slices"
@@ -21,6 +22,7 @@ import (
 type agents interface {
 	Report(ctx context.Context) []meta.RealAgent
 	Apply(d Desired) error // an error: it could not be kept
+	Mark() string          // of what was applied last
 }
 
 // looker is what can look at the agents before they are reported.
@@ -50,7 +52,6 @@ type beat struct {
 	client   *meta.Client
 	pace     pace
 	rejected []meta.Rejected // of the last reply, to be reported
-	mark     string          // of the last reply, to be echoed
 
 	mu    sync.Mutex
 	state local.Heartbeat
@@ -272,8 +273,10 @@ func (b *beat) want(reply meta.Reply) {
 			b.log.Error().Str("agent", r.Name).Str("reason", r.Reason).Msg("an agent of the reply was refused")
 		}
 	}
-	b.rejected, b.mark = reply.Rejected, reply.SerialMark
-	if err := b.agents.Apply(desiredOf(reply, b.config.DesiredAgent)); err != nil {
+	b.rejected = reply.Rejected
+	d := desiredOf(reply, b.config.DesiredAgent)
+	d.Mark = cmp.Or(reply.SerialMark, b.agents.Mark())
+	if err := b.agents.Apply(d); err != nil {
 		b.log.Error().Err(err).Msg("the reply could not be kept")
 		b.client.Forget() // ask for the whole of it again
 	}
@@ -309,7 +312,7 @@ func (b *beat) request(ctx context.Context, patience time.Duration) meta.Heartbe
 		Hostname: b.config.Hostname, IP: ip, RunUser: b.host.user, UpdaterVersion: buildinfo.Version(),
 		RealAgents: withRejected(b.agents.Report(asking), b.rejected, time.Now()),
 		Arch:       meta.Arch(), Labels: b.config.Labels,
-		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol, SerialMark: b.mark,
+		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol, SerialMark: b.agents.Mark(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,13 +22,22 @@ import (
 type fakeAgents struct {
 	report  []meta.RealAgent
 	applied chan Desired
+	mark    atomic.Pointer[string]
 }
 
 func (f *fakeAgents) Report(context.Context) []meta.RealAgent { return f.report }
 
 func (f *fakeAgents) Apply(d Desired) error {
+	f.mark.Store(&d.Mark)
 	f.applied <- d
 	return nil
+}
+
+func (f *fakeAgents) Mark() string {
+	if m := f.mark.Load(); m != nil {
+		return *m
+	}
+	return ""
 }
 
 // beatRig is a heartbeat loop with a server that hands over each request and
@@ -147,6 +157,25 @@ func TestI6OneBadAgentIsReportedAndTheOthersAreFollowed(t *testing.T) {
 		t.Errorf("still reported after a good reply: %+v", q.RealAgents)
 	}
 	r.answers <- emptyReply
+}
+
+// A reply without a mark says nothing of what is wanted: a server that cannot
+// look must not make the host forget what another one has said since.
+func TestTheLastMarkIsEchoedUntilThereIsANewerOne(t *testing.T) {
+	r := startBeat(t, time.Hour, nil)
+	for i, step := range []struct{ echoed, answer string }{
+		{"", `{"desiredAgents":[],"serialMark":"era.1.x"}`},
+		{"era.1.x", `{"desiredAgents":[]}`},
+		{"era.1.x", `{"desiredAgents":[],"serialMark":"era.2.x"}`},
+		{"era.2.x", emptyReply},
+	} {
+		r.news <- struct{}{}
+		if q := receive(t, "heartbeat", r.requests); q.SerialMark != step.echoed {
+			t.Errorf("heartbeat %d echoes %q, want %q", i, q.SerialMark, step.echoed)
+		}
+		r.answers <- step.answer
+		receive(t, "reply", r.agents.applied)
+	}
 }
 
 func TestOnlyTheConfiguredAgentIsLookedAfter(t *testing.T) {

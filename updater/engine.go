@@ -205,6 +205,14 @@ func (e *Engine) HasReply() bool {
 	return !e.desired.equal(Desired{})
 }
 
+// Mark is what the server is to be shown of what it has said before: the mark
+// of the last reply that had one, also across restarts.
+func (e *Engine) Mark() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.desired.Mark
+}
+
 // Notify delivers a value, soon after, when a transaction ended or failed:
 // a heartbeat should go out at once.
 func (e *Engine) Notify() <-chan struct{} { return e.notify }

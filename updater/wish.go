@@ -17,15 +17,16 @@ import (
 // Desired is one reply of the server, as far as it concerns agents.
 type Desired struct {
 	Agents  []meta.DesiredAgent `json:"agents"`
-	Dialect meta.Dialect        `json:"dialect"`           // the reply was in; DialectV1 if empty
-	Refused []meta.Rejected     `json:"refused,omitempty"` // entries of the reply that are not followed
+	Dialect meta.Dialect        `json:"dialect"`              // the reply was in; DialectV1 if empty
+	Refused []meta.Rejected     `json:"refused,omitempty"`    // entries of the reply that are not followed
+	Mark    string              `json:"serialMark,omitempty"` // of the last reply that had one
 }
 
 // maxAgents bounds what one reply can make of a host: each agent has a keeper.
 const maxAgents = 1000
 
 func (d Desired) equal(other Desired) bool {
-	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents) && slices.Equal(d.Refused, other.Refused)
+	return d.Dialect == other.Dialect && slices.Equal(d.Agents, other.Agents) && slices.Equal(d.Refused, other.Refused) && d.Mark == other.Mark
 }
 
 // Wish is what is wanted of one agent, with the host's defaults filled in.

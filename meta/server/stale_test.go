@@ -96,6 +96,56 @@ func TestAServerThatIsCutOffCallsNobodyBack(t *testing.T) {
 	}
 }
 
+// A server that was cut off knows nothing of a word to stop or to start. By the
+// mark of a later answer, the host that obeyed another server is told from one
+// whose agent has crashed: it is told to stay as it is, and to forget no mark.
+func TestAServerThatIsCutOffTakesNoStopForACrash(t *testing.T) {
+	a, b, toB := twoReplicas(t)
+	a.publish(t, "demo", "1.0")
+	wanted := a.deploy(t, "demo", "1.0")
+	say := func(cmd string) {
+		t.Helper()
+		wanted.Cmd, wanted.Revision = cmd, 0
+		if _, err := a.admin.PutAssignment(t.Context(), wanted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report := func(r *running, status, mark string) (meta.DesiredAgent, string) {
+		t.Helper()
+		got, code := r.heartbeat(t, "", beatOf("h", "1.0", status, mark))
+		if code != http.StatusOK {
+			t.Fatalf("the heartbeat got %d", code)
+		}
+		return append(got.DesiredAgents, meta.DesiredAgent{})[0], got.SerialMark
+	}
+	for _, c := range []struct{ before, beforeStatus, word, after, mustNot string }{
+		{meta.CmdStart, meta.StatusStarted, meta.CmdStop, meta.StatusStopped, meta.CmdStart},
+		{meta.CmdStop, meta.StatusStopped, meta.CmdStart, meta.StatusStarted, meta.CmdStop},
+	} {
+		t.Run(c.word, func(t *testing.T) {
+			say(c.before)
+			within(t, func() bool { got, _ := report(b, c.beforeStatus, ""); return got.Cmd == c.before })
+			toB.setCut(true)
+			say(c.word)
+			got, mark := report(a, c.beforeStatus, "")
+			if got.Cmd != c.word || mark == "" {
+				t.Fatalf("the host is told %+v, mark %q", got, mark)
+			}
+			for range 3 { // also when it repeats itself
+				if got, other := report(b, c.after, mark); got.Cmd == c.mustNot || other != "" {
+					t.Errorf("the server that was cut off said %+v, mark %q", got, other)
+				}
+			}
+			toB.setCut(false)
+			within(t, func() bool { got, again := report(b, c.after, mark); return got.Cmd == c.word && again == mark })
+		})
+	}
+	crash, _ := report(b, meta.StatusStopped, "") // of a host that was told nothing later
+	if crash.Cmd != meta.CmdStart {
+		t.Errorf("what has crashed is told %+v", crash)
+	}
+}
+
 // Nobody tells the other servers of a rollout as fast as a host can be there:
 // what it reports makes them look.
 func TestAHostIsFasterThanTheNewsOfItsRollout(t *testing.T) {

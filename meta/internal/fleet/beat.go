@@ -79,13 +79,13 @@ func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
 // the journal has it, but not longer than CommitWait and not at all while the
 // journal fails: the host's next report would tell it again.
 func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
-	doubt := f.inDoubt(ctx, r)
+	doubt := f.ahead(ctx, r) // before anything is judged by the report
 	now := time.Now()
 	sum, newest := skeletonOf(r.Beat)
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
 		sum = 0 // it could not be found again by its bytes
 	}
-	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval())}
+	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval()), doubt: doubt}
 	sh := f.shardOf(r.Request.Hostname)
 	sh.mu.Lock()
 	h := sh.hosts[r.Request.Hostname]
@@ -102,10 +102,10 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	if out.told.Host.Name != "" {
 		f.observer.HostChanged(out.told)
 	}
-	if doubt && !out.rival {
-		return f.answerDoubt(h), nil
-	}
 	reply := out.draft.reply
+	if reply.doubt {
+		return reply, nil // the database has had its time
+	}
 	if !out.rival {
 		var stalled bool
 		if reply, stalled = f.decide(ctx, h, out.draft); stalled {
@@ -137,9 +137,13 @@ func (f *Fleet) take(sh *shard, h *host, in intake) taken {
 		}
 		if t.claims && f.confirmer != nil {
 			h.set(isUnsure, len(f.snapshot.Load().claims(h, f.answer(h))) > 0)
-			h.set(isKept, h.has(isKept) && h.has(isUnsure))
 		}
+		h.set(isDoubted, in.doubt || h.has(isDoubted) && h.has(isUnsure))
 		t.draft = f.draft(h)
+		if in.doubt {
+			h.skeleton = 0 // its next report is looked at again
+			t.draft = draft{reply: f.answerDoubt(h)}
+		}
 	}
 	if bootKey(h) != boot {
 		f.boots.note(h)
@@ -219,6 +223,7 @@ type intake struct {
 	now    time.Time
 	skewed bool
 	window time.Duration // within which two identities are two hosts
+	doubt  bool          // the host was told what this server cannot find out
 }
 
 // outcome is what a report did to a host.

@@ -8,12 +8,25 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// Memory is not evidence: where several servers share a database, this one may
-// be behind it, for a moment or for as long as it is cut off. A host that says
-// what this server's snapshot does not explain was told so by another one. So
-// the database is looked at before the host is told otherwise, and where it
-// does not answer in time, the host is told to stay as it is. Which hosts are
-// in doubt is found when a report changes, never on a steady heartbeat.
+// Memory is not evidence: this server may be behind the database, for a moment
+// or for as long as it is cut off, and the database behind what was said. A
+// host shows it by the mark of a later answer, which tells of whatever an
+// operator wrote, or by a claim that the snapshot does not explain, since grants
+// have no mark. So the database is looked at before the host is told otherwise;
+// where it does not answer in time, the host is in doubt and told to stay as it
+// is. Which hosts those are is found when a report changes, never on a steady
+// heartbeat.
+
+// Ahead brings the server up to date when a host shows by a mark that it was
+// told something of a later moment than the snapshot's. It returns true when
+// that could not be done: nobody knows then what the host was told.
+type Ahead func(ctx context.Context, mark string) (doubt bool)
+
+// ahead reports whether a report's host is in doubt by its mark.
+func (f *Fleet) ahead(ctx context.Context, r Report) (doubt bool) {
+	mark := r.Request.SerialMark
+	return mark != "" && f.opts.Ahead != nil && mark != f.snapshot.Load().cfg.SerialMark && f.opts.Ahead(ctx, mark)
+}
 
 // Claim is what a host says of an agent that this server would tell otherwise.
 type Claim struct {
@@ -76,12 +89,17 @@ func (f *Fleet) confirm(ctx context.Context, h *host) (reply *Reply, sure bool) 
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	h.set(isUnsure, err != nil)
-	h.set(isKept, err != nil)
+	h.set(isDoubted, err != nil)
 	if err == nil {
 		return f.answer(h), true
 	}
 	f.opts.Log.Debug().Err(err).Str("host", h.name).Msg("cannot look whether another server told the host what it reports; it is told to stay as it is")
-	return f.profileOf(f.snapshot.Load(), h).answer(question{host: h, keep: true}), false
+	return f.answerDoubt(h), false
+}
+
+// answerDoubt tells a host to stay as it is. The shard is locked.
+func (f *Fleet) answerDoubt(h *host) *Reply {
+	return f.profileOf(f.snapshot.Load(), h).answerStill(question{host: h, doubt: true})
 }
 
 // claims is what a host says that the snapshot and the answer do not explain.

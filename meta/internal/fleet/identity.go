@@ -104,7 +104,7 @@ func (h *host) problems() []string {
 	if h.has(isSkewed) {
 		out = append(out, "its clock is off by more than it may be: its timestamps are not near this server's time")
 	}
-	if h.has(isKept) {
+	if h.has(isDoubted) {
 		out = append(out, "it reports what this server does not know of, and the database cannot be asked whether another server told it so: it is told to stay as it is")
 	}
 	if h.rare == nil {

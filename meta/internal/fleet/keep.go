@@ -7,15 +7,10 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// This file is how a host is told to stay as it is: it is told the version
-// that it reports, where and as whom it reports it. A hold asks for that, and
-// so does every other reason for which a host must not be moved: give the
-// snapshot a hold on everyone, or a question keep.
-
-// kept is what an agent that shall stay as it is is told: the version it
-// reports, as the rule that would apply says to run it, or a report only. A
-// stop is not carried out, and no configuration file is sent, since placing
-// one would restart the agent.
+// kept is what an agent under a hold is told: the version it reports, as the
+// rule that would apply says to run it, or a report only. A stop is not carried
+// out, and no configuration file is sent, since placing one would restart the
+// agent.
 func (p *profile) kept(pl *plan, would *offer, q question) *offer {
 	a, _ := q.host.reportedState(pl.agent)
 	kept := reportOnly(pl.agent)
@@ -26,7 +21,7 @@ func (p *profile) kept(pl *plan, would *offer, q question) *offer {
 		kept = src.offer(p.target)
 		kept.desired.ConfigFileName, kept.desired.ConfigRemoteURL = "", ""
 	}
-	if kept.desired.Cmd != meta.CmdStart || q.keep && midway(a.phase) {
+	if kept.desired.Cmd != meta.CmdStart {
 		kept.desired.Cmd = meta.CmdNone
 	}
 	kept.desired.RunUser = cmp.Or(a.runUser, kept.desired.RunUser)

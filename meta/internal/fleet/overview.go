@@ -57,7 +57,7 @@ func (t *tally) host(h *host) {
 	o := &t.overview
 	o.Hosts++
 	o.Silent += one(h.has(isSilent))
-	if h.has(isSkewed) || h.has(isKept) || h.rare != nil {
+	if h.has(isSkewed) || h.has(isDoubted) || h.rare != nil {
 		o.Problems += one(len(h.problems()) > 0)
 	}
 	t.facts[h.facts]++

@@ -101,27 +101,23 @@ func (p *plan) choose(h *host) (*offer, []string) {
 	return nil, waits
 }
 
-// question is what a profile is asked for: the answer to a host as it is, or,
-// with keep, one that changes nothing there.
+// question is what a profile is asked for: the answer to a host.
 type question struct {
-	host *host
-	keep bool
+	host  *host
+	doubt bool // it may have been told what this server does not know
 }
 
 // answer finds or makes what a host is told. The key says for each agent that
 // depends on the host what was chosen for it.
 func (p *profile) answer(q question) *Reply {
 	if q.host != nil && p.snapshot.still() {
-		return p.answerStill(q.host)
+		return p.answerStill(q)
 	}
-	if p.fixed != nil && !q.keep {
+	if p.fixed != nil {
 		return p.fixed
 	}
 	var buf [128]byte
 	key := buf[:0]
-	if q.keep {
-		key = append(key, 'k', 0)
-	}
 	for i := range p.plans {
 		key = p.appendKey(key, &p.plans[i], q)
 	}
@@ -141,11 +137,10 @@ func (p *profile) answer(q question) *Reply {
 }
 
 func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
-	keeps := pl.hold != nil || q.keep
-	if keeps || pl.lacks() || p.target.fillsPlaces {
+	if pl.hold != nil || pl.lacks() || p.target.fillsPlaces {
 		key = p.appendReported(key, pl, q)
 	}
-	if keeps && !q.keep || !pl.hasRollouts() {
+	if pl.hold != nil || !pl.hasRollouts() {
 		return key
 	}
 	for i := range pl.offers {
@@ -165,11 +160,8 @@ func (p *profile) appendReported(key []byte, pl *plan, q question) []byte {
 	for _, part := range []string{a.version, a.runUser, a.workDir} {
 		key = append(append(key, part...), 0)
 	}
-	switch {
-	case !found:
+	if !found {
 		key = append(key, 'n')
-	case midway(a.phase):
-		key = append(key, 'm')
 	}
 	if p.target.fillsPlaces {
 		key = append(append(key, q.host.facts.Value().runUser...), 0)
@@ -189,7 +181,7 @@ func (p *profile) build(q question) *Reply {
 		wanted := o
 		switch {
 		case o == nil:
-		case pl.hold != nil || q.keep:
+		case pl.hold != nil:
 			o, waits = p.kept(pl, o, q), nil
 			wanted = o
 		case o.problem != "":

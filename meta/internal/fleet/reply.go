@@ -26,6 +26,7 @@ type Reply struct {
 	compiled uint64 // the snapshot's; not the snapshot, which silent hosts would keep alive
 	waits    []wait
 	groups   []string // that match and are in force, sorted
+	doubt    bool     // made without knowing what is wanted: no serial goes with it
 }
 
 // Wanted is what one agent is told.
@@ -77,7 +78,9 @@ func (r *Reply) encode(p *profile, desired []meta.DesiredAgent) {
 			resp.Interval = cfg.WaitInterval
 		}
 		r.ETag = etagOf(encodeJSON(resp))
-		resp.Serial, resp.SerialMark = cfg.Serial, cfg.SerialMark
+		if !r.doubt { // the host goes on echoing the later one that it has
+			resp.Serial, resp.SerialMark = cfg.Serial, cfg.SerialMark
+		}
 		r.Body = encodeJSON(resp)
 	}
 	r.ETagHeader = []string{r.ETag}

@@ -25,9 +25,6 @@ type Snapshot struct {
 
 	mu       sync.RWMutex
 	profiles map[string]*profile
-
-	freeze sync.Once
-	ice    *Snapshot // see frozen
 }
 
 var compilations atomic.Uint64

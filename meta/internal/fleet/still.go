@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"strconv"
 	"time"
@@ -11,25 +10,14 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// While the fleet stands still, what is wanted may be older than what hosts
-// run. So an answer is made from the report alone: each agent is told the
-// version that it reports, where and as whom it reports to run, or asked for a
-// report only when that release is not known or the agent is stopped. Nothing
-// is told of an agent that a host does not report.
+// While the fleet stands still, or a host is in doubt, what is wanted may be
+// older than what hosts run. So an answer is made from the report alone: each
+// agent is told the version that it reports, where and as whom it reports to
+// run, or asked for a report only when that release is not known or the agent
+// is stopped. Nothing is told of an agent that a host does not report.
 
 // still reports whether the fleet stands still.
 func (s *Snapshot) still() bool { return s.cfg.Standstill != nil }
-
-// frozen is the same snapshot with its fleet standing still, made when a host
-// turns out to know more than the database.
-func (s *Snapshot) frozen() *Snapshot {
-	s.freeze.Do(func() {
-		cfg := s.cfg
-		cfg.Standstill = &api.Standstill{Since: time.Now(), Reason: "a host was told by this server what its database does not know"}
-		s.ice = Compile(cfg, time.Now())
-	})
-	return s.ice
-}
 
 // AfterStandstill is what is wanted as it will be told once the fleet no
 // longer stands still.
@@ -39,12 +27,14 @@ func (s *Snapshot) AfterStandstill(now time.Time) *Snapshot {
 	return Compile(cfg, now)
 }
 
-// answerStill is what a host is told while the fleet stands still.
-func (p *profile) answerStill(h *host) *Reply {
+// answerStill is what a host is told that shall stay as it is.
+func (p *profile) answerStill(q question) *Reply {
 	var buf [256]byte
 	key := append(buf[:0], "still\x00"...)
+	key = strconv.AppendBool(key, q.doubt)
+	h := q.host
 	for _, e := range h.agents {
-		key = appendStill(key, e.state.Value(), h.runs(e.state.Value()))
+		key = appendStill(key, e.state.Value(), q.runs(e.state.Value()))
 	}
 	if p.target.fillsPlaces {
 		key = append(key, h.facts.Value().runUser...)
@@ -55,7 +45,7 @@ func (p *profile) answerStill(h *host) *Reply {
 	if r != nil {
 		return r
 	}
-	r = p.buildStill(h)
+	r = p.buildStill(q)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.answers) < maxAnswers {
@@ -74,15 +64,16 @@ func appendStill(key []byte, a agentState, runs bool) []byte {
 	return append(key, 0)
 }
 
-func (p *profile) buildStill(h *host) *Reply {
-	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: []Wanted{}}
+func (p *profile) buildStill(q question) *Reply {
+	h := q.host
+	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: []Wanted{}, doubt: q.doubt}
 	desired := []meta.DesiredAgent{}
 	for _, e := range h.agents {
 		a := e.state.Value()
 		if a.orphaned {
 			continue
 		}
-		o := p.stillOffer(a, h.runs(a))
+		o := p.stillOffer(a, q.runs(a))
 		if p.target.fillsPlaces {
 			o = *o.placed(h)
 		}
@@ -112,15 +103,16 @@ func (p *profile) stillOffer(a agentState, runs bool) offer {
 }
 
 // runs reports whether an agent is meant to run: it does not say that it is
-// stopped, or it was told to start just before, so that it has crashed.
-func (h *host) runs(a agentState) bool {
+// stopped, or it was told to start just before, so that it has crashed. In
+// doubt, another server may have told it to stop since.
+func (q question) runs(a agentState) bool {
 	if !isStopped(a.word()) {
 		return true
 	}
-	if h.reply == nil {
+	if q.doubt || q.host.reply == nil {
 		return false
 	}
-	w := h.reply.wanted(a.name)
+	w := q.host.reply.wanted(a.name)
 	return w != nil && w.Cmd == meta.CmdStart
 }
 
@@ -133,28 +125,6 @@ func (h *host) outdated() {
 		old.compiled = 0 // no snapshot's
 		h.reply = &old
 	}
-}
-
-// Ahead brings the server up to date when a host shows by a mark that it was
-// told something of a later moment than the snapshot's. It returns true when
-// that could not be done: nobody knows then what the host was told.
-type Ahead func(ctx context.Context, mark string) (doubt bool)
-
-// inDoubt reports whether a report's host must stay as it is because it may
-// know more than this server can find out.
-func (f *Fleet) inDoubt(ctx context.Context, r Report) bool {
-	mark := r.Request.SerialMark
-	return mark != "" && f.opts.Ahead != nil && mark != f.snapshot.Load().cfg.SerialMark && f.opts.Ahead(ctx, mark)
-}
-
-// answerDoubt tells a host to stay as it is, and looks again at its next
-// report.
-func (f *Fleet) answerDoubt(h *host) *Reply {
-	sh := f.shardOf(h.name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	h.skeleton = 0
-	return f.snapshot.Load().frozen().profile(f.factsOf(h), h.facts.Value().target()).answerStill(h)
 }
 
 // Told is what a host would be told of an agent.
