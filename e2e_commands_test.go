@@ -101,7 +101,7 @@ func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"HOME=" + ts.Getenv("HOME")}
-	for _, name := range []string{"PATH", "NO_COLOR", "OPS_META_SERVER", "OPS_META_TOKEN", "OPS_UPDATER_FAULT", "TMPDIR"} {
+	for _, name := range []string{"PATH", "NO_COLOR", "OPS_META_SERVER", "OPS_META_TOKEN", "OPS_META_CONTEXT", "XDG_CONFIG_HOME", "OPS_UPDATER_FAULT", "TMPDIR"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
