@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,5 +258,68 @@ func TestOfASharedProcessGroupOnlyTheAgentsMembersAreKilled(t *testing.T) {
 	}
 	if !alive(shell.Process.Pid) {
 		t.Error("the shell that the agent was started from was killed as well")
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPidFileElsewhereThatNamesAStrangerIsNamedWithTheCommandThatHelps(t *testing.T) {
+	for name, c := range map[string]struct {
+		assign  string // in the script, of $pidfile
+		command string // how it begins
+	}{
+		"written out":          {"pidfile=ELSEWHERE/falcon.pid", "rm -- "},
+		"nobody can guess it":  {"name=falc; pidfile=ELSEWHERE/${name}on.pid", "grep -n -i pid "},
+		"with a name to quote": {"pidfile='ELSEWHERE/falcon.pid'", "rm -- '"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			elsewhere := t.TempDir()
+			if strings.Contains(name, "quote") {
+				elsewhere = filepath.Join(elsewhere, "run+~")
+				check(t, os.Mkdir(elsewhere, 0o755))
+			}
+			file := filepath.Join(elsewhere, "falcon.pid")
+			script := strings.ReplaceAll(credulousWithPid.Control, "var/app.pid", "$pidfile")
+			script = strings.Replace(script, "mkdir -p var\n", "mkdir -p var\n"+strings.ReplaceAll(c.assign, "ELSEWHERE", elsewhere)+"\n", 1)
+			r := newRunner(t, agenttest.Habits{Control: script})
+			check(t, r.Dir.Activate("1.0.0"))
+			check(t, r.Start(t.Context(), "1.0.0"))
+			t.Cleanup(func() { _, _ = r.Stop(context.Background(), "1.0.0") })
+			text, _ := os.ReadFile(file)
+			pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			check(t, err)
+			check(t, syscall.Kill(pid, syscall.SIGKILL))
+			eventually(t, "the application is gone", func() bool { return !alive(pid) })
+			stranger := startStranger(t)
+			agenttest.Write(t, file, itoa(stranger), 0o644)
+			soon := r
+			soon.Timeouts.Start = time.Second
+			err = soon.Start(t.Context(), "1.0.0")
+			u, ok := errors.AsType[*agent.Unrunnable](err)
+			if !ok || u.Code != agent.CodeStalePid || !u.Host {
+				t.Fatalf("start: %v; want a fault of the host", err)
+			}
+			_, rest, found := strings.Cut(err.Error(), c.command)
+			if !found {
+				t.Fatalf("start: %v; want %q", err, c.command)
+			}
+			out, err := exec.Command("sh", "-c", c.command+rest).CombinedOutput()
+			if strings.HasPrefix(c.command, "grep") {
+				if !strings.Contains(string(out), "pidfile="+elsewhere) {
+					t.Errorf("the command printed %q, %v; want the line with the file", out, err)
+				}
+				return
+			}
+			check(t, err)
+			check(t, r.Start(t.Context(), "1.0.0"))
+			if !alive(stranger) {
+				t.Error("the stranger was killed")
+			}
+		})
 	}
 }

@@ -1,14 +1,17 @@
 package agent
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Where pid files of an agent are looked for, and how large they may be.
@@ -140,4 +143,46 @@ func (d Dir) setAsidePidFiles(version string, stranger process) {
 	for _, path := range d.pidFiles(version, stranger.Pid) {
 		_ = os.Rename(path, path+staleSuffix)
 	}
+}
+
+// absolutePidFiles are the paths in a control script that look like pid files.
+var absolutePidFiles = regexp.MustCompile(`(?i)/[^\s"'$;()<>|&` + "`" + `]*pid[^\s"'$;()<>|&` + "`" + `]*`)
+
+// pidFileElsewhere is the file outside the agent's directory from which the
+// script has the number pid: one that it names, or one in the usual places whose
+// name has the agent's in it; "" when none of them holds that.
+func (d Dir) pidFileElsewhere(version string, pid int) string {
+	var tried []string
+	for _, path := range absolutePidFiles.FindAll(readScript(d.file(version, control)), maxPidFilesTried) {
+		tried = append(tried, string(path))
+	}
+	for _, dir := range []string{"/run", "/run/" + d.Name, "/var/run", "/run/lock", "/tmp", "/var/tmp"} {
+		found, _ := filepath.Glob(filepath.Join(dir, "*"+d.Name+"*pid*"))
+		tried = append(tried, found...)
+	}
+	for _, path := range tried {
+		if numberIn(path) == pid {
+			return path
+		}
+	}
+	return ""
+}
+
+// removeStalePidFile says which file is to be removed, with the command.
+func (d Dir) removeStalePidFile(version string, stranger process) string {
+	if path := d.pidFileElsewhere(version, stranger.Pid); path != "" {
+		return "remove the pid file that the script reads: rm -- " + shellWord(path)
+	}
+	return fmt.Sprintf("remove the pid file that the script reads, which is not below %s; to find it: grep -n -i pid %s",
+		d.Path, shellWord(d.file(version, control)))
+}
+
+// shellWord is s as a shell takes it for one word.
+func shellWord(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("/._-+@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -217,12 +217,12 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version)))
 		return ctx.Err()
 	}
-	return r.startFailure(version, o, last)
+	return r.startFailure(version, o, last, n)
 }
 
-func (r Runner) startFailure(version string, o Outcome, last Status) error {
+func (r Runner) startFailure(version string, o Outcome, last Status, n named) error {
 	if why := last.stranger(); why != "" {
-		return hostFault(CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; remove the pid file that the script reads, which is not below %s", r.Dir.Name, version, why, r.Dir.Path)
+		return hostFault(CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; %s", r.Dir.Name, version, why, r.Dir.removeStalePidFile(version, n.process))
 	}
 	if o.failed() {
 		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.explain("control start"))
