@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,4 +85,46 @@ func TestBothREADMEsLinkEveryGuide(t *testing.T) {
 			}
 		}
 	}
+}
+
+var reasonCode = regexp.MustCompile(`(?m)^(?:const |\t)(?:Code|code|Reason|reason)[A-Z]\w* *= "([a-z-]+)"`)
+
+// Every code that the sidecar gives as a reason is explained to operators.
+func TestEveryReasonCodeIsExplained(t *testing.T) {
+	text, err := os.ReadFile("docs/OPERATING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range goFiles(t, "updater", "internal") {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range reasonCode.FindAllStringSubmatch(string(source), -1) {
+			found++
+			if !strings.Contains(string(text), "`"+m[1]+"`") {
+				t.Errorf("docs/OPERATING.md does not explain the reason %s of %s", m[1], name)
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d codes were found: the expression no longer fits how they are written", found)
+	}
+}
+
+func goFiles(t *testing.T, dirs ...string) (names []string) {
+	t.Helper()
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				names = append(names, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names
 }

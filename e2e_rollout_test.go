@@ -71,6 +71,9 @@ func (f *realFleet) badRelease(t *testing.T) {
 	if len(grants) != 1 || grants[0].Reason != "host-rolled-back" {
 		t.Fatalf("grants are %+v, want the canary's", grants)
 	}
+	if grants[0].HostReason != "not-started" || !strings.Contains(f.meta(0, "rollout", "show", r.ID), "host-rolled-back (not-started)") {
+		t.Errorf("the canary's own code is %q, want not-started", grants[0].HostReason)
+	}
 	f.awaitVersions(map[string]int{"1.1.0": fleetSize}) // the canary went back by itself
 	for _, h := range f.hosts {
 		_, err := os.Stat(filepath.Join(h.dir, "agents", "demo", "1.2.0"))

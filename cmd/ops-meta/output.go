@@ -90,6 +90,14 @@ func (a *app) say(format string, args ...any) {
 	}
 }
 
+// withCode is text and, in brackets, the code that programs match it by.
+func withCode(text, code string) string {
+	if code == "" {
+		return text
+	}
+	return text + " (" + code + ")"
+}
+
 // ago is how long since t, roughly.
 func ago(t time.Time) string {
 	if t.IsZero() {

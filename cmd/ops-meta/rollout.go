@@ -271,7 +271,7 @@ func (a *app) printRolloutHosts(w io.Writer, r api.Rollout, all []api.RolloutHos
 			seen = ago(*h.LastSeen)
 		}
 		t.add(cell{h.Host, bold}, cell{string(h.State), styles[h.State]}, plain(stage), plain(cmp.Or(h.Version, "-")), plain(h.Status),
-			plain(cmp.Or(h.Phase, "-")), plain(seen), plain(strings.TrimPrefix(h.Reason+": "+h.Message, ": ")))
+			plain(cmp.Or(h.Phase, "-")), plain(seen), plain(strings.TrimPrefix(withCode(h.Reason, h.HostReason)+": "+h.Message, ": ")))
 	}
 	t.write(a, w)
 }

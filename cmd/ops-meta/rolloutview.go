@@ -120,7 +120,7 @@ func (a *app) printFailures(w io.Writer, failed []api.Grant) {
 		if g.Judged != nil {
 			when = ago(*g.Judged)
 		}
-		t.add(cell{g.Host, bold}, plain(g.Reason), plain(when))
+		t.add(cell{g.Host, bold}, plain(withCode(g.Reason, g.HostReason)), plain(when))
 	}
 	t.write(a, w)
 }

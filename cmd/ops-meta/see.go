@@ -193,9 +193,9 @@ func agentCells(ag api.HostAgent) []cell {
 	}
 	phase := ag.Phase
 	if ag.Held {
-		phase = string(meta.PhaseHeld)
+		phase = meta.PhaseHeld
 	}
-	return []cell{plain(ag.Name), version, plain(cmp.Or(ag.Wanted, "-")), status, plain(cmp.Or(phase, "-")), {ag.Error, red}}
+	return []cell{plain(ag.Name), version, plain(cmp.Or(ag.Wanted, "-")), status, plain(cmp.Or(string(phase), "-")), {withCode(ag.Error, ag.Reason), red}}
 }
 
 func (a *app) hostCommand() *cobra.Command {
@@ -280,7 +280,7 @@ func (a *app) printEvents(w io.Writer, events []api.Event) {
 	writef(w, "\n")
 	t := table{head: []string{"WHEN", "WHAT", "AGENT", "FROM", "TO", "MESSAGE"}}
 	for _, e := range events {
-		t.add(plain(ago(e.Time)), plain(e.Kind), plain(e.Agent), plain(e.From), plain(e.To), plain(e.Message))
+		t.add(plain(ago(e.Time)), plain(e.Kind), plain(e.Agent), plain(e.From), plain(e.To), plain(withCode(e.Message, e.Reason)))
 	}
 	t.write(a, w)
 }

@@ -3,6 +3,8 @@ package api
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // Host is a machine as its heartbeats describe it.
@@ -26,24 +28,37 @@ type Host struct {
 	Missing        []string          `json:"missing,omitempty"` // agents that shall run on it and that it does not report
 }
 
-// HostAgent is an agent as a host reports it, beside what is wanted there.
+// HostAgent is an agent as a host reports it ([meta.RealAgent]), beside what is
+// wanted there.
 type HostAgent struct {
-	Name            string  `json:"name"`
-	Version         string  `json:"version"`
-	Status          string  `json:"status"`
-	Phase           string  `json:"phase,omitempty"`
-	Wanted          string  `json:"wanted,omitempty"`         // version that this server wants
-	DesiredVersion  string  `json:"desiredVersion,omitempty"` // what the host says it works towards; not stored
-	PreviousVersion string  `json:"previousVersion,omitempty"`
-	Error           string  `json:"error,omitempty"`
-	Since           int64   `json:"since,omitempty"`
-	Progress        float64 `json:"progress,omitempty"`
-	RunUser         string  `json:"runUser,omitempty"`
-	WorkDir         string  `json:"workDir,omitempty"`
-	Held            bool    `json:"held,omitempty"`
-	HoldReason      string  `json:"holdReason,omitempty"`
-	Orphaned        bool    `json:"orphaned,omitempty"`
-	Rollout         string  `json:"rollout,omitempty"`
+	Name            string     `json:"name"`
+	Version         string     `json:"version"`
+	Status          string     `json:"status"`
+	Phase           meta.Phase `json:"phase,omitempty"`
+	Wanted          string     `json:"wanted,omitempty"`         // version that this server wants
+	DesiredVersion  string     `json:"desiredVersion,omitempty"` // what the host says it works towards
+	PreviousVersion string     `json:"previousVersion,omitempty"`
+	Error           string     `json:"error,omitempty"`
+	Reason          string     `json:"reason,omitempty"` // the code of Error
+	Since           int64      `json:"since,omitempty"`
+	Progress        float64    `json:"progress,omitempty"`
+	RunUser         string     `json:"runUser,omitempty"`
+	WorkDir         string     `json:"workDir,omitempty"`
+	Held            bool       `json:"held,omitempty"`
+	HoldReason      string     `json:"holdReason,omitempty"`
+	Orphaned        bool       `json:"orphaned,omitempty"`
+	Rollout         string     `json:"rollout,omitempty"`
+}
+
+// Reported is an agent as its host reported it. A new field of a report is
+// taken over here.
+func Reported(a meta.RealAgent) HostAgent {
+	return HostAgent{
+		Name: a.Name, Version: a.Version, Status: a.Status, Phase: a.Phase,
+		DesiredVersion: a.DesiredVersion, PreviousVersion: a.PreviousVersion, Error: a.Error, Reason: a.Reason,
+		Since: a.Since, Progress: a.Progress, RunUser: a.RunUser, WorkDir: a.WorkDir,
+		Held: a.Held, HoldReason: a.HoldReason, Orphaned: a.Orphaned, Rollout: a.Rollout,
+	}
 }
 
 // Event is one line of a host's timeline.
@@ -56,6 +71,7 @@ type Event struct {
 	Rollout string    `json:"rollout,omitempty"`
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
+	Reason  string    `json:"reason,omitempty"` // the host's code for what Message says
 	Message string    `json:"message,omitempty"`
 }
 

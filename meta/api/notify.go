@@ -67,20 +67,23 @@ const (
 // Notice is one thing to tell: what a webhook receives as JSON and what
 // templates see. It is the payload of a [Notification].
 type Notice struct {
-	ID       string       `json:"id"`    // the same in every try, so that a receiver can drop repeats
-	Event    string       `json:"event"` // such as rollout.paused
-	Time     time.Time    `json:"time"`
-	Agent    string       `json:"agent,omitempty"`
-	Version  string       `json:"version,omitempty"`
-	Host     string       `json:"host,omitempty"`
-	Rollout  string       `json:"rollout,omitempty"`
-	From     string       `json:"from,omitempty"` // state before
-	To       string       `json:"to,omitempty"`
-	Stage    int          `json:"stage,omitempty"`
-	Actor    string       `json:"actor,omitempty"`
-	Reason   string       `json:"reason,omitempty"` // machine-readable
-	Message  string       `json:"message"`          // for people
-	Link     string       `json:"link,omitempty"`   // to the page
+	ID      string    `json:"id"`    // the same in every try, so that a receiver can drop repeats
+	Event   string    `json:"event"` // such as rollout.paused
+	Time    time.Time `json:"time"`
+	Agent   string    `json:"agent,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Host    string    `json:"host,omitempty"`
+	Rollout string    `json:"rollout,omitempty"`
+	From    string    `json:"from,omitempty"` // state before
+	To      string    `json:"to,omitempty"`
+	Stage   int       `json:"stage,omitempty"`
+	Actor   string    `json:"actor,omitempty"`
+	Reason  string    `json:"reason,omitempty"` // machine-readable
+
+	HostReason string `json:"hostReason,omitempty"` // the host's own code, such as wrong-digest
+
+	Message  string       `json:"message"`        // for people
+	Link     string       `json:"link,omitempty"` // to the page
 	Progress []StageCount `json:"progress,omitempty"`
 	Count    int          `json:"count,omitempty"` // hosts, when one notice tells of several
 	Hosts    []string     `json:"hosts,omitempty"` // the first of them

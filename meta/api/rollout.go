@@ -158,5 +158,7 @@ type Grant struct {
 	Deadline time.Time  `json:"deadline"`
 	Outcome  string     `json:"outcome,omitempty"` // succeeded, failed; empty: not yet judged
 	Judged   *time.Time `json:"judged,omitempty"`
-	Reason   string     `json:"reason,omitempty"`
+	Reason   string     `json:"reason,omitempty"` // machine-readable, such as host-rolled-back
+
+	HostReason string `json:"hostReason,omitempty"` // the host's own code, such as wrong-digest
 }

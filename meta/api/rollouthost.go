@@ -34,18 +34,20 @@ func (s RolloutHostState) Known() bool { return slices.Contains(RolloutHostState
 
 // RolloutHost is one host of a rollout, as it stands now.
 type RolloutHost struct {
-	Host     string           `json:"host"`
-	State    RolloutHostState `json:"state"`
-	Stage    int              `json:"stage"`             // index of the stage that granted it, or that it belongs to
-	Reason   string           `json:"reason,omitempty"`  // machine-readable, such as not-yet or host-rolled-back
-	Message  string           `json:"message,omitempty"` // for people: why it waits, is held or has failed
-	Version  string           `json:"version,omitempty"` // that it reports now
-	Status   string           `json:"status,omitempty"`
-	Phase    string           `json:"phase,omitempty"`
-	LastSeen *time.Time       `json:"lastSeen,omitempty"`
-	Granted  *time.Time       `json:"granted,omitempty"`
-	Deadline *time.Time       `json:"deadline,omitempty"`
-	Judged   *time.Time       `json:"judged,omitempty"`
+	Host   string           `json:"host"`
+	State  RolloutHostState `json:"state"`
+	Stage  int              `json:"stage"`            // index of the stage that granted it, or that it belongs to
+	Reason string           `json:"reason,omitempty"` // machine-readable, such as not-yet or host-rolled-back
+
+	HostReason string     `json:"hostReason,omitempty"` // the host's own code, such as wrong-digest
+	Message    string     `json:"message,omitempty"`    // for people: why it waits, is held or has failed
+	Version    string     `json:"version,omitempty"`    // that it reports now
+	Status     string     `json:"status,omitempty"`
+	Phase      string     `json:"phase,omitempty"`
+	LastSeen   *time.Time `json:"lastSeen,omitempty"`
+	Granted    *time.Time `json:"granted,omitempty"`
+	Deadline   *time.Time `json:"deadline,omitempty"`
+	Judged     *time.Time `json:"judged,omitempty"`
 }
 
 // RolloutHosts lists a rollout's hosts by name. It knows State, one of the

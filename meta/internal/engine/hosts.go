@@ -76,7 +76,7 @@ func (e *Engine) grantedHosts(ctx context.Context, r api.Rollout, state api.Roll
 
 func (e *Engine) grantedHost(r api.Rollout, g api.Grant) api.RolloutHost {
 	h := api.RolloutHost{
-		Host: g.Host, Stage: g.Stage, Reason: g.Reason, Granted: &g.Granted, Deadline: &g.Deadline, Judged: g.Judged,
+		Host: g.Host, Stage: g.Stage, Reason: g.Reason, HostReason: g.HostReason, Granted: &g.Granted, Deadline: &g.Deadline, Judged: g.Judged,
 	}
 	stand, concerned := e.opts.Fleet.StandOf(g.Host, r.ID)
 	if !concerned {
@@ -112,7 +112,7 @@ func (e *Engine) standWithoutRules(host, agent string) fleet.Stand {
 }
 
 func setReported(h *api.RolloutHost, s fleet.Stand) {
-	h.Version, h.Status, h.Phase = s.Agent.Version, s.Agent.Status, s.Agent.Phase
+	h.Version, h.Status, h.Phase = s.Agent.Version, s.Agent.Status, string(s.Agent.Phase)
 	if !s.Seen.IsZero() {
 		seen := s.Seen.UTC()
 		h.LastSeen = &seen

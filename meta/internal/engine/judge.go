@@ -126,9 +126,9 @@ func judged(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (verdi
 		return verdict{}, false
 	}
 	j := store.Judgement{
-		Rollout: g.Rollout, Host: g.Host, Outcome: v.Outcome, Reason: string(v.Reason), Time: now, Undo: g.Outcome == api.OutcomeSucceeded,
+		Rollout: g.Rollout, Host: g.Host, Outcome: v.Outcome, Reason: string(v.Reason), HostReason: v.HostReason, Time: now, Undo: g.Outcome == api.OutcomeSucceeded,
 		Events: []api.Event{{
-			Host: g.Host, Time: now, Kind: api.EventJudged, Agent: r.Agent, Rollout: g.Rollout, To: v.Outcome, Message: v.Message,
+			Host: g.Host, Time: now, Kind: api.EventJudged, Agent: r.Agent, Rollout: g.Rollout, To: v.Outcome, Reason: v.HostReason, Message: v.Message,
 		}},
 	}
 	if v.Outcome == api.OutcomeFailed {

@@ -216,7 +216,7 @@ func (e *Engine) moved(r api.Rollout, s rollout.Step) api.Notification {
 func hostFailed(r api.Rollout, j store.Judgement, message string) api.Notification {
 	return notice(api.Notice{
 		Event: api.NotifyHostFailed, Time: j.Time, Agent: r.Agent, Version: r.Version, Host: j.Host, Rollout: j.Rollout,
-		Reason: j.Reason, Message: fmt.Sprintf("%s %s on %s: %s", r.Agent, r.Version, j.Host, message),
+		Reason: j.Reason, HostReason: j.HostReason, Message: fmt.Sprintf("%s %s on %s: %s", r.Agent, r.Version, j.Host, message),
 	})
 }
 

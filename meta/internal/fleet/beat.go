@@ -187,7 +187,7 @@ func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
 		sh.mu.Lock()
 		req := api.GrantRequest{Rollout: w.rollout, Host: h.name, Agent: w.agent, Reported: h.reported(w.agent)}
 		if e := h.agent(w.agent); e != nil {
-			req.Held = e.state.Value().held
+			req.Held = e.state.Value().Held
 		}
 		sh.mu.Unlock()
 		req.Groups = reply.groups

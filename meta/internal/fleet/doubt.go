@@ -106,16 +106,16 @@ func (f *Fleet) answerDoubt(h *host) *Reply {
 func (s *Snapshot) claims(h *host, r *Reply) (claims []Claim) {
 	for _, e := range h.agents {
 		a := e.state.Value()
-		if s.explains(&a, r.wanted(a.name)) {
+		if s.explains(&a, r.wanted(a.Name)) {
 			continue
 		}
-		claims = append(claims, Claim{Agent: a.name, Version: cmp.Or(a.desired, a.version), Rollout: a.rollout})
+		claims = append(claims, Claim{Agent: a.Name, Version: cmp.Or(a.DesiredVersion, a.Version), Rollout: a.Rollout})
 	}
 	return claims
 }
 
 func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
-	if a.rollout != "" && !s.rollouts[a.rollout] {
+	if a.Rollout != "" && !s.rollouts[a.Rollout] {
 		return false
 	}
 	if w == nil || w.Held {
@@ -123,7 +123,7 @@ func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
 	}
 	switch w.Cmd {
 	case meta.CmdStart:
-		towards := cmp.Or(a.desired, a.version)
+		towards := cmp.Or(a.DesiredVersion, a.Version)
 		return towards == "" || towards == w.Version
 	case meta.CmdStop:
 		return a.word() != meta.StatusStarted
@@ -134,7 +134,7 @@ func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
 // saysElse reports whether a host says something else than before of what it
 // was told.
 func saysElse(from, to *agentState) bool {
-	return from.version != to.version || from.desired != to.desired || from.rollout != to.rollout || from.word() != to.word()
+	return from.Version != to.Version || from.DesiredVersion != to.DesiredVersion || from.Rollout != to.Rollout || from.word() != to.word()
 }
 
 func rolloutIDs(rollouts []api.Rollout) map[string]bool {

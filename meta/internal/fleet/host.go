@@ -76,33 +76,25 @@ type agentEntry struct {
 	progress float32 // 0 to 1
 }
 
-// agentState is one agent as reported, without what differs from host to
-// host or from heartbeat to heartbeat.
-type agentState struct {
-	name, version, status     string
-	phase                     meta.Phase
-	desired, previous, err    string
-	runUser, workDir, rollout string
-	holdReason                string
-	held, orphaned            bool
-}
+// agentState is one agent as reported, without what differs from heartbeat to
+// heartbeat, so that hosts in the same state share it: Since, Progress and
+// Wanted are not in it.
+type agentState api.HostAgent
 
-func newAgentState(a meta.RealAgent) agentState {
-	return agentState{
-		name: a.Name, version: a.Version, status: a.Status, phase: a.Phase,
-		desired: a.DesiredVersion, previous: a.PreviousVersion, err: a.Error,
-		runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
-		holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
-	}
+func newAgentEntry(a api.HostAgent) agentEntry {
+	e := agentEntry{since: clampSeconds(a.Since), progress: float32(a.Progress)}
+	a.Since, a.Progress, a.Wanted = 0, 0, ""
+	e.state = unique.Make(agentState(a))
+	return e
 }
 
 // failing reports whether an operator should look at it.
 func (s *agentState) failing() bool {
-	return s.err != "" || s.phase == meta.PhaseFailed || s.phase == meta.PhaseRolledBack
+	return s.Error != "" || s.Phase == meta.PhaseFailed || s.Phase == meta.PhaseRolledBack
 }
 
 // word is the status without its detail.
-func (s *agentState) word() string { return statusWord(s.status) }
+func (s *agentState) word() string { return statusWord(s.Status) }
 
 func statusWord(status string) string {
 	word, _, _ := strings.Cut(status, ":")
@@ -117,14 +109,14 @@ func (h *host) tookBack(rollout string) bool { return h.grants.tookBack(rollout)
 
 func (h *host) reported(agent string) string {
 	if e := h.agent(agent); e != nil {
-		return e.state.Value().version
+		return e.state.Value().Version
 	}
 	return ""
 }
 
 func (h *host) agent(name string) *agentEntry {
 	i, found := slices.BinarySearchFunc(h.agents, name, func(e agentEntry, name string) int {
-		return cmp.Compare(e.state.Value().name, name)
+		return cmp.Compare(e.state.Value().Name, name)
 	})
 	if !found {
 		return nil
@@ -241,12 +233,9 @@ func (h *host) export() api.Host {
 }
 
 func (e agentEntry) export() api.HostAgent {
-	s := e.state.Value()
-	return api.HostAgent{
-		Name: s.name, Version: s.version, Status: s.status, Phase: string(s.phase), DesiredVersion: s.desired, PreviousVersion: s.previous,
-		Error: s.err, Since: int64(e.since), Progress: float64(e.progress), RunUser: s.runUser, WorkDir: s.workDir,
-		Held: s.held, HoldReason: s.holdReason, Orphaned: s.orphaned, Rollout: s.rollout,
-	}
+	a := api.HostAgent(e.state.Value())
+	a.Since, a.Progress = int64(e.since), float64(e.progress)
+	return a
 }
 
 // drifted reports whether an agent runs another version than it is told to.
@@ -254,8 +243,8 @@ func (h *host) drifted(s *agentState) bool {
 	if h.reply == nil {
 		return false
 	}
-	w := h.reply.wanted(s.name)
-	return w != nil && w.Cmd == meta.CmdStart && w.Version != s.version
+	w := h.reply.wanted(s.Name)
+	return w != nil && w.Cmd == meta.CmdStart && w.Version != s.Version
 }
 
 // missing names the agents that shall run here and are not reported at all.

@@ -15,8 +15,8 @@ func (p *profile) kept(pl *plan, would *offer, q question) *offer {
 	a, _ := q.host.reportedState(pl.agent)
 	kept := reportOnly(pl.agent)
 	s := p.snapshot
-	if a.version != "" && s.releases[releaseKey{pl.agent, a.version}] != nil && would.desired.Cmd != meta.CmdStop {
-		src := s.source(pl.agent, a.version)
+	if a.Version != "" && s.releases[releaseKey{pl.agent, a.Version}] != nil && would.desired.Cmd != meta.CmdStop {
+		src := s.source(pl.agent, a.Version)
 		src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep}
 		kept = src.offer(p.target)
 		kept.desired.ConfigFileName, kept.desired.ConfigRemoteURL = "", ""
@@ -24,8 +24,8 @@ func (p *profile) kept(pl *plan, would *offer, q question) *offer {
 	if kept.desired.Cmd != meta.CmdStart {
 		kept.desired.Cmd = meta.CmdNone
 	}
-	kept.desired.RunUser = cmp.Or(a.runUser, kept.desired.RunUser)
-	kept.desired.WorkDir = cmp.Or(a.workDir, kept.desired.WorkDir)
+	kept.desired.RunUser = cmp.Or(a.RunUser, kept.desired.RunUser)
+	kept.desired.WorkDir = cmp.Or(a.WorkDir, kept.desired.WorkDir)
 	return &kept
 }
 

@@ -19,11 +19,11 @@ func (p *plan) lacks() bool {
 // here is only asked for a report.
 func (p *profile) running(pl *plan, o *offer, q question) *offer {
 	a, found := q.host.reportedState(pl.agent)
-	if !found || midway(a.phase) {
+	if !found || midway(a.Phase) {
 		return o
 	}
 	kept := *o
-	if a.version == o.desired.Version {
+	if a.Version == o.desired.Version {
 		kept.desired.Cmd = meta.CmdStart // it is there: it needs no tarball
 		return &kept
 	}

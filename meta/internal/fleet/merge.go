@@ -88,7 +88,7 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 		switch order := compareHeads(old, next); {
 		case order < 0:
 			s := old[0].state.Value()
-			log.add(api.Event{Kind: api.EventRemoved, Agent: s.name, From: s.version})
+			log.add(api.Event{Kind: api.EventRemoved, Agent: s.Name, From: s.Version})
 			old, c = old[1:], agentChanges{true, true, true}
 		case order > 0:
 			s := next[0].state.Value()
@@ -113,8 +113,8 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 // worthKeeping leaves out the detail of an unknown status, which may differ
 // each time it is asked, and what the host only echoes.
 func worthKeeping(from, to agentState) bool {
-	from.status, to.status = from.word(), to.word()
-	from.desired, to.desired, from.rollout, to.rollout = "", "", "", ""
+	from.Status, to.Status = from.word(), to.word()
+	from.DesiredVersion, to.DesiredVersion, from.Rollout, to.Rollout = "", "", "", ""
 	return from != to
 }
 
@@ -124,10 +124,10 @@ func newEntries(reported []meta.RealAgent) []agentEntry {
 	}
 	entries := make([]agentEntry, 0, len(reported))
 	for _, a := range reported {
-		entries = append(entries, agentEntry{state: unique.Make(newAgentState(a)), since: clampSeconds(a.Since), progress: float32(a.Progress)})
+		entries = append(entries, newAgentEntry(api.Reported(a)))
 	}
-	slices.SortStableFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().name, b.state.Value().name) })
-	return slices.CompactFunc(entries, func(a, b agentEntry) bool { return a.state.Value().name == b.state.Value().name })
+	slices.SortStableFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().Name, b.state.Value().Name) })
+	return slices.CompactFunc(entries, func(a, b agentEntry) bool { return a.state.Value().Name == b.state.Value().Name })
 }
 
 // compareHeads orders the first entries by name; a list at its end is last.
@@ -138,35 +138,37 @@ func compareHeads(a, b []agentEntry) int {
 	case len(b) == 0:
 		return -1
 	}
-	return cmp.Compare(a[0].state.Value().name, b[0].state.Value().name)
+	return cmp.Compare(a[0].state.Value().Name, b[0].state.Value().Name)
 }
 
 func (t *timeline) added(s *agentState) {
-	t.add(api.Event{Kind: api.EventVersion, Agent: s.name, Rollout: s.rollout, To: s.version, Message: s.status})
-	if s.err != "" {
-		t.add(api.Event{Kind: api.EventError, Agent: s.name, Rollout: s.rollout, Message: s.err})
+	t.add(api.Event{Kind: api.EventVersion, Agent: s.Name, Rollout: s.Rollout, To: s.Version, Message: s.Status})
+	if s.Error != "" {
+		t.add(api.Event{Kind: api.EventError, Agent: s.Name, Rollout: s.Rollout, Reason: s.Reason, Message: s.Error})
 	}
 }
 
 // agent tells what changed of one agent.
 func (t *timeline) agent(from, to *agentState) {
-	e := api.Event{Agent: to.name, Rollout: cmp.Or(to.rollout, from.rollout)}
+	e := api.Event{Agent: to.Name, Rollout: cmp.Or(to.Rollout, from.Rollout)}
 	tell := func(kind, a, b, message string) {
 		if a != b {
 			e.Kind, e.From, e.To, e.Message = kind, a, b, message
 			t.add(e)
 		}
 	}
-	tell(api.EventVersion, from.version, to.version, "")
-	tell(api.EventStatus, from.word(), to.word(), to.status)
-	tell(api.EventPhase, string(from.phase), string(to.phase), to.err)
-	if from.err != to.err {
-		e.Kind, e.From, e.To, e.Message = api.EventError, "", "", to.err
+	tell(api.EventVersion, from.Version, to.Version, "")
+	tell(api.EventStatus, from.word(), to.word(), to.Status)
+	e.Reason = to.Reason
+	tell(api.EventPhase, string(from.Phase), string(to.Phase), to.Error)
+	if from.Error != to.Error {
+		e.Kind, e.From, e.To, e.Message = api.EventError, "", "", to.Error
 		t.add(e)
 	}
-	if from.held != to.held {
-		e.Kind, e.From, e.To, e.Message = api.EventHeld, "", "", to.holdReason
-		if !to.held {
+	e.Reason = ""
+	if from.Held != to.Held {
+		e.Kind, e.From, e.To, e.Message = api.EventHeld, "", "", to.HoldReason
+		if !to.Held {
 			e.Message = "released"
 		}
 		t.add(e)
@@ -188,13 +190,9 @@ func (h *host) restore(s api.Host) {
 	h.skeleton, h.reply, h.member = 0, nil, nil
 	entries := make([]agentEntry, 0, len(s.Agents))
 	for _, a := range s.Agents {
-		entries = append(entries, agentEntry{since: clampSeconds(a.Since), progress: float32(a.Progress), state: unique.Make(agentState{
-			name: a.Name, version: a.Version, status: a.Status, phase: meta.Phase(a.Phase), desired: a.DesiredVersion,
-			previous: a.PreviousVersion, err: a.Error, runUser: a.RunUser, workDir: a.WorkDir, rollout: a.Rollout,
-			holdReason: a.HoldReason, held: a.Held, orphaned: a.Orphaned,
-		})})
+		entries = append(entries, newAgentEntry(a))
 	}
-	slices.SortFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().name, b.state.Value().name) })
+	slices.SortFunc(entries, func(a, b agentEntry) int { return cmp.Compare(a.state.Value().Name, b.state.Value().Name) })
 	h.agents = entries
 }
 
@@ -211,6 +209,6 @@ func storedProtocol(s api.Host) int {
 func (h *host) mayBeStuck() bool {
 	return slices.ContainsFunc(h.agents, func(e agentEntry) bool {
 		s := e.state.Value()
-		return s.phase == "" && (s.word() == meta.StatusStopped || s.word() == "stopped")
+		return s.Phase == "" && (s.word() == meta.StatusStopped || s.word() == "stopped")
 	})
 }

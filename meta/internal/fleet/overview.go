@@ -99,13 +99,13 @@ func (t *tally) result() api.Overview {
 	}
 	for handle, c := range t.states {
 		s := handle.Value()
-		a := of(s.name)
+		a := of(s.Name)
 		a.Hosts += c.hosts
 		a.Drifted += c.drifted
 		a.Failing += c.hosts * one(s.failing())
-		a.Versions[cmp.Or(s.version, "none")] += c.hosts
+		a.Versions[cmp.Or(s.Version, "none")] += c.hosts
 		a.Statuses[s.word()] += c.hosts
-		a.Phases[cmp.Or(string(s.phase), "none")] += c.hosts
+		a.Phases[cmp.Or(string(s.Phase), "none")] += c.hosts
 	}
 	for _, a := range byName {
 		o.Agents = append(o.Agents, *a)

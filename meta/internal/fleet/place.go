@@ -18,8 +18,8 @@ func (f facts) fillsPlaces() bool {
 // Where nobody knows it, the agent is not told.
 func (o offer) placed(h *host) *offer {
 	a, found := h.reportedState(o.desired.Name)
-	o.desired.RunUser = cmp.Or(o.desired.RunUser, a.runUser, h.facts.Value().runUser)
-	o.desired.WorkDir = cmp.Or(o.desired.WorkDir, a.workDir)
+	o.desired.RunUser = cmp.Or(o.desired.RunUser, a.RunUser, h.facts.Value().runUser)
+	o.desired.WorkDir = cmp.Or(o.desired.WorkDir, a.WorkDir)
 	if o.problem == "" {
 		o.problem = o.nowhere(h, found)
 		o.untold = o.problem != ""
@@ -39,7 +39,7 @@ func (o *offer) nowhere(h *host, found bool) string {
 // namesWorkDirs reports whether a host says where its agents are.
 func (h *host) namesWorkDirs() bool {
 	for _, e := range h.agents {
-		if e.state.Value().workDir != "" {
+		if e.state.Value().WorkDir != "" {
 			return true
 		}
 	}

@@ -157,7 +157,7 @@ func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
 // appendReported adds what an answer that keeps things takes from a report.
 func (p *profile) appendReported(key []byte, pl *plan, q question) []byte {
 	a, found := q.host.reportedState(pl.agent)
-	for _, part := range []string{a.version, a.runUser, a.workDir} {
+	for _, part := range []string{a.Version, a.RunUser, a.WorkDir} {
 		key = append(append(key, part...), 0)
 	}
 	if !found {

@@ -187,10 +187,10 @@ func wantsAgent(q api.HostQuery) bool {
 // matchAgent asks that one and the same agent satisfies all of the query.
 func (h *host) matchAgent(e agentEntry, q api.HostQuery) bool {
 	s := e.state.Value()
-	return (q.Agent == "" || s.name == q.Agent) &&
-		(q.Version == "" || s.version == q.Version) &&
+	return (q.Agent == "" || s.Name == q.Agent) &&
+		(q.Version == "" || s.Version == q.Version) &&
 		(q.Status == "" || s.word() == q.Status) &&
-		(q.Phase == "" || string(s.phase) == q.Phase) &&
+		(q.Phase == "" || string(s.Phase) == q.Phase) &&
 		(!q.Failing || s.failing()) &&
 		(!q.Drifted || h.drifted(&s))
 }

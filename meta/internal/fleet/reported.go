@@ -33,7 +33,7 @@ func (f *Fleet) reported(name, agent string) (r Reported, any bool) {
 	r = Reported{Host: name, Heard: fromUnix(h.seen)}
 	if e := h.agent(agent); e != nil {
 		s := e.state.Value()
-		r.Known, r.Version, r.Status = true, s.version, s.status
+		r.Known, r.Version, r.Status = true, s.Version, s.Status
 	}
 	return r, true
 }

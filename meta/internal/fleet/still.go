@@ -55,10 +55,10 @@ func (p *profile) answerStill(q question) *Reply {
 }
 
 func appendStill(key []byte, a agentState, runs bool) []byte {
-	for _, part := range []string{a.name, a.version, a.runUser, a.workDir} {
+	for _, part := range []string{a.Name, a.Version, a.RunUser, a.WorkDir} {
 		key = append(append(key, part...), 0)
 	}
-	for _, is := range []bool{runs, a.orphaned, midway(a.phase)} {
+	for _, is := range []bool{runs, a.Orphaned, midway(a.Phase)} {
 		key = strconv.AppendBool(key, is)
 	}
 	return append(key, 0)
@@ -70,7 +70,7 @@ func (p *profile) buildStill(q question) *Reply {
 	desired := []meta.DesiredAgent{}
 	for _, e := range h.agents {
 		a := e.state.Value()
-		if a.orphaned {
+		if a.Orphaned {
 			continue
 		}
 		o := p.stillOffer(a, q.runs(a))
@@ -78,7 +78,7 @@ func (p *profile) buildStill(q question) *Reply {
 			o = *o.placed(h)
 		}
 		desired = append(desired, o.desired)
-		r.Wanted = append(r.Wanted, Wanted{Agent: a.name, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: true})
+		r.Wanted = append(r.Wanted, Wanted{Agent: a.Name, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: true})
 	}
 	r.encode(p, desired)
 	return r
@@ -86,19 +86,19 @@ func (p *profile) buildStill(q question) *Reply {
 
 // stillOffer keeps an agent as it is reported.
 func (p *profile) stillOffer(a agentState, runs bool) offer {
-	o := reportOnly(a.name)
+	o := reportOnly(a.Name)
 	s := p.snapshot
-	i := slices.IndexFunc(p.plans, func(pl plan) bool { return pl.agent == a.name })
-	if i >= 0 && runs && a.version != "" && s.releases[releaseKey{a.name, a.version}] != nil {
-		src := s.source(a.name, a.version)
+	i := slices.IndexFunc(p.plans, func(pl plan) bool { return pl.agent == a.Name })
+	if i >= 0 && runs && a.Version != "" && s.releases[releaseKey{a.Name, a.Version}] != nil {
+		src := s.source(a.Name, a.Version)
 		src.agent.ConfigFileName, src.agent.ConfigRemoteURL = "", "" // placing one would restart the agent
 		o = src.offer(p.target)
 	}
-	if midway(a.phase) {
+	if midway(a.Phase) {
 		o.desired.Cmd = meta.CmdNone
 	}
-	o.desired.RunUser = cmp.Or(a.runUser, o.desired.RunUser)
-	o.desired.WorkDir = cmp.Or(a.workDir, o.desired.WorkDir)
+	o.desired.RunUser = cmp.Or(a.RunUser, o.desired.RunUser)
+	o.desired.WorkDir = cmp.Or(a.WorkDir, o.desired.WorkDir)
 	return o
 }
 
@@ -112,7 +112,7 @@ func (q question) runs(a agentState) bool {
 	if q.doubt || q.host.reply == nil {
 		return false
 	}
-	w := q.host.reply.wanted(a.name)
+	w := q.host.reply.wanted(a.Name)
 	return w != nil && w.Cmd == meta.CmdStart
 }
 

@@ -153,7 +153,7 @@ func tidy(a *meta.RealAgent, n *notes) {
 	a.Status, a.Error, a.HoldReason = plain(a.Status, maxText), plain(a.Error, maxText), plain(a.HoldReason, maxText)
 	a.RunUser, a.WorkDir = plain(a.RunUser, maxShort), plain(a.WorkDir, maxPath)
 	a.DesiredVersion, a.PreviousVersion = plain(a.DesiredVersion, maxShort), plain(a.PreviousVersion, maxShort)
-	a.Rollout = plain(a.Rollout, maxShort)
+	a.Rollout, a.Reason = plain(a.Rollout, maxShort), plain(a.Reason, maxShort)
 	a.Progress = min(max(a.Progress, 0), 1)
 }
 

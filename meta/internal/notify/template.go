@@ -27,7 +27,7 @@ Rollout: {{.}}{{end}}
 {{- if .To}}
 State:   {{with .From}}{{.}} → {{end}}{{.To}}{{end}}
 {{- with .Reason}}
-Reason:  {{.}}{{end}}
+Reason:  {{.}}{{with $.HostReason}} ({{.}}){{end}}{{end}}
 {{- with .Actor}}
 By:      {{.}}{{end}}
 {{- range $i, $s := .Progress}}

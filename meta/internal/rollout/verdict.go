@@ -25,6 +25,8 @@ type Verdict struct {
 	Outcome string // [api.OutcomeSucceeded], [api.OutcomeFailed]; empty: nothing yet
 	Reason  Reason
 	Message string
+
+	HostReason string // the code that the host gives
 }
 
 // Judge is the verdict of a report on g, a grant of r. An earlier success is
@@ -34,7 +36,7 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 	if g.Outcome == api.OutcomeFailed || a.Rollout != "" && a.Rollout != r.ID {
 		return Verdict{} // final, or about something else than this grant
 	}
-	switch phase := meta.Phase(a.Phase); {
+	switch phase := a.Phase; {
 	case phase == meta.PhaseIdle || phase == "":
 		return judgeIdle(r, g, rep)
 	case !about(r, rep):
@@ -87,7 +89,7 @@ func TakesBack(reason string) bool { return reason == string(ReasonStopped) }
 // OnTarget reports whether a host runs r's target in good health.
 func OnTarget(r api.Rollout, rep Report) bool {
 	a := rep.Agent
-	return a.Version == r.Version && statusAsWanted(a.Status, rep.Stop) && (a.Phase == "" || a.Phase == string(meta.PhaseIdle))
+	return a.Version == r.Version && statusAsWanted(a.Status, rep.Stop) && (a.Phase == "" || a.Phase == meta.PhaseIdle)
 }
 
 // Overdue is the verdict on a grant that is not judged when its deadline has
@@ -97,13 +99,13 @@ func Overdue(r api.Rollout, g api.Grant, last Report, now time.Time) Verdict {
 	if g.Outcome != "" || now.Before(g.Deadline) {
 		return Verdict{}
 	}
-	if last.Agent.Held || last.Agent.Phase == string(meta.PhaseHeld) {
+	if last.Agent.Held || last.Agent.Phase == meta.PhaseHeld {
 		return Verdict{Reason: ReasonHeldDeadline, Message: "the host is held"}
 	}
 	took := g.Deadline.Sub(g.Granted).Round(time.Second)
 	seen := "it has not been heard of since it was granted"
 	if last.At.After(g.Granted) {
-		seen = fmt.Sprintf("it last reported %s, %s, %s", orNone(last.Agent.Version), orNone(last.Agent.Status), orNone(last.Agent.Phase))
+		seen = fmt.Sprintf("it last reported %s, %s, %s", orNone(last.Agent.Version), orNone(last.Agent.Status), orNone(string(last.Agent.Phase)))
 	}
 	why := ReasonDeadline
 	if stuck(r, last) {
@@ -116,7 +118,7 @@ func failure(why Reason, a api.HostAgent, message string) Verdict {
 	if a.Error != "" {
 		message += ": " + a.Error
 	}
-	return Verdict{Outcome: api.OutcomeFailed, Reason: why, Message: message}
+	return Verdict{Outcome: api.OutcomeFailed, Reason: why, Message: message, HostReason: a.Reason}
 }
 
 func statusAsWanted(status string, stop bool) bool {

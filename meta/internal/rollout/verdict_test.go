@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/rollout"
 )
 
 func TestJudge(t *testing.T) {
 	r := api.Rollout{ID: "r1", Agent: "falcon-agent", Version: "2.0.0", State: api.RolloutRunning}
-	agent := func(version, status, phase string) api.HostAgent {
+	agent := func(version, status string, phase meta.Phase) api.HostAgent {
 		return api.HostAgent{Name: "falcon-agent", Version: version, Status: status, Phase: phase, Rollout: "r1"}
 	}
 	for name, c := range map[string]struct {

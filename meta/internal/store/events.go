@@ -14,11 +14,11 @@ func (s *Store) AppendEvents(ctx context.Context, events []api.Event) error {
 }
 
 func (d dialect) insertEvents(ctx context.Context, q querier, events []api.Event) error {
-	args := make([]any, 0, 8*len(events))
+	args := make([]any, 0, 9*len(events))
 	for _, e := range events {
-		args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Message))
+		args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Reason), clean(e.Message))
 	}
-	return d.insert(ctx, q, bulk{into: `host_events (host, time, kind, agent, rollout, was, now, message)`, width: 8, args: args})
+	return d.insert(ctx, q, bulk{into: `host_events (host, time, kind, agent, rollout, was, now, reason, message)`, width: 9, args: args})
 }
 
 // Events lists hosts' events, the newest first.
@@ -32,7 +32,7 @@ func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (ap
 	if err := w.before("id", c.After); err != nil {
 		return api.Page[api.Event]{}, err
 	}
-	query := `SELECT id, host, time, kind, agent, rollout, was, now, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
+	query := `SELECT id, host, time, kind, agent, rollout, was, now, reason, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
 	return list(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
 		return strconv.FormatInt(e.ID, 10)
 	})
@@ -40,7 +40,7 @@ func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (ap
 
 func scanEvent(rows *sql.Rows) (e api.Event, err error) {
 	var at int64
-	err = rows.Scan(&e.ID, &e.Host, &at, &e.Kind, &e.Agent, &e.Rollout, &e.From, &e.To, &e.Message)
+	err = rows.Scan(&e.ID, &e.Host, &at, &e.Kind, &e.Agent, &e.Rollout, &e.From, &e.To, &e.Reason, &e.Message)
 	e.Time = fromMicros(at)
 	return e, err
 }

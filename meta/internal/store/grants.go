@@ -156,7 +156,7 @@ func (tx *Tx) BoundDeadlines(ctx context.Context, rollout string, least, most ti
 // locked open again, as made now, and takes them out of its counts. A host that
 // has another rollout's exclusive grant is left out.
 func (tx *Tx) ReopenGrants(ctx context.Context, rollout string, deadline time.Time) (reopened []api.Grant, err error) {
-	reopened, err = all(ctx, tx.q, "reopen grants", `UPDATE grants SET outcome = '', judged = 0, reason = '', granted = $2, deadline = $3
+	reopened, err = all(ctx, tx.q, "reopen grants", `UPDATE grants SET outcome = '', judged = 0, reason = '', host_reason = '', granted = $2, deadline = $3
 		WHERE rollout = $1 AND outcome = 'failed' AND NOT (exclusive = 1 AND EXISTS (
 			SELECT 1 FROM grants AS other WHERE other.host = grants.host AND other.rollout <> $1 AND other.outcome = '' AND other.exclusive = 1))
 		RETURNING `+grantColumns, []any{clean(rollout), micros(tx.now), micros(deadline)}, scanGrantRow)
@@ -180,11 +180,11 @@ func changed(result sql.Result, err error) (bool, error) {
 	return n > 0, err
 }
 
-const grantColumns = `rollout, host, stage, granted, deadline, outcome, judged, reason`
+const grantColumns = `rollout, host, stage, granted, deadline, outcome, judged, reason, host_reason`
 
 func scanGrant(row interface{ Scan(...any) error }) (g api.Grant, err error) {
 	var granted, deadline, judged int64
-	err = row.Scan(&g.Rollout, &g.Host, &g.Stage, &granted, &deadline, &g.Outcome, &judged, &g.Reason)
+	err = row.Scan(&g.Rollout, &g.Host, &g.Stage, &granted, &deadline, &g.Outcome, &judged, &g.Reason, &g.HostReason)
 	g.Granted, g.Deadline = fromMicros(granted), fromMicros(deadline)
 	if judged > 0 {
 		at := fromMicros(judged)

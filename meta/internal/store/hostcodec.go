@@ -15,7 +15,7 @@ import (
 // varints. Loading a million hosts is mostly decoding, and this is ten times
 // faster than JSON. New fields go to the end of a host or an agent under a new
 // version number; the decoder knows all versions.
-const hostEncoding = 2
+const hostEncoding = 3
 
 var errHostEncoding = errors.New("host is not encoded as this ops-meta knows")
 
@@ -45,7 +45,7 @@ const (
 )
 
 func encodeAgent(b []byte, a api.HostAgent) []byte {
-	b = putText(b, a.Name, a.Version, a.Status, a.Phase, a.PreviousVersion, a.Error, a.RunUser, a.WorkDir, a.HoldReason)
+	b = putText(b, a.Name, a.Version, a.Status, string(a.Phase), a.PreviousVersion, a.Error, a.RunUser, a.WorkDir, a.HoldReason)
 	b = binary.AppendVarint(b, a.Since)
 	b = binary.AppendUvarint(b, math.Float64bits(a.Progress))
 	var flags uint64
@@ -55,7 +55,7 @@ func encodeAgent(b []byte, a api.HostAgent) []byte {
 	if a.Orphaned {
 		flags |= flagOrphaned
 	}
-	return binary.AppendUvarint(b, flags)
+	return putText(binary.AppendUvarint(b, flags), a.Reason) // since 3
 }
 
 func putText(b []byte, texts ...string) []byte {
@@ -95,7 +95,7 @@ func decodeHost(doc string, h *api.Host) error {
 	}
 	h.Agents = h.Agents[:n]
 	for i := range h.Agents {
-		d.agent(&h.Agents[i])
+		d.agent(doc[0], &h.Agents[i])
 	}
 	if doc[0] >= 2 {
 		h.Protocol, h.Pace = int(d.number()), int(d.number())
@@ -113,13 +113,16 @@ type hostDecoder struct {
 	bad  bool
 }
 
-func (d *hostDecoder) agent(a *api.HostAgent) {
+func (d *hostDecoder) agent(encoding byte, a *api.HostAgent) {
 	*a = api.HostAgent{}
-	d.texts(&a.Name, &a.Version, &a.Status, &a.Phase, &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
+	d.texts(&a.Name, &a.Version, &a.Status, (*string)(&a.Phase), &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
 	a.Since = d.number()
 	a.Progress = math.Float64frombits(d.unsigned())
 	flags := d.unsigned()
 	a.Held, a.Orphaned = flags&flagHeld != 0, flags&flagOrphaned != 0
+	if encoding >= 3 {
+		a.Reason = d.text()
+	}
 }
 
 func (d *hostDecoder) texts(into ...*string) {

@@ -15,12 +15,13 @@ import (
 // Judgement says how a grant turned out. A failure may also take an earlier
 // success back, with Undo.
 type Judgement struct {
-	Rollout string
-	Host    string
-	Outcome string // api.OutcomeSucceeded, api.OutcomeFailed
-	Undo    bool   // the grant was judged a success before
-	Reason  string // machine-readable
-	Time    time.Time
+	Rollout    string
+	Host       string
+	Outcome    string // api.OutcomeSucceeded, api.OutcomeFailed
+	Undo       bool   // the grant was judged a success before
+	Reason     string // machine-readable
+	HostReason string // the host's own code
+	Time       time.Time
 
 	Events []api.Event        // stored with it
 	Notes  []api.Notification // owed with it
@@ -76,9 +77,9 @@ func (tx *Tx) judge(ctx context.Context, j Judgement) (took bool, err error) {
 		was = api.OutcomeSucceeded
 	}
 	var stage int
-	err = tx.q.QueryRowContext(ctx, `UPDATE grants SET outcome = $4, judged = $5, reason = $6
+	err = tx.q.QueryRowContext(ctx, `UPDATE grants SET outcome = $4, judged = $5, reason = $6, host_reason = $7
 		WHERE rollout = $1 AND host = $2 AND outcome = $3 RETURNING stage`,
-		clean(j.Rollout), clean(j.Host), was, j.Outcome, micros(j.Time), clean(j.Reason)).Scan(&stage)
+		clean(j.Rollout), clean(j.Host), was, j.Outcome, micros(j.Time), clean(j.Reason), clean(j.HostReason)).Scan(&stage)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
