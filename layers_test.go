@@ -54,11 +54,11 @@ var layers = map[string][]string{
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
-	"meta/internal/engine":    {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
+	"meta/internal/rollouts":    {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/timespan"},
 	"meta/server": {
-		"meta", "meta/api", "meta/internal/engine", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
+		"meta", "meta/api", "meta/internal/rollouts", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
 		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/timespan",
 	},
 	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/engine"
+	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/lineage"
@@ -24,7 +24,7 @@ type core struct {
 	log       zerolog.Logger
 	store     *store.Store
 	fleet     *fleet.Fleet
-	engine    *engine.Engine
+	engine    *rollouts.Engine
 	artifacts *release.Store
 	access    *httpapi.Access
 	feed      *httpapi.Feed

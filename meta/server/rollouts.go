@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/engine"
+	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 )
 
@@ -33,7 +33,7 @@ func (s *Server) openEngine() {
 	if s.conf.Interval > 0 {
 		interval = time.Duration(s.conf.Interval) * time.Second
 	}
-	s.engine = engine.New(engine.Options{
+	s.engine = rollouts.New(rollouts.Options{
 		Store: s.store, Fleet: s.fleet, Log: s.log, Grace: interval + interval/5,
 		Link:     func(id string) string { return s.conf.PublicURL + "/rollouts/" + id },
 		Reload:   func(ctx context.Context, serial int64) error { return s.refresh(context.WithoutCancel(ctx), serial) },

@@ -1,4 +1,4 @@
-package engine_test
+package rollouts_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/engine"
+	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -33,7 +33,7 @@ var (
 type server struct {
 	store  *store.Store
 	fleet  *fleet.Fleet
-	engine *engine.Engine
+	engine *rollouts.Engine
 	mu     sync.Mutex // one reload at a time
 	stop   func()
 
@@ -49,7 +49,7 @@ func serve(t testing.TB, c store.Config) *server {
 		t.Fatalf("open store: %v", err)
 	}
 	srv := &server{store: s, fleet: fleet.New(fleet.Options{Journal: s, Log: zerolog.Nop(), FlushEvery: 100 * time.Millisecond})}
-	srv.engine = engine.New(engine.Options{
+	srv.engine = rollouts.New(rollouts.Options{
 		Store: s, Fleet: srv.fleet, Log: zerolog.New(zerolog.NewTestWriter(t)), Tick: 20 * time.Millisecond, Lease: time.Second,
 		Grace: time.Minute, Reload: func(ctx context.Context, _ int64) error { return srv.reload(ctx) },
 	})

@@ -1,4 +1,4 @@
-// Package engine makes rollouts happen: it joins the policy (package rollout)
+// Package rollouts makes rollouts happen: it joins the policy (package rollout)
 // to what is stored and to what hosts report.
 //
 // # One writer of each fact
@@ -14,7 +14,7 @@
 //
 // A [book] of the rollouts in force and who has their grants. It may be behind
 // the database, never ahead of it: a look at it only saves asking.
-package engine
+package rollouts
 
 import (
 	"context"
