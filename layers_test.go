@@ -54,7 +54,7 @@ var layers = map[string][]string{
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
-	"meta/internal/rollouts":    {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
+	"meta/internal/rollouts":  {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/timespan"},
 	"meta/server": {

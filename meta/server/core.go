@@ -9,12 +9,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/lineage"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
+	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 )
 
 // history reads what happened.
