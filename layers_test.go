@@ -47,10 +47,10 @@ var layers = map[string][]string{
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
-	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack"},
+	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan"},
 	"meta/internal/lineage":   {},
-	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage", "internal/faultpoint"},
+	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile"},
 	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},

@@ -70,7 +70,8 @@ func newTransport(config ClientConfig) (*http.Transport, error) {
 // MaxCertificates is how large a file of certificates may be.
 const MaxCertificates = 4 << 20
 
-func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+// LoadKeyPair reads a certificate and its key, which must be plain files.
+func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	cert, err := plainfile.ReadLinked(certFile, MaxCertificates)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -95,7 +96,7 @@ func tlsConfig(config ClientConfig) (*tls.Config, error) {
 		}
 	}
 	if config.CertFile != "" {
-		pair, err := loadKeyPair(config.CertFile, config.KeyFile)
+		pair, err := LoadKeyPair(config.CertFile, config.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use cert_file and key_file: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
@@ -111,6 +112,9 @@ func checkAside(dir string) []Finding {
 func openLock(path string) (f *os.File, aside []error, err error) {
 	f, err = plainfile.Append(path)
 	if _, other := errors.AsType[*plainfile.Error](err); other {
+		if held(path) {
+			return nil, nil, fmt.Errorf("%w with %s", ErrRunning, filepath.Dir(path))
+		}
 		aside = append(aside, plainfile.SetAside(path, err))
 		f, err = plainfile.Append(path)
 	}
@@ -118,4 +122,15 @@ func openLock(path string) (f *os.File, aside []error, err error) {
 		return nil, aside, fmt.Errorf("cannot lock var_dir: %w", err)
 	}
 	return f, aside, nil
+}
+
+// held reports whether a file of several names is locked: setting it aside
+// would let two sidecars work in one directory.
+func held(path string) bool {
+	f, err := plainfile.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }

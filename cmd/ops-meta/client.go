@@ -5,10 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
@@ -39,7 +40,7 @@ func (p place) tls() (*tls.Config, error) {
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if p.CA != "" {
-		pem, err := os.ReadFile(p.CA)
+		pem, err := plainfile.ReadLinked(p.CA, meta.MaxCertificates)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read --ca: %w", err)
 		}
@@ -49,7 +50,7 @@ func (p place) tls() (*tls.Config, error) {
 		}
 	}
 	if p.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		pair, err := meta.LoadKeyPair(p.Cert, p.Key)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use --cert and --key: %w", err)
 		}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -59,15 +60,10 @@ func loadContexts() (contexts, error) {
 	if err != nil {
 		return all, err
 	}
-	f, err := os.Open(path)
+	data, err := plainfile.ReadLinked(path, maxContexts)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil
 	}
-	if err != nil {
-		return all, fmt.Errorf("cannot read the contexts: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(f, maxContexts))
 	if err == nil {
 		err = json.Unmarshal(data, &all)
 	}

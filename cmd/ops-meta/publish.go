@@ -16,6 +16,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -129,6 +130,9 @@ func (p *publishing) elsewhere() bool {
 }
 
 func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, error) {
+	if plainfile.CheckLinked(p.file) != nil {
+		return api.Artifact{}, &api.Error{Kind: api.KindInvalid, Message: p.file + " is not a file", Hint: "pack it first: tar -C DIR -czf AGENT-VERSION.tar.gz ."}
+	}
 	f, err := os.Open(p.file)
 	if err != nil {
 		return api.Artifact{}, err
@@ -137,9 +141,6 @@ func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, e
 	info, err := f.Stat()
 	if err != nil {
 		return api.Artifact{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return api.Artifact{}, &api.Error{Kind: api.KindInvalid, Message: p.file + " is not a file", Hint: "pack it first: tar -C DIR -czf AGENT-VERSION.tar.gz ."}
 	}
 	body, done := p.progress(f, info.Size())
 	defer done()
@@ -208,6 +209,9 @@ func (p *publishing) sign(ctx context.Context, c *api.Client, art api.Artifact) 
 	path := p.signature
 	if path == "" {
 		path = p.file + ".minisig"
+	}
+	if err := plainfile.CheckLinked(path); err != nil {
+		return art, fmt.Errorf("cannot read the signature: %w", err)
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) && p.signature == "" {

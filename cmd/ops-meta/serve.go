@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -182,6 +184,9 @@ func newLog(w io.Writer, conf server.Config, terminal bool) (log zerolog.Logger,
 	}
 	done = func() {}
 	if conf.LogFile != "" {
+		if err := tryLogFile(conf.LogFile); err != nil {
+			return log, nil, err
+		}
 		file := &lumberjack.Logger{Filename: conf.LogFile, MaxSize: 50, MaxBackups: 5} // MiB, files
 		w, terminal, done = file, false, func() { _ = file.Close() }
 	}
@@ -193,4 +198,16 @@ func newLog(w io.Writer, conf server.Config, terminal bool) (log zerolog.Logger,
 		return log, nil, &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("log format %q is not known", conf.LogFormat), Hint: "want json or pretty"}
 	}
 	return zerolog.New(w).With().Timestamp().Logger(), done, nil
+}
+
+// tryLogFile refuses what would keep the server waiting for its log.
+func tryLogFile(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return &api.Error{Kind: api.KindInvalid, Message: fmt.Sprintf("cannot write the log: %v", err), Hint: "move it away, or give another --log-file"}
+	}
+	return f.Close()
 }

@@ -31,7 +31,7 @@ func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY|syscall
 // mode 0600 when missing. A file that has other names as well is refused like
 // a link.
 func Append(path string) (*os.File, error) {
-	f, err := open(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := Lockable(path)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +44,12 @@ func Append(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Lockable is [Append] for a file in which nothing is written, so that its
+// other names do no harm.
+func Lockable(path string) (*os.File, error) {
+	return open(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 }
 
 func open(path string, flags int, perm os.FileMode) (*os.File, error) {
@@ -111,6 +117,21 @@ func Check(path string) error {
 		return &Error{path, "it is " + Kind(fi.Mode())}
 	}
 	return checkNames(path, fi)
+}
+
+// CheckLinked returns an [*Error] when there is something at path, or where a
+// link leads from there, that is no plain file.
+func CheckLinked(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !fi.Mode().IsRegular():
+		return &Error{path, "it is " + Kind(fi.Mode())}
+	}
+	return nil
 }
 
 func checkNames(path string, fi fs.FileInfo) error {

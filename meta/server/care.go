@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -27,10 +28,13 @@ func found(name, level, hint, format string, args ...any) api.Check {
 
 // checkSecret makes sure that nobody else reads the first token.
 func checkSecret(path string) api.Check {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
+	odd := plainfile.Check(path)
 	switch {
 	case err != nil:
 		return found("admin token", api.CheckOK, "", "no file with it is left")
+	case odd != nil:
+		return found("admin token", api.CheckError, "remove it", "%v", odd)
 	case info.Mode().Perm()&0o077 != 0:
 		return found("admin token", api.CheckError, "chmod 600 "+path, "%s can be read by others", path)
 	}

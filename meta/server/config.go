@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -73,14 +73,9 @@ const maxConfig = 1 << 20
 // LoadConfig reads a YAML or JSON file into c. A key that is not known is an
 // error that names its line and the nearest key that is.
 func LoadConfig(path string, c *Config) error {
-	f, err := os.Open(path)
+	data, err := plainfile.ReadLinked(path, maxConfig)
 	if err != nil {
-		return fmt.Errorf("cannot read configuration: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig))
-	if err != nil {
-		return fmt.Errorf("cannot read configuration: %w", err)
+		return strange(fmt.Errorf("cannot read configuration: %w", err), "give the file with the settings")
 	}
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // reloadable are the settings that count at once; the others need a restart.
@@ -66,7 +68,7 @@ func (c *certificate) load(conf Config) error {
 	if conf.TLSCert == "" {
 		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(conf.TLSCert, conf.TLSKey)
+	pair, err := meta.LoadKeyPair(conf.TLSCert, conf.TLSKey)
 	if err != nil {
 		return fmt.Errorf("cannot use the TLS certificate: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
@@ -114,9 +116,9 @@ const lockFile = "ops-meta.lock"
 
 // lockData takes the directory; the lock ends with the process.
 func lockData(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := plainfile.Lockable(filepath.Join(dir, lockFile))
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock data directory: %w", err)
+		return nil, strange(fmt.Errorf("cannot lock data directory: %w", err), hintMakesOwn)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
@@ -179,7 +181,7 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	if s.conf.ClientCA == "" {
 		return conf, nil
 	}
-	pem, err := os.ReadFile(s.conf.ClientCA)
+	pem, err := plainfile.ReadLinked(s.conf.ClientCA, meta.MaxCertificates)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the clients' certificate authority: %w", err)
 	}
@@ -261,7 +263,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(s.listener) }()
-	_ = atomicfile.Write(s.conf.path("address"), []byte(s.URL()+"\n"), 0o644)
+	if err := atomicfile.Write(s.conf.path("address"), []byte(s.URL()+"\n"), 0o644); err != nil {
+		s.log.Warn().Err(err).Msg("the file with this server's address is not right")
+	}
 	var err error
 	select {
 	case err = <-served:

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
@@ -39,7 +39,14 @@ func (s *Server) openLineage(ctx context.Context) error {
 			return err
 		}
 	}
-	text, err := os.ReadFile(s.conf.path(serialFile))
+	text, err := plainfile.Read(s.conf.path(serialFile), maxNote)
+	if _, odd := errors.AsType[*plainfile.Error](err); odd {
+		err = plainfile.SetAside(s.conf.path(serialFile), err)
+		if _, moved := errors.AsType[*plainfile.AsideError](err); moved {
+			s.log.Warn().Err(err).Msg("this server's notes of what it has said are lost: should the database have gone back, only hosts will tell")
+			err = nil
+		}
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot read what this server has said before: %w", err)
 	}

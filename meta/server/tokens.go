@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -101,13 +101,13 @@ func (c *core) ensureAdmin(ctx context.Context) (string, error) {
 			return err // another replica was faster
 		}
 		t := api.Token{Name: "admin", Role: api.RoleAdmin}
-		if kept, err := os.ReadFile(path); err == nil {
+		if kept, err := plainfile.Read(path, maxNote); err == nil {
 			// A start that was interrupted had written it already.
 			secret = strings.TrimSpace(string(kept))
 			_, err = tx.CreateTokenWithSecret(ctx, t, secret)
 			return err
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return strange(err, hintMakesOwn)
 		}
 		made, err := tx.CreateToken(ctx, t)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
 
 // Dir keeps blobs in a directory.
@@ -78,7 +79,7 @@ func (d *Dir) Open(_ context.Context, sha256 string) (*Content, error) {
 	if err := validDigest(sha256); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(d.path(sha256))
+	f, err := plainfile.Open(d.path(sha256))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot open artifact %s: %w", sha256, ErrNoBlob)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
 
 const incomingPrefix = "incoming-"
@@ -57,7 +59,7 @@ func sweep(dir string) (int, error) {
 }
 
 func removeAbandoned(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

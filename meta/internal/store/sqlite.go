@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/meta/api"
 )
 
 // openSQLiteFile opens one connection that writes, so that writers queue in Go
@@ -47,6 +50,11 @@ func openSQLiteDB(path string, pragmas []string, lock string) (*sql.DB, error) {
 // makePrivate creates the database's file before SQLite does: it holds hashes
 // of tokens and keys of cookies.
 func makePrivate(path string) error {
+	for _, part := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := plainfile.CheckLinked(path + part); err != nil {
+			return &api.Error{Kind: api.KindInvalid, Message: err.Error(), Hint: "move it away; the database is a plain file"}
+		}
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err

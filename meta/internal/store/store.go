@@ -58,6 +58,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	if err := s.migrate(ctx); err != nil {
+		if s.path != "" {
+			err = fmt.Errorf("cannot use %s: %w", s.path, err)
+		}
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
