@@ -18,7 +18,7 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 	checks := append(s.store.Check(ctx), checkSecret(s.conf.path(adminToken)), checkSpace(s.conf.Data))
 	checks = append(checks, s.checkSettings()...)
 	checks = append(checks, s.checkPublicURL(ctx))
-	checks = append(checks, s.checkFleet(), s.checkStandstill(), s.checkJumps(), s.checkAdmins(ctx), s.checkContents(ctx))
+	checks = append(checks, s.checkFleet(), s.checkStandstill(), s.checkJumps(), s.checkHostClocks(), s.checkAdmins(ctx), s.checkContents(ctx))
 	return checks
 }
 

@@ -29,8 +29,9 @@ type clockWatch struct {
 	mu      sync.Mutex
 	last    time.Time // when it was looked at, by both clocks
 	pending time.Duration
-	total   time.Duration // of all jumps since the start
+	total   time.Duration // of all jumps since the start, and while no server ran before it
 	at      time.Time     // of the last one
+	noted   time.Time     // when the clocks were noted for the next start
 }
 
 // advance looks at both clocks, and says by how much the wall clock jumped
@@ -40,9 +41,28 @@ func (w *clockWatch) advance(now time.Time) (jump time.Duration) {
 		jump = clockJump(now.Round(0).Sub(w.last.Round(0)), now.Sub(w.last))
 	}
 	if w.last = now; jump != 0 {
-		w.pending, w.total, w.at = w.pending+jump, w.total+jump, now
+		w.add(jump, now)
 	}
 	return jump
+}
+
+func (w *clockWatch) add(jump time.Duration, at time.Time) {
+	w.pending, w.total, w.at = w.pending+jump, w.total+jump, at
+}
+
+// openClock notices that the clock jumped while no server ran.
+func (s *Server) openClock() {
+	if jump := s.jumpedAway(); jump != 0 {
+		s.log.Error().Str("by", jump.String()).Msg("the clock jumped while this server was down: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
+		s.clock.add(jump, time.Now())
+	}
+}
+
+// followClockAway moves what the clock would end by its jump while no server
+// ran, before anybody is answered.
+func (s *Server) followClockAway(ctx context.Context) error {
+	s.fleet.ClockJumped(s.clock.pending)
+	return s.seeClock(ctx)
 }
 
 // seeClock moves what the wall clock would end by as much as that has jumped:
@@ -52,16 +72,18 @@ func (c *core) seeClock(ctx context.Context) error {
 	c.clock.mu.Lock()
 	defer c.clock.mu.Unlock()
 	if jump := c.clock.advance(time.Now()); jump != 0 {
-		c.log.Error().Dur("by", jump).Msg("the clock jumped: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
+		c.log.Error().Str("by", jump.String()).Msg("the clock jumped: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
 		c.fleet.ClockJumped(jump)
 	}
-	if c.clock.pending == 0 {
-		return nil
+	if c.clock.pending != 0 {
+		if err := c.followClock(ctx, c.clock.pending); err != nil {
+			return err
+		}
+		c.clock.pending, c.clock.noted = 0, time.Time{}
 	}
-	if err := c.followClock(ctx, c.clock.pending); err != nil {
-		return err
+	if c.clock.noted.IsZero() || time.Since(c.clock.noted) > noteClockIn {
+		c.noteClock()
 	}
-	c.clock.pending = 0
 	return nil
 }
 
@@ -87,13 +109,31 @@ func (c *core) followClock(ctx context.Context, by time.Duration) error {
 	return c.write(ctx, self, func(tx *store.Tx) error { return tx.MoveHolds(ctx, tx.Now().Add(-by), by) })
 }
 
+// clockIsOff reports whether most hosts say that it is another time.
+func (c *core) clockIsOff() bool {
+	skewed, all := c.fleet.Skewed()
+	return 2*skewed > all
+}
+
+// checkHostClocks compares this clock with the hosts'.
+func (c *core) checkHostClocks() api.Check {
+	skewed, all := c.fleet.Skewed()
+	switch {
+	case c.clockIsOff():
+		return found("hosts' clocks", api.CheckError, "set this machine's clock by NTP; nothing old is cleaned away meanwhile", "%d of %d hosts report another time: it is this server's clock that is wrong, at %s", skewed, all, time.Now().UTC().Format(time.RFC3339))
+	case skewed > 0:
+		return found("hosts' clocks", api.CheckWarning, "ops-meta hosts --problem names them", "%d of %d hosts report another time than this server's", skewed, all)
+	}
+	return found("hosts' clocks", api.CheckOK, "", "those of %d hosts are near this server's", all)
+}
+
 // checkJumps tells of jumps since the start.
 func (c *core) checkJumps() api.Check {
 	c.clock.mu.Lock()
 	defer c.clock.mu.Unlock()
 	switch {
 	case c.clock.at.IsZero():
-		return found("clock jumps", api.CheckOK, "", "none since this server started")
+		return found("clock jumps", api.CheckOK, "", "none since this server started, nor while it was down")
 	case c.clock.pending != 0:
 		return found("clock jumps", api.CheckError, "look at the database", "the clock jumped by %s, and what is stored could not be moved yet: nothing runs out until it is", c.clock.pending)
 	}

@@ -5,6 +5,41 @@ import (
 	"time"
 )
 
+// What the clocks said when a server last ran tells how far the wall clock
+// jumped since, as far as anybody can know.
+func TestAJumpWhileNoServerRanIsToldByTheClocksBeforeIt(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	last := clockNote{Time: at, Boot: "b1", SinceBoot: time.Hour}
+	after := func(wall time.Duration, boot string, passed time.Duration) clockNote {
+		return clockNote{Time: at.Add(wall), Boot: boot, SinceBoot: time.Hour + passed}
+	}
+	year := 365 * 24 * time.Hour
+	for name, c := range map[string]struct {
+		last, now clockNote
+		want      time.Duration
+	}{
+		"never ran":                                {clockNote{}, after(0, "b1", 0), 0},
+		"a day later":                              {last, after(24*time.Hour, "b1", 24*time.Hour), 0},
+		"corrected":                                {last, after(8*time.Second, "b1", time.Second), 0},
+		"a year ahead after a minute":              {last, after(year+time.Minute, "b1", time.Minute), year},
+		"a year back after a minute":               {last, after(time.Minute-year, "b1", time.Minute), -year},
+		"a year later, after a boot: it was off":   {last, after(year, "b2", -time.Hour), 0},
+		"a year earlier, after a boot":             {last, after(-year, "b2", -time.Hour), -year},
+		"where no clock since the boot is known":   {clockNote{Time: at}, clockNote{Time: at.Add(year)}, 0},
+		"the same, and it is earlier than it was":  {clockNote{Time: at}, clockNote{Time: at.Add(-year)}, -year},
+		"the same, and it was corrected backwards": {clockNote{Time: at}, clockNote{Time: at.Add(-time.Second)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.last.jumpUntil(c.now); got != c.want {
+				t.Errorf("jumped by %s, want %s", got, c.want)
+			}
+		})
+	}
+	if boot, since := bootClock(); boot == "" || since <= 0 {
+		t.Errorf("the clock since the boot is %q %s", boot, since)
+	}
+}
+
 func TestAJumpOfTheClockIsWhatTheWallMovedBeyondTheTimeThatPassed(t *testing.T) {
 	year := 365 * 24 * time.Hour
 	for name, c := range map[string]struct{ wall, passed, want time.Duration }{

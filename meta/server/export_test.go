@@ -9,3 +9,6 @@ import (
 func (s *Server) ForgetSilent(ctx context.Context, now time.Time) error {
 	return s.forgetSilent(ctx, now)
 }
+
+// Clean does the hourly cleaning.
+func (s *Server) Clean(ctx context.Context) { s.clean(ctx) }

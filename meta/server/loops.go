@@ -123,6 +123,10 @@ func (c *core) sample(ctx context.Context) {
 
 // clean removes what is older than it is to be kept.
 func (c *core) clean(ctx context.Context) {
+	if c.clockIsOff() {
+		c.log.Error().Msg("most hosts report another time than this server's clock: nothing is removed for its age until that is set right; ops-meta doctor tells more")
+		return
+	}
 	before := time.Now().Add(-c.conf.KeepEvents.length())
 	if err := c.store.DeleteSamples(ctx, before); err != nil {
 		c.log.Warn().Err(err).Msg("cannot remove old samples")

@@ -86,7 +86,8 @@ func (s *Server) openData(ctx context.Context) error {
 	if s.store, err = store.Open(ctx, storeConfig(s.conf)); err != nil || s.conf.DB != "" {
 		return err
 	}
-	return s.store.EndLeases(ctx) // the directory is ours: whoever held one is gone
+	s.openClock()
+	return s.store.EndLeases(ctx, s.clock.pending) // the directory is ours: whoever held one is gone
 }
 
 func storeConfig(conf Config) store.Config {
@@ -221,6 +222,9 @@ func (s *Server) openFleet(ctx context.Context) error {
 		return err
 	}
 	err = fleet.Load(ctx, s.fleet, count, func(visit func(store.StoredHost) error) error { return s.store.LoadHosts(ctx, visit) })
+	if err == nil {
+		err = s.followClockAway(ctx)
+	}
 	s.log.Info().Int("hosts", s.fleet.Hosts()).Dur("took", time.Since(start)).Msg("fleet loaded")
 	return err
 }

@@ -151,6 +151,18 @@ func (f *Fleet) ClockJumped(by time.Duration) {
 	f.eachLocked(func(h *host) { h.seen = clampSeconds(int64(h.seen) + int64(by/time.Second)) })
 }
 
+// Skewed counts the hosts that have reported since the start and are not
+// silent, and those of them whose clocks are not near this server's: when they
+// are most of them, its own is wrong.
+func (f *Fleet) Skewed() (skewed, all int) {
+	f.eachLocked(func(h *host) {
+		if !h.has(isSilent) && !h.has(isRestored) {
+			skewed, all = skewed+one(h.has(isSkewed)), all+1
+		}
+	})
+	return skewed, all
+}
+
 func (f *Fleet) seeClock() {
 	if f.opts.SeeClock != nil {
 		f.opts.SeeClock()

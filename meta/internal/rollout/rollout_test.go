@@ -531,6 +531,42 @@ func TestAfterTheEnd(t *testing.T) {
 	})
 }
 
+// While a server is away nobody sees whether a stage stays healthy: what it had
+// soaked until then counts, and nothing else.
+func TestASoakTimeIsNotOverBecauseTheServerWasAway(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	soaking := func(since time.Duration) api.Rollout {
+		at := now.Add(-since)
+		return api.Rollout{
+			ID: "r1", State: api.RolloutRunning, SettledAt: &at, Progress: []api.StageCount{{Granted: 2, Succeeded: 2}, {}},
+			Strategy: api.Strategy{Stages: []api.Stage{{Count: 2, Soak: 3600}, {Percent: 100}}},
+		}
+	}
+	for name, c := range map[string]struct {
+		since, away time.Duration // it settled, and the server was away
+		left        time.Duration
+	}{
+		"away for a minute of it":       {20 * time.Minute, time.Minute, 46 * time.Minute},
+		"away until long after its end": {30*time.Minute + 48*time.Hour, 48 * time.Hour, 35 * time.Minute},
+		"away as soon as it had begun":  {2 * time.Hour, 2*time.Hour - time.Second, time.Hour},
+		"it was over before":            {26 * time.Hour, 24 * time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := rollout.Downtime(soaking(c.since), c.away, 5*time.Minute, now)
+			if !s.Changed() {
+				t.Fatal("nothing moved")
+			}
+			if left := r.SettledAt.Add(time.Hour).Sub(now); max(left, 0) != c.left {
+				t.Errorf("%s are left, want %s", left, c.left)
+			}
+			next, _ := rollout.Tick(r, nil, now)
+			if moved := next.Stage > 0; moved != (c.left == 0) {
+				t.Errorf("the next stage began: %v", moved)
+			}
+		})
+	}
+}
+
 func TestMembershipIsSaltedDeterministicAndOnlyGrows(t *testing.T) {
 	inTen, inBoth, other := 0, 0, 0
 	for i := range 10000 {

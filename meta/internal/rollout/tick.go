@@ -195,17 +195,25 @@ func tally(r api.Rollout) string {
 	return text
 }
 
-// Downtime gives what is not judged more time because the server was away: as
-// much as it was, and grace, within which every host should have reported. Its
-// own absence is not the fleet's failure.
+// Downtime gives r more time because the server was away: as much as it was,
+// and grace, within which every host should have reported. Its own absence is
+// neither the fleet's failure nor a proof of health: what is not judged has
+// later deadlines, and what soaks has that much of it before it again.
 func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Rollout, Step) {
-	if Ended(r.State) || InFlight(r) == 0 || away <= 0 {
+	if Ended(r.State) || away <= 0 || InFlight(r) == 0 && r.SettledAt == nil {
 		return r, Step{}
 	}
-	away = min(away, r.Strategy.GrantDeadline()) // its whole time again is all that a grant can lack
-	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s because the server was away for %s",
-		(away+grace).Round(time.Second), away.Round(time.Second)))
-	s.Effect, s.Extend = EffectExtend, away+grace
+	if r.SettledAt != nil {
+		at := r.SettledAt.Add(away + grace)
+		if at.After(now) {
+			at = now
+		}
+		r.SettledAt = &at
+	}
+	extend := min(away, r.Strategy.GrantDeadline()) + grace // its whole time again is all that a grant can lack
+	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s, and the soak time begins anew as far as nobody saw it, because the server was away for %s",
+		extend.Round(time.Second), away.Round(time.Second)))
+	s.Effect, s.Extend = EffectExtend, extend
 	return r, s
 }
 

@@ -62,8 +62,9 @@ func (e *Engine) tryLead(ctx context.Context, led bool) bool {
 		}
 		return false
 	}
-	if leads && !led && away > 0 && !e.still.Load() {
-		if err := e.forgiveAbsence(ctx, away+e.opts.Lease); err != nil {
+	ahead := away < -e.opts.Lease // it was to end further away than its own length: the clock has gone back
+	if leads && !led && (away > 0 || ahead) && !e.still.Load() {
+		if err := e.forgiveAbsence(ctx, max(away, 0)+e.opts.Lease); err != nil {
 			e.opts.Log.Warn().Err(err).Msg("cannot extend deadlines after an absence")
 		}
 	}

@@ -60,9 +60,15 @@ func (tx *Tx) lock(ctx context.Context, rollout string) error {
 	return fault(fmt.Sprintf("lock rollout %q", rollout), err)
 }
 
-// RecentGrants returns how many grants a rollout made after a time.
+// clockSlack is what the clocks of two servers may differ by.
+const clockSlack = time.Minute
+
+// RecentGrants returns how many grants a rollout made after a time. One of the
+// future, by a clock that was ahead, was not made lately: it would count until
+// that time has come.
 func (tx *Tx) RecentGrants(ctx context.Context, rollout string, after time.Time) (n int, err error) {
-	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM grants WHERE rollout = $1 AND granted > $2`, clean(rollout), micros(after)).Scan(&n)
+	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM grants WHERE rollout = $1 AND granted > $2 AND granted <= $3`,
+		clean(rollout), micros(after), micros(tx.now.Add(clockSlack))).Scan(&n)
 	return n, fault("count recent grants", err)
 }
 

@@ -24,10 +24,13 @@ func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (le
 	return leads && err == nil, err
 }
 
-// EndLeases ends every lease that is held. It is for a server whose database
-// nobody else can have open, as the lock of an SQLite's directory proves.
-func (s *Store) EndLeases(ctx context.Context) error {
-	return s.exec(ctx, "end leases", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE expires > `+s.dialect.Now)
+// EndLeases ends every lease that is held, and moves those that have ended by
+// what the clock jumped since, so that for how long nobody led is known. It is
+// for a server whose database nobody else can have open, as the lock of an
+// SQLite's directory proves.
+func (s *Store) EndLeases(ctx context.Context, jumped time.Duration) error {
+	now := s.dialect.Now
+	return s.exec(ctx, "end leases", `UPDATE leases SET expires = CASE WHEN expires + $1 > `+now+` THEN `+now+` ELSE expires + $1 END`, jumped.Microseconds())
 }
 
 // Lease is who has a lease until when.
