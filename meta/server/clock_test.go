@@ -54,4 +54,3 @@ func TestAWrongClockRemovesNoHistory(t *testing.T) {
 		t.Errorf("%d events that are ten years old are left", n)
 	}
 }
-
