@@ -54,6 +54,7 @@ func TestAGrantOfTheFutureIsNotARecentOne(t *testing.T) {
 		start(t, s, id)
 		for host, at := range map[string]time.Duration{"now": 0, "by a clock a little ahead": 20 * time.Second, "of the future": 10 * time.Hour, "old": -10 * time.Hour} {
 			write(t, s, func(ctx context.Context, tx *store.Tx) error {
+				tx.Keep()
 				return tx.PutGrant(ctx, api.Grant{Rollout: id, Host: host, Granted: tx.Now().Add(at), Deadline: tx.Now()}, false)
 			})
 		}
