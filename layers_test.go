@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ const module = "github.com/ops-updater/ops-updater"
 // in the house before it moves in. Siblings never import siblings; the
 // composition roots (updater, meta/server) join them.
 var layers = map[string][]string{
-	"": {"updater/cli", "internal/buildinfo"},
+	"": {"updater/cli"},
 
 	// Leaves both programs need.
 	"internal/atomicfile": {},
@@ -30,18 +31,22 @@ var layers = map[string][]string{
 	"internal/timespan":   {},
 	"internal/unpack":     {},
 
+	// What every program needs that runs others on a host.
+	"internal/host/status": {"meta"},
+
 	// The contracts.
-	"meta":     {"internal/buildinfo", "internal/plainfile"},
+	"meta":     {"internal/plainfile"},
 	"meta/api": {"meta"},
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
-	"updater/install":            {"meta", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
+	"updater/agent":              {"meta", "updater/plan", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
+	"updater/install":            {"meta", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
+	"updater/plan":               {"meta", "internal/host/status"},
 	"updater/runas":              {"internal/lastwords"},
 	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
 	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
-	"updater":                    {"meta", "updater/config", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater":                    {"meta", "updater/config", "updater/plan", "internal/host/status", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
 	"updater/cli":                {"meta", "updater", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
 
 	// The server.
@@ -50,18 +55,18 @@ var layers = map[string][]string{
 	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan"},
 	"meta/internal/lineage":   {},
-	"meta/internal/store":     {"meta", "meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile"},
-	"meta/internal/notify":    {"meta", "meta/api", "internal/jitter"},
+	"meta/internal/store":     {"meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile"},
+	"meta/internal/notify":    {"meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
-	"meta/internal/rollouts":  {"meta", "meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
+	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
-	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/timespan"},
+	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan"},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/rollouts", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/timespan",
+		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan",
 	},
-	"scripts/fleetsim":     {"meta", "scripts/fleetsim/sim"},
+	"scripts/fleetsim":     {"scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},
 	"scripts/benchinstall": {},
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
@@ -70,24 +75,77 @@ var layers = map[string][]string{
 	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/timespan"},
 }
 
-func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "./...").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, out)
+// pure packages decide and touch nothing: neither they nor what they import of
+// this module may reach for the host or the network. The contract is beside it,
+// as its package also has the client.
+var pure = []string{"updater/plan"}
+
+var impure = []string{"os", "net", "syscall", "golang.org/x/sys"}
+
+const contract = module + "/meta"
+
+// house is what every package of the module imports, by its name in layers, on
+// each system that the sidecar is built for.
+func house(t *testing.T) map[string][]string {
+	t.Helper()
+	imports := map[string][]string{}
+	for _, system := range []string{"linux", "darwin"} {
+		list := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "./...")
+		list.Env = append(os.Environ(), "GOOS="+system)
+		out, err := list.CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list: %v\n%s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			pkg, list, _ := strings.Cut(strings.TrimSpace(line), ":")
+			name := strings.TrimPrefix(strings.TrimPrefix(pkg, module), "/")
+			imports[name] = append(imports[name], strings.Fields(list)...)
+		}
 	}
-	for line := range strings.Lines(string(out)) {
-		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
-		name := strings.TrimPrefix(strings.TrimPrefix(pkg, module), "/")
+	return imports
+}
+
+func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {
+	imports := house(t)
+	for name := range imports {
 		allowed, listed := layers[name]
 		if !listed {
 			t.Errorf("package %s is not in the list of layers: say where it belongs", name)
 			continue
 		}
-		for imp := range strings.FieldsSeq(imports) {
+		for _, imp := range imports[name] {
 			own, ours := strings.CutPrefix(imp, module+"/")
 			if ours && !slices.Contains(allowed, own) {
 				t.Errorf("%s imports %s, which its layer does not allow", name, own)
 			}
 		}
+	}
+	for name, allowed := range layers {
+		if _, there := imports[name]; !there {
+			t.Errorf("package %s is in the list of layers and nowhere else: remove it", name)
+		}
+		for _, own := range allowed {
+			if !slices.Contains(imports[name], module+"/"+own) {
+				t.Errorf("%s may import %s and does not: remove it from its layer", name, own)
+			}
+		}
+	}
+}
+
+func TestEveryPackageThatDecidesTouchesNothing(t *testing.T) {
+	imports := house(t)
+	var check func(name, by string)
+	check = func(name, by string) {
+		for _, imp := range imports[name] {
+			if slices.ContainsFunc(impure, func(p string) bool { return imp == p || strings.HasPrefix(imp, p+"/") }) {
+				t.Errorf("%s imports %s", by, imp)
+			}
+			if own, ours := strings.CutPrefix(imp, module+"/"); ours && imp != contract {
+				check(own, by+" imports "+own+", which")
+			}
+		}
+	}
+	for _, name := range pure {
+		check(name, name)
 	}
 }

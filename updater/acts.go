@@ -6,19 +6,20 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // start starts the version that is there. That it is done is noted first, so
 // that a crash that takes the host with it is backed off, too.
-func (k *keeper) start(ctx context.Context, s Situation, step Step) error {
-	k.rec.Crash = k.rec.Crash.started(time.Now())
+func (k *keeper) start(ctx context.Context, s plan.Situation, step plan.Step) error {
+	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
 	k.note()
 	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(OpStart, step.To), nil)
 	if isMachinery(err) {
 		return err
 	}
 	if err != nil {
-		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
+		k.outcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
 	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
@@ -27,14 +28,14 @@ func (k *keeper) start(ctx context.Context, s Situation, step Step) error {
 		said = "it was started again: " + stranger
 	}
 	if was := k.rec.Last.Phase; was == meta.PhaseFailed || was == meta.PhaseIdle && said != "" {
-		k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: said})
+		k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: said})
 	}
 	k.e.changed()
 	return nil
 }
 
 // stop stops what runs; its directory stays.
-func (k *keeper) stop(ctx context.Context, step Step) error {
+func (k *keeper) stop(ctx context.Context, step plan.Step) error {
 	ctx = context.WithoutCancel(ctx)
 	var r Result
 	err := k.readyToStop(ctx, step.From)
@@ -45,24 +46,24 @@ func (k *keeper) stop(ctx context.Context, step Step) error {
 		return err
 	}
 	if err != nil {
-		k.rec.block(fault{key: stopKey(step.From.Version), version: "stop of " + step.From.Version, reason: err.Error(), code: codeOf(err)}, time.Now())
-		k.outcome(Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
+		k.rec.AddFailure(plan.Fault{Key: plan.StopKey(step.From.Version), Version: "stop of " + step.From.Version, Reason: err.Error(), Code: codeOf(err)}, time.Now())
+		k.outcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
-	k.rec.unblock(stopKey(step.From.Version))
-	k.rec.Crash = CrashLog{}
+	k.rec.Unblock(plan.StopKey(step.From.Version))
+	k.rec.Crash = plan.CrashLog{}
 	if r.Stopped.String() != "" {
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
 	k.log().Info().Str("version", step.From.Version).Msg("stopped")
-	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.String()})
+	k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.String()})
 	return nil
 }
 
 // checkConfig fetches the remote config; when it changed, the agent is
 // restarted with it in a transaction, whose rollback brings the old file back.
 // A failed fetch is reported and changes nothing.
-func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error {
+func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.configAt = time.Now()
 	job := k.job(OpConfig, step.To)
 	job.Config, job.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
@@ -80,11 +81,11 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 		k.configFailed(step, "cannot refresh "+s.Wish.Agent.ConfigFileName+": "+err.Error())
 		return nil
 	}
-	key := configDigestKey(r.Config.Digest)
-	if b, blocked := k.rec.blocked(key, time.Now()); blocked && r.Config.Changed {
+	key := plan.ConfigDigestKey(r.Config.Digest)
+	if b, blocked := k.rec.BlockFor(key, time.Now()); blocked && r.Config.Changed {
 		job.Op = OpRestoreConfig
 		_, err := k.do(ctx, step.To.RunUser, job, nil)
-		k.configFailed(step, b.explain())
+		k.configFailed(step, b.Explain())
 		return err
 	}
 	if !r.Config.Changed && (k.rec.Config == "" || k.rec.Config == r.Config.Digest) {
@@ -95,8 +96,8 @@ func (k *keeper) checkConfig(ctx context.Context, s Situation, step Step) error 
 		}
 		return nil
 	}
-	return k.switchWhenReady(ctx, &Txn{
-		Act: ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
+	return k.switchWhenReady(ctx, &plan.Txn{
+		Act: plan.ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
 		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
 	})
 }
@@ -107,15 +108,15 @@ const digestPatience = 5
 
 // madeAnew looks whether the release that is in quarantine has another digest
 // by now; then it is another release. A lookup that fails changes nothing.
-func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
+func (k *keeper) madeAnew(ctx context.Context, s plan.Situation, step plan.Step) bool {
 	w := s.Wish
 	source := w.Agent.MD5URL(w.Dialect, k.e.config().Arch)
-	if step.block == nil || !step.block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != digestOf(source) ||
+	if step.Block == nil || !step.Block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != plan.AddressDigest(source) ||
 		s.Now.Sub(k.digestAt) < digestPatience*k.e.config().ConfigEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
 		return false
 	}
 	k.digestAt = s.Now
-	job := k.job(OpDigest, Target{Place: w.Place})
+	job := k.job(OpDigest, plan.Target{Place: w.Place})
 	job.Install = &install.Job{MD5URL: source, Limits: k.e.config().Limits, Route: k.e.config().Route}
 	r, err := k.do(ctx, w.Place.RunUser, job, nil)
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
@@ -128,7 +129,7 @@ func (k *keeper) madeAnew(ctx context.Context, s Situation, step Step) bool {
 }
 
 // configFailed reports why the config is not as wanted, or with "" that it is.
-func (k *keeper) configFailed(step Step, why string) {
+func (k *keeper) configFailed(step plan.Step, why string) {
 	last := k.rec.Last
 	if last.Phase != meta.PhaseIdle || last.Error == why {
 		return
@@ -136,11 +137,11 @@ func (k *keeper) configFailed(step Step, why string) {
 	if why != "" {
 		k.log().Warn().Msg(why)
 	}
-	k.outcome(Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
+	k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
 }
 
 // outcome notes how something that is no transaction ended.
-func (k *keeper) outcome(o Outcome) {
+func (k *keeper) outcome(o plan.Outcome) {
 	o.Since = time.Now()
 	k.rec.Last = o
 	if o.Phase == meta.PhaseFailed {

@@ -15,14 +15,15 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // agents is what the heartbeat needs of the engine. Neither call waits for
 // work on an agent.
 type agents interface {
 	Report(ctx context.Context) []meta.RealAgent
-	Apply(d Desired) error // an error: it could not be kept
-	Mark() string          // of what was applied last
+	Apply(d plan.Desired) error // an error: it could not be kept
+	Mark() string               // of what was applied last
 }
 
 // looker is what can look at the agents before they are reported.
@@ -284,8 +285,8 @@ func (b *beat) want(reply meta.Reply) {
 
 // desiredOf is the part of a reply that concerns this sidecar: all of it,
 // unless the configuration names the only agent to look after.
-func desiredOf(reply meta.Reply, only string) Desired {
-	d := Desired{Dialect: reply.Dialect}
+func desiredOf(reply meta.Reply, only string) plan.Desired {
+	d := plan.Desired{Dialect: reply.Dialect}
 	for _, r := range reply.Rejected {
 		if only == "" || r.Name == only {
 			d.Refused = append(d.Refused, r)
@@ -329,7 +330,7 @@ func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Ti
 		}
 		i := slices.IndexFunc(report, func(a meta.RealAgent) bool { return a.Name == r.Name })
 		if i < 0 {
-			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed, Reason: codeRefused})
+			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed, Reason: plan.CodeRefused})
 			i = len(report) - 1
 		}
 		if report[i].Error == "" {

@@ -16,18 +16,19 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // fakeAgents is an engine that reports what it is told to.
 type fakeAgents struct {
 	report  []meta.RealAgent
-	applied chan Desired
+	applied chan plan.Desired
 	mark    atomic.Pointer[string]
 }
 
 func (f *fakeAgents) Report(context.Context) []meta.RealAgent { return f.report }
 
-func (f *fakeAgents) Apply(d Desired) error {
+func (f *fakeAgents) Apply(d plan.Desired) error {
 	f.mark.Store(&d.Mark)
 	f.applied <- d
 	return nil
@@ -56,7 +57,7 @@ const deadline = 30 * time.Second
 func startBeat(t *testing.T, interval time.Duration, change func(*config.Config)) *beatRig {
 	t.Helper()
 	r := &beatRig{
-		agents: &fakeAgents{applied: make(chan Desired, 100)}, news: make(chan struct{}, 1),
+		agents: &fakeAgents{applied: make(chan plan.Desired, 100)}, news: make(chan struct{}, 1),
 		requests: make(chan meta.HeartbeatRequest, 100), answers: make(chan string, 100), done: make(chan struct{}),
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

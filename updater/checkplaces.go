@@ -9,11 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rs/zerolog"
-
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/config"
+	"github.com/ops-updater/ops-updater/updater/plan"
 	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
@@ -35,7 +34,7 @@ func checkPlaces(ctx context.Context, c config.Config) []Finding {
 		if !root[user] || w.Refused != "" {
 			continue
 		}
-		findings = append(findings, checkPlace("place of "+name, w.Place.dir(name).Path, "until then "+name+" is not touched")...)
+		findings = append(findings, checkPlace("place of "+name, dirOf(w.Place, name).Path, "until then "+name+" is not touched")...)
 	}
 	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.Name, b.Name) })
 	return findings
@@ -53,13 +52,13 @@ func checkOwnFiles(c config.Config) []Finding {
 }
 
 // lastWishes is what the last reply wanted, without changing anything.
-func lastWishes(c config.Config) map[string]Wish {
+func lastWishes(c config.Config) map[string]plan.Wish {
 	data, err := plainfile.Read(filepath.Join(c.VarDir, desiredName), maxStateFile)
-	var d Desired
+	var d plan.Desired
 	if err != nil || json.Unmarshal(data, &d) != nil {
 		return nil // there is no last reply, so nothing is needed yet
 	}
-	return EngineConfig{DefaultWorkDir: c.WorkDir, RunUser: currentUser(), Log: zerolog.Nop()}.wishes(d)
+	return plan.Wishes(d, plan.Place{WorkDir: c.WorkDir, RunUser: currentUser()})
 }
 
 func checkPlace(name, path, effect string) []Finding {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/config"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // checkRunnable says beforehand what would keep a control script from being
@@ -53,7 +54,7 @@ func checkMount(name, dir string) []Finding {
 
 // checkScript looks at the version that .version names. A user that cannot be
 // had is another check's business.
-func checkScript(ctx context.Context, c config.Config, name string, at Place) []Finding {
+func checkScript(ctx context.Context, c config.Config, name string, at plan.Place) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
 	defer cancel()
 	w, err := startWorker(ctx, at.RunUser)
@@ -61,7 +62,7 @@ func checkScript(ctx context.Context, c config.Config, name string, at Place) []
 		return nil
 	}
 	defer w.close()
-	job := Job{Op: OpCheck, Dir: at.dir(name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
+	job := Job{Op: OpCheck, Dir: dirOf(at, name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
 	if _, err = w.do(ctx, job, sudoTimeout, nil); !isHostFault(err) {
 		return nil
 	}

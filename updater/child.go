@@ -17,6 +17,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // Op names what a child is asked to do.
@@ -66,14 +67,14 @@ type Job struct {
 
 // Result is a child's answer to one [Job]; the field of its operation is set.
 type Result struct {
-	Seen    agent.Observation `json:"seen,omitzero"`
-	Install install.Result    `json:"install,omitzero"`
-	Config  ConfigResult      `json:"config,omitzero"`
-	Stopped agent.Stopped     `json:"stopped,omitzero"`
-	Probe   agent.Probe       `json:"probe,omitzero"`
-	Pruned  []string          `json:"pruned,omitempty"`
-	Output  string            `json:"output,omitempty"`
-	Freed   int64             `json:"freed,omitempty"` // bytes of output that were cut
+	Seen    plan.Observation `json:"seen,omitzero"`
+	Install install.Result   `json:"install,omitzero"`
+	Config  ConfigResult     `json:"config,omitzero"`
+	Stopped agent.Stopped    `json:"stopped,omitzero"`
+	Probe   plan.Probe       `json:"probe,omitzero"`
+	Pruned  []string         `json:"pruned,omitempty"`
+	Output  string           `json:"output,omitempty"`
+	Freed   int64            `json:"freed,omitempty"` // bytes of output that were cut
 }
 
 // ConfigResult says what [OpConfig] did.

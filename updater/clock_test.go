@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // rewrite changes a file of JSON in the var directory.
@@ -28,13 +28,13 @@ func rewrite(t *testing.T, h *host, file string, change func(map[string]any)) {
 }
 
 // state is what the engine knows about falcon.
-func state(h *host) updater.State {
+func state(h *host) plan.State {
 	for _, s := range h.engine.States() {
 		if s.Name == "falcon" {
 			return s
 		}
 	}
-	return updater.State{}
+	return plan.State{}
 }
 
 func TestABlockDatedInTheFutureCountsFromNow(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // status is what is known now; it asks no agent.
@@ -21,10 +22,10 @@ func (d *daemon) status(context.Context) local.Status {
 	return s
 }
 
-func realAgents(states []State) []meta.RealAgent {
+func realAgents(states []plan.State) []meta.RealAgent {
 	agents := make([]meta.RealAgent, 0, len(states))
 	for _, s := range states {
-		if s.matters() {
+		if s.Matters() {
 			agents = append(agents, s.RealAgent)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // ErrUnknownAgent is returned for the name of an agent that is neither wanted
@@ -38,7 +39,7 @@ type Engine struct {
 	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
 
 	mu      sync.Mutex
-	desired Desired
+	desired plan.Desired
 	keepers map[string]*keeper
 	ctx     context.Context // of Run; nil before
 	group   sync.WaitGroup
@@ -160,13 +161,13 @@ func (e *Engine) keeper(name string) *keeper {
 // when the server is away, and validated agent by agent: a bad entry is
 // reported as that agent's error. The error says that d could not be kept; it
 // is followed all the same.
-func (e *Engine) Apply(d Desired) error {
+func (e *Engine) Apply(d plan.Desired) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.asked.Swap(true) {
 		defer e.replanAll()
 	}
-	if d.equal(e.desired) {
+	if d.Equal(e.desired) {
 		return nil
 	}
 	e.desired = d
@@ -182,7 +183,7 @@ func (e *Engine) replanAll() {
 }
 
 // spread tells every keeper its wish; e.mu is held or nobody else has e.
-func (e *Engine) spread(wishes map[string]Wish) {
+func (e *Engine) spread(wishes map[string]plan.Wish) {
 	for name, w := range wishes {
 		e.keeper(name).want(w)
 	}
@@ -190,7 +191,7 @@ func (e *Engine) spread(wishes map[string]Wish) {
 		if _, listed := wishes[name]; listed {
 			continue
 		}
-		k.want(Wish{})
+		k.want(plan.Wish{})
 		if k.forgettable() {
 			k.leave()
 			delete(e.keepers, name)
@@ -202,7 +203,7 @@ func (e *Engine) spread(wishes map[string]Wish) {
 func (e *Engine) HasReply() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.desired.equal(Desired{})
+	return !e.desired.Equal(plan.Desired{})
 }
 
 // Mark is what the server is to be shown of what it has said before: the mark
@@ -237,8 +238,8 @@ func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 	}
 	agents := make([]meta.RealAgent, 0, len(states))
 	for _, s := range states {
-		if s.matters() {
-			s.Error = join(s.Error, general)
+		if s.Matters() {
+			s.Error = plan.JoinSentences(s.Error, general)
 			agents = append(agents, s.RealAgent)
 		}
 	}
@@ -279,13 +280,13 @@ func (e *Engine) Warn(text string) {
 
 // States is what is known about every agent, sorted by name, without asking
 // any of them.
-func (e *Engine) States() []State {
-	var states []State
+func (e *Engine) States() []plan.State {
+	var states []plan.State
 	lost := e.holds.warning()
 	for _, k := range e.everyone() {
 		s := k.snapshot()
-		if s.matters() {
-			s.Error = join(s.Error, lost)
+		if s.Matters() {
+			s.Error = plan.JoinSentences(s.Error, lost)
 		}
 		states = append(states, s)
 	}

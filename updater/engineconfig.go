@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // EngineConfig is what an [Engine] needs to know; see [NewEngineConfig].
@@ -43,7 +44,7 @@ type EngineConfig struct {
 	Log zerolog.Logger
 
 	// Ended, unless nil, is told of every transaction that ended, and how.
-	Ended func(act Act, phase meta.Phase)
+	Ended func(act plan.Act, phase meta.Phase)
 }
 
 // NewEngineConfig is the part of the configuration that the engine needs.
@@ -81,7 +82,7 @@ func routeOf(c config.Config) install.Route {
 // countedEngineConfig has the engine's transactions counted in the metrics.
 func countedEngineConfig(c config.Config, log zerolog.Logger, m *local.Metrics) EngineConfig {
 	e := NewEngineConfig(c, log)
-	e.Ended = func(act Act, phase meta.Phase) { m.Transaction(string(act), phase) }
+	e.Ended = func(act plan.Act, phase meta.Phase) { m.Transaction(string(act), phase) }
 	return e
 }
 
@@ -103,4 +104,12 @@ func (c EngineConfig) complete() (EngineConfig, error) {
 
 func (c EngineConfig) timeouts() agent.Timeouts {
 	return agent.Timeouts{Status: c.StatusTimeout, Start: c.StartTimeout, Stop: c.StopTimeout}
+}
+
+// wishes takes a reply apart with this host's defaults filled in.
+func (c EngineConfig) wishes(d plan.Desired) map[string]plan.Wish {
+	if n := len(d.Agents); n > plan.MaxAgents {
+		c.Log.Error().Int("agents", n).Int("max", plan.MaxAgents).Msg("the list of desired agents is too long; the rest of it is not followed")
+	}
+	return plan.Wishes(d, plan.Place{WorkDir: c.DefaultWorkDir, RunUser: c.RunUser})
 }

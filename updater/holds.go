@@ -11,32 +11,23 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
-
-// Hold is an operator's word on this host that an agent's version stays as it
-// is, whatever the server wants. A held agent that crashed is started again.
-type Hold struct {
-	Reason  string    `json:"reason"`
-	Since   time.Time `json:"since"`
-	Until   time.Time `json:"until,omitzero"`    // it ends by itself then; zero: never
-	Version string    `json:"version,omitempty"` // to go back to first; empty: stay at what is there
-	Against string    `json:"against,omitempty"` // the hold ends when another version than this is wanted
-}
 
 // holdBook is the holds of this host, kept in one file.
 type holdBook struct {
 	path string
 	mu   sync.Mutex
-	held map[string]Hold
+	held map[string]plan.Hold
 	lost string // why the holds of before are not known; until somebody says one anew
 }
 
 // openHolds always returns a usable book; the error says what was lost.
 func openHolds(path string, access stateAccess) (*holdBook, error) {
-	b := &holdBook{path: path, held: map[string]Hold{}}
+	b := &holdBook{path: path, held: map[string]plan.Hold{}}
 	err := loadJSON(path, access, &b.held)
 	if b.held == nil {
-		b.held = map[string]Hold{}
+		b.held = map[string]plan.Hold{}
 	}
 	if err != nil {
 		b.lost = err.Error()
@@ -54,7 +45,7 @@ func (b *holdBook) warning() string {
 	return "this host's holds are lost: " + b.lost + "; say ops-updater hold again"
 }
 
-func (b *holdBook) get(name string) *Hold {
+func (b *holdBook) get(name string) *plan.Hold {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, ok := b.held[name]
@@ -62,7 +53,7 @@ func (b *holdBook) get(name string) *Hold {
 		return nil
 	}
 	now := time.Now()
-	h = h.asOf(now)
+	h = h.AsOf(now)
 	b.held[name] = h
 	if !h.Until.IsZero() && !now.Before(h.Until) {
 		return nil
@@ -77,7 +68,7 @@ func (b *holdBook) rebase(now time.Time) error {
 	defer b.mu.Unlock()
 	next := maps.Clone(b.held)
 	for name, h := range next {
-		next[name] = h.asOf(now)
+		next[name] = h.AsOf(now)
 	}
 	if maps.Equal(next, b.held) {
 		return nil
@@ -87,7 +78,7 @@ func (b *holdBook) rebase(now time.Time) error {
 }
 
 // set keeps h, or removes the hold when h is nil. On an error nothing changed.
-func (b *holdBook) set(name string, h *Hold) error {
+func (b *holdBook) set(name string, h *plan.Hold) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := maps.Clone(b.held)
@@ -113,7 +104,7 @@ func (e *Engine) HoldUntil(name, reason string, until time.Time) error {
 	if !meta.ValidName(name) {
 		return fmt.Errorf("cannot hold %.80q: it is not an agent's name", name)
 	}
-	if err := e.holds.set(name, &Hold{Reason: cmp.Or(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
+	if err := e.holds.set(name, &plan.Hold{Reason: cmp.Or(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
 		return fmt.Errorf("cannot hold %s: %w", name, err)
 	}
 	e.config().Log.Info().Str("agent", name).Str("reason", reason).Time("until", until).Msg("held")
@@ -150,7 +141,7 @@ func (e *Engine) Rollback(name, reason string) error {
 	case !slices.Contains(s.Seen.Versions, s.PreviousVersion):
 		return fmt.Errorf("cannot roll %s back: %s is no longer on disk", name, s.PreviousVersion)
 	}
-	h := Hold{
+	h := plan.Hold{
 		Reason: cmp.Or(reason, "rolled back by an operator"), Since: time.Now(),
 		Version: s.PreviousVersion, Against: s.Wish.Agent.Version,
 	}
@@ -182,7 +173,7 @@ func (e *Engine) nudge(name string) {
 // Plan says for every agent what would be done next, and why, and does
 // nothing: nothing is written, and no control script is ended. What is wanted is d, or the last reply when d is nil. It needs no
 // [Engine.Run].
-func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
+func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Step, error) {
 	e.mu.Lock()
 	want := e.desired
 	e.mu.Unlock()
@@ -196,7 +187,7 @@ func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	steps := make([]Step, len(names))
+	steps := make([]plan.Step, len(names))
 	var group sync.WaitGroup
 	for i, name := range names {
 		group.Go(func() { steps[i] = e.planFor(ctx, name, wishes[name], d != nil) })
@@ -210,7 +201,7 @@ func (e *Engine) Plan(ctx context.Context, d *Desired) ([]Step, error) {
 
 // planFor looks at an agent as a guest; one that is being replaced is not
 // disturbed at all.
-func (e *Engine) planFor(ctx context.Context, name string, w Wish, asked bool) Step {
+func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bool) plan.Step {
 	if k, err := e.find(name); err == nil {
 		if step, under := k.underWay(); under {
 			return step
@@ -220,5 +211,5 @@ func (e *Engine) planFor(ctx context.Context, name string, w Wish, asked bool) S
 	defer k.dismiss()
 	k.asked = asked
 	k.want(w)
-	return Plan(k.observe(ctx))
+	return plan.Next(k.observe(ctx))
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // journalFile is where the record of an agent is. Its only writer is the
@@ -52,18 +53,18 @@ func (e *Engine) journalled() []string {
 
 // openRecord reads the record of name. One that cannot be read is set aside
 // and begun anew: what is true is on the disk, and asked there.
-func (e *Engine) openRecord(name string, access stateAccess) (Record, error) {
-	r := Record{Name: name}
+func (e *Engine) openRecord(name string, access stateAccess) (plan.Record, error) {
+	r := plan.Record{Name: name}
 	if !meta.ValidName(name) {
 		return r, nil
 	}
 	err := loadJSON(e.journalFile(name), access, &r)
 	if err == nil && r.Name != name && access == readState {
-		return Record{Name: name}, fmt.Errorf("cannot use %s: it is about %.80q", e.journalFile(name), r.Name)
+		return plan.Record{Name: name}, fmt.Errorf("cannot use %s: it is about %.80q", e.journalFile(name), r.Name)
 	}
 	if err == nil && r.Name != name {
 		err = setAside(e.journalFile(name), fmt.Errorf("it is about %.80q", r.Name))
-		r = Record{Name: name}
+		r = plan.Record{Name: name}
 	}
 	return r, err
 }

@@ -9,10 +9,11 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/internal/jitter"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // keeper looks after one agent: it observes, plans one step, acts, and begins
@@ -24,22 +25,23 @@ type keeper struct {
 	wake chan struct{}
 
 	// Of the goroutine.
-	rec      Record
-	configAt time.Time // when the remote config was looked at
-	digestAt time.Time // when the digest of a quarantined release was
-	stuck    int       // times in a row that our own machinery failed
-	resumed  bool      // the transaction that the last process left was taken up
-	guest    bool      // only looks, for somebody who asks for a plan
-	asked    bool      // the wish is not of a stored reply, whatever the engine's are
-	owns     bool      // the agent was ours to look after at the last look
-	last     Target    // as seen at the last look; none after we changed it ourselves
-	others   string    // what somebody else did to the agent, until it is as wanted again
-	crew     map[string]*lent
+	rec        plan.Record
+	configAt   time.Time   // when the remote config was looked at
+	digestAt   time.Time   // when the digest of a quarantined release was
+	stuck      int         // times in a row that our own machinery failed
+	resumed    bool        // the transaction that the last process left was taken up
+	guest      bool        // only looks, for somebody who asks for a plan
+	asked      bool        // the wish is not of a stored reply, whatever the engine's are
+	ordersSeen int         // when it looked last
+	owns       bool        // the agent was ours to look after at the last look
+	last       plan.Target // as seen at the last look; none after we changed it ourselves
+	others     string      // what somebody else did to the agent, until it is as wanted again
+	crew       map[string]*lent
 
 	mu      sync.Mutex
 	saved   bool // a record of the agent is on disk
-	wish    Wish
-	state   State
+	wish    plan.Wish
+	state   plan.State
 	looked  chan struct{} // closed after the next look
 	calm    chan struct{} // closed while nothing is left to be done
 	busy    bool          // in a transaction: do not wait for a look
@@ -47,19 +49,6 @@ type keeper struct {
 	cleared bool          // an operator wants everything tried again
 	giveUp  context.CancelFunc
 	fire    context.CancelFunc
-}
-
-// State is what is known about one agent.
-type State struct {
-	meta.RealAgent
-	Wish   Wish              `json:"wish"`
-	Seen   agent.Observation `json:"seen"`
-	Step   Step              `json:"step"` // planned last
-	Blocks []Block           `json:"blocks,omitempty"`
-	Crash  CrashLog          `json:"crash,omitzero"`
-	Hold   *Hold             `json:"hold,omitempty"`
-
-	Done, Total int64 // bytes of the download or unpacking under way
 }
 
 func newKeeper(e *Engine, name string, access stateAccess) *keeper {
@@ -71,10 +60,10 @@ func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	if k.rec, err = e.openRecord(name, access); err != nil {
 		e.damage.add(err)
 		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
-		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
+		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
 	}
 	k.saved = k.rec.Last.Phase != ""
-	k.state = State{RealAgent: meta.RealAgent{
+	k.state = plan.State{RealAgent: meta.RealAgent{
 		Name: name, Status: meta.StatusUnknown, RunUser: k.rec.At.RunUser, WorkDir: k.rec.At.WorkDir,
 	}}
 	return k
@@ -119,31 +108,31 @@ func (k *keeper) tend(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
-	step := Plan(s)
+	step := plan.Next(s)
 	k.publish(s, step)
 	return k.act(ctx, s, step)
 }
 
-func (k *keeper) act(ctx context.Context, s Situation, step Step) time.Duration {
+func (k *keeper) act(ctx context.Context, s plan.Situation, step plan.Step) time.Duration {
 	pause := jitter.Around(k.e.config().CheckEvery)
 	var err error
 	switch step.Act {
-	case ActNone:
+	case plan.ActNone:
 		return pause
-	case ActWait:
+	case plan.ActWait:
 		if k.madeAnew(ctx, s, step) {
 			return 0
 		}
 		return max(min(pause, time.Until(step.Until)), time.Millisecond)
-	case ActResume:
+	case plan.ActResume:
 		err = k.resume(ctx)
-	case ActStart:
+	case plan.ActStart:
 		err = k.start(ctx, s, step)
-	case ActStop:
+	case plan.ActStop:
 		err = k.stop(ctx, step)
-	case ActConfig:
+	case plan.ActConfig:
 		err = k.checkConfig(ctx, s, step)
-	case ActInstall, ActUpgrade, ActDowngrade, ActChange, ActMove, ActChangeUser, ActRollback:
+	case plan.ActInstall, plan.ActUpgrade, plan.ActDowngrade, plan.ActChange, plan.ActMove, plan.ActChangeUser, plan.ActRollback:
 		err = k.replace(ctx, s, step)
 	}
 	if err == nil {
@@ -163,25 +152,26 @@ func (k *keeper) machineryFailed(err error) time.Duration {
 	}
 	pause := jitter.Backoff(time.Second, time.Minute, k.stuck)
 	k.log().Error().Err(err).Int("failures", k.stuck).Dur("pause", pause).Msg("cannot go on, trying again")
-	k.update(func(s *State) { s.Error, s.Reason = join(s.Error, err.Error()), codeOf(err) })
+	k.update(func(s *plan.State) { s.Error, s.Reason = plan.JoinSentences(s.Error, err.Error()), codeOf(err) })
 	return pause
 }
 
 // observe gathers everything that a decision depends on.
-func (k *keeper) observe(ctx context.Context) Situation {
+func (k *keeper) observe(ctx context.Context) plan.Situation {
 	k.mu.Lock()
-	wish, orders := k.wish, k.orders
+	wish := k.wish
+	k.ordersSeen = k.orders
 	k.mu.Unlock()
-	s := Situation{orders: orders, Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
-	k.rec = k.rec.asOf(s.Now)
+	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
+	k.rec = k.rec.AsOf(s.Now)
 	s.Unasked = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
 	s.At = k.rec.At
-	if s.At == (Place{}) {
+	if s.At == (plan.Place{}) {
 		s.At = wish.Place
 	}
-	if !meta.ValidName(k.name) || s.At == (Place{}) { // there is nowhere to look
-		s.Seen = agent.Observation{Status: agent.Status{Word: meta.StatusUnknown}, At: s.Now}
+	if !meta.ValidName(k.name) || s.At == (plan.Place{}) { // there is nowhere to look
+		s.Seen = plan.Observation{Status: status.Status{Word: meta.StatusUnknown}, At: s.Now}
 		s.Journal = k.rec
 		return s
 	}
@@ -192,11 +182,11 @@ func (k *keeper) observe(ctx context.Context) Situation {
 		s.At = wish.Place
 		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	}
-	if s.Code == reasonUnsafePlace && k.rec.Txn == nil && s.mayLeave() {
+	if s.Code == reasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
 		s.Left, s.At = s.At, wish.Place
 		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	}
-	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (Place{}) {
+	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
 	}
 	k.noticeOthers(s)
@@ -204,27 +194,20 @@ func (k *keeper) observe(ctx context.Context) Situation {
 	return s
 }
 
-// mayLeave: the agent is wanted as another user or elsewhere, so that it need
-// not stay where root does not touch it.
-func (s Situation) mayLeave() bool {
-	w := s.Wish
-	return w.Listed && w.Refused == "" && w.Agent.Cmd == meta.CmdStart && s.Hold == nil && w.Place != s.At
-}
-
 // see returns what is there, or why that could not be seen and the code of that.
-func (k *keeper) see(ctx context.Context, at Place) (seen agent.Observation, blind, code string) {
-	job := k.job(OpInspect, Target{Place: at})
+func (k *keeper) see(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
+	job := k.job(OpInspect, plan.Target{Place: at})
 	job.Guest = k.guest || !k.looksAfter()
 	r, err := k.do(ctx, at.RunUser, job, nil)
 	if err != nil {
-		return agent.Observation{Status: agent.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
+		return plan.Observation{Status: status.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
 	return r.Seen, "", ""
 }
 
 // hold is the operator's hold, unless the server wants something newer than
 // what it was made against.
-func (k *keeper) hold(w Wish) *Hold {
+func (k *keeper) hold(w plan.Wish) *plan.Hold {
 	h := k.e.holds.get(k.name)
 	if h == nil || h.Against == "" || !w.Listed || w.Agent.Version == h.Against {
 		return h
@@ -241,9 +224,9 @@ func (k *keeper) hold(w Wish) *Hold {
 }
 
 // job is a job on the agent's directory in t's place.
-func (k *keeper) job(op Op, t Target) Job {
+func (k *keeper) job(op Op, t plan.Target) Job {
 	cfg := k.e.config()
-	return Job{Op: op, Dir: t.dir(k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
+	return Job{Op: op, Dir: dirOf(t.Place, k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
 }
 
 // knownVersions are those that the journal has seen run.
@@ -320,7 +303,7 @@ func (k *keeper) save() error {
 		return nil
 	}
 	if k.rec.Last.Phase == "" {
-		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
+		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
 	if err := saveJSON(k.e.journalFile(k.name), k.rec); err != nil {
 		return fmt.Errorf("cannot write the journal of %s: %w", k.name, err)

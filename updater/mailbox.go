@@ -7,12 +7,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // What others tell a keeper, and what it tells them.
 
 // want sets the wish. An install of something else is given up.
-func (k *keeper) want(w Wish) {
+func (k *keeper) want(w plan.Wish) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if w == k.wish {
@@ -74,7 +75,7 @@ func (k *keeper) look() <-chan struct{} {
 
 // underWay is the step that the keeper is carrying out, if it replaces a
 // version.
-func (k *keeper) underWay() (Step, bool) {
+func (k *keeper) underWay() (plan.Step, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	step := k.state.Step
@@ -132,10 +133,10 @@ func (k *keeper) takeRetry() {
 
 // forgetFailures ends every quarantine and back-off.
 func (k *keeper) forgetFailures() {
-	k.rec.Blocks, k.rec.Crash = nil, CrashLog{}
+	k.rec.Blocks, k.rec.Crash = nil, plan.CrashLog{}
 	k.configAt = time.Time{}
 	if k.rec.Txn == nil {
-		k.rec.Last = Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
+		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
 	k.note()
 }
@@ -156,27 +157,27 @@ func (k *keeper) leave() {
 	}
 }
 
-func (k *keeper) snapshot() State {
+func (k *keeper) snapshot() plan.State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state
 }
 
 // publish makes a look and what was planned after it known.
-func (k *keeper) publish(s Situation, step Step) {
+func (k *keeper) publish(s plan.Situation, step plan.Step) {
 	k.logStep(s, step)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.state = s.state(step)
-	k.busy = step.Act.Replaces() || step.Act == ActResume
-	if k.orders == s.orders { // else it is about what was wanted before
+	k.state = s.State(step)
+	k.busy = step.Act.Replaces() || step.Act == plan.ActResume
+	if k.orders == k.ordersSeen { // else it is about what was wanted before
 		close(k.looked)
 		k.looked = make(chan struct{})
 	}
 }
 
 // logStep logs a plan once.
-func (k *keeper) logStep(s Situation, step Step) {
+func (k *keeper) logStep(s plan.Situation, step plan.Step) {
 	if old := k.snapshot().Step; old.Act == step.Act && old.Reason == step.Reason {
 		return
 	}
@@ -184,16 +185,16 @@ func (k *keeper) logStep(s Situation, step Step) {
 	switch {
 	case s.Blind != "" && s.Journal.Txn == nil:
 		level = zerolog.ErrorLevel
-	case step.Act == ActStart && (s.Journal.Crash.Starts > 0 || s.Seen.Status.Detail != ""), step.Act == ActWait && step.block == nil:
+	case step.Act == plan.ActStart && (s.Journal.Crash.Starts > 0 || s.Seen.Status.Detail != ""), step.Act == plan.ActWait && step.Block == nil:
 		level = zerolog.WarnLevel // it does not stay up
-	case step.Act == ActNone, step.Act == ActWait:
+	case step.Act == plan.ActNone, step.Act == plan.ActWait:
 		level = zerolog.DebugLevel
 	}
 	k.log().WithLevel(level).Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)
 }
 
 // update changes the state that others see, in the middle of an act.
-func (k *keeper) update(change func(*State)) {
+func (k *keeper) update(change func(*plan.State)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	change(&k.state)

@@ -20,6 +20,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // TestMain lets the test binary be its own child.
@@ -170,7 +171,7 @@ func (h *host) halt() {
 
 func (h *host) apply(agents ...meta.DesiredAgent) {
 	h.t.Helper()
-	if err := h.engine.Apply(updater.Desired{Agents: agents, Dialect: meta.DialectV1}); err != nil {
+	if err := h.engine.Apply(plan.Desired{Agents: agents, Dialect: meta.DialectV1}); err != nil {
 		h.t.Fatal(err)
 	}
 }

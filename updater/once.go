@@ -11,6 +11,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // drawEvery is how often [Once] shows progress.
@@ -73,7 +74,7 @@ func watch(ctx context.Context, e *Engine, show func([]Progress)) error {
 	}
 }
 
-func progressOf(states []State) []Progress {
+func progressOf(states []plan.State) []Progress {
 	var all []Progress
 	for _, s := range states {
 		all = append(all, Progress{Agent: s.Name, Phase: s.Phase, Done: s.Done, Total: s.Total})

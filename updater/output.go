@@ -3,10 +3,9 @@ package updater
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
-	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // outputPatience is how long reading an agent's output may take.
@@ -25,7 +24,7 @@ func (e *Engine) Output(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("cannot read the output of %s: %w", name, err)
 	}
 	defer e.pool.lose(h)
-	dir := agent.Dir{Path: filepath.Join(s.WorkDir, name), Name: name}
+	dir := dirOf(plan.Place{WorkDir: s.WorkDir}, name)
 	r, err := h.do(ctx, Job{Op: OpOutput, Dir: dir}, outputPatience, nil)
 	return r.Output, err
 }

@@ -81,7 +81,7 @@ func (k *keeper) noteOutput(user string, job Job, r Result) {
 	if job.Op == OpInspect || job.Op == OpEvict || job.Op == OpDisown {
 		k.e.outputs.drop(k.name)
 	}
-	nothing := job.Op == OpInspect && (r.Seen.Version == "" || r.Seen.Owner != nil)
+	nothing := job.Op == OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
 	if nothing || job.Guest || job.Op == OpEvict || job.Op == OpDisown {
 		return
 	}

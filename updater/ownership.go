@@ -7,13 +7,10 @@ import (
 	"fmt"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // Which of several sidecars looks after an agent: see [agent.Owner].
-
-// ReasonOwned is the code of an agent that is reported but left alone, because
-// another sidecar looks after it.
-const ReasonOwned = "looked-after-by-another"
 
 // looksAfter reports whether the agent is ours to look after: somebody wants
 // something of it, or we have begun something with it.
@@ -27,15 +24,15 @@ func (k *keeper) looksAfter() bool {
 
 // disownUnwanted gives the agent up when it is no longer ours to look after, so
 // that another sidecar may have it.
-func (k *keeper) disownUnwanted(ctx context.Context, s Situation) {
+func (k *keeper) disownUnwanted(ctx context.Context, s plan.Situation) {
 	if k.guest {
 		return
 	}
 	had := k.owns
-	if k.owns = s.Blind == "" && s.Seen.Owner == nil && k.looksAfter(); k.owns || !had {
+	if k.owns = s.Blind == "" && s.Seen.OwnedBy == "" && k.looksAfter(); k.owns || !had {
 		return
 	}
-	if _, err := k.do(ctx, s.At.RunUser, k.job(OpDisown, Target{Place: s.At}), nil); err != nil {
+	if _, err := k.do(ctx, s.At.RunUser, k.job(OpDisown, plan.Target{Place: s.At}), nil); err != nil {
 		k.log().Warn().Err(err).Msg("cannot leave the agent to another sidecar")
 	}
 }
@@ -43,10 +40,10 @@ func (k *keeper) disownUnwanted(ctx context.Context, s Situation) {
 // noticeOthers says when .version was changed by somebody else since the last
 // look: a sidecar of an older version or an ancestor, which know of no owner,
 // or a person. All that we can do is to say so.
-func (k *keeper) noticeOthers(s Situation) {
+func (k *keeper) noticeOthers(s plan.Situation) {
 	was := k.last
-	k.last = Target{Place: s.At, Version: s.Seen.Version}
-	if s.Blind != "" || s.Seen.Owner != nil || was.Version == "" || was.Place != s.At || was.Version == s.Seen.Version {
+	k.last = plan.Target{Place: s.At, Version: s.Seen.Version}
+	if s.Blind != "" || s.Seen.OwnedBy != "" || was.Version == "" || was.Place != s.At || was.Version == s.Seen.Version {
 		return
 	}
 	k.others = fmt.Sprintf(".version was changed from %s to %s by somebody else: a person, or another updater on this host, which should be stopped", was.Version, cmp.Or(s.Seen.Version, "nothing"))

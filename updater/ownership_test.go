@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // secondOn is another sidecar, with a var directory and a server of its own,
@@ -53,7 +53,7 @@ func TestI3ASecondSidecarOnOneWorkDirectoryStepsBackUntilTheFirstIsGone(t *testi
 	first.awaitReport("1.0.0", meta.PhaseIdle)
 	second.server.want(v2)
 	second.start("")
-	second.await("it steps back", func() bool { return second.server.last("falcon").Reason == updater.ReasonOwned })
+	second.await("it steps back", func() bool { return second.server.last("falcon").Reason == plan.CodeOwned })
 	var owner struct {
 		Process struct{ Pid int }
 		VarDir  string
@@ -79,7 +79,7 @@ func TestI3ASecondSidecarOnOneWorkDirectoryStepsBackUntilTheFirstIsGone(t *testi
 	second.awaitReport("1.0.1", meta.PhaseIdle)
 	// The first one, started again, is the second now.
 	first.start("")
-	first.await("it steps back", func() bool { return first.server.last("falcon").Reason == updater.ReasonOwned })
+	first.await("it steps back", func() bool { return first.server.last("falcon").Reason == plan.CodeOwned })
 	for _, s := range []*sidecar{first, second} {
 		s.server.mu.Lock()
 		for _, e := range s.server.errors {
@@ -105,7 +105,7 @@ func TestASidecarThatNoLongerHasAnAgentLeavesItToAnother(t *testing.T) {
 	first.start("")
 	first.awaitReport("1.0.0", meta.PhaseIdle)
 	second.start("")
-	second.await("it steps back", func() bool { return second.server.last("falcon").Reason == updater.ReasonOwned })
+	second.await("it steps back", func() bool { return second.server.last("falcon").Reason == plan.CodeOwned })
 	if a := second.server.last("falcon"); a.Phase != meta.PhaseIdle || a.Held {
 		t.Errorf("it is as wanted, and yet reported as %+v", a)
 	}
@@ -159,7 +159,7 @@ func TestAPlanWhileAReleaseStartsSlowlyEndsNothing(t *testing.T) {
 	gate := filepath.Join(s.dir, "open")
 	slow := s.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{BeforeStart: "touch " + gate + ".waits; until [ -e " + gate + " ]; do sleep 0.02; done"})
 	s.server.want(slow)
-	last, err := json.Marshal(updater.Desired{Agents: []meta.DesiredAgent{slow}, Dialect: meta.DialectV1})
+	last, err := json.Marshal(plan.Desired{Agents: []meta.DesiredAgent{slow}, Dialect: meta.DialectV1})
 	must(t, err)
 	agenttest.Write(t, filepath.Join(stranger.dir, "var/desired.json"), string(last), 0o600)
 	s.await("the start is under way", func() bool { _, err := os.Stat(gate + ".waits"); return err == nil })

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // Everything that can be known is known before anything is stopped: that the
@@ -13,7 +15,7 @@ import (
 
 // readyToSwitch is an error where stopping what runs would lead nowhere. What is
 // wrong with the version that runs is never held against the new one.
-func (k *keeper) readyToSwitch(ctx context.Context, t *Txn) error {
+func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpReady, t.To), nil); err != nil {
 		return err
 	}
@@ -24,7 +26,7 @@ func (k *keeper) readyToSwitch(ctx context.Context, t *Txn) error {
 }
 
 // readyToStop is an error where the control script of what runs cannot be run.
-func (k *keeper) readyToStop(ctx context.Context, now Target) error {
+func (k *keeper) readyToStop(ctx context.Context, now plan.Target) error {
 	_, err := k.do(ctx, now.RunUser, k.job(OpCanStop, now), nil)
 	je, ok := errors.AsType[*JobError](err)
 	if !ok {
@@ -54,13 +56,13 @@ func isHostFault(err error) bool {
 
 // readyToResume is an error while the host keeps an interrupted transaction
 // from being finished, whichever way.
-func (k *keeper) readyToResume(ctx context.Context, t *Txn) error {
+func (k *keeper) readyToResume(ctx context.Context, t *plan.Txn) error {
 	return waitForHost("go on with "+t.To.Version, k.readyToSwitch(ctx, t))
 }
 
 // readyToRollBack: what failed may still run, badly; it is not stopped before
 // the previous version can be started.
-func (k *keeper) readyToRollBack(ctx context.Context, t *Txn) error {
+func (k *keeper) readyToRollBack(ctx context.Context, t *plan.Txn) error {
 	if t.From.Version == "" {
 		return nil
 	}
@@ -73,8 +75,8 @@ func (k *keeper) readyToRollBack(ctx context.Context, t *Txn) error {
 
 // restoreConfigOf brings back the file that a transaction for a changed config
 // replaced, when it ends before anything was stopped.
-func (k *keeper) restoreConfigOf(ctx context.Context, t *Txn) error {
-	if t.Act != ActConfig {
+func (k *keeper) restoreConfigOf(ctx context.Context, t *plan.Txn) error {
+	if t.Act != plan.ActConfig {
 		return nil
 	}
 	job := k.job(OpRestoreConfig, t.To)

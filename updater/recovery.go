@@ -8,6 +8,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // resume finishes or undoes the transaction that the journal says is half
@@ -33,7 +34,7 @@ func (k *keeper) resume(ctx context.Context) error {
 		return k.abandon(ctx, t, fmt.Sprintf("the journal has it in phase %q, which is unknown", t.Phase))
 	}
 	if t.Resumed > maxResumes {
-		t.Code = codeInterrupted
+		t.Code = plan.CodeInterrupted
 		return k.rollBack(ctx, t, fmt.Sprintf("interrupted %d times", t.Resumed), true)
 	}
 	if err := k.readyToResume(ctx, t); err != nil {
@@ -52,12 +53,12 @@ func (k *keeper) resume(ctx context.Context) error {
 // alreadyOver: the new version was started before the interruption and still
 // runs. Then it is not stopped again, it only has to prove itself. The error
 // says that somebody else's run of the control script was in the way.
-func (k *keeper) alreadyOver(ctx context.Context, t *Txn) (bool, error) {
+func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
 		return false, nil
 	}
 	r, err := k.do(ctx, t.To.RunUser, k.job(OpInspect, t.To), nil)
-	if err == nil && (r.Seen.Busy || r.Seen.Owner != nil) {
+	if err == nil && (r.Seen.Busy || r.Seen.OwnedBy != "") {
 		return false, machineryError{errors.New(r.Seen.Status.String())}
 	}
 	return err == nil && r.Seen.Version == t.To.Version && r.Seen.Status.Started(), nil
@@ -65,7 +66,7 @@ func (k *keeper) alreadyOver(ctx context.Context, t *Txn) (bool, error) {
 
 // rollBack stops the new version and starts the previous one. Until the new
 // one is certainly stopped, nothing is started beside it.
-func (k *keeper) rollBack(shutdown context.Context, t *Txn, why string, blame bool) error {
+func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, blame bool) error {
 	ctx := context.WithoutCancel(shutdown)
 	t.Failure, t.Blame = why, blame
 	k.mustEnter(t, meta.PhaseRollingBack)
@@ -92,8 +93,8 @@ func (k *keeper) rollBack(shutdown context.Context, t *Txn, why string, blame bo
 // flipBack makes disk and config what they were. A disk that cannot be written
 // does not keep the previous version down: it is started first, and flipping
 // is tried again later.
-func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
-	if t.Act == ActConfig {
+func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
+	if t.Act == plan.ActConfig {
 		job := k.job(OpRestoreConfig, t.To)
 		job.Config = remoteConfig(t.Wish.Agent)
 		if _, err := k.do(ctx, t.To.RunUser, job, nil); err != nil {
@@ -114,8 +115,8 @@ func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
 		return nil
 	case errors.As(err, &je) && je.Reason == reasonIncomplete:
 		// The previous version is gone: better nothing than the failed one.
-		t.Failure = join(t.Failure, err.Error())
-		t.From = Target{}
+		t.Failure = plan.JoinSentences(t.Failure, err.Error())
+		t.From = plan.Target{}
 		return k.flipBack(ctx, t)
 	case op == OpActivate:
 		_, startErr := k.do(ctx, target.RunUser, k.job(OpStart, target), nil)
@@ -124,18 +125,18 @@ func (k *keeper) flipBack(ctx context.Context, t *Txn) error {
 	return machineryError{err}
 }
 
-func (k *keeper) rolledBack(ctx context.Context, t *Txn, startErr error) error {
+func (k *keeper) rolledBack(ctx context.Context, t *plan.Txn, startErr error) error {
 	now := time.Now()
-	o := Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: join(t.Failure, t.Notes), Code: t.Code}
+	o := plan.Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: plan.JoinSentences(t.Failure, t.Notes), Code: t.Code}
 	switch {
 	case t.From.Version == "":
 		o.Phase = meta.PhaseFailed
 	case startErr != nil:
 		o.Phase = meta.PhaseFailed
-		o.Error = join(o.Error, "and the previous version did not come back: "+startErr.Error())
-		k.rec.Crash = k.rec.Crash.started(now)
+		o.Error = plan.JoinSentences(o.Error, "and the previous version did not come back: "+startErr.Error())
+		k.rec.Crash = k.rec.Crash.WithStart(now)
 	}
-	b := k.rec.block(fault{key: t.Key, version: t.To.Version, reason: t.Failure, code: t.Code, release: t.Blame}, now)
+	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: t.Failure, Code: t.Code, Release: t.Blame}, now)
 	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
 		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)
 	k.end(ctx, t, o)

@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 func remount(t *testing.T, dir string, flags uintptr) {
@@ -36,7 +37,7 @@ func onDisk(t *testing.T) *host {
 func (h *host) blamed(name string) bool {
 	h.t.Helper()
 	for _, s := range h.engine.States() {
-		if s.Name == name && slices.ContainsFunc(s.Blocks, func(b updater.Block) bool { return b.Quarantine }) {
+		if s.Name == name && slices.ContainsFunc(s.Blocks, func(b plan.Block) bool { return b.Quarantine }) {
 			return true
 		}
 	}

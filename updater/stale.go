@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // staleAfter is how old an intention may be and still be carried out without
@@ -15,9 +16,9 @@ const staleAfter = time.Hour
 
 // outdated says why a transaction that an earlier process left is not to be
 // finished or undone: the host is no longer where the journal has it.
-func (k *keeper) outdated(ctx context.Context, t *Txn) string {
-	for _, target := range []Target{t.From, t.To} {
-		if target.Place == (Place{}) || target.Version == "" {
+func (k *keeper) outdated(ctx context.Context, t *plan.Txn) string {
+	for _, target := range []plan.Target{t.From, t.To} {
+		if target.Place == (plan.Place{}) || target.Version == "" {
 			continue
 		}
 		r, err := k.do(ctx, target.RunUser, k.job(OpInspect, target), nil)
@@ -25,9 +26,9 @@ func (k *keeper) outdated(ctx context.Context, t *Txn) string {
 			continue // nothing is known that speaks against it
 		}
 		if !slices.Contains(k.expected(t, target.WorkDir), r.Seen.Version) {
-			return fmt.Sprintf(".version in %s names %s by now, which somebody else made so", target.dir(k.name).Path, r.Seen.Version)
+			return fmt.Sprintf(".version in %s names %s by now, which somebody else made so", dirOf(target.Place, k.name).Path, r.Seen.Version)
 		}
-		if target == t.From && t.stoppedNothing() && time.Since(t.Since) > staleAfter && r.Seen.Version == t.From.Version && r.Seen.Status.Started() {
+		if target == t.From && t.StoppedNothing() && time.Since(t.Since) > staleAfter && r.Seen.Version == t.From.Version && r.Seen.Status.Started() {
 			return fmt.Sprintf("%s runs on, and what was wanted then need not be what is wanted now", t.From.Version)
 		}
 	}
@@ -36,8 +37,8 @@ func (k *keeper) outdated(ctx context.Context, t *Txn) string {
 
 // expected are the versions that .version in workDir may name in the course of
 // t and of its rollback.
-func (k *keeper) expected(t *Txn, workDir string) (versions []string) {
-	for _, target := range []Target{t.From, t.To} {
+func (k *keeper) expected(t *plan.Txn, workDir string) (versions []string) {
+	for _, target := range []plan.Target{t.From, t.To} {
 		if target.WorkDir == workDir {
 			versions = append(versions, target.Version)
 		}
@@ -48,14 +49,9 @@ func (k *keeper) expected(t *Txn, workDir string) (versions []string) {
 	return versions
 }
 
-// stoppedNothing: the journal does not know that anything was stopped.
-func (t *Txn) stoppedNothing() bool {
-	return t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging || t.Phase == meta.PhaseStopping
-}
-
 // drop forgets a transaction that is not about what is there any more, and
 // says so.
-func (k *keeper) drop(ctx context.Context, t *Txn, why string) error {
+func (k *keeper) drop(ctx context.Context, t *plan.Txn, why string) error {
 	from := ""
 	if t.From.Version != "" {
 		from = " from " + t.From.Version
@@ -63,6 +59,6 @@ func (k *keeper) drop(ctx context.Context, t *Txn, why string) error {
 	said := fmt.Sprintf("a half-done %s%s to %s, in phase %s since %s, is dropped: %s",
 		t.Act, from, t.To.Version, t.Phase, t.Since.Local().Format(time.DateTime), why)
 	k.log().Warn().Str("act", string(t.Act)).Str("to", t.To.Version).Msg(said)
-	k.end(ctx, t, Outcome{Phase: meta.PhaseIdle, Error: said, Code: codeStale})
+	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: said, Code: plan.CodeStale})
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // settledAt has 1.0.0 running and the engine ended; stored is what the last
@@ -22,7 +22,7 @@ func settledAt(t *testing.T, stored func(h *host) meta.DesiredAgent) *host {
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	h.runs("falcon", "1.0.0")
 	h.halt()
-	data, err := json.Marshal(updater.Desired{Agents: []meta.DesiredAgent{stored(h)}, Dialect: meta.DialectV1})
+	data, err := json.Marshal(plan.Desired{Agents: []meta.DesiredAgent{stored(h)}, Dialect: meta.DialectV1})
 	must(t, err)
 	agenttest.Write(t, filepath.Join(h.cfg.VarDir, "desired.json"), string(data), 0o600)
 	return h
@@ -77,11 +77,11 @@ func (h *host) halfDone(from, to string, phase meta.Phase, age time.Duration) {
 	path := filepath.Join(h.cfg.VarDir, "journal/falcon.json")
 	data, err := os.ReadFile(path)
 	must(h.t, err)
-	var r updater.Record
+	var r plan.Record
 	must(h.t, json.Unmarshal(data, &r))
-	r.Txn = &updater.Txn{
-		Act: updater.ActUpgrade, From: updater.Target{Place: r.At, Version: from}, To: updater.Target{Place: r.At, Version: to},
-		Wish:  updater.Wish{Agent: meta.DesiredAgent{Name: "falcon", Version: to, Cmd: meta.CmdStart}, Place: r.At, Listed: true},
+	r.Txn = &plan.Txn{
+		Act: plan.ActUpgrade, From: plan.Target{Place: r.At, Version: from}, To: plan.Target{Place: r.At, Version: to},
+		Wish:  plan.Wish{Agent: meta.DesiredAgent{Name: "falcon", Version: to, Cmd: meta.CmdStart}, Place: r.At, Listed: true},
 		Phase: phase, Began: time.Now().Add(-age), Since: time.Now().Add(-age), Key: "md5:x", Failure: "it was bad",
 	}
 	data, err = json.Marshal(r)

@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // maxResumes is how often a transaction may be interrupted after the old
@@ -21,13 +22,13 @@ const maxResumes = 3
 // replace carries out a transaction from its beginning. A nil error means that
 // it has ended, well or not; otherwise our own machinery failed, and the
 // journal says where to go on.
-func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
-	t := &Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now(), Notes: k.others}
-	if t.Act == ActRollback {
-		t.Key = rollbackKey(t.To.Version)
+func (k *keeper) replace(ctx context.Context, s plan.Situation, step plan.Step) error {
+	t := &plan.Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now(), Notes: k.others}
+	if t.Act == plan.ActRollback {
+		t.Key = plan.RollbackKey(t.To.Version)
 		return k.switchWhenReady(ctx, t)
 	}
-	t.Key = k.rec.releaseKey(s.Wish)
+	t.Key = k.rec.ReleaseKey(s.Wish)
 	if err := k.enter(t, meta.PhaseDownloading); err != nil {
 		return k.refuse(ctx, t, err)
 	}
@@ -44,15 +45,15 @@ func (k *keeper) replace(ctx context.Context, s Situation, step Step) error {
 	case err != nil:
 		return k.refuse(ctx, t, err)
 	}
-	if b, blocked := k.rec.blocked(t.Key, time.Now()); blocked {
-		return k.abandon(ctx, t, b.explain())
+	if b, blocked := k.rec.BlockFor(t.Key, time.Now()); blocked {
+		return k.abandon(ctx, t, b.Explain())
 	}
 	return k.switchWhenReady(ctx, t)
 }
 
 // switchWhenReady stops nothing before everything that can be known about what
 // comes after it is known.
-func (k *keeper) switchWhenReady(ctx context.Context, t *Txn) error {
+func (k *keeper) switchWhenReady(ctx context.Context, t *plan.Txn) error {
 	if err := k.readyToSwitch(ctx, t); ctx.Err() != nil {
 		return ctx.Err()
 	} else if isMachinery(err) {
@@ -64,11 +65,11 @@ func (k *keeper) switchWhenReady(ctx context.Context, t *Txn) error {
 }
 
 // enter writes the intent into the journal before the act, and tells it.
-func (k *keeper) enter(t *Txn, phase meta.Phase) error {
+func (k *keeper) enter(t *plan.Txn, phase meta.Phase) error {
 	t.Phase, t.Since = phase, time.Now()
 	k.rec.Txn = t
 	err := k.save()
-	k.update(func(s *State) {
+	k.update(func(s *plan.State) {
 		s.Phase, s.Since, s.Progress, s.Done, s.Total, s.Error = phase, t.Since.Unix(), 0, 0, 0, t.Failure
 		s.Reason = t.Code
 	})
@@ -81,14 +82,14 @@ func (k *keeper) enter(t *Txn, phase meta.Phase) error {
 // nothing: with an agent stopped, a journal that cannot be written is said
 // aloud and does not keep the agent down. Recovery from the phase before does
 // the same again.
-func (k *keeper) mustEnter(t *Txn, phase meta.Phase) {
+func (k *keeper) mustEnter(t *plan.Txn, phase meta.Phase) {
 	if err := k.enter(t, phase); err != nil {
 		k.log().Error().Err(err).Msg("going on without")
 	}
 }
 
 // fetch has the wanted version completed on disk, beside the running one.
-func (k *keeper) fetch(ctx context.Context, t *Txn) error {
+func (k *keeper) fetch(ctx context.Context, t *plan.Txn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k.mu.Lock()
@@ -107,8 +108,8 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 		return err
 	}
 	if source := t.Wish.Agent.MD5URL(t.Wish.Dialect, k.e.config().Arch); source != "" && r.Install.MD5 != "" {
-		k.rec.Learned = Learned{Source: digestOf(source), MD5: lower(r.Install.MD5)}
-		t.Key = k.rec.releaseKey(t.Wish)
+		k.rec.Learned = plan.Learned{Source: plan.AddressDigest(source), MD5: strings.ToLower(r.Install.MD5)}
+		t.Key = k.rec.ReleaseKey(t.Wish)
 	}
 	return nil
 }
@@ -116,20 +117,20 @@ func (k *keeper) fetch(ctx context.Context, t *Txn) error {
 // dropSuspect removes a directory of the wanted version that failed before: it
 // is kept until then for those who look for the reason, but a digest that is
 // tried again is also downloaded again.
-func (k *keeper) dropSuspect(ctx context.Context, t *Txn) error {
-	if t.To.Version == t.From.Version || !k.rec.failedBefore(t.To.Version) {
+func (k *keeper) dropSuspect(ctx context.Context, t *plan.Txn) error {
+	if t.To.Version == t.From.Version || !k.rec.FailedBefore(t.To.Version) {
 		return nil
 	}
 	return k.prune(ctx, t.To.Place, t.To.Version)
 }
 
-func (k *keeper) installJob(t *Txn) Job {
+func (k *keeper) installJob(t *plan.Txn) Job {
 	cfg := k.e.config()
 	a := t.Wish.Agent
 	job := k.job(OpInstall, t.To)
 	job.Install = &install.Job{
 		Agent: a.Name, Version: a.Version, Dir: job.Dir.Path,
-		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: lower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
+		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
 		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
 	}
 	if a.Tarball != "" { // a version that is there needs none
@@ -145,11 +146,11 @@ func remoteConfig(a meta.DesiredAgent) *install.Config {
 	return &install.Config{FileName: a.ConfigFileName, URL: a.ConfigRemoteURL}
 }
 
-func (k *keeper) progress(t *Txn, p install.Progress) {
+func (k *keeper) progress(t *plan.Txn, p install.Progress) {
 	if p.Phase == meta.PhaseStaging && t.Phase == meta.PhaseDownloading {
 		k.mustEnter(t, meta.PhaseStaging)
 	}
-	k.update(func(s *State) {
+	k.update(func(s *plan.State) {
 		s.Done, s.Total = p.Done, p.Total
 		if p.Total > 0 {
 			s.Progress = min(float64(p.Done)/float64(p.Total), 1)
@@ -158,7 +159,7 @@ func (k *keeper) progress(t *Txn, p install.Progress) {
 }
 
 // stillWanted: neither the server nor an operator changed their mind.
-func (k *keeper) stillWanted(t *Txn) bool {
+func (k *keeper) stillWanted(t *plan.Txn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.wish == t.Wish && k.e.holds.get(k.name) == nil
@@ -166,7 +167,7 @@ func (k *keeper) stillWanted(t *Txn) bool {
 
 // switchOver stops the old version and starts the new one. It is not
 // interrupted by the end of the sidecar: what is stopped is also started.
-func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
+func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	ctx := context.WithoutCancel(shutdown)
 	if err := k.enter(t, meta.PhaseStopping); err != nil {
 		return k.refuse(ctx, t, err)
@@ -189,7 +190,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpStart, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
-		t.Code = cmp.Or(codeOf(err), codeNotStarted)
+		t.Code = cmp.Or(codeOf(err), plan.CodeNotStarted)
 		return k.rollBack(ctx, t, err.Error(), !isHostFault(err))
 	}
 	faultpoint.Hit("sidecar.started")
@@ -199,7 +200,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *Txn) error {
 // fallBackOnProven: what was superseded on probation has not proved itself, so
 // a rollback passes it over and returns to the version before it. It has been
 // stopped by now.
-func (k *keeper) fallBackOnProven(t *Txn) {
+func (k *keeper) fallBackOnProven(t *plan.Txn) {
 	unproven := k.rec.Unproven != "" && t.From.Version == k.rec.Unproven && t.From.Place == t.To.Place
 	if unproven && k.rec.Previous != "" && k.rec.Previous != t.To.Version {
 		t.From.Version = k.rec.Previous
@@ -208,8 +209,8 @@ func (k *keeper) fallBackOnProven(t *Txn) {
 
 // stopOld makes sure that nothing of the agent runs, neither in the place that
 // it leaves nor in the one that it goes to.
-func (k *keeper) stopOld(ctx context.Context, t *Txn) error {
-	if t.Left != (Place{}) {
+func (k *keeper) stopOld(ctx context.Context, t *plan.Txn) error {
+	if t.Left != (plan.Place{}) {
 		if err := k.evict(ctx, t); err != nil {
 			return err
 		}
@@ -226,51 +227,51 @@ func (k *keeper) stopOld(ctx context.Context, t *Txn) error {
 }
 
 // evict ends what root runs in a place whose control script others can change.
-func (k *keeper) evict(ctx context.Context, t *Txn) error {
-	r, err := k.do(ctx, t.Left.RunUser, k.job(OpEvict, Target{Place: t.Left}), nil)
+func (k *keeper) evict(ctx context.Context, t *plan.Txn) error {
+	r, err := k.do(ctx, t.Left.RunUser, k.job(OpEvict, plan.Target{Place: t.Left}), nil)
 	if err == nil && len(r.Stopped.Killed) > 0 {
-		t.Notes = join(t.Notes, r.Stopped.String())
+		t.Notes = plan.JoinSentences(t.Notes, r.Stopped.String())
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
 	return err
 }
 
-func (k *keeper) stopOne(ctx context.Context, t *Txn, old Target) error {
+func (k *keeper) stopOne(ctx context.Context, t *plan.Txn, old plan.Target) error {
 	r, err := k.do(ctx, old.RunUser, k.job(OpStop, old), nil)
 	if err != nil {
 		return err
 	}
 	if r.Stopped.String() != "" {
 		if len(r.Stopped.Killed) > 0 || r.Stopped.Spared != "" || t.Phase != meta.PhaseRollingBack { // else why it failed says as much
-			t.Notes = join(t.Notes, r.Stopped.String())
+			t.Notes = plan.JoinSentences(t.Notes, r.Stopped.String())
 		}
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
-	k.update(func(s *State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
+	k.update(func(s *plan.State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
 	return nil
 }
 
 // commit ends a transaction with the new version in place: because it has
 // proved itself, or because it was superseded before it could.
-func (k *keeper) commit(ctx context.Context, t *Txn, how string) error {
+func (k *keeper) commit(ctx context.Context, t *plan.Txn, how string) error {
 	faultpoint.Hit("sidecar.proved")
 	if t.From.Version != "" && t.From.Version != t.To.Version {
 		k.rec.Previous = t.From.Version
 	}
-	if t.Act == ActRollback {
+	if t.Act == plan.ActRollback {
 		k.rec.Previous = "" // what we came from is what the operator did not want
 	}
-	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, CrashLog{}
-	k.rec.unblock(t.Key)
-	k.rec.unblock(k.rec.fetchKey(t.Wish))
+	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, plan.CrashLog{}
+	k.rec.Unblock(t.Key)
+	k.rec.Unblock(k.rec.FetchKey(t.Wish))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
-	k.end(ctx, t, Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
+	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
 	return nil
 }
 
 // refuse ends a transaction before anything was stopped: the old version runs
 // on.
-func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
+func (k *keeper) refuse(ctx context.Context, t *plan.Txn, cause error) error {
 	if err := k.restoreConfigOf(ctx, t); err != nil {
 		cause = errors.Join(cause, err)
 	}
@@ -280,27 +281,27 @@ func (k *keeper) refuse(ctx context.Context, t *Txn, cause error) error {
 	}
 	key := t.Key
 	if t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging {
-		key = k.rec.fetchKey(t.Wish)
+		key = k.rec.FetchKey(t.Wish)
 	}
-	b := k.rec.block(fault{key: key, version: t.To.Version, reason: cause.Error(), code: codeOf(cause), release: release}, time.Now())
+	b := k.rec.AddFailure(plan.Fault{Key: key, Version: t.To.Version, Reason: cause.Error(), Code: codeOf(cause), Release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
-	k.end(ctx, t, Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: join(cause.Error(), t.Notes)})
+	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: plan.JoinSentences(cause.Error(), t.Notes)})
 	return nil
 }
 
 // abandon ends a transaction before anything was stopped, without blame.
-func (k *keeper) abandon(ctx context.Context, t *Txn, why string) error {
+func (k *keeper) abandon(ctx context.Context, t *plan.Txn, why string) error {
 	k.log().Info().Str("act", string(t.Act)).Str("to", t.To.Version).Msg("given up: " + why)
 	k.end(ctx, t, k.rec.Last)
 	return nil
 }
 
 // end writes the outcome, then cleans up, then has it reported.
-func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
+func (k *keeper) end(ctx context.Context, t *plan.Txn, o plan.Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
-	k.last, k.others = Target{}, ""
-	k.update(func(s *State) {
+	k.last, k.others = plan.Target{}, ""
+	k.update(func(s *plan.State) {
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
 		s.Blocks, s.PreviousVersion = slices.Clone(k.rec.Blocks), k.rec.Previous
 	})
@@ -315,8 +316,8 @@ func (k *keeper) end(ctx context.Context, t *Txn, o Outcome) {
 
 // tidy removes versions that are no longer needed, and what interrupted
 // installs left.
-func (k *keeper) tidy(ctx context.Context, t *Txn) {
-	places := []Place{t.To.Place}
+func (k *keeper) tidy(ctx context.Context, t *plan.Txn) {
+	places := []plan.Place{t.To.Place}
 	if t.From.Version != "" && t.From.Place != t.To.Place {
 		places = append(places, t.From.Place)
 	}
@@ -326,18 +327,18 @@ func (k *keeper) tidy(ctx context.Context, t *Txn) {
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")
-		k.rec.Last.Error = join(k.rec.Last.Error, "cannot clean up: "+err.Error())
+		k.rec.Last.Error = plan.JoinSentences(k.rec.Last.Error, "cannot clean up: "+err.Error())
 		k.note()
 	}
 }
 
 // prune keeps what is running (.version names it), previous and wanted, and
 // fills up to the number of versions that shall be kept; but not drop.
-func (k *keeper) prune(ctx context.Context, at Place, drop string) error {
+func (k *keeper) prune(ctx context.Context, at plan.Place, drop string) error {
 	k.mu.Lock()
 	w := k.wish
 	k.mu.Unlock()
-	job := k.job(OpPrune, Target{Place: at})
+	job := k.job(OpPrune, plan.Target{Place: at})
 	job.Prune = &agent.PruneJob{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.config().Keep), Drop: drop}
 	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
 		if v != "" && v != drop {
@@ -349,14 +350,4 @@ func (k *keeper) prune(ctx context.Context, at Place, drop string) error {
 	}
 	_, err := k.do(ctx, at.RunUser, job, nil)
 	return err
-}
-
-func join(parts ...string) string {
-	var said []string
-	for _, p := range parts {
-		if p != "" {
-			said = append(said, p)
-		}
-	}
-	return strings.Join(said, "; ")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 func TestInstallUpgradeDowngradeStop(t *testing.T) {
@@ -390,13 +391,13 @@ func TestPlanSaysWhyAndDoesNothing(t *testing.T) {
 	h := newHost(t)
 	e, err := updater.NewEngine(h.cfg)
 	must(t, err)
-	want := updater.Desired{Agents: []meta.DesiredAgent{
+	want := plan.Desired{Agents: []meta.DesiredAgent{
 		h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}),
 		{Name: "../etc", Version: "1", Cmd: meta.CmdStart},
 	}}
 	steps, err := e.Plan(t.Context(), &want)
 	must(t, err)
-	if len(steps) != 2 || steps[1].Act != updater.ActInstall || steps[1].Reason != "nothing is installed, 1.0.0 is wanted" {
+	if len(steps) != 2 || steps[1].Act != plan.ActInstall || steps[1].Reason != "nothing is installed, 1.0.0 is wanted" {
 		t.Errorf("steps: %+v", steps)
 	}
 	if !strings.Contains(steps[0].Reason, "refused") {

@@ -7,11 +7,12 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // installInTurn installs once there is a slot. A download that crawls while
 // others wait is ended, and goes on from where it was in its next turn.
-func (k *keeper) installInTurn(ctx context.Context, t *Txn) (Result, error) {
+func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (Result, error) {
 	cfg := k.e.config()
 	s := &slot{agent: k.name, grace: min(cmp.Or(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
 	if limit := cfg.Limits.MaxRate; limit > 0 {
@@ -39,16 +40,16 @@ func (k *keeper) awaitSlot(ctx context.Context, s *slot) error {
 			k.e.changed()
 		}
 		waited = true
-		k.update(func(st *State) { st.Error, st.Reason = waitsFor(holders), codeWaiting })
+		k.update(func(st *plan.State) { st.Error, st.Reason = waitsFor(holders), plan.CodeWaiting })
 	})
 	if waited {
-		k.update(func(st *State) { st.Error, st.Reason = "", "" })
+		k.update(func(st *plan.State) { st.Error, st.Reason = "", "" })
 	}
 	return err
 }
 
 // installWithSlot gives errYielded when the slot was wanted back.
-func (k *keeper) installWithSlot(ctx context.Context, t *Txn, s *slot) (Result, error) {
+func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (Result, error) {
 	turn, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	k.e.slots.onYield(s, end)
@@ -60,11 +61,11 @@ func (k *keeper) installWithSlot(ctx context.Context, t *Txn, s *slot) (Result, 
 }
 
 // install has the wanted version completed by a child.
-func (k *keeper) install(ctx context.Context, t *Txn, s *slot) (Result, error) {
+func (k *keeper) install(ctx context.Context, t *plan.Txn, s *slot) (Result, error) {
 	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
 		return Result{}, err
 	}
-	if t.Act == ActChangeUser {
+	if t.Act == plan.ActChangeUser {
 		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(OpClaim, t.To), nil); err != nil {
 			return Result{}, err
 		}

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/plan"
 	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
@@ -36,7 +38,7 @@ func (e *Engine) startChild(ctx context.Context, user string) (hands, error) {
 // itself: when we are root, and everything above it belongs to root alone.
 // Otherwise nothing is done, and the child makes it as the agent's user, or
 // says why it cannot.
-func (e *Engine) prepareDir(ctx context.Context, p Place, name string) error {
+func (e *Engine) prepareDir(ctx context.Context, p plan.Place, name string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -125,4 +127,8 @@ func empty(fd int) bool {
 	defer func() { _ = f.Close() }()
 	names, _ := f.Readdirnames(1)
 	return len(names) == 0
+}
+
+func dirOf(p plan.Place, name string) agent.Dir {
+	return agent.Dir{Path: filepath.Join(p.WorkDir, name), Name: name}
 }

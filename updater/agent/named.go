@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/host/status"
 )
 
 // named is the process that a control script takes for its agent, identified.
@@ -65,14 +67,14 @@ func (d Dir) identify(by, version string, pid int) named {
 // statusAndProcess is the status, and the process that control pid names of an
 // agent that says started. One that says so only because the number in its pid
 // file is a stranger's by now counts as stopped.
-func (r Runner) statusAndProcess(ctx context.Context, version string) (Status, named) {
+func (r Runner) statusAndProcess(ctx context.Context, version string) (status.Status, named) {
 	s := r.saidStatus(ctx, version)
 	if !s.Started() {
 		return s, named{}
 	}
 	n := r.namedProcess(ctx, version)
 	if n.stranger() {
-		return stoppedAlthough("control status says started, but " + n.String()), n
+		return status.StoppedAlthough("control status says started, but " + n.String()), n
 	}
 	return s, n
 }

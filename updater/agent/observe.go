@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/host/status"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // Timeouts bound the runs of a control script.
@@ -40,25 +43,13 @@ type Runner struct {
 	inTurn bool // of the queue already
 }
 
-// Observation is what disk and control say about an agent, now.
-type Observation struct {
-	Version  string    `json:"version,omitempty"` // that .version names
-	Complete bool      `json:"complete"`          // and is there
-	Versions []string  `json:"versions,omitempty"`
-	Status   Status    `json:"status"` // of Version
-	Pid      int       `json:"pid,omitempty"`
-	At       time.Time `json:"at"`              // when status was asked
-	Owner    *Owner    `json:"owner,omitempty"` // another sidecar, which looks after the agent
-	Busy     bool      `json:"busy,omitempty"`  // status is unknown only because of another run of the script
-}
-
 // Observe asks everything that a plan needs to know. Who does not look after
 // the agent is a guest, or becomes one by it.
-func (r Runner) Observe(ctx context.Context) (Observation, error) {
-	o := Observation{At: time.Now(), Status: unknown("nothing is installed")}
+func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {
+	o := plan.Observation{At: time.Now(), Status: status.Unknown("nothing is installed")}
 	if r.Owner != nil {
-		if o.Owner = r.Dir.foreignOwner(*r.Owner); o.Owner != nil {
-			r.Guest = true
+		if other := r.Dir.foreignOwner(*r.Owner); other != nil {
+			o.OwnedBy, r.Guest = other.String(), true
 		}
 	}
 	var err error
@@ -75,7 +66,7 @@ func (r Runner) Observe(ctx context.Context) (Observation, error) {
 	case o.Version == "" && len(r.Known) > 0:
 		return o, r.checkDisplaced()
 	case o.Version != "":
-		o.Status = unknown(o.Version + " is named by .version but not there")
+		o.Status = status.Unknown(o.Version + " is named by .version but not there")
 	}
 	return o, nil
 }
@@ -91,12 +82,12 @@ func (r Runner) checkDisplaced() error {
 	return hostFault(CodeDisplaced, "%s runs on as %s, from a filesystem that is no longer mounted at %s or is hidden by another mount; nothing is installed beside it: mount it again, or end the process", r.Dir.Name, lost[0], r.Dir.Path)
 }
 
-func (r Runner) askStatus(ctx context.Context, o *Observation) {
+func (r Runner) askStatus(ctx context.Context, o *plan.Observation) {
 	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
 	if err != nil {
-		o.Status, o.Busy = unknown(err.Error()), errors.Is(err, ErrBusy)
+		o.Status, o.Busy = status.Unknown(err.Error()), errors.Is(err, ErrBusy)
 		if owned, ok := errors.AsType[*OwnedError](err); ok {
-			o.Owner = &owned.Owner
+			o.OwnedBy = owned.Owner.String()
 		}
 		return
 	}
@@ -112,10 +103,10 @@ func (r Runner) askStatus(ctx context.Context, o *Observation) {
 
 // Status asks the control script of version whether the agent runs, and does
 // not believe it when it names a stranger's process.
-func (r Runner) Status(ctx context.Context, version string) Status {
+func (r Runner) Status(ctx context.Context, version string) status.Status {
 	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
 	if err != nil {
-		return unknown(err.Error())
+		return status.Unknown(err.Error())
 	}
 	defer done()
 	s, _ := r.statusAndProcess(ctx, version)
@@ -125,7 +116,7 @@ func (r Runner) Status(ctx context.Context, version string) Status {
 // saidStatus is what control status says. It is always given the whole time
 // that a status may take: an answer that we cut short ourselves would say
 // nothing about the agent.
-func (r Runner) saidStatus(ctx context.Context, version string) Status {
+func (r Runner) saidStatus(ctx context.Context, version string) status.Status {
 	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
 	if err != nil {
 		return unasked(err)
@@ -156,23 +147,14 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 	return pid
 }
 
-// Probe is one look during probation.
-type Probe struct {
-	Status    Status `json:"status"`
-	Pid       int    `json:"pid,omitempty"`
-	HasHealth bool   `json:"hasHealth,omitempty"`
-	Unhealthy string `json:"unhealthy,omitempty"` // why control health failed
-	Unasked   string `json:"unasked,omitempty"`   // why nobody could ask: no evidence about the version
-}
-
 // Probe asks for status, pid and, where the agent has it, health.
-func (r Runner) Probe(ctx context.Context, version string) Probe {
+func (r Runner) Probe(ctx context.Context, version string) plan.Probe {
 	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
 	if err != nil {
-		return Probe{Status: unknown(err.Error()), Unasked: err.Error()}
+		return plan.Probe{Status: status.Unknown(err.Error()), Unasked: err.Error()}
 	}
 	defer done()
-	var p Probe
+	var p plan.Probe
 	var n named
 	if p.Status, n = r.statusAndProcess(ctx, version); !p.Status.Started() {
 		return p

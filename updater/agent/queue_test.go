@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
@@ -65,7 +66,7 @@ func TestAQuestionDuringAStartWaitsSaysWhoActsAndEndsNothing(t *testing.T) {
 			t.Errorf("a probe that could not ask is evidence: %+v", p)
 		}
 	}
-	patient := make(chan agent.Status, 1)
+	patient := make(chan status.Status, 1)
 	go func() { patient <- g.Status(t.Context(), "1.0.0") }()
 	g.open()
 	if err := <-started; err != nil {
@@ -78,7 +79,7 @@ func TestAQuestionDuringAStartWaitsSaysWhoActsAndEndsNothing(t *testing.T) {
 
 func TestASlowStatusIsNotEndedByAnotherAsker(t *testing.T) {
 	g := newGated(t, agenttest.Habits{BeforeStatus: gate})
-	slow := make(chan agent.Status, 1)
+	slow := make(chan status.Status, 1)
 	go func() { slow <- g.Status(t.Context(), "1.0.0") }()
 	g.awaitGate()
 	other := g.Runner

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/host/status"
 )
 
 // killPatience is how long a killed agent may take to be gone.
@@ -111,7 +113,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 	}
 	last := before
 	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
-	ask := func() Status { stopped(); return last }
+	ask := func() status.Status { stopped(); return last }
 	if n.stranger() { // a script that believes its pid file would kill it
 		s.spare(version, n)
 		return r.kill(version, n, s, "control stop was not run, because "+n.String(), ask)
@@ -131,7 +133,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 	return r.kill(version, n, s, stopFailure(o, err, &last), ask)
 }
 
-func stopFailure(o Outcome, err error, last *Status) string {
+func stopFailure(o Outcome, err error, last *status.Status) string {
 	why := "status is " + last.String() + " after control stop"
 	switch {
 	case err != nil:
@@ -145,7 +147,7 @@ func stopFailure(o Outcome, err error, last *Status) string {
 // kill ends what stop did not: the process that the script named, with its
 // group, and where it named none of the agent's, the processes that lie in the
 // version directory. Nothing else is ever killed.
-func (r Runner) kill(version string, n named, s *Stopped, why string, ask func() Status) error {
+func (r Runner) kill(version string, n named, s *Stopped, why string, ask func() status.Status) error {
 	if n.pid != 0 && n.kin == unrelated {
 		why += "; " + n.String() + " and was not killed"
 	}
@@ -157,7 +159,7 @@ func (r Runner) kill(version string, n named, s *Stopped, why string, ask func()
 		victims, known = processesOf(r.Dir.file(version))
 		s.Killed = append(s.Killed, killAll(lookAtAll(victims))...)
 	}
-	var last Status
+	var last status.Status
 	gone := func() bool {
 		last = ask()
 		// A broken script cannot say stoped; then it counts that no process is left.
@@ -220,8 +222,8 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	return r.startFailure(version, o, last, n)
 }
 
-func (r Runner) startFailure(version string, o Outcome, last Status, n named) error {
-	if why := last.stranger(); why != "" {
+func (r Runner) startFailure(version string, o Outcome, last status.Status, n named) error {
+	if why := last.Stranger(); why != "" {
 		return hostFault(CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; %s", r.Dir.Name, version, why, r.Dir.removeStalePidFile(version, n.process))
 	}
 	if o.failed() {
@@ -232,5 +234,5 @@ func (r Runner) startFailure(version string, o Outcome, last Status, n named) er
 		said = "; it said: " + said
 	}
 	return fmt.Errorf("cannot start %s %s: status is %s%s, %v after control start%s", r.Dir.Name, version,
-		last, last.wordHint(), r.Timeouts.Start, said)
+		last, last.WordHint(), r.Timeouts.Start, said)
 }

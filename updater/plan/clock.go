@@ -1,4 +1,4 @@
-package updater
+package plan
 
 import "time"
 
@@ -7,8 +7,8 @@ import "time"
 // would never end. Whatever ends further away than its own length, or began in
 // the future, counts from now.
 
-// asOf is the record with no time in it that the clock cannot have seen by now.
-func (r Record) asOf(now time.Time) Record {
+// AsOf is the record with no time in it that the clock cannot have seen by now.
+func (r Record) AsOf(now time.Time) Record {
 	r.Last.Since = notAfter(r.Last.Since, now)
 	r.Crash = r.Crash.asOf(now)
 	blocks := make([]Block, len(r.Blocks))
@@ -23,18 +23,18 @@ func (r Record) asOf(now time.Time) Record {
 
 func (c CrashLog) asOf(now time.Time) CrashLog {
 	c.Last = notAfter(c.Last, now)
-	c.Until = notAfter(c.Until, now.Add(doubled(crashBase, crashLimit, c.Starts)))
+	c.Until = notAfter(c.Until, now.Add(doubledUpTo(crashBase, crashLimit, c.Starts)))
 	return c
 }
 
 func (b Block) asOf(now time.Time) Block {
 	b.Since = notAfter(b.Since, now)
-	b.Until = notAfter(b.Until, now.Add(b.length()))
+	b.Until = notAfter(b.Until, now.Add(b.waitAfterFailure()))
 	return b
 }
 
-// asOf is the hold, moved when it began in the future.
-func (h Hold) asOf(now time.Time) Hold {
+// AsOf is the hold, moved when it began in the future.
+func (h Hold) AsOf(now time.Time) Hold {
 	ahead := h.Since.Sub(now)
 	if ahead <= 0 {
 		return h

@@ -1,4 +1,8 @@
-package updater
+// Package plan decides what is to be done next about one agent, purely:
+// [Next] of a [Situation], [Trial.Judge] of a version on probation, the
+// back-off of what failed ([Block]). It asks nobody: what is true on the host
+// is an [Observation] that somebody else made, and time is an argument.
+package plan
 
 import (
 	"fmt"
@@ -6,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 )
 
 // Act is what is to be done about one agent.
@@ -49,7 +52,7 @@ type Step struct {
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until,omitzero"` // of ActWait
 
-	block *Block // that ActWait waits for
+	Block *Block `json:"-"` // that ActWait waits for
 }
 
 // Place is where an agent lives and as whom it runs.
@@ -67,85 +70,83 @@ type Target struct {
 // Situation is everything a decision about one agent depends on.
 type Situation struct {
 	Name    string
-	Wish    Wish              // what the server wants
-	At      Place             // where the agent is, or would be
-	Seen    agent.Observation // what disk and control say there
-	Blind   string            // why nothing could be seen, or empty
-	Code    string            // of Blind
-	Left    Place             // where the agent is, when root gives that up because others can change it
+	Wish    Wish        // what the server wants
+	At      Place       // where the agent is, or would be
+	Seen    Observation // what disk and control say there
+	Blind   string      // why nothing could be seen, or empty
+	Code    string      // of Blind
+	Left    Place       // where the agent is, when root gives that up because others can change it
 	Journal Record
 	Hold    *Hold
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
 	Unasked   bool // the wish is of a stored reply: the server has not answered since the start
-
-	orders int // of the keeper, when it looked
 }
 
-// Plan decides the next step for one agent. Nothing else decides.
-func Plan(s Situation) Step {
-	step := s.decide()
+// Next decides the next step for one agent. Nothing else decides.
+func Next(s Situation) Step {
+	step := s.decideNext()
 	step.Agent = s.Name
 	return step
 }
 
-func (s Situation) decide() Step {
+func (s Situation) decideNext() Step {
 	switch {
-	case s.Seen.Owner != nil:
-		return none("looked after by " + s.Seen.Owner.String() + ", which is running; this one steps back")
+	case s.Seen.OwnedBy != "":
+		return nothingToDo("looked after by " + s.Seen.OwnedBy + ", which is running; this one steps back")
 	case s.Journal.Txn != nil:
 		t := s.Journal.Txn
 		return Step{Act: ActResume, From: t.From, To: t.To, Reason: fmt.Sprintf("an interrupted %s stands at %s", t.Act, t.Phase)}
 	case s.Wish.Refused != "":
-		return none("refused: " + s.Wish.Refused)
+		return nothingToDo("refused: " + s.Wish.Refused)
 	case s.Blind != "":
-		return none("cannot be inspected: " + s.Blind)
+		return nothingToDo("cannot be inspected: " + s.Blind)
 	case !s.Wish.Listed && s.Seen.Version == "":
-		return none("not wanted, and nothing is installed")
+		return nothingToDo("not wanted, and nothing is installed")
 	case !s.Wish.Listed:
-		return none("orphaned: no longer in the list of desired agents; left as it is")
+		return nothingToDo("orphaned: no longer in the list of desired agents; left as it is")
 	}
 	switch s.Wish.Agent.Cmd {
 	case meta.CmdNone:
-		return none("no command: only reported")
+		return nothingToDo("no command: only reported")
 	case meta.CmdStop:
 		return s.wantStopped()
 	}
 	return s.wantStarted()
 }
 
-func none(reason string) Step { return Step{Act: ActNone, Reason: reason} }
+func nothingToDo(reason string) Step { return Step{Act: ActNone, Reason: reason} }
 
 func (s Situation) wantStopped() Step {
 	switch {
-	case !s.installed():
-		return none("stop is wanted, and nothing is installed")
+	case !s.isInstalled():
+		return nothingToDo("stop is wanted, and nothing is installed")
 	case s.Seen.Status.Stopped():
-		return none("stoped, as wanted")
+		return nothingToDo("stoped, as wanted")
 	case s.Hold != nil:
-		return none("held: " + s.Hold.Reason + "; stop is wanted")
+		return nothingToDo("held: " + s.Hold.Reason + "; stop is wanted")
 	}
 	if s.Unasked {
-		return none("stop was wanted by the last reply; nothing is stopped until the server has answered")
+		return nothingToDo("stop was wanted by the last reply; nothing is stopped until the server has answered")
 	}
-	step := Step{Act: ActStop, From: s.now(), Reason: "stop is wanted, and it is " + s.Seen.Status.String()}
-	return s.unlessBlocked(step, stopKey(s.Seen.Version))
+	step := Step{Act: ActStop, From: s.currentTarget(), Reason: "stop is wanted, and it is " + s.Seen.Status.String()}
+	return s.unlessBlocked(step, StopKey(s.Seen.Version))
 }
 
 func (s Situation) wantStarted() Step {
 	if s.Hold != nil {
-		return s.held()
+		return s.planUnderHold()
 	}
-	want := s.want()
-	step := Step{From: s.now(), To: want}
+	want := s.wantedTarget()
+	step := Step{From: s.currentTarget(), To: want}
 	switch {
 	case s.Left != (Place{}):
-		step = s.leave()
-	case !s.installed() && s.Seen.Version != "":
+		step = s.leavePlace()
+	case !s.isInstalled() && s.Seen.Version != "":
 		step.Act, step.From = ActInstall, Target{}
 		step.Reason = fmt.Sprintf("%s is named but not there, %s is wanted", s.Seen.Version, want.Version)
-	case !s.installed():
+	case !s.isInstalled():
 		step.Act, step.From = ActInstall, Target{}
 		step.Reason = "nothing is installed, " + want.Version + " is wanted"
 	case s.At.WorkDir != want.WorkDir:
@@ -155,12 +156,12 @@ func (s Situation) wantStarted() Step {
 		step.Act = ActChangeUser
 		step.Reason = fmt.Sprintf("runUser is %s, %s is wanted", s.At.RunUser, want.RunUser)
 	case s.Seen.Version != want.Version:
-		step.Act = replacement(s.Seen.Version, want.Version)
+		step.Act = actBetween(s.Seen.Version, want.Version)
 		step.Reason = fmt.Sprintf("%s is there, %s is wanted", s.Seen.Version, want.Version)
 	default:
 		return s.keepRunning()
 	}
-	step = s.unlessBlocked(step, s.Journal.releaseKey(s.Wish), s.Journal.fetchKey(s.Wish))
+	step = s.unlessBlocked(step, s.Journal.ReleaseKey(s.Wish), s.Journal.FetchKey(s.Wish))
 	return s.orKeepRunning(s.unlessUnasked(step))
 }
 
@@ -172,15 +173,15 @@ func (s Situation) unlessUnasked(step Step) Step {
 	if !s.Unasked || !step.Act.Replaces() {
 		return step
 	}
-	if s.installed() && s.Left == (Place{}) && s.Seen.Status.Stopped() {
-		return s.restart("until the server has answered: ")
+	if s.isInstalled() && s.Left == (Place{}) && s.Seen.Status.Stopped() {
+		return s.startAgain("until the server has answered: ")
 	}
-	return none("by the last reply " + step.Reason + "; no version is changed until the server has answered")
+	return nothingToDo("by the last reply " + step.Reason + "; no version is changed until the server has answered")
 }
 
-// leave gives a place up where others can change what root runs.
-func (s Situation) leave() Step {
-	step := Step{Act: ActMove, To: s.want()}
+// leavePlace gives a place up where others can change what root runs.
+func (s Situation) leavePlace() Step {
+	step := Step{Act: ActMove, To: s.wantedTarget()}
 	if s.Left.WorkDir == step.To.WorkDir {
 		step.Act = ActChangeUser
 	}
@@ -188,23 +189,23 @@ func (s Situation) leave() Step {
 	return step
 }
 
-// held: a hold freezes the version; what crashed is still started again. A
+// planUnderHold: a hold freezes the version; what crashed is still started again. A
 // hold that an operator's rollback made also says which version it freezes.
-func (s Situation) held() Step {
+func (s Situation) planUnderHold() Step {
 	h := s.Hold
 	switch {
-	case !s.installed():
-		return none("held: " + h.Reason + "; nothing is installed")
+	case !s.isInstalled():
+		return nothingToDo("held: " + h.Reason + "; nothing is installed")
 	case h.Version != "" && h.Version != s.Seen.Version && !slices.Contains(s.Seen.Versions, h.Version):
-		return none("held: " + h.Reason + "; " + h.Version + " is no longer on disk")
+		return nothingToDo("held: " + h.Reason + "; " + h.Version + " is no longer on disk")
 	case h.Version != "" && h.Version != s.Seen.Version:
 		to := Target{Place: s.At, Version: h.Version}
-		step := Step{Act: ActRollback, From: s.now(), To: to, Reason: "an operator went back: " + h.Reason}
-		return s.orKeepRunning(s.unlessBlocked(step, rollbackKey(h.Version)))
+		step := Step{Act: ActRollback, From: s.currentTarget(), To: to, Reason: "an operator went back: " + h.Reason}
+		return s.orKeepRunning(s.unlessBlocked(step, RollbackKey(h.Version)))
 	case s.Seen.Status.Stopped():
-		return s.restart("held (" + h.Reason + ") and ")
+		return s.startAgain("held (" + h.Reason + ") and ")
 	}
-	return none("held: " + h.Reason)
+	return nothingToDo("held: " + h.Reason)
 }
 
 // keepRunning: the right version is there; it shall also run, with its config
@@ -212,22 +213,22 @@ func (s Situation) held() Step {
 func (s Situation) keepRunning() Step {
 	switch {
 	case s.Seen.Status.Stopped():
-		return s.restart("")
+		return s.startAgain("")
 	case !s.Seen.Status.Started():
-		return none("status is " + s.Seen.Status.String() + "; left as it is")
+		return nothingToDo("status is " + s.Seen.Status.String() + "; left as it is")
 	case s.ConfigDue && !s.Unasked && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
-		return Step{Act: ActConfig, From: s.now(), To: s.now(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
+		return Step{Act: ActConfig, From: s.currentTarget(), To: s.currentTarget(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
 	}
-	return none("as wanted")
+	return nothingToDo("as wanted")
 }
 
-// restart starts what is there, not too often: a crash loop must not wear out
+// startAgain starts what is there, not too often: a crash loop must not wear out
 // the host.
-func (s Situation) restart(prefix string) Step {
-	step := Step{Act: ActStart, To: s.now(), Reason: prefix + "stoped though start is wanted"}
+func (s Situation) startAgain(prefix string) Step {
+	step := Step{Act: ActStart, To: s.currentTarget(), Reason: prefix + "stoped though start is wanted"}
 	if until := s.Journal.Crash.Until; until.After(s.Now) {
 		step.Act, step.Until = ActWait, until
-		step.Reason = fmt.Sprintf("%sstoped again after %s; the next one waits", prefix, count(s.Journal.Crash.Starts, "start"))
+		step.Reason = fmt.Sprintf("%sstoped again after %s; the next one waits", prefix, countInWords(s.Journal.Crash.Starts, "start"))
 	}
 	if detail := s.Seen.Status.Detail; detail != "" {
 		step.Reason += ": " + detail
@@ -237,8 +238,8 @@ func (s Situation) restart(prefix string) Step {
 
 // orKeepRunning: while a replacement waits, what is there shall run.
 func (s Situation) orKeepRunning(step Step) Step {
-	if step.Act == ActWait && s.Left == (Place{}) && s.installed() && s.Seen.Status.Stopped() {
-		if start := s.restart("while " + s.want().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
+	if step.Act == ActWait && s.Left == (Place{}) && s.isInstalled() && s.Seen.Status.Stopped() {
+		if start := s.startAgain("while " + s.wantedTarget().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
 			return start
 		}
 	}
@@ -249,25 +250,32 @@ func (s Situation) orKeepRunning(step Step) Step {
 // or backed off.
 func (s Situation) unlessBlocked(step Step, keys ...string) Step {
 	for _, key := range keys {
-		if b, blocked := s.Journal.blocked(key, s.Now); blocked {
-			step.Act, step.Until, step.block = ActWait, b.Until, &b
-			step.Reason = b.explain()
+		if b, blocked := s.Journal.BlockFor(key, s.Now); blocked {
+			step.Act, step.Until, step.Block = ActWait, b.Until, &b
+			step.Reason = b.Explain()
 			return step
 		}
 	}
 	return step
 }
 
-// installed: .version names something that is there.
-func (s Situation) installed() bool { return s.Seen.Version != "" && s.Seen.Complete }
+// MayLeave: the agent is wanted as another user or elsewhere, so that it need
+// not stay where root does not touch it.
+func (s Situation) MayLeave() bool {
+	w := s.Wish
+	return w.Listed && w.Refused == "" && w.Agent.Cmd == meta.CmdStart && s.Hold == nil && w.Place != s.At
+}
 
-func (s Situation) now() Target { return Target{Place: s.At, Version: s.Seen.Version} }
+// isInstalled: .version names something that is there.
+func (s Situation) isInstalled() bool { return s.Seen.Version != "" && s.Seen.Complete }
 
-func (s Situation) want() Target {
+func (s Situation) currentTarget() Target { return Target{Place: s.At, Version: s.Seen.Version} }
+
+func (s Situation) wantedTarget() Target {
 	return Target{Place: s.Wish.Place, Version: s.Wish.Agent.Version}
 }
 
-func replacement(from, to string) Act {
+func actBetween(from, to string) Act {
 	switch meta.CompareVersions(to, from) {
 	case meta.Newer:
 		return ActUpgrade

@@ -1,20 +1,28 @@
-package updater
+package plan
 
 import (
 	"cmp"
-	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 )
 
-func (p Place) dir(name string) agent.Dir {
-	return agent.Dir{Path: filepath.Join(p.WorkDir, name), Name: name}
+// State is what is known about one agent.
+type State struct {
+	meta.RealAgent
+	Wish   Wish        `json:"wish"`
+	Seen   Observation `json:"seen"`
+	Step   Step        `json:"step"` // planned last
+	Blocks []Block     `json:"blocks,omitempty"`
+	Crash  CrashLog    `json:"crash,omitzero"`
+	Hold   *Hold       `json:"hold,omitempty"`
+
+	Done, Total int64 // bytes of the download or unpacking under way
 }
 
-// state is what the world is told about a situation and the step planned in it.
-func (s Situation) state(step Step) State {
+// State is what the world is told about a situation and the step planned in it.
+func (s Situation) State(step Step) State {
 	last, at := s.Journal.Last, s.At
 	if s.Left != (Place{}) {
 		at = s.Left
@@ -32,7 +40,7 @@ func (s Situation) state(step Step) State {
 	if s.Wish.Listed {
 		st.DesiredVersion = s.Wish.Agent.Version
 	}
-	if s.Seen.Owner != nil {
+	if s.Seen.OwnedBy != "" {
 		st.stepBack(s)
 		return st
 	}
@@ -41,7 +49,7 @@ func (s Situation) state(step Step) State {
 		st.Error, st.Reason = t.Failure, t.Code
 		return st
 	}
-	st.stand(s)
+	st.explainStand(s)
 	return st
 }
 
@@ -49,17 +57,17 @@ func (s Situation) state(step Step) State {
 // it, there is nothing to say about it; otherwise it is as if held, which
 // servers neither count as a failure nor wait for.
 func (st *State) stepBack(s Situation) {
-	st.Phase, st.Reason, st.Error = meta.PhaseIdle, ReasonOwned, s.Seen.Owner.String()+" looks after it; this one steps back until that one has ended"
+	st.Phase, st.Reason, st.Error = meta.PhaseIdle, CodeOwned, s.Seen.OwnedBy+" looks after it; this one steps back until that one has ended"
 	running := s.Wish.Agent.Cmd == meta.CmdStop && s.Seen.Status.Stopped() || s.Wish.Agent.Cmd == meta.CmdStart && s.Seen.Status.Started()
 	if s.Seen.Version != s.Wish.Agent.Version || !running {
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, "another sidecar looks after it"
 	}
 }
 
-// stand adds what keeps the agent from being as wanted: a refusal, blindness,
+// explainStand adds what keeps the agent from being as wanted: a refusal, blindness,
 // a hold or a block. Phase and error of an outcome that no longer matters, as
 // something else is wanted by now, are dropped.
-func (st *State) stand(s Situation) {
+func (st *State) explainStand(s Situation) {
 	last := s.Journal.Last
 	elsewhere := last.Version != s.Wish.Agent.Version || last.At != (Place{}) && last.At != s.Wish.Place
 	if last.Phase != meta.PhaseIdle && last.Version != "" && elsewhere && s.Hold == nil {
@@ -69,27 +77,38 @@ func (st *State) stand(s Situation) {
 	case st.Step.Act.Replaces(): // what failed before is being tried again
 		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseDownloading, "", "", s.Now.Unix()
 	case s.Wish.Refused != "":
-		st.Phase, st.Error, st.Reason = meta.PhaseFailed, "refused: "+s.Wish.Refused, codeRefused
+		st.Phase, st.Error, st.Reason = meta.PhaseFailed, "refused: "+s.Wish.Refused, CodeRefused
 	case s.Blind != "":
 		st.Phase, st.Error, st.Reason = meta.PhaseFailed, s.Blind, s.Code
 	case s.Hold != nil:
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
-	case st.Step.block != nil && st.Step.block.Key == last.Key:
-		st.Error = join(last.Error, st.Step.block.sentence())
-	case st.Step.block != nil: // wanted again, and it failed here before
-		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseFailed, st.Step.Reason, st.Step.block.Code, unixTime(st.Step.block.Since)
+	case st.Step.Block != nil && st.Step.Block.Key == last.Key:
+		st.Error = JoinSentences(last.Error, st.Step.Block.inWords())
+	case st.Step.Block != nil: // wanted again, and it failed here before
+		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseFailed, st.Step.Reason, st.Step.Block.Code, unixTime(st.Step.Block.Since)
 	case st.Step.Act == ActWait:
 		st.Error = st.Step.Reason
 	}
 }
 
-// matters: the agent is here, is wanted here, or went wrong here. Of others
+// Matters: the agent is here, is wanted here, or went wrong here. Of others
 // only a journal is left.
-func (st State) matters() bool { return st.Version != "" || st.Error != "" || st.DesiredVersion != "" }
+func (st State) Matters() bool { return st.Version != "" || st.Error != "" || st.DesiredVersion != "" }
 
 func unixTime(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.Unix()
+}
+
+// JoinSentences puts sentences into one.
+func JoinSentences(parts ...string) string {
+	var said []string
+	for _, p := range parts {
+		if p != "" {
+			said = append(said, p)
+		}
+	}
+	return strings.Join(said, "; ")
 }

@@ -1,7 +1,6 @@
-package updater
+package plan
 
 import (
-	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -44,6 +43,11 @@ type Txn struct {
 	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
 }
 
+// StoppedNothing: the journal does not know that anything was stopped.
+func (t *Txn) StoppedNothing() bool {
+	return t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging || t.Phase == meta.PhaseStopping
+}
+
 // Outcome is how the last transaction, or the last attempt at anything else, ended.
 type Outcome struct {
 	Phase   meta.Phase `json:"phase"`             // idle, rolledBack or failed
@@ -76,16 +80,14 @@ type CrashLog struct {
 	Until  time.Time `json:"until"` // no start before
 }
 
-// started notes a start at now: the first crash after a calm time is answered
+// WithStart notes a start at now: the first crash after a calm time is answered
 // at once, the following ones wait twice as long each time.
-func (c CrashLog) started(now time.Time) CrashLog {
+func (c CrashLog) WithStart(now time.Time) CrashLog {
 	if now.Sub(c.Last) > crashCalm {
 		c.Starts = 0
 	}
 	c.Starts++
 	c.Last = now
-	c.Until = now.Add(doubled(crashBase, crashLimit, c.Starts))
+	c.Until = now.Add(doubledUpTo(crashBase, crashLimit, c.Starts))
 	return c
 }
-
-func lower(s string) string { return strings.ToLower(s) }

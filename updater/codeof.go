@@ -1,0 +1,22 @@
+package updater
+
+import (
+	"errors"
+
+	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/runas"
+)
+
+// codeOf is the code of an error for programs, or nothing.
+func codeOf(err error) string {
+	if je, ok := errors.AsType[*JobError](err); ok {
+		return je.Reason
+	}
+	if _, ok := errors.AsType[*runas.Error](err); ok {
+		return plan.CodeNoChild
+	}
+	if errors.Is(err, errChildLost) {
+		return plan.CodeLost
+	}
+	return ""
+}
