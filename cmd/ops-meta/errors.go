@@ -20,7 +20,7 @@ const (
 	exitOK       = 0
 	exitFailed   = 1
 	exitUsage    = 2 // wrong flags, arguments or input
-	exitNotFound = 3
+	exitNotFound = 3 // what was asked for, or what the input names
 	exitConflict = 4 // somebody else changed it, it exists already, or it is in use
 	exitDenied   = 5 // no token, an unknown or expired one, or one without the role
 )
@@ -156,6 +156,8 @@ func exitCode(err error) int {
 	var e *api.Error
 	var u *usage
 	switch {
+	case isMissing(err):
+		return exitNotFound
 	case errors.As(err, &p):
 		return exitCodeOfStatus(p.Status)
 	case errors.As(err, &e):
@@ -164,6 +166,13 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// isMissing reports whether a server refused an input that names what there is
+// not.
+func isMissing(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Type == "urn:ops-meta:"+api.CodeMissing
 }
 
 func exitCodeOfKind(kind api.ErrorKind) int {

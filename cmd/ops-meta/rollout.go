@@ -54,7 +54,7 @@ func (n *newRollout) flags(c *cobra.Command) {
 	f.IntVar(&n.maxFailed, "max-failed", 0, "with --stages: failed hosts that are borne")
 	f.StringVar(&n.onFailure, "on-failure", "", "with --stages: pause (default), abort or rollback")
 	f.StringVar(&n.Reason, "reason", "", "why, for whoever reads it later")
-	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch")
+	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch, or no host is known by that name or in that group")
 	f.BoolVar(&n.dryRun, "dry-run", false, "say what would change on how many hosts, and change nothing")
 	f.BoolVar(&n.Draft, "draft", false, "make it and wait for approval")
 	c.MarkFlagsMutuallyExclusive("strategy", "stages")
@@ -125,6 +125,9 @@ func (a *app) startRollout(ctx context.Context, n newRollout) error {
 	if err != nil {
 		return err
 	}
+	if err := n.refuseUnknown(ctx, c, impact); err != nil {
+		return err
+	}
 	create, name, verb := c.CreateRollout, "", "is"
 	if n.dryRun {
 		create, verb = c.TryRollout, "would be"
@@ -137,6 +140,7 @@ func (a *app) startRollout(ctx context.Context, n newRollout) error {
 		name = r.ID + " "
 	}
 	if a.watch && !n.dryRun {
+		a.warnOfImpact(a.err, impact)
 		return a.watchRollout(ctx, c, r.ID)
 	}
 	return a.print(a.out, r, func(w io.Writer) {

@@ -86,6 +86,11 @@ func (d *deployment) run(ctx context.Context) error {
 	if err := d.refuseNobody(impact); err != nil {
 		return err
 	}
+	if d.rollout.group == "" {
+		if err := d.rollout.refuseUnknown(ctx, c, impact); err != nil {
+			return err
+		}
+	}
 	put := c.PutAssignment
 	if d.rollout.dryRun {
 		put = c.TryAssignment
@@ -127,6 +132,23 @@ func (a *app) warnOfImpact(w io.Writer, i api.Impact) {
 	}
 }
 
+// refuseUnknown keeps a version from going out to a host that nobody knows, or
+// by a rollout to a group that no host is in: it would be complete at once.
+func (n newRollout) refuseUnknown(ctx context.Context, c *api.Client, i api.Impact) error {
+	switch {
+	case i.Hosts > 0 || n.Force:
+	case n.host != "":
+		_, err := c.Host(ctx, n.host)
+		return err
+	case n.group != "":
+		return &api.Error{
+			Kind: api.KindNotFound, Field: "group", Message: "group " + n.group + " matches no known host",
+			Hint: "ops-meta group set changes whom it matches; for hosts that are yet to come: --now, or --force",
+		}
+	}
+	return nil
+}
+
 // refuseNobody keeps an assignment from being made that no host can follow.
 func (d *deployment) refuseNobody(i api.Impact) error {
 	without := 0
@@ -147,6 +169,9 @@ func impactText(i api.Impact) string {
 	}
 	if i.Overruled > 0 {
 		text += fmt.Sprintf(", %d left as a narrower rule says", i.Overruled)
+	}
+	if i.Held > 0 {
+		text += fmt.Sprintf(", %d held", i.Held)
 	}
 	return text
 }

@@ -29,6 +29,8 @@ type Error struct {
 	Field   string // the input that is wrong, of KindInvalid
 	Hint    string // what to do next
 	Err     error
+
+	Noun, Name string // what there is not, such as agent and demo: asked for, or named by the input
 }
 
 func (e *Error) Error() string {
@@ -43,6 +45,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Errorf returns an [Error] of a kind.
 func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// Missing makes of a noun that is not there an input that is wrong; other
+// errors pass as they are.
+func Missing(err error, field string) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindNotFound {
+		return err
+	}
+	return &Error{Kind: KindInvalid, Field: field, Message: err.Error(), Noun: e.Noun, Name: e.Name}
 }
 
 // KindOf returns the kind of the first [Error] in err's chain, KindInternal

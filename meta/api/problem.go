@@ -1,5 +1,9 @@
 package api
 
+// CodeMissing is the code of a [Problem] with an input that names what there is
+// not, such as the agent of a rollout.
+const CodeMissing = "missing"
+
 // Problem is an error as RFC 9457 problem+json. Hint says what to do next.
 type Problem struct {
 	Type     string `json:"type"` // a stable URN, urn:ops-meta:{code}

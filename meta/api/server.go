@@ -7,9 +7,12 @@ type Impact struct {
 	Hosts   int `json:"hosts"`   // in the scope
 	Changed int `json:"changed"` // that would be told something else
 	// Overruled is how many of the hosts a narrower rule keeps as they are.
-	Overruled int            `json:"overruled,omitempty"`
-	From      map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
-	Sample    []string       `json:"sample,omitempty"` // names of some changed hosts
+	Overruled int `json:"overruled,omitempty"`
+	// Held is how many that would change are kept as they are by a hold, until
+	// it is released.
+	Held   int            `json:"held,omitempty"`
+	From   map[string]int `json:"from,omitempty"`   // changed hosts by the version they report
+	Sample []string       `json:"sample,omitempty"` // names of some changed hosts
 	// NoArtifact is hosts that cannot have the release, which has no artifact
 	// for their arch, by arch.
 	NoArtifact map[string]int `json:"noArtifact,omitempty"`

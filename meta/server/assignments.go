@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -158,6 +160,7 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 	}
 	impact, rules := api.Impact{From: map[string]int{}, NoArtifact: map[string]int{}}, s.fleet.Snapshot()
 	release, known := s.release(a.Agent, a.Version)
+	var held string // why the first host is
 	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
 		if !inScope(host) {
 			return
@@ -168,6 +171,9 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 			impact.Overruled++
 		case a.Cmd != meta.CmdStop && known && len(release.Artifacts) > 0 && !release.RunsOn(host.Arch):
 			impact.NoArtifact[host.Arch]++
+		case changes(on, a) && heldBy(rules, host, on, a.Agent) != "":
+			impact.Held++
+			held = cmp.Or(held, heldBy(rules, host, on, a.Agent))
 		case changes(on, a):
 			impact.Changed++
 			impact.From[on.Version]++
@@ -176,13 +182,39 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 			}
 		}
 	})
-	impact.Warning = s.warning(a, impact)
 	bad, err := s.badRelease(ctx, a)
-	if impact.Warning != "" && bad != "" {
-		bad = "; " + bad
+	warnings := []string{s.warning(a, impact), s.nobody(a.Scope, impact), bad}
+	if impact.Held > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d of %d hosts are held (%s) and stay as they are until the hold is released", impact.Held, impact.Hosts, held))
 	}
-	impact.Warning += bad
+	impact.Warning = strings.Join(slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), "; ")
 	return impact, err
+}
+
+// heldBy says what keeps an agent of a host as it is, or is empty.
+func heldBy(rules *fleet.Snapshot, host fleet.Facts, on api.HostAgent, agent string) string {
+	if hold := rules.HoldOn(host, agent); hold != nil {
+		return "hold " + hold.ID + ": " + hold.Reason
+	}
+	if on.Held {
+		return "on the host: " + on.HoldReason
+	}
+	return ""
+}
+
+// nobody warns of a scope that no host is in.
+func (s assignments) nobody(scope api.Scope, impact api.Impact) string {
+	switch {
+	case impact.Hosts > 0:
+	case scope.Kind == api.ScopeHost:
+		if near := api.Nearest(scope.Name, filters(s).hostsLike(scope.Name)); near != "" {
+			return fmt.Sprintf("no host %s has sent a heartbeat yet; did you mean %q?", scope.Name, near)
+		}
+		return "no host " + scope.Name + " has sent a heartbeat yet"
+	case scope.Kind == api.ScopeGroup:
+		return "group " + scope.Name + " matches no known host"
+	}
+	return ""
 }
 
 // badRelease warns of a release that was taken back.
@@ -217,7 +249,7 @@ func (s assignments) inScope(scope api.Scope) (func(fleet.Facts) bool, error) {
 			return selector.Match, nil
 		}
 		e := api.Errorf(api.KindInvalid, "there is no group %.80q", scope.Name)
-		e.Field = "scope.name"
+		e.Field, e.Noun, e.Name = "scope.name", "group", scope.Name
 		return nil, e
 	case api.ScopeEveryone, api.ScopeAgent:
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -43,6 +44,36 @@ func (s filters) Unknown(ctx context.Context, f httpapi.Filter) error {
 	return s.unknownToAudit(ctx, f)
 }
 
+// Nearest goes through what operators said, and hosts.
+func (s filters) Nearest(noun, name string) string {
+	wanted := s.wanted.Load()
+	var known []string
+	switch noun {
+	case "agent":
+		known = namesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
+	case "release":
+		agent, version, _ := strings.Cut(name, "/")
+		if near := api.Nearest(version, versionsOf(wanted.Wanted)[agent]); near != "" {
+			return agent + "/" + near
+		}
+	case "group":
+		known = namesOf(wanted.Groups, func(g api.Group) string { return g.Name })
+	case "strategy":
+		known = namesOf(wanted.Strategies, func(st api.Strategy) string { return st.Name })
+	case "host":
+		known = s.hostsLike(name)
+	}
+	return api.Nearest(name, known)
+}
+
+func namesOf[T any](all []T, name func(T) string) []string {
+	names := make([]string, 0, len(all))
+	for _, one := range all {
+		names = append(names, name(one))
+	}
+	return names
+}
+
 // nameIn is a scope's name, if it is one of that kind.
 func nameIn(s api.Scope, kind api.ScopeKind) string {
 	if s.Kind != kind {
@@ -58,12 +89,8 @@ type names struct{ agents, groups, versions, statuses, arches []string }
 // named.
 func (s filters) names(agent string) (n names) {
 	wanted, o := s.wanted.Load(), s.fleet.Overview()
-	for _, a := range wanted.Agents {
-		n.agents = append(n.agents, a.Name)
-	}
-	for _, g := range wanted.Groups {
-		n.groups = append(n.groups, g.Name)
-	}
+	n.agents = namesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
+	n.groups = namesOf(wanted.Groups, func(g api.Group) string { return g.Name })
 	for _, r := range wanted.Releases {
 		if agent == "" || r.Agent == agent {
 			n.versions = append(n.versions, r.Version)

@@ -29,7 +29,7 @@ func (s hosts) Hosts(_ context.Context, q api.HostQuery) (api.Page[api.Host], er
 
 func noHost(name string) error {
 	return &api.Error{
-		Kind: api.KindNotFound, Message: "there is no host " + name,
+		Kind: api.KindNotFound, Message: "there is no host " + name, Noun: "host", Name: name,
 		Hint: "ops-meta hosts lists those that have sent a heartbeat",
 	}
 }

@@ -148,6 +148,17 @@ func (s *Snapshot) Overruled(f Facts, agent string, scope api.Scope) bool {
 	return false
 }
 
+// HoldOn is the hold that keeps an agent of a host as it is, or nil.
+func (s *Snapshot) HoldOn(f Facts, agent string) *api.Hold {
+	var groups []string
+	for _, m := range s.matchers {
+		if s.holds.groups[m.group.Name] != nil && m.selector.Match(f) {
+			groups = append(groups, m.group.Name)
+		}
+	}
+	return s.holds.of(f.Name, agent, groups)
+}
+
 // versioned reports whether one of a scope's rules assigns a version of agent.
 func versioned(rules []*agentRule, agent string) bool {
 	return slices.ContainsFunc(rules, func(r *agentRule) bool {

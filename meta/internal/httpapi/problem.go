@@ -108,6 +108,9 @@ func problemOf(err error) *api.Problem {
 
 func problemOfKind(e *api.Error) *api.Problem {
 	p := &api.Problem{Type: urn(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field}
+	if e.Kind == api.KindInvalid && e.Name != "" {
+		p.Type = urn(api.CodeMissing)
+	}
 	if p.Status == 0 {
 		p.Status = http.StatusInternalServerError
 	}

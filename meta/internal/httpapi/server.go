@@ -90,7 +90,7 @@ func (s *Server) handler(r route) http.Handler {
 			err = r.serve(c)
 		}
 		if err != nil {
-			s.fail(rec, req, err)
+			s.fail(rec, req, s.withNearest(err))
 		}
 	})
 }

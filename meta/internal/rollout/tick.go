@@ -159,6 +159,7 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	silent := sum(r, r.Stage, func(p api.StageCount) int { return p.Silent })
 	members := sum(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent + p.NoArtifact })
 	without := sum(r, r.Stage, func(p api.StageCount) int { return p.NoArtifact })
+	held := sum(r, r.Stage, func(p api.StageCount) int { return p.Held })
 	heard := healthy + sum(r, r.Stage, failed)
 	unsure := func(why Reason, message string) (api.Rollout, Step) {
 		return step(r, api.RolloutInconclusive, why, now, message+"; resume to go on all the same, or abort")
@@ -166,8 +167,10 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	switch {
 	case without > 0 && without == members:
 		return unsure(ReasonNoArtifact, fmt.Sprintf("none of %d hosts can have %s %s, which has no artifact for their arch; publish one, then resume", without, r.Agent, r.Version))
+	case held > 0 && held == members && healthy == 0:
+		return unsure(ReasonNoEvidence, fmt.Sprintf("all %d hosts are held and keep what they have until the hold is released (ops-meta hold list)", held))
 	case healthy == 0 && members > 0:
-		return unsure(ReasonNoEvidence, "no host has shown that the release works")
+		return unsure(ReasonNoEvidence, "no host has shown that the release works ("+tally(r)+")")
 	case silent > heard:
 		return unsure(ReasonTooManySilent, fmt.Sprintf("%d hosts are silent and only %d were heard of", silent, heard))
 	case newlyFailed(r) > 0 && r.Strategy.MaxFailedPct > 0 && newlyJudged(r) < r.Strategy.MinSample:

@@ -49,7 +49,7 @@ func scopeOf(ctx context.Context, tx *store.Tx, scope api.Scope) (func(fleet.Fac
 	case api.ScopeGroup:
 		group, err := tx.Group(ctx, scope.Name)
 		if err != nil {
-			return nil, wrong("scope", err)
+			return nil, api.Missing(err, "scope")
 		}
 		selector, err := fleet.CompileSelector(group.Selector)
 		if err != nil {

@@ -87,7 +87,7 @@ func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (
 func (e *Engine) strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
 	agent, err := tx.Agent(ctx, n.Agent)
 	if err != nil {
-		return api.Strategy{}, wrong("agent", err)
+		return api.Strategy{}, api.Missing(err, "agent")
 	}
 	if n.Inline != nil {
 		s := *n.Inline
@@ -108,7 +108,7 @@ func (e *Engine) strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout)
 	if err != nil && api.KindOf(err) == api.KindNotFound && name == builtIn.Name {
 		return builtIn, nil
 	}
-	return s, wrong("strategy", err)
+	return s, api.Missing(err, "strategy")
 }
 
 // defaultStrategy lets a stage soak for a whole probation and until every host
@@ -118,14 +118,6 @@ func (e *Engine) defaultStrategy(agent api.Agent, scope api.Scope) api.Strategy 
 	probation := cmp.Or(agent.Probation, api.DefaultProbation)
 	interval := int(e.opts.Fleet.Interval().Round(time.Second).Seconds())
 	return api.DefaultStrategy(e.opts.Fleet.CountScope(scope), probation+interval)
-}
-
-// wrong makes of a thing that is not there an input that is wrong.
-func wrong(field string, err error) error {
-	if err == nil || api.KindOf(err) != api.KindNotFound {
-		return err
-	}
-	return &api.Error{Kind: api.KindInvalid, Field: field, Message: err.Error()}
 }
 
 // possible refuses a rollout that could not do anything.
@@ -138,7 +130,7 @@ func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 	}
 	release, err := tx.Release(ctx, r.Agent, r.Version)
 	if err != nil {
-		return wrong("version", err)
+		return api.Missing(err, "version")
 	}
 	if len(release.Artifacts) == 0 {
 		return &api.Error{

@@ -27,7 +27,7 @@ func (r Reader) Agents(ctx context.Context, search string, c api.Cursor) (api.Pa
 func (tx *Tx) PutAgent(ctx context.Context, a api.Agent) (api.Agent, error) {
 	if a.Strategy != "" {
 		if _, err := tx.Strategy(ctx, a.Strategy); err != nil {
-			return a, need(err, "strategy")
+			return a, api.Missing(err, "strategy")
 		}
 	}
 	return agents.put(ctx, tx, a)

@@ -49,11 +49,11 @@ func (r Reader) Assignments(ctx context.Context, agent string, scope api.Scope, 
 // Its release and group must exist.
 func (tx *Tx) PutAssignment(ctx context.Context, a api.Assignment) (api.Assignment, error) {
 	if _, err := tx.Agent(ctx, a.Agent); err != nil {
-		return a, need(err, "agent")
+		return a, api.Missing(err, "agent")
 	}
 	if a.Version != "" {
 		if _, err := releases.get(ctx, tx.q, nameOf(a.Agent, a.Version)); err != nil {
-			return a, need(err, "version")
+			return a, api.Missing(err, "version")
 		}
 	}
 	if err := tx.needScope(ctx, a.Scope); err != nil {
@@ -75,7 +75,7 @@ func (tx *Tx) needScope(ctx context.Context, s api.Scope) error {
 	default:
 		return &api.Error{Kind: api.KindInvalid, Field: "scope", Message: fmt.Sprintf("scope %q is not known", s.Kind)}
 	}
-	return need(err, "scope")
+	return api.Missing(err, "scope")
 }
 
 // DeleteAssignment deletes an assignment.

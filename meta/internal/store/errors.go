@@ -77,7 +77,7 @@ func isRetryable(err error) bool {
 }
 
 func notFound(kind, name string) error {
-	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no %s %q", kind, name), Hint: listedBy[kind]}
+	return &api.Error{Kind: api.KindNotFound, Message: fmt.Sprintf("there is no %s %q", kind, name), Hint: listedBy[kind], Noun: kind, Name: name}
 }
 
 // listedBy says how to find the right name.

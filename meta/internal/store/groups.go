@@ -110,7 +110,7 @@ func (tx *Tx) needStageGroups(ctx context.Context, s api.Strategy) error {
 			continue
 		}
 		if _, err := tx.Group(ctx, stage.Group); err != nil {
-			return need(err, fmt.Sprintf("stages[%d].group", i))
+			return api.Missing(err, fmt.Sprintf("stages[%d].group", i))
 		}
 	}
 	return nil

@@ -220,11 +220,3 @@ func matching(pairs ...any) where {
 	}
 	return w
 }
-
-// need reports an input that names something which does not exist.
-func need(err error, field string) error {
-	if api.KindOf(err) != api.KindNotFound || err == nil {
-		return err
-	}
-	return &api.Error{Kind: api.KindInvalid, Field: field, Message: err.Error()}
-}

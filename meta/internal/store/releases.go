@@ -93,7 +93,7 @@ func (r Reader) artifactsOf(ctx context.Context, w where) (map[string][]api.Arti
 // by PutArtifact only. When and by whom it was made stays.
 func (tx *Tx) PutRelease(ctx context.Context, rel api.Release) (api.Release, error) {
 	if _, err := tx.Agent(ctx, rel.Agent); err != nil {
-		return rel, need(err, "agent")
+		return rel, api.Missing(err, "agent")
 	}
 	old, err := tx.Release(ctx, rel.Agent, rel.Version)
 	switch {
@@ -155,7 +155,7 @@ func (r Reader) Contents(ctx context.Context, visit func(sha256 string) error) e
 // that is there never changes; its signature, warnings and address may.
 func (tx *Tx) PutArtifact(ctx context.Context, a api.Artifact) (api.Artifact, error) {
 	if _, err := releases.get(ctx, tx.q, nameOf(a.Agent, a.Version)); err != nil {
-		return a, need(err, "version")
+		return a, api.Missing(err, "version")
 	}
 	old, err := artifacts.get(ctx, tx.q, nameOf(a.Agent, a.Version, a.Arch))
 	switch {

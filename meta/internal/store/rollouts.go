@@ -156,7 +156,7 @@ func (r Reader) count(ctx context.Context, ro *api.Rollout) error {
 // are set here. The transition into its first state is stored with it.
 func (tx *Tx) CreateRollout(ctx context.Context, r api.Rollout, t api.Transition, notes ...api.Notification) (api.Rollout, error) {
 	if _, err := releases.get(ctx, tx.q, nameOf(r.Agent, r.Version)); err != nil {
-		return r, need(err, "version")
+		return r, api.Missing(err, "version")
 	}
 	if err := tx.needScope(ctx, r.Scope); err != nil {
 		return r, err
