@@ -1,10 +1,19 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
+
+// standstillView is the difference, and the code of the one that the page was
+// opened with: the table follows what changes, but a person goes on only with
+// what they have looked at.
+type standstillView struct {
+	api.StandstillReport
+	Looked string
+}
 
 // standstillPage shows what would happen if the fleet no longer stood still.
 func standstillPage(v *visit) error {
@@ -12,7 +21,8 @@ func standstillPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "standstill", "Standstill", r)
+	looked := cmp.Or(v.r.URL.Query().Get("looked"), r.Seen)
+	v.render(http.StatusOK, "standstill", "Standstill", standstillView{r, looked})
 	return nil
 }
 
