@@ -18,6 +18,23 @@ type Cursor struct {
 	Limit int
 }
 
+// NounKey names a noun, at a revision unless that is 0.
+type NounKey struct {
+	Name     string
+	Revision int64
+}
+
+// ReleaseKey names a release, or with Arch one of its artifacts.
+type ReleaseKey struct{ Agent, Version, Arch string }
+
+// FilterNames are what a listing was narrowed to, as far as it can name
+// something that does not exist.
+type FilterNames struct {
+	Agent, Group, Version, Status, Phase, Arch string
+	Scope                                      Scope
+	Actor, Action, Kind                        string // of the audit log
+}
+
 // AuditFilter narrows the audit log; empty fields don't.
 type AuditFilter struct {
 	Actor  string

@@ -125,6 +125,10 @@ const (
 	RoleHost     Role = "host"
 )
 
+// EnrolAgain is for how long a host may repeat its enrolment: the reply that
+// carried its credential may have been lost.
+const EnrolAgain = 10 * time.Minute
+
 // Token is a credential; its secret is shown once, when it is made, and
 // stored only as a hash.
 type Token struct {

@@ -43,14 +43,14 @@ type core struct {
 // downloads go on while the database is away.
 type wantedIndex struct {
 	api.Wanted
-	artifacts map[httpapi.ReleaseKey]api.Artifact
+	artifacts map[api.ReleaseKey]api.Artifact
 }
 
 func newWantedIndex(w api.Wanted) *wantedIndex {
-	i := &wantedIndex{Wanted: w, artifacts: map[httpapi.ReleaseKey]api.Artifact{}}
+	i := &wantedIndex{Wanted: w, artifacts: map[api.ReleaseKey]api.Artifact{}}
 	for _, r := range w.Releases {
 		for _, a := range r.Artifacts {
-			i.artifacts[httpapi.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: a.Arch}] = a
+			i.artifacts[api.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: a.Arch}] = a
 		}
 	}
 	return i

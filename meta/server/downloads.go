@@ -8,7 +8,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 )
 
@@ -25,7 +24,7 @@ func (c *core) downloads(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	index := c.wanted.Load()
-	a, known := index.artifacts[httpapi.ReleaseKey{Agent: agent, Version: version, Arch: arch}]
+	a, known := index.artifacts[api.ReleaseKey{Agent: agent, Version: version, Arch: arch}]
 	if !known {
 		http.NotFound(w, r)
 		return

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -17,7 +16,7 @@ type filters struct{ *core }
 
 // Unknown looks among what operators said, what hosts report and, for the
 // audit log, what it has entries of.
-func (s filters) Unknown(ctx context.Context, f httpapi.Filter) error {
+func (s filters) Unknown(ctx context.Context, f api.FilterNames) error {
 	known := s.names(f.Agent)
 	for _, given := range []struct {
 		field, value string
@@ -121,7 +120,7 @@ func (s filters) hostsLike(name string) (names []string) {
 }
 
 // unknownToAudit looks for what the audit log has no entry of.
-func (s filters) unknownToAudit(ctx context.Context, f httpapi.Filter) error {
+func (s filters) unknownToAudit(ctx context.Context, f api.FilterNames) error {
 	for _, given := range []struct {
 		column store.AuditColumn
 		value  string

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -56,7 +55,7 @@ func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
 }
 
 // Change writes what change makes of the one that is there.
-func (n noun[T]) Change(ctx context.Context, by api.Actor, k httpapi.Key, change func(T) (T, error)) (T, error) {
+func (n noun[T]) Change(ctx context.Context, by api.Actor, k api.NounKey, change func(T) (T, error)) (T, error) {
 	var put T
 	err := n.core.write(ctx, by, func(tx *store.Tx) error {
 		now, err := n.get(tx.Reader, ctx, k.Name)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -43,11 +42,11 @@ func newestFirst(a, b api.Release) int {
 }
 
 // Release reads one.
-func (r releases) Release(ctx context.Context, k httpapi.ReleaseKey) (api.Release, error) {
+func (r releases) Release(ctx context.Context, k api.ReleaseKey) (api.Release, error) {
 	return r.store.Release(ctx, k.Agent, k.Version)
 }
 
-func validRelease(k httpapi.ReleaseKey) error {
+func validRelease(k api.ReleaseKey) error {
 	for field, name := range map[string]string{"agent": k.Agent, "version": k.Version} {
 		if !meta.ValidName(name) {
 			e := api.Errorf(api.KindInvalid, "%s %.80q is not allowed", field, name)
@@ -59,7 +58,7 @@ func validRelease(k httpapi.ReleaseKey) error {
 }
 
 // PutReleaseNotes makes a release or writes its notes.
-func (r releases) PutReleaseNotes(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, notes string) (api.Release, error) {
+func (r releases) PutReleaseNotes(ctx context.Context, by api.Actor, k api.ReleaseKey, notes string) (api.Release, error) {
 	if err := validRelease(k); err != nil {
 		return api.Release{}, err
 	}
@@ -72,12 +71,12 @@ func (r releases) PutReleaseNotes(ctx context.Context, by api.Actor, k httpapi.R
 }
 
 // DeleteRelease removes one that nothing wants.
-func (r releases) DeleteRelease(ctx context.Context, by api.Actor, k httpapi.ReleaseKey) error {
+func (r releases) DeleteRelease(ctx context.Context, by api.Actor, k api.ReleaseKey) error {
 	return r.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteRelease(ctx, k.Agent, k.Version, 0) })
 }
 
 // Upload takes in a tarball; agent and release are made as needed.
-func (r releases) Upload(ctx context.Context, by api.Actor, u httpapi.Upload) (api.Artifact, error) {
+func (r releases) Upload(ctx context.Context, by api.Actor, u api.Upload) (api.Artifact, error) {
 	if err := r.knownArch(u.Arch); err != nil {
 		return api.Artifact{}, err
 	}
@@ -92,7 +91,7 @@ func (r releases) Upload(ctx context.Context, by api.Actor, u httpapi.Upload) (a
 
 // Register takes in the description of a tarball that stays elsewhere, or
 // fetches one that is kept here.
-func (r releases) Register(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, n api.NewArtifact) (api.Artifact, error) {
+func (r releases) Register(ctx context.Context, by api.Actor, k api.ReleaseKey, n api.NewArtifact) (api.Artifact, error) {
 	if err := r.knownArch(k.Arch); err != nil {
 		return api.Artifact{}, err
 	}
@@ -180,7 +179,7 @@ func ensureRelease(ctx context.Context, tx *store.Tx, agent, version string) (ma
 const maxSignature = 4 << 10
 
 // Sign stores an artifact's signature. It is the hosts that check it.
-func (r releases) Sign(ctx context.Context, by api.Actor, k httpapi.ReleaseKey, minisig string) (api.Artifact, error) {
+func (r releases) Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, minisig string) (api.Artifact, error) {
 	if !strings.HasPrefix(minisig, "untrusted comment:") || strings.Count(minisig, "\n") < 3 || len(minisig) > maxSignature {
 		return api.Artifact{}, &api.Error{
 			Kind: api.KindInvalid, Field: "signature", Message: "this is not a minisign signature",
@@ -213,7 +212,7 @@ func (r releases) Prune(ctx context.Context, by api.Actor, olderThanDays int, dr
 	reported := r.reported()
 	pruned := api.Pruned{DryRun: dryRun, Artifacts: []api.Artifact{}}
 	for _, rel := range unused {
-		if reported[httpapi.ReleaseKey{Agent: rel.Agent, Version: rel.Version}] {
+		if reported[api.ReleaseKey{Agent: rel.Agent, Version: rel.Version}] {
 			continue
 		}
 		if !dryRun {
@@ -237,12 +236,12 @@ func (r releases) Prune(ctx context.Context, by api.Actor, olderThanDays int, dr
 }
 
 // reported is every version that some host has or could go back to.
-func (r releases) reported() map[httpapi.ReleaseKey]bool {
-	in := map[httpapi.ReleaseKey]bool{}
+func (r releases) reported() map[api.ReleaseKey]bool {
+	in := map[api.ReleaseKey]bool{}
 	r.fleet.Each(func(h api.Host) bool {
 		for _, a := range h.Agents {
-			in[httpapi.ReleaseKey{Agent: a.Name, Version: a.Version}] = true
-			in[httpapi.ReleaseKey{Agent: a.Name, Version: a.PreviousVersion}] = true
+			in[api.ReleaseKey{Agent: a.Name, Version: a.Version}] = true
+			in[api.ReleaseKey{Agent: a.Name, Version: a.PreviousVersion}] = true
 		}
 		return true
 	})

@@ -11,7 +11,6 @@ import (
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -63,7 +62,7 @@ func (t tokens) Credentials(ctx context.Context, c api.Cursor) (api.Page[api.Tok
 	return t.store.Credentials(ctx, c)
 }
 
-// Enroll makes a host's credential. A repeat within [httpapi.EnrolAgain] is a
+// Enroll makes a host's credential. A repeat within [api.EnrolAgain] is a
 // lost reply, but only until the credential is first used: from then on the
 // host keeps it until an operator forgets the host, since an enrolment token
 // must not be able to take over a host that works.
@@ -72,7 +71,7 @@ func (t tokens) Enroll(ctx context.Context, by api.Actor, host string) (api.Toke
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return api.Token{}, err
 	}
-	again := err == nil && old.CreatedBy == by.Name && old.LastUsed == nil && time.Since(old.CreatedAt) < httpapi.EnrolAgain
+	again := err == nil && old.CreatedBy == by.Name && old.LastUsed == nil && time.Since(old.CreatedAt) < api.EnrolAgain
 	token, err := t.store.EnrollHost(ctx, store.HostCredential{Actor: by, Host: host, Replace: again})
 	if api.KindOf(err) == api.KindExists {
 		return token, &api.Error{

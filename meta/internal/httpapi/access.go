@@ -165,12 +165,8 @@ func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token,
 // young reports whether a host's credential was never used and may still be
 // taken for one that never reached its host.
 func young(t api.Token, now time.Time) bool {
-	return t.Role == api.RoleHost && t.LastUsed == nil && now.Sub(t.CreatedAt) < 2*EnrolAgain
+	return t.Role == api.RoleHost && t.LastUsed == nil && now.Sub(t.CreatedAt) < 2*api.EnrolAgain
 }
-
-// EnrolAgain is for how long a host may repeat its enrolment: the reply that
-// carried its credential may have been lost.
-const EnrolAgain = 10 * time.Minute
 
 // Forget forgets a token that is void, by its id or name or by its host.
 func (a *Access) Forget(what string) {

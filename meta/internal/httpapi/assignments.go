@@ -65,7 +65,7 @@ func (s *Server) listAssignments(c *call) (api.Page[api.Assignment], error) {
 		return api.Page[api.Assignment]{}, err
 	}
 	agent := c.URL.Query().Get("agent")
-	found, err := narrowed[api.Assignment](c, Filter{Agent: agent, Scope: of})(s.backend.Assignments.Assignments(c.Context(), agent, of, page))
+	found, err := narrowed[api.Assignment](c, api.FilterNames{Agent: agent, Scope: of})(s.backend.Assignments.Assignments(c.Context(), agent, of, page))
 	return shownPage(c, found), err
 }
 
@@ -140,5 +140,5 @@ func (s *Server) listHolds(c *call) (api.Page[api.Hold], error) {
 	if err != nil {
 		return api.Page[api.Hold]{}, err
 	}
-	return narrowed[api.Hold](c, Filter{Scope: of})(s.backend.Holds.Holds(c.Context(), of, page))
+	return narrowed[api.Hold](c, api.FilterNames{Scope: of})(s.backend.Holds.Holds(c.Context(), of, page))
 }

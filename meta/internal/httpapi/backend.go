@@ -38,40 +38,23 @@ type Nouns[T any] interface {
 	Put(ctx context.Context, by api.Actor, noun T) (T, error)
 	// Change writes what change makes of the one that is there, which has that
 	// revision unless it is 0; nobody else writes it meanwhile.
-	Change(ctx context.Context, by api.Actor, k Key, change func(T) (T, error)) (T, error)
+	Change(ctx context.Context, by api.Actor, k api.NounKey, change func(T) (T, error)) (T, error)
 	Delete(ctx context.Context, by api.Actor, name string, revision int64) error
 }
-
-// Key names a noun, at a revision unless that is 0.
-type Key struct {
-	Name     string
-	Revision int64
-}
-
-// ReleaseKey names a release, or with Arch one of its artifacts.
-type ReleaseKey struct{ Agent, Version, Arch string }
 
 // Releases keeps versions of agents.
 type Releases interface {
 	Releases(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Release], error)
-	Release(ctx context.Context, k ReleaseKey) (api.Release, error)
-	PutReleaseNotes(ctx context.Context, by api.Actor, k ReleaseKey, notes string) (api.Release, error)
-	DeleteRelease(ctx context.Context, by api.Actor, k ReleaseKey) error
-}
-
-// Upload is a tarball as it arrives.
-type Upload struct {
-	ReleaseKey        // an empty Arch is told from the programs inside
-	Size       int64  // bytes; 0: not announced
-	SHA256     string // empty: not announced
-	Tarball    io.Reader
+	Release(ctx context.Context, k api.ReleaseKey) (api.Release, error)
+	PutReleaseNotes(ctx context.Context, by api.Actor, k api.ReleaseKey, notes string) (api.Release, error)
+	DeleteRelease(ctx context.Context, by api.Actor, k api.ReleaseKey) error
 }
 
 // Artifacts takes in tarballs.
 type Artifacts interface {
-	Upload(ctx context.Context, by api.Actor, u Upload) (api.Artifact, error)
-	Register(ctx context.Context, by api.Actor, k ReleaseKey, n api.NewArtifact) (api.Artifact, error)
-	Sign(ctx context.Context, by api.Actor, k ReleaseKey, minisig string) (api.Artifact, error)
+	Upload(ctx context.Context, by api.Actor, u api.Upload) (api.Artifact, error)
+	Register(ctx context.Context, by api.Actor, k api.ReleaseKey, n api.NewArtifact) (api.Artifact, error)
+	Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, minisig string) (api.Artifact, error)
 	Prune(ctx context.Context, by api.Actor, olderThanDays int, dryRun bool) (api.Pruned, error)
 }
 

@@ -67,12 +67,12 @@ func (c *call) revision() (int64, error) {
 
 // key is the noun that a part of the path names, at the revision that the
 // preconditions ask for.
-func (c *call) key(part string) (Key, error) {
+func (c *call) key(part string) (api.NounKey, error) {
 	revision, err := c.revision()
 	if err == nil && revision == api.MustNotExist {
 		err = invalid("If-None-Match", "what is not there cannot be changed; PUT makes it")
 	}
-	return Key{Name: c.PathValue(part), Revision: revision}, err
+	return api.NounKey{Name: c.PathValue(part), Revision: revision}, err
 }
 
 // cursor is the page that a listing is asked for.

@@ -37,7 +37,7 @@ func (s *Server) history(c *call) ([]api.Sample, error) {
 	agent := c.URL.Query().Get("agent")
 	samples, err := s.backend.History.Samples(c.Context(), agent, from)
 	if err == nil && len(samples) == 0 && agent != "" {
-		err = s.backend.Filters.Unknown(c.Context(), Filter{Agent: agent})
+		err = s.backend.Filters.Unknown(c.Context(), api.FilterNames{Agent: agent})
 	}
 	return samples, err
 }
@@ -65,7 +65,7 @@ func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
 	if f.Until, err = c.timeParam("until"); err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}
-	return narrowed[api.AuditEntry](c, Filter{Actor: f.Actor, Action: f.Action, Kind: f.Kind})(s.backend.History.Audit(c.Context(), f, page))
+	return narrowed[api.AuditEntry](c, api.FilterNames{Actor: f.Actor, Action: f.Action, Kind: f.Kind})(s.backend.History.Audit(c.Context(), f, page))
 }
 
 func (s *Server) notificationRoutes() []route {

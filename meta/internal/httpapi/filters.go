@@ -8,19 +8,11 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// Filter is what a listing was narrowed to, as far as it can name something
-// that does not exist.
-type Filter struct {
-	Agent, Group, Version, Status, Phase, Arch string
-	Scope                                      api.Scope
-	Actor, Action, Kind                        string // of the audit log
-}
-
 // Filters knows which values of filters exist.
 type Filters interface {
 	// Unknown is an error of KindInvalid when a value names nothing that there
 	// is, or was.
-	Unknown(ctx context.Context, f Filter) error
+	Unknown(ctx context.Context, f api.FilterNames) error
 
 	// Nearest is the name of a noun, such as agent, that a name which there is
 	// not was most likely meant to be, or "".
@@ -45,9 +37,9 @@ func (s *Server) withNearest(err error) error {
 
 // narrowed is a page of a listing, unless that is empty because a filter names
 // what does not exist: that would read as "there is none". Only then is looked.
-func narrowed[T any](c *call, f Filter) func(api.Page[T], error) (api.Page[T], error) {
+func narrowed[T any](c *call, f api.FilterNames) func(api.Page[T], error) (api.Page[T], error) {
 	return func(page api.Page[T], err error) (api.Page[T], error) {
-		if err != nil || len(page.Items) > 0 || f == (Filter{}) || c.URL.Query().Get("cursor") != "" {
+		if err != nil || len(page.Items) > 0 || f == (api.FilterNames{}) || c.URL.Query().Get("cursor") != "" {
 			return page, err
 		}
 		return page, c.server.backend.Filters.Unknown(c.Context(), f)

@@ -63,7 +63,7 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 			return api.Page[api.Host]{}, err
 		}
 	}
-	f := Filter{Agent: q.Agent, Group: q.Group, Version: q.Version, Status: q.Status, Phase: q.Phase, Arch: q.Arch}
+	f := api.FilterNames{Agent: q.Agent, Group: q.Group, Version: q.Version, Status: q.Status, Phase: q.Phase, Arch: q.Arch}
 	return narrowed[api.Host](c, f)(s.backend.Hosts.Hosts(c.Context(), q))
 }
 
@@ -100,7 +100,7 @@ func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {
 	if err := api.Unknown("kind", f.Kind, api.EventKinds()); err != nil {
 		return api.Page[api.Event]{}, err
 	}
-	return narrowed[api.Event](c, Filter{Agent: f.Agent})(s.backend.History.Events(c.Context(), f, page))
+	return narrowed[api.Event](c, api.FilterNames{Agent: f.Agent})(s.backend.History.Events(c.Context(), f, page))
 }
 
 func (s *Server) matchSelector(c *call, selector api.Selector) (api.Page[api.Host], error) {

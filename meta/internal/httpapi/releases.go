@@ -41,12 +41,12 @@ func (s *Server) releaseRoutes() []route {
 	}
 }
 
-func (c *call) release() ReleaseKey {
+func (c *call) release() api.ReleaseKey {
 	arch := c.PathValue("arch")
 	if arch == "auto" {
 		arch = ""
 	}
-	return ReleaseKey{Agent: c.PathValue("agent"), Version: c.PathValue("version"), Arch: arch}
+	return api.ReleaseKey{Agent: c.PathValue("agent"), Version: c.PathValue("version"), Arch: arch}
 }
 
 func (s *Server) listReleases(c *call) (api.Page[api.Release], error) {
@@ -55,7 +55,7 @@ func (s *Server) listReleases(c *call) (api.Page[api.Release], error) {
 		return api.Page[api.Release]{}, err
 	}
 	agent := c.URL.Query().Get("agent")
-	return narrowed[api.Release](c, Filter{Agent: agent})(s.backend.Releases.Releases(c.Context(), agent, page))
+	return narrowed[api.Release](c, api.FilterNames{Agent: agent})(s.backend.Releases.Releases(c.Context(), agent, page))
 }
 
 func (s *Server) putReleaseNotes(c *call, n api.ReleaseNotes) (api.Release, error) {
@@ -70,8 +70,9 @@ func (s *Server) registerArtifact(c *call, n api.NewArtifact) (api.Artifact, err
 
 // upload streams the body to the artifacts; their limit on its size applies.
 func (s *Server) upload(c *call) (api.Artifact, error) {
-	return s.backend.Artifacts.Upload(c.Context(), c.actor(), Upload{
-		ReleaseKey: c.release(), Size: max(c.ContentLength, 0), SHA256: c.URL.Query().Get("sha256"),
+	k := c.release()
+	return s.backend.Artifacts.Upload(c.Context(), c.actor(), api.Upload{
+		Agent: k.Agent, Version: k.Version, Arch: k.Arch, Size: max(c.ContentLength, 0), SHA256: c.URL.Query().Get("sha256"),
 		Tarball: c.Body,
 	})
 }

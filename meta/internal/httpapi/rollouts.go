@@ -67,7 +67,7 @@ func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {
 	} else {
 		f.State = api.RolloutState(state)
 	}
-	return narrowed[api.Rollout](c, Filter{Agent: f.Agent})(s.backend.Rollouts.Rollouts(c.Context(), f, page))
+	return narrowed[api.Rollout](c, api.FilterNames{Agent: f.Agent})(s.backend.Rollouts.Rollouts(c.Context(), f, page))
 }
 
 func (s *Server) transitions(c *call) (api.Page[api.Transition], error) {
