@@ -62,9 +62,13 @@ var layers = map[string][]string{
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan"},
+	"meta/internal/backend": {
+		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
+		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/timespan",
+	},
 	"meta/server": {
-		"meta", "meta/api", "meta/internal/rollouts", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/lineage", "meta/internal/rollout", "meta/internal/release", "meta/internal/fleetfile",
-		"meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web", "internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan",
+		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
+		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan",
 	},
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta"},

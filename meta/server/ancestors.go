@@ -31,7 +31,7 @@ func (s *Server) ancestors(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/health/check", func(w http.ResponseWriter, r *http.Request) {
 		serveAs(w, r, "application/json; charset=utf-8", `{"message":"ok","success":true}`)
 	})
-	reports := &oldStatus{core: s.core, slots: make(chan struct{}, oldStatusAtOnce)}
+	reports := &oldStatus{fleet: s.fleet, access: s.access, slots: make(chan struct{}, oldStatusAtOnce)}
 	mux.HandleFunc("GET /status/json/{agent...}", reports.handler(statusJSON))
 	mux.HandleFunc("GET /status/text/{agent...}", reports.handler(statusText))
 }
@@ -48,8 +48,9 @@ const (
 // what the fleet runs, so it is open only where heartbeats are, whose replies
 // tell as much; elsewhere it takes a viewer's token.
 type oldStatus struct {
-	*core
-	slots chan struct{}
+	fleet  *fleet.Fleet
+	access *httpapi.Access
+	slots  chan struct{}
 }
 
 // statusForm is one of the older forms: what stands before and after all

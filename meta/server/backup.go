@@ -14,7 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/backend"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -64,7 +64,7 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 // backupContents adds the content of every artifact that is kept here.
 func (s care) backupContents(ctx context.Context, out *tar.Writer) error {
 	done := map[string]bool{}
-	for _, a := range s.wanted.Load().artifacts {
+	for _, a := range s.backend.Artifacts() {
 		if a.External != "" || done[a.SHA256] {
 			continue
 		}
@@ -116,8 +116,8 @@ func OpenOffline(ctx context.Context, conf Config) (*Offline, error) {
 	if _, err := os.Stat(conf.path("artifacts")); err != nil {
 		return nil, &api.Error{Kind: api.KindNotFound, Message: "there is no ops-meta in " + conf.Data, Hint: "give a server's --data directory"}
 	}
-	s := &Server{core: &core{conf: conf, log: zerolog.Nop(), feed: &httpapi.Feed{}}}
-	for _, step := range []func(context.Context) error{s.openData, s.openArtifacts, s.readWanted} {
+	s := &Server{conf: conf, log: zerolog.Nop()}
+	for _, step := range []func(context.Context) error{s.openData, s.openArtifacts, s.openKept} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -125,21 +125,17 @@ func OpenOffline(ctx context.Context, conf Config) (*Offline, error) {
 	return &Offline{s}, nil
 }
 
-func (s *Server) readWanted(ctx context.Context) error {
-	w, err := s.store.Wanted(ctx)
-	s.wanted.Store(newWantedIndex(w))
-	return err
-}
+func (s *Server) openKept(ctx context.Context) error { return s.backend.OpenKept(ctx, s.artifacts) }
 
 // Doctor examines the directory.
 func (o *Offline) Doctor(ctx context.Context) []api.Check {
-	c := care{o.s.core}
-	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(adminToken)), checkSpace(o.s.conf.Data), c.checkStandstill(), c.checkAdmins(ctx), c.checkContents(ctx))
+	b := o.s.backend
+	return append(o.s.store.Check(ctx), checkSecret(o.s.conf.path(backend.AdminTokenFile)), checkSpace(o.s.conf.Data), b.CheckStandstill(), b.CheckAdmins(ctx), b.CheckContents(ctx))
 }
 
 // Backup writes everything that is kept to w.
 func (o *Offline) Backup(ctx context.Context, w io.Writer) error {
-	return care{o.s.core}.Backup(ctx, self, w)
+	return care{o.s}.Backup(ctx, backend.Self, w)
 }
 
 // Close gives the directory back.

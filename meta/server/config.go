@@ -16,6 +16,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/backend"
 )
 
 // Config is how one ops-meta runs. A file, the environment and flags each
@@ -75,7 +76,7 @@ const maxConfig = 1 << 20
 func LoadConfig(path string, c *Config) error {
 	data, err := plainfile.ReadLinked(path, maxConfig)
 	if err != nil {
-		return strange(fmt.Errorf("cannot read configuration: %w", err), "give the file with the settings")
+		return backend.HintOddFile(fmt.Errorf("cannot read configuration: %w", err), "give the file with the settings")
 	}
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil
@@ -271,6 +272,11 @@ func (c Config) proxies() ([]netip.Prefix, error) {
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// settings are those that count at once when they change.
+func (c Config) settings() backend.Settings {
+	return backend.Settings{PublicURL: c.PublicURL, Interval: int(c.Interval)}
 }
 
 func (c Config) path(elem ...string) string {

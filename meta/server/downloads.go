@@ -15,7 +15,7 @@ import (
 // /releases/{agent}/{arch}/{agent}-{version}.tar.gz and, beside it, .md5,
 // .sha256 and .minisig. It needs no database and no credential: releases are
 // no secrets, and signatures prove them.
-func (c *core) downloads(w http.ResponseWriter, r *http.Request) {
+func (s *Server) downloads(w http.ResponseWriter, r *http.Request) {
 	tarball, suffix := cutSuffix(r.PathValue("file"))
 	agent, arch := r.PathValue("agent"), r.PathValue("arch")
 	version, ok := strings.CutPrefix(strings.TrimSuffix(tarball, ".tar.gz"), agent+"-")
@@ -23,8 +23,7 @@ func (c *core) downloads(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	index := c.wanted.Load()
-	a, known := index.artifacts[api.ReleaseKey{Agent: agent, Version: version, Arch: arch}]
+	a, known := s.backend.Artifact(api.ReleaseKey{Agent: agent, Version: version, Arch: arch})
 	if !known {
 		http.NotFound(w, r)
 		return
@@ -41,7 +40,7 @@ func (c *core) downloads(w http.ResponseWriter, r *http.Request) {
 		}
 		serveText(w, r, a.Signature)
 	default:
-		c.tarball(w, r, a, tarball)
+		s.tarball(w, r, a, tarball)
 	}
 }
 
@@ -66,14 +65,14 @@ func serveAs(w http.ResponseWriter, r *http.Request, media, text string) {
 }
 
 // tarball serves content with Range and ETag, or says where it is.
-func (c *core) tarball(w http.ResponseWriter, r *http.Request, a api.Artifact, name string) {
+func (s *Server) tarball(w http.ResponseWriter, r *http.Request, a api.Artifact, name string) {
 	if a.External != "" {
 		http.Redirect(w, r, a.External+"/"+url.PathEscape(a.Arch)+"/"+name, http.StatusFound)
 		return
 	}
-	elsewhere, err := c.artifacts.Redirect(r.Context(), a.SHA256, name)
+	elsewhere, err := s.artifacts.Redirect(r.Context(), a.SHA256, name)
 	if err != nil {
-		c.log.Warn().Err(err).Str("tarball", name).Msg("cannot say where the artifact is")
+		s.log.Warn().Err(err).Str("tarball", name).Msg("cannot say where the artifact is")
 		http.Error(w, "the artifact store cannot be reached", http.StatusServiceUnavailable)
 		return
 	}
@@ -81,14 +80,14 @@ func (c *core) tarball(w http.ResponseWriter, r *http.Request, a api.Artifact, n
 		http.Redirect(w, r, elsewhere, http.StatusFound)
 		return
 	}
-	content, err := c.artifacts.Open(r.Context(), a.SHA256)
+	content, err := s.artifacts.Open(r.Context(), a.SHA256)
 	if errors.Is(err, release.ErrNoBlob) {
-		c.log.Error().Str("sha256", a.SHA256).Str("tarball", name).Msg("the content of a release is missing")
+		s.log.Error().Str("sha256", a.SHA256).Str("tarball", name).Msg("the content of a release is missing")
 		http.NotFound(w, r)
 		return
 	}
 	if err != nil {
-		c.log.Error().Err(err).Str("tarball", name).Msg("cannot open artifact")
+		s.log.Error().Err(err).Str("tarball", name).Msg("cannot open artifact")
 		http.Error(w, "the artifact cannot be read", http.StatusInternalServerError)
 		return
 	}

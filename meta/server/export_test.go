@@ -7,8 +7,8 @@ import (
 
 // ForgetSilent does what the hourly cleaning would do at a time.
 func (s *Server) ForgetSilent(ctx context.Context, now time.Time) error {
-	return s.forgetSilent(ctx, now)
+	return s.backend.ForgetSilent(ctx, now)
 }
 
 // Clean does the hourly cleaning.
-func (s *Server) Clean(ctx context.Context) { s.clean(ctx) }
+func (s *Server) Clean(ctx context.Context) { s.backend.Clean(ctx) }

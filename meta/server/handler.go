@@ -21,15 +21,16 @@ import (
 
 // buildHandler puts everything behind one address.
 func (s *Server) buildHandler(ctx context.Context) error {
-	s.metrics = newMetrics(s.core)
+	s.metrics = newMetrics(s.backend)
+	b := s.backend
 	var err error
 	s.api, err = httpapi.New(httpapi.Config{
 		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 		Backend: httpapi.Backend{
-			Agents: s.agents(), Groups: s.groups(), Strategies: s.strategies(), NotifyTargets: s.notifyTargets(),
-			Releases: releases{s.core}, Artifacts: releases{s.core}, Assignments: assignments{s.core}, Holds: assignments{s.core},
-			Hosts: hosts{s.core}, Tokens: tokens{s.core}, History: history{s.core}, Fleet: fleetFile{s.core}, Rollouts: s.engine, Care: care{s.core},
-			Notifications: notifications{s.core}, Standstill: standstill{s.core}, Filters: filters{s.core},
+			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets,
+			Releases: b.Releases, Artifacts: b.Releases, Assignments: b.Assignments, Holds: b.Assignments,
+			Hosts: b.Hosts, Tokens: b.Tokens, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
+			Notifications: b.Notifications, Standstill: b.Standstill, Filters: b.Filters,
 		},
 	})
 	if err != nil {

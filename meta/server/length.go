@@ -45,8 +45,6 @@ func (d *Days) Set(text string) (err error) {
 // UnmarshalYAML reads the value of a key.
 func (d *Days) UnmarshalYAML(n ast.Node) error { return setFromYAML(d.Set, n) }
 
-func (d Days) length() time.Duration { return time.Duration(d) * timespan.Day }
-
 // setFromYAML sets a length of time to what stands in a file, and says where
 // that is when it is none.
 func setFromYAML(set func(string) error, n ast.Node) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/exposition"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/backend"
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 )
 
@@ -38,18 +39,18 @@ var requestBuckets = []float64{.001, .005, .025, .1, .5, 2.5, 10, 60}
 // metrics is what /metrics shows.
 type metrics struct{ set *vm.Set }
 
-func newMetrics(c *core) *metrics {
+func newMetrics(b *backend.Backend) *metrics {
 	m := &metrics{set: vm.NewSet()}
 	gauge := func(name string, f func() float64) { m.set.NewGauge(name, f) }
 	gauge("ops_meta_info"+exposition.Labels("version", buildinfo.Version()), func() float64 { return 1 })
-	gauge("ops_meta_hosts", func() float64 { return float64(c.fleet.Hosts()) })
-	gauge("ops_meta_hosts_failing", func() float64 { return float64(c.fleet.Overview().Failing) })
-	gauge("ops_meta_hosts_silent", func() float64 { return float64(c.fleet.Overview().Silent) })
-	gauge("ops_meta_hosts_drifted", func() float64 { return float64(c.fleet.Overview().Drifted) })
-	gauge("ops_meta_config_serial", func() float64 { return float64(c.fleet.Snapshot().Serial()) })
-	gauge("ops_meta_backlog_hosts", func() float64 { n, _ := c.fleet.Backlog(); return float64(n) })
+	gauge("ops_meta_hosts", func() float64 { return float64(b.Fleet().Hosts()) })
+	gauge("ops_meta_hosts_failing", func() float64 { return float64(b.Fleet().Overview().Failing) })
+	gauge("ops_meta_hosts_silent", func() float64 { return float64(b.Fleet().Overview().Silent) })
+	gauge("ops_meta_hosts_drifted", func() float64 { return float64(b.Fleet().Overview().Drifted) })
+	gauge("ops_meta_config_serial", func() float64 { return float64(b.Fleet().Snapshot().Serial()) })
+	gauge("ops_meta_backlog_hosts", func() float64 { n, _ := b.Fleet().Backlog(); return float64(n) })
 	gauge("ops_meta_journal_failing", func() float64 {
-		if _, failing := c.fleet.Backlog(); failing {
+		if _, failing := b.Fleet().Backlog(); failing {
 			return 1
 		}
 		return 0
@@ -57,23 +58,9 @@ func newMetrics(c *core) *metrics {
 	for _, state := range []api.RolloutState{
 		api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive, api.RolloutRollingBack,
 	} {
-		gauge("ops_meta_rollouts"+exposition.Labels("state", string(state)), func() float64 { return float64(c.rolloutsIn(state)) })
+		gauge("ops_meta_rollouts"+exposition.Labels("state", string(state)), func() float64 { return float64(b.RolloutsIn(state)) })
 	}
 	return m
-}
-
-// rolloutsIn is how many rollouts in force are in a state.
-func (c *core) rolloutsIn(state api.RolloutState) (n int) {
-	wanted := c.wanted.Load()
-	if wanted == nil {
-		return 0
-	}
-	for _, r := range wanted.Rollouts {
-		if r.State == state {
-			n++
-		}
-	}
-	return n
 }
 
 // heartbeats counts them from the handler's own counters.

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -27,9 +30,12 @@ const (
 
 // readiness is whether this server can keep what it is told.
 type readiness struct {
-	core    *core
-	accepts *acceptWatch
-	running sync.WaitGroup
+	fleet    *fleet.Fleet
+	store    *store.Store
+	incoming string // directory of artifacts that arrive
+	log      zerolog.Logger
+	accepts  *acceptWatch
+	running  sync.WaitGroup
 
 	mu     sync.Mutex
 	probe  *probe   // the one under way, or the last one
@@ -77,7 +83,7 @@ func (r *readiness) overdueFaults(p *probe) []string {
 
 // faultsInMemory is what is known without trying.
 func (r *readiness) faultsInMemory() (faults []string) {
-	if n, failing := r.core.fleet.Backlog(); failing {
+	if n, failing := r.fleet.Backlog(); failing {
 		faults = append(faults, fmt.Sprintf("the changes of %d hosts wait to be written", n))
 	}
 	if why := r.accepts.fault(time.Now()); why != "" {
@@ -117,11 +123,11 @@ func (r *readiness) current() *probe {
 
 // try writes to the database and beside the artifacts.
 func (r *readiness) try(ctx context.Context) (faults []string) {
-	if err := r.core.store.ProveWritable(ctx); err != nil {
-		r.core.log.Debug().Err(err).Msg("the database cannot be written")
+	if err := r.store.ProveWritable(ctx); err != nil {
+		r.log.Debug().Err(err).Msg("the database cannot be written")
 		faults = append(faults, "the database cannot be written: "+store.WhyNotWritable(err))
 	}
-	if err := proveDirWritable(r.core.conf.path("artifacts", "incoming")); err != nil {
+	if err := proveDirWritable(r.incoming); err != nil {
 		faults = append(faults, "the directory of artifacts cannot be written: "+causeOf(err))
 	}
 	return faults
@@ -157,9 +163,9 @@ func (r *readiness) tell(faults []string) {
 	switch {
 	case was == now:
 	case now == "":
-		r.core.log.Info().Msg("everything can be kept again")
+		r.log.Info().Msg("everything can be kept again")
 	case was == "":
-		r.core.log.Error().Str("faults", now).Msg("not ready: what this server is told cannot be kept")
+		r.log.Error().Str("faults", now).Msg("not ready: what this server is told cannot be kept")
 	}
 }
 

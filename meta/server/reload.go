@@ -27,7 +27,6 @@ func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err e
 	if err := s.certificate.load(conf); err != nil {
 		return nil, err
 	}
-	s.compiling.Lock()
 	old := reflect.ValueOf(&s.conf).Elem()
 	for i, next := range fieldsOf(conf) {
 		name := old.Type().Field(i).Tag.Get("yaml")
@@ -44,8 +43,7 @@ func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err e
 		s.conf.PublicURL = s.URL()
 	}
 	s.urlGuessed.Store(guessed)
-	s.compiling.Unlock()
-	s.recompile()
+	s.backend.UseSettings(s.conf.settings())
 	s.log.Info().Strs("afterRestart", later).Msg("settings reloaded")
 	return later, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,15 +22,28 @@ import (
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/backend"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
+	"github.com/ops-updater/ops-updater/meta/internal/notify"
+	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
 // Server is an ops-meta that is ready to serve.
 type Server struct {
-	*core
+	conf       Config
+	log        zerolog.Logger
+	store      *store.Store
+	artifacts  *release.Store
+	access     *httpapi.Access
+	feed       *httpapi.Feed
+	notifier   *notify.Sender
+	backend    *backend.Backend
+	fleet      *fleet.Fleet
+	urlGuessed atomic.Bool // publicUrl is made from this machine's name
+
 	api         *httpapi.Server
 	beats       *heartbeat.Handler
 	metrics     *metrics
@@ -59,7 +73,7 @@ func Open(ctx context.Context, conf Config, log zerolog.Logger) (*Server, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{core: &core{conf: conf, log: log, feed: &httpapi.Feed{}}}
+	s := &Server{conf: conf, log: log, feed: &httpapi.Feed{}}
 	s.urlGuessed.Store(guessed)
 	steps := []func(context.Context) error{
 		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openNotify, s.openFleet, s.buildHandler,
@@ -83,11 +97,16 @@ func (s *Server) openData(ctx context.Context) error {
 		return err
 	}
 	s.sweepLeftovers()
-	if s.store, err = store.Open(ctx, storeConfig(s.conf)); err != nil || s.conf.DB != "" {
+	if s.store, err = store.Open(ctx, storeConfig(s.conf)); err != nil {
 		return err
 	}
-	s.openClock()
-	return s.store.EndLeases(ctx, s.clock.pending) // the directory is ours: whoever held one is gone
+	s.backend = backend.New(backend.Config{
+		Data: s.conf.Data, KeepEvents: int(s.conf.KeepEvents), ForgetHosts: int(s.conf.ForgetHosts), Shared: s.conf.DB != "",
+	}, s.store, s.log)
+	if s.conf.DB != "" {
+		return nil
+	}
+	return s.store.EndLeases(ctx, s.backend.OpenClock()) // the directory is ours: whoever held one is gone
 }
 
 func storeConfig(conf Config) store.Config {
@@ -119,7 +138,7 @@ const lockFile = "ops-meta.lock"
 func lockData(dir string) (*os.File, error) {
 	f, err := plainfile.Lockable(filepath.Join(dir, lockFile))
 	if err != nil {
-		return nil, strange(fmt.Errorf("cannot lock data directory: %w", err), hintMakesOwn)
+		return nil, backend.HintOddFile(fmt.Errorf("cannot lock data directory: %w", err), backend.HintMakesOwn)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
@@ -140,7 +159,7 @@ func (s *Server) openAccess(ctx context.Context) error {
 		Tokens: s.store, OpenHeartbeats: s.conf.Heartbeats == HeartbeatsOpen, TrustedProxies: proxies,
 		FailuresPerMin: s.conf.FailuresPerMin, EnrolPerMin: s.conf.EnrolPerMin,
 	})
-	s.token, err = s.ensureAdmin(ctx)
+	s.token, err = s.backend.EnsureAdmin(ctx)
 	return err
 }
 
@@ -161,7 +180,7 @@ func (s *Server) listen(ctx context.Context) error {
 		s.conf.PublicURL = s.conf.ownURL(host, port)
 	}
 	watch := &acceptWatch{Listener: l, log: s.log}
-	s.readiness.core, s.readiness.accepts = s.core, watch
+	s.readiness.accepts = watch
 	s.connections = newBoundConnections(watch, mostConnections(), s.access.Trusted)
 	s.listener = s.connections
 	if conf != nil {
@@ -195,43 +214,20 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 }
 
 // openFleet loads what is wanted and every host.
-func (s *Server) openFleet(ctx context.Context) error {
-	start := time.Now()
+func (s *Server) openFleet(ctx context.Context) (err error) {
 	boundMemory()
-	interval := time.Duration(s.conf.Interval) * time.Second
-	s.fleet = fleet.New(fleet.Options{
-		Journal: journal{s.core}, Log: s.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
-		Leads: s.tellsOfSilence, Ahead: s.ahead, SeeClock: s.seeClockBefore("hosts are held to be silent"),
-	})
-	s.openEngine()
-	var err error
-	if s.lineage, err = s.store.LineageKey(ctx); err != nil {
-		return err
-	}
-	if err := s.refresh(ctx, 0); err != nil {
-		return err
-	}
-	if err := s.openLineage(ctx); err != nil {
-		return err
-	}
-	if s.mark, err = s.store.HostsSince(ctx, 0, nil); err != nil {
-		return err
-	}
-	count, err := s.store.CountHosts(ctx)
-	if err != nil {
-		return err
-	}
-	err = fleet.Load(ctx, s.fleet, count, func(visit func(store.StoredHost) error) error { return s.store.LoadHosts(ctx, visit) })
-	if err == nil {
-		err = s.followClockAway(ctx)
-	}
-	s.log.Info().Int("hosts", s.fleet.Hosts()).Dur("took", time.Since(start)).Msg("fleet loaded")
+	s.mark, err = s.backend.Open(ctx, backend.Parts{
+		Access: s.access, Feed: s.feed, Artifacts: s.artifacts, Notifier: s.notifier,
+	}, s.conf.settings())
+	s.fleet = s.backend.Fleet()
+	s.readiness.log, s.readiness.store, s.readiness.fleet = s.log, s.store, s.fleet
+	s.readiness.incoming = s.conf.path("artifacts", "incoming")
 	return err
 }
 
 // Notice is what whoever started the server should read.
 func (s *Server) Notice() Notice {
-	return Notice{URL: s.URL(), AdminToken: s.token, TokenFile: s.conf.path(adminToken)}
+	return Notice{URL: s.URL(), AdminToken: s.token, TokenFile: s.conf.path(backend.AdminTokenFile)}
 }
 
 // URL is the address that the server listens on.
@@ -301,24 +297,24 @@ func (s *Server) drain(srv *http.Server) error {
 func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan error {
 	fleetDone := make(chan error, 1)
 	go func() { fleetDone <- s.fleet.Run(ctx) }()
-	changes, last := s.store.Watch(ctx), s.lastAudit(ctx)
-	if err := s.refresh(ctx, 0); err != nil {
+	changes, last := s.store.Watch(ctx), s.backend.LastAudit(ctx)
+	if err := s.backend.Refresh(ctx, 0); err != nil {
 		s.log.Warn().Err(err).Msg("cannot read what is wanted")
 	}
 	loops.Go(func() { s.warnOfGuessedURL(ctx) })
 	loops.Go(s.returnMemory)
 	loops.Go(func() { s.watch(ctx, changes, last) })
-	loops.Go(func() { s.engine.Run(ctx) })
+	loops.Go(func() { s.backend.Rollouts().Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })
-	loops.Go(func() { every(ctx, holdsEvery, func() { s.endHolds(ctx) }) })
+	loops.Go(func() { every(ctx, holdsEvery, func() { s.backend.EndHolds(ctx) }) })
 	loops.Go(func() {
-		every(ctx, tokensEvery, func() { s.touchTokens(ctx) })
+		every(ctx, tokensEvery, func() { s.backend.TouchTokens(ctx) })
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), headerTimeout)
 		defer cancel()
-		s.touchTokens(last)
+		s.backend.TouchTokens(last)
 	})
-	loops.Go(func() { every(ctx, sampleEvery, func() { s.sample(ctx) }) })
-	loops.Go(func() { every(ctx, cleanEvery, func() { s.clean(ctx) }) })
+	loops.Go(func() { every(ctx, backend.SampleEvery, func() { s.backend.Sample(ctx) }) })
+	loops.Go(func() { every(ctx, backend.CleanEvery, func() { s.backend.Clean(ctx) }) })
 	if s.conf.DB != "" {
 		loops.Go(func() { s.peers(ctx, s.mark) })
 	}
@@ -333,7 +329,7 @@ func (s *Server) tellSettings() {
 	if s.conf.Heartbeats == HeartbeatsOpen {
 		s.log.Warn().Msg("heartbeats are open: whoever reaches this address may report as any host")
 	}
-	s.tellStandstill()
+	s.backend.TellStandstill()
 	if s.conf.TLSCert == "" {
 		s.log.Warn().Msg("TLS is off: tokens and credentials travel in the clear")
 	}

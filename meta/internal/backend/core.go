@@ -1,4 +1,4 @@
-package server
+package backend
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
-	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/lineage"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
@@ -21,16 +20,15 @@ import (
 // core is what every noun's adapter works with.
 type core struct {
 	conf      Config
+	settings  atomic.Pointer[Settings]
 	log       zerolog.Logger
 	store     *store.Store
 	fleet     *fleet.Fleet
 	engine    *rollouts.Engine
 	artifacts *release.Store
-	access    *httpapi.Access
-	feed      *httpapi.Feed
+	access    Access
+	feed      Feed
 	notifier  *notify.Sender
-
-	urlGuessed atomic.Bool // publicUrl is made from this machine's name
 
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]
@@ -56,13 +54,41 @@ func newWantedIndex(w api.Wanted) *wantedIndex {
 	return i
 }
 
+// Wanted is what is wanted, as it was compiled last. Nothing of it may be
+// changed.
+func (c *core) Wanted() api.Wanted { return c.wanted.Load().Wanted }
+
+// Artifact is one that a release has, so that downloads go on while the
+// database is away.
+func (c *core) Artifact(k api.ReleaseKey) (api.Artifact, bool) {
+	a, known := c.wanted.Load().artifacts[k]
+	return a, known
+}
+
+// Artifacts are all that releases have. Nothing of it may be changed.
+func (c *core) Artifacts() map[api.ReleaseKey]api.Artifact { return c.wanted.Load().artifacts }
+
+// RolloutsIn is how many rollouts in force are in a state.
+func (c *core) RolloutsIn(state api.RolloutState) (n int) {
+	wanted := c.wanted.Load()
+	if wanted == nil {
+		return 0
+	}
+	for _, r := range wanted.Rollouts {
+		if r.State == state {
+			n++
+		}
+	}
+	return n
+}
+
 // write makes one operator's change and has it in force here when it returns.
 func (c *core) write(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
 	serial, err := c.store.Write(ctx, by, do)
 	if err != nil {
 		return err
 	}
-	if err := c.refresh(context.WithoutCancel(ctx), serial); err != nil {
+	if err := c.Refresh(context.WithoutCancel(ctx), serial); err != nil {
 		c.log.Warn().Err(err).Int64("serial", serial).Msg("change kept, but not yet in force: it will be when the database answers")
 	}
 	return nil
@@ -72,9 +98,9 @@ func (c *core) write(ctx context.Context, by api.Actor, do func(*store.Tx) error
 // from being tried.
 const refreshWithin = 30 * time.Second
 
-// refresh compiles what is wanted unless a snapshot of that serial is in use
+// Refresh compiles what is wanted unless a snapshot of that serial is in use
 // already.
-func (c *core) refresh(ctx context.Context, serial int64) error {
+func (c *core) Refresh(ctx context.Context, serial int64) error {
 	c.compiling.Lock()
 	defer c.compiling.Unlock()
 	if now := c.wanted.Load(); now != nil && now.Serial >= serial && serial > 0 {
@@ -101,8 +127,9 @@ func (c *core) rereadLocked(ctx context.Context) error {
 }
 
 func (c *core) compile(w api.Wanted) {
+	now := c.settings.Load()
 	snap := fleet.Compile(fleet.Config{
-		Wanted: w, PublicURL: c.conf.PublicURL, Interval: int(c.conf.Interval), WaitInterval: waitInterval(int(c.conf.Interval), c.fleet.Hosts()),
+		Wanted: w, PublicURL: now.PublicURL, Interval: now.Interval, WaitInterval: waitInterval(now.Interval, c.fleet.Hosts()),
 		SerialMark: c.markOf(w),
 	}, time.Now())
 	for _, p := range snap.Problems() {
@@ -112,11 +139,33 @@ func (c *core) compile(w api.Wanted) {
 	c.fleet.Use(snap)
 }
 
-// recompile makes holds end on time.
+// UseSettings has new settings count.
+func (c *core) UseSettings(next Settings) {
+	c.settings.Store(&next)
+	c.recompile()
+}
+
+// recompile makes holds end on time, and settings count.
 func (c *core) recompile() {
 	c.compiling.Lock()
 	defer c.compiling.Unlock()
 	if w := c.wanted.Load(); w != nil {
 		c.compile(w.Wanted)
 	}
+}
+
+// Bounds of how often hosts report that wait for a running rollout.
+const (
+	waitAtLeast = 5    // seconds
+	waitingRate = 1000 // hosts a second, when every host waits
+)
+
+// waitInterval has hosts that wait for a rollout report more often than every
+// interval, as far as their number allows; 0 when it does not. Without an
+// interval of ours hosts keep their own.
+func waitInterval(interval, hosts int) int {
+	if wait := max(waitAtLeast, hosts/waitingRate); wait < interval {
+		return wait
+	}
+	return 0
 }

@@ -1,4 +1,4 @@
-package server
+package backend
 
 import (
 	"context"
@@ -50,19 +50,21 @@ func (w *clockWatch) add(jump time.Duration, at time.Time) {
 	w.pending, w.total, w.at = w.pending+jump, w.total+jump, at
 }
 
-// openClock notices that the clock jumped while no server ran.
-func (s *Server) openClock() {
-	if jump := s.jumpedAway(); jump != 0 {
-		s.log.Error().Str("by", jump.String()).Msg("the clock jumped while this server was down: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
-		s.clock.add(jump, time.Now())
+// OpenClock notices that the clock jumped while no server ran, and by how
+// much.
+func (c *core) OpenClock() (jump time.Duration) {
+	if jump = c.jumpedAway(); jump != 0 {
+		c.log.Error().Str("by", jump.String()).Msg("the clock jumped while this server was down: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
+		c.clock.add(jump, time.Now())
 	}
+	return jump
 }
 
 // followClockAway moves what the clock would end by its jump while no server
 // ran, before anybody is answered.
-func (s *Server) followClockAway(ctx context.Context) error {
-	s.fleet.ClockJumped(s.clock.pending)
-	return s.seeClock(ctx)
+func (c *core) followClockAway(ctx context.Context) error {
+	c.fleet.ClockJumped(c.clock.pending)
+	return c.seeClock(ctx)
 }
 
 // seeClock moves what the wall clock would end by as much as that has jumped:
@@ -106,7 +108,7 @@ func (c *core) followClock(ctx context.Context, by time.Duration) error {
 	if err := c.engine.ClockJumped(ctx, by); err != nil {
 		return err
 	}
-	return c.write(ctx, self, func(tx *store.Tx) error { return tx.MoveHolds(ctx, tx.Now().Add(-by), by) })
+	return c.write(ctx, Self, func(tx *store.Tx) error { return tx.MoveHolds(ctx, tx.Now().Add(-by), by) })
 }
 
 // clockIsOff reports whether most hosts say that it is another time.
@@ -115,8 +117,8 @@ func (c *core) clockIsOff() bool {
 	return 2*skewed > all
 }
 
-// checkHostClocks compares this clock with the hosts'.
-func (c *core) checkHostClocks() api.Check {
+// CheckHostClocks compares this clock with the hosts'.
+func (c *core) CheckHostClocks() api.Check {
 	skewed, all := c.fleet.Skewed()
 	switch {
 	case c.clockIsOff():
@@ -127,8 +129,8 @@ func (c *core) checkHostClocks() api.Check {
 	return found("hosts' clocks", api.CheckOK, "", "those of %d hosts are near this server's", all)
 }
 
-// checkJumps tells of jumps since the start.
-func (c *core) checkJumps() api.Check {
+// CheckJumps tells of jumps since the start.
+func (c *core) CheckJumps() api.Check {
 	c.clock.mu.Lock()
 	defer c.clock.mu.Unlock()
 	switch {

@@ -1,10 +1,11 @@
-package server
+package backend
 
 import (
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
@@ -49,11 +50,11 @@ func (n clockNote) jumpUntil(now clockNote) time.Duration {
 // jumpedAway is by how much the clock jumped while no server ran. What several
 // servers share is not moved for it: another one of them may have run on.
 func (c *core) jumpedAway() time.Duration {
-	if c.conf.DB != "" {
+	if c.conf.Shared {
 		return 0
 	}
 	var last clockNote
-	text, err := os.ReadFile(c.conf.path(clockFile))
+	text, err := os.ReadFile(filepath.Join(c.conf.Data, clockFile))
 	if err == nil {
 		err = json.Unmarshal(text, &last)
 	}
@@ -67,13 +68,13 @@ func (c *core) jumpedAway() time.Duration {
 // noteClock remembers both clocks for the next start. The caller has locked
 // the watch; nothing waits to be moved.
 func (c *core) noteClock() {
-	if c.conf.DB != "" {
+	if c.conf.Shared {
 		return
 	}
 	c.clock.noted = time.Now()
 	text, err := json.Marshal(clocksNow())
 	if err == nil {
-		err = atomicfile.Write(c.conf.path(clockFile), append(text, '\n'), 0o600)
+		err = atomicfile.Write(filepath.Join(c.conf.Data, clockFile), append(text, '\n'), 0o600)
 	}
 	if err != nil {
 		c.log.Warn().Err(err).Msg("cannot note the clock: should it jump while no server runs, nobody will know")

@@ -1,4 +1,4 @@
-package server
+package backend
 
 import (
 	"cmp"
@@ -205,7 +205,7 @@ const uploadGrace = time.Hour
 // Prune removes releases that nothing uses and no host reports, and content
 // that no release refers to.
 func (r releases) Prune(ctx context.Context, by api.Actor, olderThanDays int, dryRun bool) (api.Pruned, error) {
-	unused, err := r.store.UnusedReleases(ctx, time.Now().Add(-Days(olderThanDays).length()))
+	unused, err := r.store.UnusedReleases(ctx, time.Now().Add(-days(olderThanDays)))
 	if err != nil {
 		return api.Pruned{}, err
 	}

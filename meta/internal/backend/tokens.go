@@ -1,10 +1,11 @@
-package server
+package backend
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -82,19 +83,19 @@ func (t tokens) Enroll(ctx context.Context, by api.Actor, host string) (api.Toke
 	return token, err
 }
 
-// adminToken is the file with the first token.
-const adminToken = "admin.token"
+// AdminTokenFile is the file with the first token.
+const AdminTokenFile = "admin.token"
 
-// ensureAdmin makes the first admin token of a store that has no token at
+// EnsureAdmin makes the first admin token of a store that has no token at
 // all, and returns its secret; empty when there was one.
-func (c *core) ensureAdmin(ctx context.Context) (string, error) {
+func (c *core) EnsureAdmin(ctx context.Context) (string, error) {
 	page, err := c.store.Tokens(ctx, api.Cursor{Limit: 1})
 	if err != nil || len(page.Items) > 0 {
 		return "", err
 	}
-	path := c.conf.path(adminToken)
+	path := filepath.Join(c.conf.Data, AdminTokenFile)
 	secret := ""
-	_, err = c.store.Write(ctx, self, func(tx *store.Tx) error {
+	_, err = c.store.Write(ctx, Self, func(tx *store.Tx) error {
 		page, err := tx.Tokens(ctx, api.Cursor{Limit: 1})
 		if err != nil || len(page.Items) > 0 {
 			return err // another replica was faster
@@ -106,7 +107,7 @@ func (c *core) ensureAdmin(ctx context.Context) (string, error) {
 			_, err = tx.CreateTokenWithSecret(ctx, t, secret)
 			return err
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return strange(err, hintMakesOwn)
+			return HintOddFile(err, HintMakesOwn)
 		}
 		made, err := tx.CreateToken(ctx, t)
 		if err != nil {

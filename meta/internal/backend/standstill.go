@@ -1,4 +1,4 @@
-package server
+package backend
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -32,30 +33,30 @@ const aheadPatience = time.Second
 // openLineage looks, before anybody is answered, whether the database is of an
 // earlier moment than what this directory's server has said, and pauses what a
 // restore left under way.
-func (s *Server) openLineage(ctx context.Context) error {
-	w := s.wanted.Load()
+func (c *core) openLineage(ctx context.Context) error {
+	w := c.wanted.Load()
 	if w.Standstill != nil && !w.Standstill.Paused {
-		if err := s.pauseForStandstill(ctx); err != nil {
+		if err := c.pauseForStandstill(ctx); err != nil {
 			return err
 		}
 	}
-	text, err := plainfile.Read(s.conf.path(serialFile), maxNote)
+	text, err := plainfile.Read(filepath.Join(c.conf.Data, serialFile), maxNote)
 	if _, odd := errors.AsType[*plainfile.Error](err); odd {
-		err = plainfile.SetAside(s.conf.path(serialFile), err)
+		err = plainfile.SetAside(filepath.Join(c.conf.Data, serialFile), err)
 		if _, moved := errors.AsType[*plainfile.AsideError](err); moved {
-			s.log.Warn().Err(err).Msg("this server's notes of what it has said are lost: should the database have gone back, only hosts will tell")
+			c.log.Warn().Err(err).Msg("this server's notes of what it has said are lost: should the database have gone back, only hosts will tell")
 			err = nil
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot read what this server has said before: %w", err)
 	}
-	if m, ok := s.said(strings.TrimSpace(string(text))); ok {
-		if err := s.wentBack(ctx, m, "its own notes in the data directory"); err != nil {
+	if m, ok := c.said(strings.TrimSpace(string(text))); ok {
+		if err := c.wentBack(ctx, m, "its own notes in the data directory"); err != nil {
 			return err
 		}
 	}
-	s.rememberSerial()
+	c.RememberSerial()
 	return nil
 }
 
@@ -77,10 +78,10 @@ func (c *core) markOf(w api.Wanted) string {
 	return c.lineage.Text(lineage.Mark{Era: w.Eras[len(w.Eras)-1], Serial: w.Serial})
 }
 
-// rememberSerial keeps outside of the database what was said.
-func (c *core) rememberSerial() {
+// RememberSerial keeps outside of the database what was said.
+func (c *core) RememberSerial() {
 	mark := c.markOf(c.wanted.Load().Wanted)
-	if err := atomicfile.Write(c.conf.path(serialFile), []byte(mark+"\n"), 0o600); err != nil {
+	if err := atomicfile.Write(filepath.Join(c.conf.Data, serialFile), []byte(mark+"\n"), 0o600); err != nil {
 		c.log.Warn().Err(err).Msg("cannot note the serial beside the database: should the database go back, only hosts will tell")
 	}
 }
@@ -104,9 +105,9 @@ func (c *core) ahead(ctx context.Context, text string) (doubt bool) {
 	return false
 }
 
-// lookBack begins a standstill when the database is behind what this server
+// LookBack begins a standstill when the database is behind what this server
 // has read of it.
-func (c *core) lookBack(ctx context.Context) {
+func (c *core) LookBack(ctx context.Context) {
 	w := c.wanted.Load()
 	serial, err := c.store.Serial(ctx)
 	if err != nil || serial >= w.Serial || len(w.Eras) == 0 {
@@ -122,7 +123,7 @@ func (c *core) lookBack(ctx context.Context) {
 // server may have written it a moment ago.
 func (c *core) wentBack(ctx context.Context, m lineage.Mark, who string) error {
 	begun := false
-	serial, err := c.store.Write(ctx, self, func(tx *store.Tx) error {
+	serial, err := c.store.Write(ctx, Self, func(tx *store.Tx) error {
 		begun = false
 		w, err := tx.Wanted(ctx)
 		if err != nil || !m.After(w.Eras, tx.Serial()-1) {
@@ -148,14 +149,14 @@ func (c *core) wentBack(ctx context.Context, m lineage.Mark, who string) error {
 }
 
 // pauseForStandstill pauses what was under way when a database was restored.
-func (s *Server) pauseForStandstill(ctx context.Context) error {
-	_, err := s.store.Write(ctx, self, func(tx *store.Tx) error {
+func (c *core) pauseForStandstill(ctx context.Context) error {
+	_, err := c.store.Write(ctx, Self, func(tx *store.Tx) error {
 		st, err := tx.Standstill(ctx)
 		if err != nil || st == nil || st.Paused {
 			return err
 		}
 		st.Paused = true
-		if err := s.engine.StandStill(ctx, tx); err != nil {
+		if err := c.engine.StandStill(ctx, tx); err != nil {
 			return err
 		}
 		return tx.KeepStandstill(ctx, *st)
@@ -163,13 +164,13 @@ func (s *Server) pauseForStandstill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot pause the rollouts of a restored database: %w", err)
 	}
-	return s.reread(ctx)
+	return c.reread(ctx)
 }
 
-// tellStandstill says at every start that nothing moves, and why.
-func (s *Server) tellStandstill() {
-	if st := s.wanted.Load().Standstill; st != nil {
-		s.log.Error().Time("since", st.Since).Str("reason", st.Reason).
+// TellStandstill says at every start that nothing moves, and why.
+func (c *core) TellStandstill() {
+	if st := c.wanted.Load().Standstill; st != nil {
+		c.log.Error().Time("since", st.Since).Str("reason", st.Reason).
 			Msg("the fleet stands still: every host keeps what it reports; look at the difference with: ops-meta standstill")
 	}
 }

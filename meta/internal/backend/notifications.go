@@ -1,62 +1,15 @@
-package server
+package backend
 
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 
-	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
-	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
-
-// openNotify makes ready what tells people.
-func (s *Server) openNotify(context.Context) error {
-	mail, err := s.conf.SMTP.sender()
-	if err != nil {
-		return err
-	}
-	s.notifier = notify.New(notify.Config{
-		Outbox: s.store, Log: s.log, SMTP: mail, UserAgent: "ops-meta/" + buildinfo.Version(),
-		Control: release.Guard(release.DefaultDeny()),
-		Targets: func(ctx context.Context) ([]api.NotifyTarget, error) {
-			return everything(func(c api.Cursor) (api.Page[api.NotifyTarget], error) { return s.store.NotifyTargets(ctx, "", c) })
-		},
-	})
-	return nil
-}
-
-var tlsModes = map[string]string{"": "mandatory", "starttls": "mandatory", "tls": "implicit", "none": "none"}
-
-// sender is nil without a mail server.
-func (c SMTP) sender() (*notify.SMTP, error) {
-	if c.Addr == "" {
-		return nil, nil
-	}
-	wrong := func(field, format string, args ...any) error {
-		e := api.Errorf(api.KindInvalid, format, args...)
-		e.Field = "smtp." + field
-		return e
-	}
-	host, text, err := net.SplitHostPort(c.Addr)
-	port, portErr := strconv.Atoi(text)
-	if err != nil || portErr != nil {
-		return nil, wrong("addr", "smtp.addr %q is not host:port", c.Addr)
-	}
-	mode, known := tlsModes[c.TLS]
-	if !known {
-		return nil, wrong("tls", "smtp.tls %q is not known: want starttls, tls or none", c.TLS)
-	}
-	if c.From == "" {
-		return nil, wrong("from", "smtp.from is missing: say which address mail comes from")
-	}
-	return &notify.SMTP{Host: host, Port: port, From: c.From, User: c.User, Password: c.Password, TLS: mode}, nil
-}
 
 // notifications joins the outbox to the API.
 type notifications struct{ *core }
@@ -97,12 +50,20 @@ func (n notifications) TestTarget(ctx context.Context, by api.Actor, name string
 	return err
 }
 
+// EveryNotifyTarget is whom to tell, with the secrets that it takes.
+func (c *core) EveryNotifyTarget(ctx context.Context) ([]api.NotifyTarget, error) {
+	return everything(func(page api.Cursor) (api.Page[api.NotifyTarget], error) { return c.store.NotifyTargets(ctx, "", page) })
+}
+
 // silenceLease is longer than the time between two looks for silent hosts.
 const silenceLease = 2 * fleet.DefaultSweepEvery
 
+// leadTimeout bounds the question who tells of silence.
+const leadTimeout = 10 * time.Second
+
 // tellsOfSilence is true for one of several replicas.
 func (c *core) tellsOfSilence() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), leadTimeout)
 	defer cancel()
 	leads, err := c.store.TryLead(ctx, "silence", silenceLease)
 	return leads && err == nil
@@ -115,7 +76,7 @@ func (c *core) tellOfHosts(ctx context.Context, reports []api.HostReport) {
 		events = append(events, r.Events...)
 	}
 	var notes []api.Notification
-	for _, n := range notify.Hosts(events, c.conf.PublicURL) {
+	for _, n := range notify.Hosts(events, c.settings.Load().PublicURL) {
 		note, err := notify.Owed(n)
 		if err != nil {
 			c.log.Error().Err(err).Msg("cannot tell of a host")

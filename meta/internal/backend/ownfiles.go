@@ -1,4 +1,4 @@
-package server
+package backend
 
 import (
 	"errors"
@@ -10,11 +10,11 @@ import (
 // maxNote bounds the files of one line in the data directory.
 const maxNote = 4 << 10
 
-// hintMakesOwn is for files of the data directory that can be missing.
-const hintMakesOwn = "move it away; ops-meta makes one of its own"
+// HintMakesOwn is for files of the data directory that can be missing.
+const HintMakesOwn = "move it away; ops-meta makes one of its own"
 
-// strange is err, with what to do about it when a file is no plain one.
-func strange(err error, hint string) error {
+// HintOddFile is err, with what to do about it when a file is no plain one.
+func HintOddFile(err error, hint string) error {
 	if _, odd := errors.AsType[*plainfile.Error](err); odd {
 		return &api.Error{Kind: api.KindInvalid, Message: err.Error(), Hint: hint}
 	}

@@ -1,0 +1,137 @@
+package backend
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/ops-updater/ops-updater/internal/timespan"
+	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+// How often and how much is looked after.
+const (
+	SampleEvery = time.Minute // keeps how agents stand
+	CleanEvery  = time.Hour   // removes what is old
+
+	auditBatch = 200
+	cleanBatch = 5000
+)
+
+func days(n int) time.Duration { return time.Duration(n) * timespan.Day }
+
+// Announce publishes what the audit log gained since last.
+func (c *core) Announce(ctx context.Context, last int64) int64 {
+	page, err := c.store.Audit(ctx, api.AuditFilter{}, api.Cursor{Limit: auditBatch})
+	if err != nil {
+		c.feed.Publish("reset", "")
+		return last
+	}
+	newest := last
+	for i := len(page.Items) - 1; i >= 0; i-- {
+		e := page.Items[i]
+		if e.ID <= last {
+			continue
+		}
+		newest = e.ID
+		c.takeOver(e)
+		c.feed.Publish(e.Kind, e.Name)
+	}
+	return newest
+}
+
+// takeOver forgets what another replica made void.
+func (c *core) takeOver(e api.AuditEntry) {
+	switch e.Kind {
+	case "token":
+		c.access.Doubt("")
+		if host, ok := strings.CutPrefix(e.Name, "host:"); ok {
+			c.access.Forget(host)
+		}
+	case "host":
+		c.access.Doubt(e.Name)
+		if e.Action != "delete" {
+			return
+		}
+		c.access.Forget(e.Name)
+		if h, ok := c.fleet.Host(e.Name); ok && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
+			c.fleet.Forget(e.Name)
+			c.engine.Forget(e.Name)
+		}
+	}
+}
+
+// LastAudit is the newest entry's id.
+func (c *core) LastAudit(ctx context.Context) int64 {
+	page, err := c.store.Audit(ctx, api.AuditFilter{}, api.Cursor{Limit: 1})
+	if err != nil || len(page.Items) == 0 {
+		return 0
+	}
+	return page.Items[0].ID
+}
+
+// EndHolds compiles again when a hold's time is over.
+func (c *core) EndHolds(ctx context.Context) {
+	if c.seeClock(ctx) != nil {
+		return // it is said where rollouts are looked after
+	}
+	if end := c.fleet.Snapshot().ValidUntil(); !end.IsZero() && !time.Now().Before(end) {
+		c.recompile()
+	}
+}
+
+// TouchTokens keeps when tokens were used.
+func (c *core) TouchTokens(ctx context.Context) {
+	used := c.access.Used()
+	if len(used) == 0 {
+		return
+	}
+	if err := c.store.TouchTokens(ctx, used); err != nil {
+		c.log.Warn().Err(err).Msg("cannot keep when tokens were last used")
+	}
+}
+
+// Sample keeps how every agent stands now. Of several replicas one does it.
+func (c *core) Sample(ctx context.Context) {
+	if leads, err := c.store.TryLead(ctx, "samples", SampleEvery*3/2); err != nil || !leads {
+		return
+	}
+	o := c.fleet.Overview()
+	samples := make([]api.Sample, len(o.Agents))
+	for i, a := range o.Agents {
+		samples[i] = api.Sample{At: o.At, Agent: a.Name, Hosts: a.Hosts, Failing: a.Failing, Drifted: a.Drifted, Versions: a.Versions}
+	}
+	if err := c.store.SaveSamples(ctx, samples); err != nil {
+		c.log.Warn().Err(err).Msg("cannot keep how agents stand")
+	}
+}
+
+// Clean removes what is older than it is to be kept.
+func (c *core) Clean(ctx context.Context) {
+	if c.clockIsOff() {
+		c.log.Error().Msg("most hosts report another time than this server's clock: nothing is removed for its age until that is set right; ops-meta doctor tells more")
+		return
+	}
+	before := time.Now().Add(-days(c.conf.KeepEvents))
+	if err := c.store.DeleteSamples(ctx, before); err != nil {
+		c.log.Warn().Err(err).Msg("cannot remove old samples")
+	}
+	c.drain(ctx, "events", before, c.store.DeleteEvents)
+	c.drain(ctx, "grants", before, c.store.DeleteGrants)
+	if err := c.ForgetSilent(ctx, time.Now()); err != nil {
+		c.log.Warn().Err(err).Msg("cannot forget silent hosts")
+	}
+}
+
+// drain removes in small transactions, so that nobody waits long.
+func (c *core) drain(ctx context.Context, what string, before time.Time, remove func(context.Context, time.Time, int) (int64, error)) {
+	for ctx.Err() == nil {
+		n, err := remove(ctx, before, cleanBatch)
+		if err != nil {
+			c.log.Warn().Err(err).Msg("cannot remove old " + what)
+		}
+		if err != nil || n < cleanBatch {
+			return
+		}
+	}
+}
