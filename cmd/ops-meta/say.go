@@ -83,19 +83,12 @@ func (d *deployment) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.refuseNobody(impact); err != nil {
-		return err
-	}
 	if d.rollout.group == "" {
 		if err := d.rollout.refuseUnknown(ctx, c, impact); err != nil {
 			return err
 		}
 	}
-	put := c.PutAssignment
-	if d.rollout.dryRun {
-		put = c.TryAssignment
-	}
-	if as, err = put(ctx, as); err != nil {
+	if as, err = c.Assign(ctx, as, api.AssignOptions{DryRun: d.rollout.dryRun, Force: d.rollout.Force}); err != nil {
 		return err
 	}
 	return d.print(d.out, as, func(w io.Writer) { d.report(w, as, impact) })
@@ -147,18 +140,6 @@ func (n newRollout) refuseUnknown(ctx context.Context, c *api.Client, i api.Impa
 		}
 	}
 	return nil
-}
-
-// refuseNobody keeps an assignment from being made that no host can follow.
-func (d *deployment) refuseNobody(i api.Impact) error {
-	without := 0
-	for _, n := range i.NoArtifact {
-		without += n
-	}
-	if without == 0 || without < i.Hosts-i.Overruled || d.rollout.Force {
-		return nil
-	}
-	return &api.Error{Kind: api.KindInvalid, Field: "version", Message: i.Warning, Hint: "publish an artifact for them, or deploy all the same with --force"}
 }
 
 // impactText says how many hosts there are, and what of them changes.

@@ -23,6 +23,12 @@ type NewRollout struct {
 	Force    bool      `json:"force,omitempty"`    // also when no host of the scope can have the release
 }
 
+// AssignOptions say how an assignment is made.
+type AssignOptions struct {
+	DryRun bool // change nothing, but refuse what the real call refuses
+	Force  bool // also when no host of the scope can have the release
+}
+
 // RolloutAction is what an operator does to a rollout, and why.
 type RolloutAction struct {
 	Reason string `json:"reason,omitempty"`

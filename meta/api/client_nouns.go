@@ -76,11 +76,11 @@ func (c *Client) PutAssignment(ctx context.Context, a Assignment) (Assignment, e
 	return put(ctx, c, a, a.Revision, "agents", a.Agent, "assignments", a.Scope.String())
 }
 
-// TryAssignment is PutAssignment without the writing: it refuses what that
-// refuses.
-func (c *Client) TryAssignment(ctx context.Context, a Assignment) (Assignment, error) {
+// Assign is PutAssignment with options.
+func (c *Client) Assign(ctx context.Context, a Assignment, o AssignOptions) (Assignment, error) {
 	return read[Assignment](ctx, c, call{
-		method: http.MethodPut, path: []string{"agents", a.Agent, "assignments", a.Scope.String()}, query: dryRun, body: a, revision: a.Revision,
+		method: http.MethodPut, path: []string{"agents", a.Agent, "assignments", a.Scope.String()},
+		query: url.Values{"dryRun": {strconv.FormatBool(o.DryRun)}, "force": {strconv.FormatBool(o.Force)}}, body: a, revision: a.Revision,
 	})
 }
 

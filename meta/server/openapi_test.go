@@ -280,10 +280,10 @@ func operations(r *running) []operation {
 			return err
 		}),
 		ok("try assignment", func(ctx context.Context, c *api.Client) error {
-			return second(c.TryAssignment(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "1.0"}))
+			return second(c.Assign(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "1.0"}, api.AssignOptions{DryRun: true}))
 		}),
 		{"try assignment of nothing", func(ctx context.Context, c *api.Client) error {
-			return second(c.TryAssignment(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "7"}))
+			return second(c.Assign(ctx, api.Assignment{Agent: "demo", Scope: everyone, Version: "7"}, api.AssignOptions{DryRun: true}))
 		}, http.StatusBadRequest},
 		ok("assignments", func(ctx context.Context, c *api.Client) error {
 			return second(c.Assignments(ctx, api.ListOptions{Agent: "demo", Scope: web.String()}))

@@ -34,13 +34,13 @@ func (s assignments) Assignment(ctx context.Context, agent string, scope api.Sco
 //
 // A dry run does it and then takes all of it back, so that it refuses what the
 // real call refuses.
-func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, dryRun bool) (api.Assignment, error) {
+func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, o api.AssignOptions) (api.Assignment, error) {
 	if err := a.Validate(); err != nil {
 		return a, err
 	}
 	var put api.Assignment
 	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
-		if put, err = s.put(ctx, tx, a); err == nil && dryRun {
+		if put, err = s.move(ctx, tx, a, o.Force); err == nil && o.DryRun {
 			err = errDryRun
 		}
 		return err
@@ -68,10 +68,24 @@ func (s assignments) ChangeAssignment(ctx context.Context, by api.Actor, k api.A
 			return err
 		}
 		next.Revision = k.Revision
-		put, err = s.put(ctx, tx, next)
+		put, err = s.move(ctx, tx, next, false)
 		return err
 	})
 	return put, err
+}
+
+// move keeps an assignment because somebody says so here and now. What no host
+// of the scope could follow is refused, unless it is forced.
+func (s assignments) move(ctx context.Context, tx *store.Tx, a api.Assignment, force bool) (api.Assignment, error) {
+	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
+	if err != nil && api.KindOf(err) != api.KindNotFound {
+		return a, err
+	}
+	put, err := s.put(ctx, tx, a)
+	if err != nil || force || put.Cmd == meta.CmdStop || put.Version == "" || before.Version == put.Version {
+		return put, err
+	}
+	return put, s.engine.Deliverable(ctx, tx, put.Agent, put.Version, put.Scope)
 }
 
 // put keeps an assignment. A rollout under way goes on when only the rest of

@@ -17,7 +17,7 @@ func (s *Server) assignmentRoutes() []route {
 		{method: "GET", path: oneAssignment, id: "getAssignment", summary: "What a scope runs", role: api.RoleViewer, endpoint: reads(s.getAssignment)},
 		{
 			method: "PUT", path: oneAssignment, id: "putAssignment", summary: "Let a scope run a version, at once", role: api.RoleOperator,
-			query: []param{dryRun}, guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
+			query: []param{dryRun, {"force", "also when no host of the scope can have the release", "boolean"}}, guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
 		},
 		{
 			method: "PATCH", path: oneAssignment, id: "patchAssignment", summary: "Change what is named of an assignment, at once, and nothing else", role: api.RoleOperator,
@@ -91,11 +91,14 @@ func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error
 	if a.Revision, err = c.revision(); err != nil {
 		return api.Assignment{}, err
 	}
-	dry, err := c.boolParam("dryRun")
-	if err != nil {
+	var o api.AssignOptions
+	if o.DryRun, err = c.boolParam("dryRun"); err != nil {
 		return api.Assignment{}, err
 	}
-	return s.backend.Assignments.PutAssignment(c.Context(), c.actor(), a, dry)
+	if o.Force, err = c.boolParam("force"); err != nil {
+		return api.Assignment{}, err
+	}
+	return s.backend.Assignments.PutAssignment(c.Context(), c.actor(), a, o)
 }
 
 func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error) {

@@ -62,7 +62,7 @@ type Artifacts interface {
 type Assignments interface {
 	Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error)
 	Assignment(ctx context.Context, agent string, scope api.Scope) (api.Assignment, error)
-	PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, dryRun bool) (api.Assignment, error)
+	PutAssignment(ctx context.Context, by api.Actor, a api.Assignment, o api.AssignOptions) (api.Assignment, error)
 	ChangeAssignment(ctx context.Context, by api.Actor, k api.Assignment, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error)
 	DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error // Agent, Scope and Revision count
 	Impact(ctx context.Context, a api.Assignment) (api.Impact, error)

@@ -9,15 +9,15 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
-// deliverable refuses a rollout that no host of its scope can have, because the
-// release has no artifact for the arch of any: it would stand still at once,
-// without a host to blame.
-func (e *Engine) deliverable(ctx context.Context, tx *store.Tx, r api.Rollout) error {
-	in, err := scopeOf(ctx, tx, r.Scope)
+// Deliverable refuses a release, for a rollout and for an assignment, that no
+// host of the scope can have, because there is no artifact for the arch of any:
+// nothing would happen, without a host to blame.
+func (e *Engine) Deliverable(ctx context.Context, tx *store.Tx, agent, version string, scope api.Scope) error {
+	in, err := scopeOf(ctx, tx, scope)
 	if err != nil {
 		return err
 	}
-	release, err := tx.Release(ctx, r.Agent, r.Version)
+	release, err := tx.Release(ctx, agent, version)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (e *Engine) deliverable(ctx context.Context, tx *store.Tx, r api.Rollout) e
 	rules := e.opts.Fleet.Snapshot()
 	e.opts.Fleet.EachFacts(func(h fleet.Facts) {
 		switch {
-		case !in(h) || rules.Overruled(h, r.Agent, r.Scope):
+		case !in(h) || rules.Overruled(h, agent, scope):
 		case release.RunsOn(h.Arch):
 			can++
 		default:
@@ -36,8 +36,8 @@ func (e *Engine) deliverable(ctx context.Context, tx *store.Tx, r api.Rollout) e
 		return nil
 	}
 	return &api.Error{
-		Kind: api.KindInvalid, Field: "version", Message: fmt.Sprintf("no host of %s can have %s", r.Scope, release.Lacks(without)),
-		Hint: "publish an artifact for them, or begin all the same with --force",
+		Kind: api.KindInvalid, Field: "version", Message: fmt.Sprintf("no host of %s can have %s", scope, release.Lacks(without)),
+		Hint: "publish an artifact for them, or deploy all the same with --force",
 	}
 }
 

@@ -48,7 +48,7 @@ func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r 
 		return r, err
 	}
 	if !n.Force {
-		if err := e.deliverable(ctx, tx, r); err != nil {
+		if err := e.Deliverable(ctx, tx, r.Agent, r.Version, r.Scope); err != nil {
 			return r, err
 		}
 	}
