@@ -49,8 +49,8 @@ func (b *budget) spend(steps int) error {
 // step is what loops call; it writes nothing.
 func (b *budget) step() (string, error) { return "", b.spend(1) }
 
-// bounded makes a function of texts one that costs what it is given and makes.
-func (b *budget) bounded(f func(args ...any) (string, error)) func(args ...any) (string, error) {
+// boundFunction makes a function of texts one that costs what it is given and makes.
+func (b *budget) boundFunction(f func(args ...any) (string, error)) func(args ...any) (string, error) {
 	return func(args ...any) (string, error) {
 		given := 0
 		for _, a := range args {
@@ -72,14 +72,14 @@ func (b *budget) bounded(f func(args ...any) (string, error)) func(args ...any) 
 	}
 }
 
-// functions are those of templates, the built-in ones that make texts among
+// boundFunctions are those of templates, the built-in ones that make texts among
 // them.
-func (b *budget) functions() template.FuncMap {
+func (b *budget) boundFunctions() template.FuncMap {
 	plain := func(f func(args ...any) string) any {
-		return b.bounded(func(args ...any) (string, error) { return f(args...), nil })
+		return b.boundFunction(func(args ...any) (string, error) { return f(args...), nil })
 	}
 	of := func(f func(string) string) any {
-		one := b.bounded(func(args ...any) (string, error) { return f(args[0].(string)), nil })
+		one := b.boundFunction(func(args ...any) (string, error) { return f(args[0].(string)), nil })
 		return func(s string) (string, error) { return one(s) }
 	}
 	return template.FuncMap{
@@ -88,10 +88,10 @@ func (b *budget) functions() template.FuncMap {
 			if len(sep) > maxValue/max(len(list), 1) {
 				return "", errValue
 			}
-			return b.bounded(func(...any) (string, error) { return strings.Join(list, sep), nil })(sep)
+			return b.boundFunction(func(...any) (string, error) { return strings.Join(list, sep), nil })(sep)
 		},
 		"json": func(v any) (string, error) {
-			return b.bounded(func(args ...any) (string, error) {
+			return b.boundFunction(func(args ...any) (string, error) {
 				data, err := json.Marshal(args[0])
 				return string(data), err
 			})(v)
@@ -99,7 +99,7 @@ func (b *budget) functions() template.FuncMap {
 		"print": plain(fmt.Sprint), "println": plain(fmt.Sprintln), "html": plain(template.HTMLEscaper),
 		"js": plain(template.JSEscaper), "urlquery": plain(template.URLQueryEscaper),
 		"printf": func(format string, args ...any) (string, error) {
-			return b.bounded(func(args ...any) (string, error) {
+			return b.boundFunction(func(args ...any) (string, error) {
 				if wide.MatchString(args[0].(string)) {
 					return "", errors.New("a width or precision in a format is larger than 999, or a *")
 				}
@@ -120,7 +120,7 @@ func parseBounded(name, source string, b *budget) (*template.Template, error) {
 	if len(source) > maxTemplate {
 		return nil, fmt.Errorf("it has more than %d KiB", maxTemplate>>10)
 	}
-	t, err := template.New(name).Funcs(b.functions()).Option("missingkey=error").Parse(source)
+	t, err := template.New(name).Funcs(b.boundFunctions()).Option("missingkey=error").Parse(source)
 	if err != nil {
 		return nil, err
 	}

@@ -65,8 +65,8 @@ func ParseSMTP(address string) (SMTP, error) {
 	return s, nil
 }
 
-// client is for one delivery: mail is rare, and connections that idle break.
-func (s SMTP) client(timeout time.Duration) (*mail.Client, error) {
+// newClient is for one delivery: mail is rare, and connections that idle break.
+func (s SMTP) newClient(timeout time.Duration) (*mail.Client, error) {
 	trust := s.Trust
 	if trust == nil {
 		trust = &tls.Config{}
@@ -92,11 +92,11 @@ func (s SMTP) client(timeout time.Duration) (*mail.Client, error) {
 
 // deliverMail writes to one address.
 func (s SMTP) deliverMail(ctx context.Context, t api.NotifyTarget, address string, n api.Notice, timeout time.Duration) *failure {
-	msg, err := s.compose(t, address, n)
+	msg, err := s.composeMail(t, address, n)
 	if err != nil {
 		return &failure{err: err, permanent: true}
 	}
-	client, err := s.client(timeout)
+	client, err := s.newClient(timeout)
 	if err != nil {
 		return &failure{err: fmt.Errorf("cannot use the mail server: %w", err), permanent: true}
 	}
@@ -108,12 +108,12 @@ func (s SMTP) deliverMail(ctx context.Context, t api.NotifyTarget, address strin
 	return nil
 }
 
-func (s SMTP) compose(t api.NotifyTarget, address string, n api.Notice) (*mail.Msg, error) {
-	line, err := subject(t, n)
+func (s SMTP) composeMail(t api.NotifyTarget, address string, n api.Notice) (*mail.Msg, error) {
+	line, err := subjectOf(t, n)
 	if err != nil {
 		return nil, err
 	}
-	content, err := text(t, n)
+	content, err := textOf(t, n)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // api.NotifyHostSilent or NotifyHostReturned.
 func Host(event string, e api.Event, base string) api.Notice {
 	n := api.Notice{
-		ID: stamp(event, e.Host, e.Time), Event: event, Time: e.Time, Host: e.Host,
+		ID: stampOf(event, e.Host, e.Time), Event: event, Time: e.Time, Host: e.Host,
 		Reason: e.Kind, Message: fmt.Sprintf("%s %s", e.Host, hostVerbs[event]),
 	}
 	if e.Message != "" {
@@ -43,7 +43,7 @@ func Hosts(events []api.Event, base string) []api.Notice {
 	}
 	for _, event := range slices.Sorted(maps.Keys(same)) {
 		if notices := same[event]; len(notices) > aloneUpTo {
-			out = append(out, digest(notices))
+			out = append(out, digestOf(notices))
 		} else {
 			out = append(out, notices...)
 		}
@@ -55,8 +55,8 @@ var hostVerbs = map[string]string{
 	api.NotifyHostFailed: "failed", api.NotifyHostSilent: "went silent", api.NotifyHostReturned: "came back",
 }
 
-// stamp identifies what a notice tells of, the same on every replica.
-func stamp(kind, name string, at time.Time) string {
+// stampOf identifies what a notice tells of, the same on every replica.
+func stampOf(kind, name string, at time.Time) string {
 	return kind + "/" + name + "/" + strconv.FormatInt(at.UnixMicro(), 10)
 }
 
@@ -107,8 +107,8 @@ const (
 	namedUpTo = 20 // hosts that are named in one
 )
 
-// digest makes one notice of several that differ only by their host.
-func digest(notices []api.Notice) api.Notice {
+// digestOf makes one notice of several that differ only by their host.
+func digestOf(notices []api.Notice) api.Notice {
 	d := notices[0]
 	d.Host, d.Hosts, d.Link, d.Count = "", nil, "", 0
 	for _, n := range notices {
@@ -134,9 +134,9 @@ func digest(notices []api.Notice) api.Notice {
 	return d
 }
 
-// trouble is what hosts have in common when one notice can tell of them all;
+// troubleOf is what hosts have in common when one notice can tell of them all;
 // empty for notices that stand alone.
-func trouble(n api.Notice) string {
+func troubleOf(n api.Notice) string {
 	if _, ok := hostVerbs[n.Event]; !ok {
 		return ""
 	}

@@ -104,7 +104,7 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-s.wake:
 		}
-		more, err := s.round(ctx)
+		more, err := s.sendRound(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.Log.Warn().Err(err).Msg("cannot send notifications now")
 		}
@@ -116,11 +116,11 @@ func (s *Sender) Run(ctx context.Context) {
 	}
 }
 
-// round takes what is due and deals with it; more tells that there is
+// sendRound takes what is due and deals with it; more tells that there is
 // probably something left.
-func (s *Sender) round(ctx context.Context) (more bool, err error) {
+func (s *Sender) sendRound(ctx context.Context) (more bool, err error) {
 	until := time.Now().Add(lease - 2*s.Timeout)
-	claimed, err := s.claim(ctx)
+	claimed, err := s.claimNotes(ctx)
 	if err != nil || len(claimed) == 0 {
 		return false, err
 	}
@@ -136,14 +136,14 @@ func (s *Sender) round(ctx context.Context) (more bool, err error) {
 			deliveries = append(deliveries, n)
 		}
 	}
-	err = s.distribute(ctx, notices, list)
+	err = s.distributeNotes(ctx, notices, list)
 	s.deliverAll(ctx, until, deliveries, list)
 	return len(notices) > 0 || len(claimed) >= claimAtOnce, err
 }
 
-// claim takes a good deal of what is due, so that the same trouble of many
+// claimNotes takes a good deal of what is due, so that the same trouble of many
 // hosts is seen together.
-func (s *Sender) claim(ctx context.Context) ([]api.Notification, error) {
+func (s *Sender) claimNotes(ctx context.Context) ([]api.Notification, error) {
 	var all []api.Notification
 	for range claimsInRound {
 		some, err := s.Outbox.ClaimNotifications(ctx, time.Now(), lease, claimAtOnce)
@@ -157,16 +157,16 @@ func (s *Sender) claim(ctx context.Context) ([]api.Notification, error) {
 	return all, nil
 }
 
-// distribute turns notices into notifications for whoever wants them.
-func (s *Sender) distribute(ctx context.Context, owed []api.Notification, targets []api.NotifyTarget) error {
+// distributeNotes turns notices into notifications for whoever wants them.
+func (s *Sender) distributeNotes(ctx context.Context, owed []api.Notification, targets []api.NotifyTarget) error {
 	groups := map[string][]int{}
 	notices := make([]api.Notice, len(owed))
 	for i, o := range owed {
 		if err := json.Unmarshal(o.Payload, &notices[i]); err != nil {
-			s.settle(ctx, o, &failure{err: fmt.Errorf("cannot read the notice: %w", err), permanent: true})
+			s.settleNote(ctx, o, &failure{err: fmt.Errorf("cannot read the notice: %w", err), permanent: true})
 			continue
 		}
-		key := trouble(notices[i])
+		key := troubleOf(notices[i])
 		if key == "" {
 			key = fmt.Sprintf("alone\x00%d", i)
 		}
@@ -174,12 +174,12 @@ func (s *Sender) distribute(ctx context.Context, owed []api.Notification, target
 	}
 	var errs []error
 	for key, members := range groups {
-		errs = append(errs, s.tell(ctx, key, pick(owed, members), pick(notices, members), targets))
+		errs = append(errs, s.tellTargets(ctx, key, pickAt(owed, members), pickAt(notices, members), targets))
 	}
 	return errors.Join(errs...)
 }
 
-func pick[T any](from []T, at []int) []T {
+func pickAt[T any](from []T, at []int) []T {
 	out := make([]T, len(at))
 	for i, n := range at {
 		out[i] = from[n]
@@ -187,12 +187,12 @@ func pick[T any](from []T, at []int) []T {
 	return out
 }
 
-// tell distributes the notices of one trouble, as one if they are many. What
+// tellTargets distributes the notices of one trouble, as one if they are many. What
 // was told of a moment ago waits, so that a failing site is one mail in a
 // while and not one for each host.
-func (s *Sender) tell(ctx context.Context, key string, owed []api.Notification, notices []api.Notice, targets []api.NotifyTarget) error {
+func (s *Sender) tellTargets(ctx context.Context, key string, owed []api.Notification, notices []api.Notice, targets []api.NotifyTarget) error {
 	now := time.Now()
-	grouped := trouble(notices[0]) != ""
+	grouped := troubleOf(notices[0]) != ""
 	if next := s.told[key].Add(s.Collect); grouped && now.Before(next) {
 		for _, o := range owed {
 			if err := s.Outbox.NotificationFailed(ctx, o.ID, "", next); err != nil {
@@ -202,7 +202,7 @@ func (s *Sender) tell(ctx context.Context, key string, owed []api.Notification, 
 		return nil
 	}
 	if grouped && (len(notices) > aloneUpTo || len(notices) > 1 && notices[0].Count > 0) {
-		notices = []api.Notice{digest(notices)}
+		notices = []api.Notice{digestOf(notices)}
 	}
 	var out []api.Notification
 	for _, n := range notices {
@@ -221,7 +221,7 @@ func (s *Sender) tell(ctx context.Context, key string, owed []api.Notification, 
 		return err
 	}
 	if grouped {
-		s.remember(key, now)
+		s.rememberTold(key, now)
 	}
 	for _, o := range owed {
 		if err := s.Outbox.NotificationDelivered(ctx, o.ID); err != nil {
@@ -231,8 +231,8 @@ func (s *Sender) tell(ctx context.Context, key string, owed []api.Notification, 
 	return nil
 }
 
-// remember notes when a trouble was told of, and forgets the old ones.
-func (s *Sender) remember(key string, now time.Time) {
+// rememberTold notes when a trouble was told of, and forgets the old ones.
+func (s *Sender) rememberTold(key string, now time.Time) {
 	for k, at := range s.told {
 		if now.Sub(at) > s.Collect {
 			delete(s.told, k)
@@ -262,22 +262,22 @@ func (s *Sender) deliverAll(ctx context.Context, until time.Time, notes []api.No
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			s.deliver(ctx, n, targets)
+			s.deliverNote(ctx, n, targets)
 		})
 	}
 }
 
-func (s *Sender) deliver(ctx context.Context, note api.Notification, targets map[string]api.NotifyTarget) {
+func (s *Sender) deliverNote(ctx context.Context, note api.Notification, targets map[string]api.NotifyTarget) {
 	name, address, _ := strings.Cut(note.Target, "/")
 	t, exists := targets[name]
 	if !exists || t.Disabled || t.Kind == api.NotifyMail && !slices.Contains(t.Addresses, address) {
 		s.Log.Info().Str("target", note.Target).Str("kind", note.Kind).Msg("notification dropped: its target is gone or switched off")
-		s.settle(ctx, note, nil)
+		s.settleNote(ctx, note, nil)
 		return
 	}
 	var n api.Notice
 	if err := json.Unmarshal(note.Payload, &n); err != nil {
-		s.settle(ctx, note, &failure{err: fmt.Errorf("cannot read the notice: %w", err), permanent: true})
+		s.settleNote(ctx, note, &failure{err: fmt.Errorf("cannot read the notice: %w", err), permanent: true})
 		return
 	}
 	attempt, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("no answer within %s", s.Timeout))
@@ -294,11 +294,11 @@ func (s *Sender) deliver(ctx context.Context, note api.Notification, targets map
 	if ctx.Err() != nil {
 		return // it is due again when the claim ends
 	}
-	s.settle(ctx, note, f)
+	s.settleNote(ctx, note, f)
 }
 
-// settle writes down how an attempt ended.
-func (s *Sender) settle(ctx context.Context, note api.Notification, f *failure) {
+// settleNote writes down how an attempt ended.
+func (s *Sender) settleNote(ctx context.Context, note api.Notification, f *failure) {
 	log := s.Log.With().Str("target", note.Target).Str("kind", note.Kind).Int("attempt", note.Attempts).Logger()
 	var err error
 	switch {

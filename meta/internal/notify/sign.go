@@ -24,7 +24,7 @@ const (
 	HeaderSignature = "X-Ops-Meta-Signature"
 )
 
-func signature(secret, timestamp string, body []byte) string {
+func signBody(secret, timestamp string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(timestamp + "."))
 	mac.Write(body)
@@ -35,7 +35,7 @@ func signature(secret, timestamp string, body []byte) string {
 // was signed with secret, not longer than tolerance before now.
 func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance time.Duration) error {
 	timestamp := h.Get(HeaderTimestamp)
-	if !hmac.Equal([]byte(h.Get(HeaderSignature)), []byte(signature(secret, timestamp, body))) {
+	if !hmac.Equal([]byte(h.Get(HeaderSignature)), []byte(signBody(secret, timestamp, body))) {
 		return errors.New("the signature is wrong")
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)

@@ -41,8 +41,8 @@ Stage {{$i}}: {{$s.Granted}} granted, {{$s.Succeeded}} succeeded, {{$s.Failed}} 
 // maxRendered bounds what a template may write.
 const maxRendered = 64 << 10
 
-// render fills in a template.
-func render(name, text string, n api.Notice) (string, error) {
+// renderTemplate fills in a template.
+func renderTemplate(name, text string, n api.Notice) (string, error) {
 	t, err := parseBounded(name, text, newBudget(time.Now()))
 	if err != nil {
 		return "", fmt.Errorf("cannot read the %s: %w", name, err)
@@ -64,23 +64,23 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// subject is a mail's subject on one line.
-func subject(t api.NotifyTarget, n api.Notice) (string, error) {
+// subjectOf is a mail's subject on one line.
+func subjectOf(t api.NotifyTarget, n api.Notice) (string, error) {
 	text := t.Subject
 	if text == "" {
 		text = defaultSubject
 	}
-	s, err := render("subject", text, n)
+	s, err := renderTemplate("subject", text, n)
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 	return s, err
 }
 
-// text is what is said.
-func text(t api.NotifyTarget, n api.Notice) (string, error) {
+// textOf is what is said.
+func textOf(t api.NotifyTarget, n api.Notice) (string, error) {
 	if t.Template == "" {
-		return render("template", defaultText, n)
+		return renderTemplate("template", defaultText, n)
 	}
-	return render("template", t.Template, n)
+	return renderTemplate("template", t.Template, n)
 }
 
 // Validate checks a target with its templates, which must work for every kind
@@ -89,25 +89,25 @@ func Validate(t api.NotifyTarget) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	for _, n := range samples() {
-		if _, err := subject(t, n); err != nil {
-			return refused("subject", err)
+	for _, n := range sampleNotices() {
+		if _, err := subjectOf(t, n); err != nil {
+			return refuseField("subject", err)
 		}
-		if _, err := text(t, n); err != nil {
-			return refused("template", err)
+		if _, err := textOf(t, n); err != nil {
+			return refuseField("template", err)
 		}
 	}
 	return nil
 }
 
-func refused(field string, err error) error {
+func refuseField(field string, err error) error {
 	e := api.Errorf(api.KindInvalid, "%v", err)
 	e.Field = field
 	return e
 }
 
-// samples are notices of each kind, to try templates with.
-func samples() []api.Notice {
+// sampleNotices are notices of each kind, to try templates with.
+func sampleNotices() []api.Notice {
 	now := time.Now()
 	failed := api.Notice{ID: "1", Event: api.NotifyHostFailed, Time: now, Host: "host", Agent: "agent", Version: "1.0.0", Rollout: "r", Message: "failed"}
 	return []api.Notice{
@@ -117,7 +117,7 @@ func samples() []api.Notice {
 			Link: "https://ops-meta.example/rollouts/r", Progress: []api.StageCount{{Size: 1}},
 		},
 		failed,
-		digest([]api.Notice{failed, failed}),
+		digestOf([]api.Notice{failed, failed}),
 		Host(api.NotifyHostSilent, api.Event{Time: now, Host: "host", Kind: api.EventSilent}, ""),
 		Test(now, "operator"),
 	}
@@ -126,7 +126,7 @@ func samples() []api.Notice {
 // Test is the notice that tries a target.
 func Test(now time.Time, actor string) api.Notice {
 	return api.Notice{
-		ID: stamp(api.NotifyTest, actor, now), Event: api.NotifyTest, Time: now, Actor: actor,
+		ID: stampOf(api.NotifyTest, actor, now), Event: api.NotifyTest, Time: now, Actor: actor,
 		Message: "This is a test: notifications of ops-meta arrive here.",
 	}
 }

@@ -43,14 +43,14 @@ func newWebhook(timeout time.Duration, control func(network, address string, c s
 	}}
 }
 
-// body is what is posted: the notice as JSON, or what the target's template
+// bodyOf is what is posted: the notice as JSON, or what the target's template
 // makes of it.
-func body(t api.NotifyTarget, n api.Notice) (content []byte, kind string, err error) {
+func bodyOf(t api.NotifyTarget, n api.Notice) (content []byte, kind string, err error) {
 	if t.Template == "" {
 		content, err = json.Marshal(n)
 		return content, "application/json", err
 	}
-	s, err := text(t, n)
+	s, err := textOf(t, n)
 	if json.Valid([]byte(s)) {
 		return []byte(s), "application/json", err
 	}
@@ -58,7 +58,7 @@ func body(t api.NotifyTarget, n api.Notice) (content []byte, kind string, err er
 }
 
 func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice) *failure {
-	content, kind, err := body(t, n)
+	content, kind, err := bodyOf(t, n)
 	if err != nil {
 		return &failure{err: err, permanent: true}
 	}
@@ -73,7 +73,7 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 	req.Header.Set(HeaderID, headerSafe(n.ID))
 	req.Header.Set(HeaderTimestamp, timestamp)
 	if t.Secret != "" {
-		req.Header.Set(HeaderSignature, signature(t.Secret, timestamp, content))
+		req.Header.Set(HeaderSignature, signBody(t.Secret, timestamp, content))
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
@@ -87,7 +87,7 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 		return &failure{err: fmt.Errorf("cannot reach the receiver: %w", err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return w.judge(resp)
+	return w.judgeResponse(resp)
 }
 
 // headerSafe leaves out what a header cannot hold.
@@ -100,9 +100,9 @@ func headerSafe(s string) string {
 	}, s)
 }
 
-// judge decides by the answer whether to try again. Answers that are about
+// judgeResponse decides by the answer whether to try again. Answers that are about
 // this request and not about the moment are final.
-func (w *webhook) judge(resp *http.Response) *failure {
+func (w *webhook) judgeResponse(resp *http.Response) *failure {
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
 	code := resp.StatusCode
 	if code >= 200 && code < 300 {

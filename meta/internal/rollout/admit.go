@@ -25,7 +25,7 @@ func (d Decision) Granted() bool { return d.Reason == ReasonGranted }
 // with the grant in one transaction that lets no other change r meanwhile. On
 // a copy that may be stale it is a cheap first look.
 func Admit(r api.Rollout, h Host, recent int, now time.Time) (api.Rollout, Decision) {
-	if d := refuse(r, h, recent); d.Reason != "" {
+	if d := refuseGrant(r, h, recent); d.Reason != "" {
 		return r, d
 	}
 	stage, why := placeNow(r, h, now)
@@ -48,8 +48,8 @@ func Admit(r api.Rollout, h Host, recent int, now time.Time) (api.Rollout, Decis
 // of the grant, to tell of it, and to say so twice.
 const unheardPaces = 3
 
-// refuse is why nobody, or not this host, may be granted whatever its stage.
-func refuse(r api.Rollout, h Host, recent int) Decision {
+// refuseGrant is why nobody, or not this host, may be granted whatever its stage.
+func refuseGrant(r api.Rollout, h Host, recent int) Decision {
 	s := r.Strategy
 	switch {
 	case !r.MayGrant():
@@ -79,7 +79,7 @@ func placeNow(r api.Rollout, h Host, now time.Time) (int, Reason) {
 		switch {
 		case !h.inGroup(st.Group) || st.Percent > 0 && share >= st.Percent:
 			continue
-		case st.Count > 0 && room(r, k) == 0:
+		case st.Count > 0 && roomInStage(r, k) == 0:
 			why = ReasonLimitReached
 		case !Open(r.Strategy.StageWindow(k), now):
 			why = ReasonOutsideWindow

@@ -15,16 +15,16 @@ func Skip(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutRunning, api.RolloutAwaitingApproval, api.RolloutPaused, api.RolloutInconclusive:
 	case api.RolloutDraft:
-		return r, Step{}, refused(r, "skip to the end of", "it has not begun; approve it first")
+		return r, Step{}, refuseAction(r, "skip to the end of", "it has not begun; approve it first")
 	case api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
-		return r, Step{}, refused(r, "skip to the end of", "it has ended")
+		return r, Step{}, refuseAction(r, "skip to the end of", "it has ended")
 	}
 	if r.State == api.RolloutRunning && r.Stage == last {
-		return r, Step{}, refused(r, "skip to the end of", "it is in its last stage")
+		return r, Step{}, refuseAction(r, "skip to the end of", "it is in its last stage")
 	}
-	r = forgive(r)
+	r = forgiveFailures(r)
 	r.Approved, r.Waived = last+1, max(r.Waived, last)
-	r, s := enter(r, last, now, "skipped to the end; ")
+	r, s := enterStage(r, last, now, "skipped to the end; ")
 	s.Reason, r.Reason = ReasonSkipped, string(ReasonSkipped)
 	return r, s, nil
 }
@@ -38,21 +38,21 @@ func Retry(r api.Rollout, again int, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive:
 	case api.RolloutDraft, api.RolloutAwaitingApproval:
-		return r, Step{}, refused(r, "retry the failed hosts of", "it waits for approval")
+		return r, Step{}, refuseAction(r, "retry the failed hosts of", "it waits for approval")
 	case api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
-		return r, Step{}, refused(r, "retry the failed hosts of", "it has ended; deploy the release again: hosts that have it are left alone")
+		return r, Step{}, refuseAction(r, "retry the failed hosts of", "it has ended; deploy the release again: hosts that have it are left alone")
 	}
 	if again == 0 {
-		return r, Step{}, refused(r, "retry the failed hosts of", "no host has failed that is free to try again")
+		return r, Step{}, refuseAction(r, "retry the failed hosts of", "no host has failed that is free to try again")
 	}
-	r = forgive(r)
+	r = forgiveFailures(r)
 	r.SettledAt, r.RetriedAt = nil, &now
-	r, s := step(r, api.RolloutRunning, ReasonRetried, now, fmt.Sprintf("%d failed hosts try again", again)+others(InFlight(r)-again))
+	r, s := stepTo(r, api.RolloutRunning, ReasonRetried, now, fmt.Sprintf("%d failed hosts try again", again)+sayOthersInFlight(InFlight(r)-again))
 	return r, s, nil
 }
 
-// others says that hosts are still at their first try when others try again.
-func others(inFlight int) string {
+// sayOthersInFlight says that hosts are still at their first try when others try again.
+func sayOthersInFlight(inFlight int) string {
 	if inFlight <= 0 {
 		return ""
 	}

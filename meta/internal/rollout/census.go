@@ -91,7 +91,7 @@ func (t *Tally) Census() Census {
 		if st.Count == 0 {
 			continue
 		}
-		p, left := &t.count[k], room(t.rollout, k)
+		p, left := &t.count[k], roomInStage(t.rollout, k)
 		for _, kind := range []struct{ to, from *int }{
 			{&p.Waiting, &t.pool[k].able}, {&p.Held, &t.pool[k].held}, {&p.Silent, &t.pool[k].silent}, {&p.NoArtifact, &t.pool[k].noArtifact},
 		} {

@@ -54,5 +54,5 @@ func StageLimit(r api.Rollout, k int) int {
 	return st.Count - before + r.Progress[k].Forgiven
 }
 
-// room is how many more hosts the count stage k may be granted.
-func room(r api.Rollout, k int) int { return max(StageLimit(r, k)-r.Progress[k].Granted, 0) }
+// roomInStage is how many more hosts the count stage k may be granted.
+func roomInStage(r api.Rollout, k int) int { return max(StageLimit(r, k)-r.Progress[k].Granted, 0) }

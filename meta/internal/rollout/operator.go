@@ -13,9 +13,9 @@ func Create(r api.Rollout, draft bool, now time.Time) (api.Rollout, Step) {
 	r.Progress = make([]api.StageCount, len(r.Strategy.Stages))
 	r.CreatedAt, r.State = now, api.RolloutDraft
 	if draft {
-		return step(r, api.RolloutDraft, ReasonCreated, now, "a draft: approve it to begin")
+		return stepTo(r, api.RolloutDraft, ReasonCreated, now, "a draft: approve it to begin")
 	}
-	return enter(r, 0, now, "")
+	return enterStage(r, 0, now, "")
 }
 
 // Approve lets a draft begin, or the stage that waits for approval.
@@ -23,17 +23,17 @@ func Approve(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutDraft:
 		r.Approved = 1
-		r, s := enter(r, 0, now, "approved; ")
+		r, s := enterStage(r, 0, now, "approved; ")
 		return r, s, nil
 	case api.RolloutAwaitingApproval:
 		r.Approved = r.Stage + 1
-		r, s := enter(r, r.Stage, now, "approved; ")
+		r, s := enterStage(r, r.Stage, now, "approved; ")
 		s.Reason, r.Reason = ReasonApproved, string(ReasonApproved)
 		return r, s, nil
 	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive,
 		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
 	}
-	return r, Step{}, refused(r, "approve", "it does not wait for approval")
+	return r, Step{}, refuseAction(r, "approve", "it does not wait for approval")
 }
 
 // Pause stops new grants. Hosts that were granted go on.
@@ -41,12 +41,12 @@ func Pause(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutRunning, api.RolloutAwaitingApproval:
 		r.SettledAt = nil
-		r, s := step(r, api.RolloutPaused, ReasonPaused, now, "no new hosts are granted; resume to go on")
+		r, s := stepTo(r, api.RolloutPaused, ReasonPaused, now, "no new hosts are granted; resume to go on")
 		return r, s, nil
 	case api.RolloutDraft, api.RolloutPaused, api.RolloutInconclusive,
 		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
 	}
-	return r, Step{}, refused(r, "pause", "only a running rollout can be paused")
+	return r, Step{}, refuseAction(r, "pause", "only a running rollout can be paused")
 }
 
 // Resume goes on with a paused or inconclusive rollout. The operator has seen
@@ -60,11 +60,11 @@ func Resume(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	case api.RolloutPaused:
 	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning,
 		api.RolloutRollingBack, api.RolloutAborted, api.RolloutCompleted:
-		return r, Step{}, refused(r, "resume", "only a paused or inconclusive rollout can be resumed")
+		return r, Step{}, refuseAction(r, "resume", "only a paused or inconclusive rollout can be resumed")
 	}
-	r = forgive(r)
+	r = forgiveFailures(r)
 	since := r.StageSince
-	r, s := enter(r, r.Stage, now, "resumed; ")
+	r, s := enterStage(r, r.Stage, now, "resumed; ")
 	r.StageSince = since
 	if s.Reason == ReasonStageStarted {
 		s.Reason, r.Reason = ReasonResumed, string(ReasonResumed)
@@ -73,13 +73,13 @@ func Resume(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	return r, s, nil
 }
 
-func forgive(r api.Rollout) api.Rollout {
+func forgiveFailures(r api.Rollout) api.Rollout {
 	r = cloneProgress(r)
 	for i := range r.Progress {
 		r.Progress[i].Forgiven = r.Progress[i].Failed
 	}
 	last := len(r.Progress) - 1
-	r.FailedBefore, r.JudgedBefore = sum(r, last, failed), sum(r, last, judged)
+	r.FailedBefore, r.JudgedBefore = sumOver(r, last, failedHosts), sumOver(r, last, judgedHosts)
 	return r
 }
 
@@ -89,11 +89,11 @@ func Abort(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning, api.RolloutPaused,
 		api.RolloutInconclusive, api.RolloutRollingBack:
-		r, s := step(r, api.RolloutAborted, ReasonAborted, now, "aborted: nothing more is granted; what was granted stays")
+		r, s := stepTo(r, api.RolloutAborted, ReasonAborted, now, "aborted: nothing more is granted; what was granted stays")
 		return r, s, nil
 	case api.RolloutAborted, api.RolloutCompleted:
 	}
-	return r, Step{}, refused(r, "abort", "it has ended")
+	return r, Step{}, refuseAction(r, "abort", "it has ended")
 }
 
 // Rollback returns every host that r reached to the previous release, by a
@@ -105,17 +105,17 @@ func Rollback(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 	case api.RolloutCompleted:
 		to = api.RolloutCompleted
 	case api.RolloutDraft:
-		return r, Step{}, refused(r, "roll back", "it has not begun; abort it")
+		return r, Step{}, refuseAction(r, "roll back", "it has not begun; abort it")
 	case api.RolloutRollingBack:
-		return r, Step{}, refused(r, "roll back", "it already does")
+		return r, Step{}, refuseAction(r, "roll back", "it already does")
 	}
 	if r.State == api.RolloutAborted && r.Reason == string(ReasonRolledBack) {
-		return r, Step{}, refused(r, "roll back", "its hosts were taken back to "+r.Previous+" already")
+		return r, Step{}, refuseAction(r, "roll back", "its hosts were taken back to "+r.Previous+" already")
 	}
 	if r.Previous == "" || r.Previous == r.Version {
-		return r, Step{}, refused(r, "roll back", "there was no release before it; deploy the one that is wanted")
+		return r, Step{}, refuseAction(r, "roll back", "there was no release before it; deploy the one that is wanted")
 	}
-	r, s := step(r, to, ReasonRollback, now, "going back to "+r.Previous)
+	r, s := stepTo(r, to, ReasonRollback, now, "going back to "+r.Previous)
 	s.Effect = EffectRollback
 	return r, s, nil
 }
@@ -126,16 +126,16 @@ func RollbackEnded(r, child api.Rollout, now time.Time) (api.Rollout, Step) {
 	case r.State != api.RolloutRollingBack || child.State != api.RolloutAborted && child.State != api.RolloutCompleted:
 		return r, Step{}
 	case child.State == api.RolloutCompleted:
-		return step(r, api.RolloutAborted, ReasonRolledBack, now, back(child))
+		return stepTo(r, api.RolloutAborted, ReasonRolledBack, now, sayRolledBack(child))
 	}
-	return step(r, api.RolloutAborted, ReasonRollbackEnded, now,
+	return stepTo(r, api.RolloutAborted, ReasonRollbackEnded, now,
 		fmt.Sprintf("the way back to %s ended before every host had it (%s)", child.Version, child.Reason))
 }
 
-// back says who is back after a rollback.
-func back(r api.Rollout) string {
+// sayRolledBack says who is back after a rollback.
+func sayRolledBack(r api.Rollout) string {
 	text := "every host is back on " + r.Version
-	if away := sum(r, len(r.Progress)-1, unheard); away > 0 {
+	if away := sumOver(r, len(r.Progress)-1, unheardHosts); away > 0 {
 		text += fmt.Sprintf(", but for %d that are silent or held: they have it when they return", away)
 	}
 	return text
@@ -147,10 +147,10 @@ func Supersede(r api.Rollout, why Reason, by string, now time.Time) (api.Rollout
 	if r.State == api.RolloutAborted || r.State == api.RolloutCompleted {
 		return r, Step{}
 	}
-	return step(r, api.RolloutAborted, why, now, by+" takes its place")
+	return stepTo(r, api.RolloutAborted, why, now, by+" takes its place")
 }
 
-func refused(r api.Rollout, verb, why string) error {
+func refuseAction(r api.Rollout, verb, why string) error {
 	return &api.Error{
 		Kind:    api.KindConflict,
 		Message: fmt.Sprintf("cannot %s rollout %s: it is %s, and %s", verb, r.ID, r.State, why),

@@ -13,6 +13,6 @@ func StandStill(r api.Rollout, now time.Time) (api.Rollout, Step) {
 		return r, Step{}
 	}
 	r.SettledAt = nil
-	return step(r, api.RolloutPaused, ReasonStandstill, now,
+	return stepTo(r, api.RolloutPaused, ReasonStandstill, now,
 		"the server's database went back to an earlier moment; look at the difference (ops-meta standstill) before resuming or aborting")
 }

@@ -47,37 +47,37 @@ func Ended(s api.RolloutState) bool {
 	return s == api.RolloutRollingBack || s == api.RolloutAborted || s == api.RolloutCompleted
 }
 
-// step moves r to a state and says why.
-func step(r api.Rollout, to api.RolloutState, why Reason, now time.Time, message string) (api.Rollout, Step) {
+// stepTo moves r to a state and says why.
+func stepTo(r api.Rollout, to api.RolloutState, why Reason, now time.Time, message string) (api.Rollout, Step) {
 	s := Step{From: r.State, To: to, Stage: r.Stage, Reason: why, Message: message}
 	r.State, r.Reason, r.UpdatedAt = to, string(why), now
 	return r, s
 }
 
-// enter begins a stage, or waits for the approval it needs.
-func enter(r api.Rollout, stage int, now time.Time, message string) (api.Rollout, Step) {
+// enterStage begins a stage, or waits for the approval it needs.
+func enterStage(r api.Rollout, stage int, now time.Time, message string) (api.Rollout, Step) {
 	r.Stage, r.StageSince, r.SettledAt, r.WindowClosed = stage, now, nil, false
 	if r.Strategy.Stages[stage].Approval && r.Approved <= stage {
-		return step(r, api.RolloutAwaitingApproval, ReasonApprovalNeeded, now,
+		return stepTo(r, api.RolloutAwaitingApproval, ReasonApprovalNeeded, now,
 			message+fmt.Sprintf("stage %s needs approval", stageName(r, stage)))
 	}
-	return step(r, api.RolloutRunning, ReasonStageStarted, now, message+fmt.Sprintf("stage %s began", stageName(r, stage)))
+	return stepTo(r, api.RolloutRunning, ReasonStageStarted, now, message+fmt.Sprintf("stage %s began", stageName(r, stage)))
 }
 
-// fail is what the strategy says shall happen by itself.
-func fail(r api.Rollout, why Reason, now time.Time, message string) (api.Rollout, Step) {
+// actOnFailure is what the strategy says shall happen by itself.
+func actOnFailure(r api.Rollout, why Reason, now time.Time, message string) (api.Rollout, Step) {
 	r.SettledAt = nil
 	switch {
 	case r.Strategy.OnFailure == api.OnFailureAbort:
-		return step(r, api.RolloutAborted, why, now, message)
+		return stepTo(r, api.RolloutAborted, why, now, message)
 	case r.Strategy.OnFailure == api.OnFailureRollback && r.Previous != "":
-		r, s := step(r, api.RolloutRollingBack, why, now, message+"; going back to "+r.Previous)
+		r, s := stepTo(r, api.RolloutRollingBack, why, now, message+"; going back to "+r.Previous)
 		s.Effect = EffectRollback
 		return r, s
 	case r.Strategy.OnFailure == api.OnFailureRollback:
-		return step(r, api.RolloutPaused, why, now, message+"; there is no previous release to go back to")
+		return stepTo(r, api.RolloutPaused, why, now, message+"; there is no previous release to go back to")
 	}
-	return step(r, api.RolloutPaused, why, now, message)
+	return stepTo(r, api.RolloutPaused, why, now, message)
 }
 
 func stageName(r api.Rollout, i int) string {
@@ -87,8 +87,8 @@ func stageName(r api.Rollout, i int) string {
 	return fmt.Sprintf("%d of %d", i+1, len(r.Strategy.Stages))
 }
 
-// sum adds one number of every stage up to and including last.
-func sum(r api.Rollout, last int, of func(api.StageCount) int) int {
+// sumOver adds one number of every stage up to and including last.
+func sumOver(r api.Rollout, last int, of func(api.StageCount) int) int {
 	n := 0
 	for _, p := range r.Progress[:min(last+1, len(r.Progress))] {
 		n += of(p)
@@ -96,11 +96,11 @@ func sum(r api.Rollout, last int, of func(api.StageCount) int) int {
 	return n
 }
 
-func failed(p api.StageCount) int { return p.Failed }
-func judged(p api.StageCount) int { return p.Succeeded + p.Failed }
+func failedHosts(p api.StageCount) int { return p.Failed }
+func judgedHosts(p api.StageCount) int { return p.Succeeded + p.Failed }
 
-func heard(p api.StageCount) int   { return p.Succeeded + p.Failed + p.Already }
-func unheard(p api.StageCount) int { return p.Held + p.HeldLate + p.Silent }
+func heardHosts(p api.StageCount) int   { return p.Succeeded + p.Failed + p.Already }
+func unheardHosts(p api.StageCount) int { return p.Held + p.HeldLate + p.Silent }
 
 func cloneProgress(r api.Rollout) api.Rollout {
 	r.Progress = slices.Clone(r.Progress)

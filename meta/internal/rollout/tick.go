@@ -42,20 +42,20 @@ func Evaluate(r api.Rollout, last string, now time.Time) (api.Rollout, Step) {
 		last = "; last: " + last
 	}
 	if (s.MaxFailed > 0 || s.MaxFailedPct == 0) && bad > s.MaxFailed {
-		return fail(r, ReasonTooManyFailures, now, fmt.Sprintf("%d failed, at most %d may%s", bad, s.MaxFailed, last))
+		return actOnFailure(r, ReasonTooManyFailures, now, fmt.Sprintf("%d failed, at most %d may%s", bad, s.MaxFailed, last))
 	}
 	if s.MaxFailedPct > 0 && all >= max(s.MinSample, 1) && float64(bad)*100 > s.MaxFailedPct*float64(all+InFlight(r)) {
-		return fail(r, ReasonFailureRate, now, fmt.Sprintf("%d of %d failed, at most %g %% may%s", bad, all+InFlight(r), s.MaxFailedPct, last))
+		return actOnFailure(r, ReasonFailureRate, now, fmt.Sprintf("%d of %d failed, at most %g %% may%s", bad, all+InFlight(r), s.MaxFailedPct, last))
 	}
 	return r, Step{}
 }
 
 func newlyFailed(r api.Rollout) int {
-	return max(sum(r, len(r.Progress)-1, failed)-r.FailedBefore, 0)
+	return max(sumOver(r, len(r.Progress)-1, failedHosts)-r.FailedBefore, 0)
 }
 
 func newlyJudged(r api.Rollout) int {
-	return max(sum(r, len(r.Progress)-1, judged)-r.JudgedBefore, 0)
+	return max(sumOver(r, len(r.Progress)-1, judgedHosts)-r.JudgedBefore, 0)
 }
 
 // Tick takes a census and the time, and makes at most one step; call it again
@@ -63,7 +63,7 @@ func newlyJudged(r api.Rollout) int {
 func Tick(r api.Rollout, c Census, now time.Time) (api.Rollout, Step) {
 	r = c.into(r)
 	if r.State == api.RolloutInconclusive && r.RollbackOf != "" {
-		return step(r, api.RolloutRunning, ReasonResumed, now, "a way back is not given up: it waits for the hosts that are away")
+		return stepTo(r, api.RolloutRunning, ReasonResumed, now, "a way back is not given up: it waits for the hosts that are away")
 	}
 	if r.State != api.RolloutRunning {
 		return r, Step{}
@@ -71,14 +71,14 @@ func Tick(r api.Rollout, c Census, now time.Time) (api.Rollout, Step) {
 	if failed, s := Evaluate(r, "", now); s.Changed() {
 		return failed, s
 	}
-	if (outstanding(r) > 0 || nobodyCame(r)) && r.SettledAt == nil {
-		return window(r, now)
+	if (outstandingHosts(r) > 0 || nobodyCame(r)) && r.SettledAt == nil {
+		return heedWindow(r, now)
 	}
-	return settle(r, now)
+	return settleStage(r, now)
 }
 
-// window notes that the current stage's window has opened or closed.
-func window(r api.Rollout, now time.Time) (api.Rollout, Step) {
+// heedWindow notes that the current stage's window has opened or closed.
+func heedWindow(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	w := r.Strategy.StageWindow(r.Stage)
 	closed := !Open(w, now)
 	switch {
@@ -86,20 +86,20 @@ func window(r api.Rollout, now time.Time) (api.Rollout, Step) {
 		return r, Step{}
 	case !closed:
 		r.WindowClosed = false
-		return step(r, r.State, ReasonWindowOpened, now, "the window opened; hosts are granted again")
+		return stepTo(r, r.State, ReasonWindowOpened, now, "the window opened; hosts are granted again")
 	}
 	r.WindowClosed = true
 	message := "outside its window; nothing is granted"
 	if next, ok := NextOpen(w, now); ok {
 		message += " before " + next.UTC().Format(time.RFC3339)
 	}
-	return step(r, r.State, ReasonWindowClosed, now, message)
+	return stepTo(r, r.State, ReasonWindowClosed, now, message)
 }
 
-// outstanding is how many hosts the rollout still waits for in the stages
+// outstandingHosts is how many hosts the rollout still waits for in the stages
 // begun so far: those that may yet be granted, and those not yet judged.
-func outstanding(r api.Rollout) int {
-	return sum(r, r.Stage, func(p api.StageCount) int {
+func outstandingHosts(r api.Rollout) int {
+	return sumOver(r, r.Stage, func(p api.StageCount) int {
 		return p.Waiting + max(p.Granted-p.Succeeded-p.Failed-p.HeldLate, 0)
 	})
 }
@@ -108,12 +108,12 @@ func outstanding(r api.Rollout) int {
 // With the first ones back it may end: whoever comes later is told the same by
 // the assignment.
 func nobodyCame(r api.Rollout) bool {
-	return r.RollbackOf != "" && sum(r, r.Stage, heard) == 0 && sum(r, r.Stage, unheard) > 0
+	return r.RollbackOf != "" && sumOver(r, r.Stage, heardHosts) == 0 && sumOver(r, r.Stage, unheardHosts) > 0
 }
 
-// settle judges a stage that waits for nobody, once, and lets it soak. Hosts
+// settleStage judges a stage that waits for nobody, once, and lets it soak. Hosts
 // that come late are granted all the same, and only their failure matters.
-func settle(r api.Rollout, now time.Time) (api.Rollout, Step) {
+func settleStage(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	if r.SettledAt == nil {
 		if judged, s := tooLittle(r, now); s.Changed() {
 			return judged, s
@@ -121,23 +121,23 @@ func settle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 		at := now
 		r.SettledAt = &at
 		if soak := r.Strategy.Stages[r.Stage].Soak; soak > 0 {
-			return step(r, r.State, ReasonStageSettled, now,
-				fmt.Sprintf("stage %s: %s; it must stay so for %d s", stageName(r, r.Stage), tally(r), soak))
+			return stepTo(r, r.State, ReasonStageSettled, now,
+				fmt.Sprintf("stage %s: %s; it must stay so for %d s", stageName(r, r.Stage), sayTally(r), soak))
 		}
 	}
 	if r.SettledAt.After(now) { // a clock was ahead: it counts from now
 		at := now
 		r.SettledAt = &at
-		return step(r, r.State, ReasonStageSettled, now, fmt.Sprintf("stage %s had settled in the future by a clock that was ahead: its soak time counts from now", stageName(r, r.Stage)))
+		return stepTo(r, r.State, ReasonStageSettled, now, fmt.Sprintf("stage %s had settled in the future by a clock that was ahead: its soak time counts from now", stageName(r, r.Stage)))
 	}
 	if now.Before(r.SettledAt.Add(time.Duration(r.Strategy.Stages[r.Stage].Soak) * time.Second)) {
 		return r, Step{}
 	}
-	done := fmt.Sprintf("stage %s is complete (%s); ", stageName(r, r.Stage), tally(r))
+	done := fmt.Sprintf("stage %s is complete (%s); ", stageName(r, r.Stage), sayTally(r))
 	if next := r.Stage + 1; next < len(r.Strategy.Stages) {
-		return enter(r, next, now, done)
+		return enterStage(r, next, now, done)
 	}
-	r, s := step(r, api.RolloutCompleted, ReasonCompleted, now, done+fmt.Sprintf("%s %s is what the scope runs", r.Agent, r.Version))
+	r, s := stepTo(r, api.RolloutCompleted, ReasonCompleted, now, done+fmt.Sprintf("%s %s is what the scope runs", r.Agent, r.Version))
 	s.Effect = EffectAssign
 	return r, s
 }
@@ -150,19 +150,19 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	}
 	p := r.Progress[r.Stage]
 	if p.Succeeded == 0 && p.Failed > p.Forgiven {
-		return fail(r, ReasonStageFailed, now, fmt.Sprintf("no host of stage %s succeeded, %d failed", stageName(r, r.Stage), p.Failed-p.Forgiven))
+		return actOnFailure(r, ReasonStageFailed, now, fmt.Sprintf("no host of stage %s succeeded, %d failed", stageName(r, r.Stage), p.Failed-p.Forgiven))
 	}
 	if r.RollbackOf != "" {
 		return r, Step{} // what it returns to has proved itself before
 	}
-	healthy := sum(r, r.Stage, func(p api.StageCount) int { return p.Succeeded + p.Already })
-	silent := sum(r, r.Stage, func(p api.StageCount) int { return p.Silent })
-	members := sum(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent + p.NoArtifact })
-	without := sum(r, r.Stage, func(p api.StageCount) int { return p.NoArtifact })
-	held := sum(r, r.Stage, func(p api.StageCount) int { return p.Held })
-	heard := healthy + sum(r, r.Stage, failed)
+	healthy := sumOver(r, r.Stage, func(p api.StageCount) int { return p.Succeeded + p.Already })
+	silent := sumOver(r, r.Stage, func(p api.StageCount) int { return p.Silent })
+	members := sumOver(r, r.Stage, func(p api.StageCount) int { return p.Granted + p.Held + p.Silent + p.NoArtifact })
+	without := sumOver(r, r.Stage, func(p api.StageCount) int { return p.NoArtifact })
+	held := sumOver(r, r.Stage, func(p api.StageCount) int { return p.Held })
+	heard := healthy + sumOver(r, r.Stage, failedHosts)
 	unsure := func(why Reason, message string) (api.Rollout, Step) {
-		return step(r, api.RolloutInconclusive, why, now, message+"; resume to go on all the same, or abort")
+		return stepTo(r, api.RolloutInconclusive, why, now, message+"; resume to go on all the same, or abort")
 	}
 	switch {
 	case without > 0 && without == members:
@@ -170,7 +170,7 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	case held > 0 && held == members && healthy == 0:
 		return unsure(ReasonNoEvidence, fmt.Sprintf("all %d hosts are held and keep what they have until the hold is released (ops-meta hold list)", held))
 	case healthy == 0 && members > 0:
-		return unsure(ReasonNoEvidence, "no host has shown that the release works ("+tally(r)+")")
+		return unsure(ReasonNoEvidence, "no host has shown that the release works ("+sayTally(r)+")")
 	case silent > heard:
 		return unsure(ReasonTooManySilent, fmt.Sprintf("%d hosts are silent and only %d were heard of", silent, heard))
 	case newlyFailed(r) > 0 && r.Strategy.MaxFailedPct > 0 && newlyJudged(r) < r.Strategy.MinSample:
@@ -180,7 +180,7 @@ func tooLittle(r api.Rollout, now time.Time) (api.Rollout, Step) {
 	return r, Step{}
 }
 
-func tally(r api.Rollout) string {
+func sayTally(r api.Rollout) string {
 	p := r.Progress[r.Stage]
 	text := fmt.Sprintf("%d healthy", p.Succeeded+p.Already)
 	if p.Failed > 0 {
@@ -214,7 +214,7 @@ func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Roll
 		r.SettledAt = &at
 	}
 	extend := min(away, r.Strategy.GrantDeadline()) + grace // its whole time again is all that a grant can lack
-	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s, and the soak time begins anew as far as nobody saw it, because the server was away for %s",
+	r, s := stepTo(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s, and the soak time begins anew as far as nobody saw it, because the server was away for %s",
 		extend.Round(time.Second), away.Round(time.Second)))
 	s.Effect, s.Extend = EffectExtend, extend
 	return r, s
@@ -231,7 +231,7 @@ func ClockJumped(r api.Rollout, by time.Duration, now time.Time) (api.Rollout, S
 		r.SettledAt = &at
 	}
 	r.StageSince = r.StageSince.Add(by)
-	r, s := step(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines and the soak time move by %s because the server's clock jumped by that", by.Round(time.Second)))
+	r, s := stepTo(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines and the soak time move by %s because the server's clock jumped by that", by.Round(time.Second)))
 	s.Effect, s.Extend = EffectExtend, by
 	return r, s
 }

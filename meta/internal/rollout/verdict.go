@@ -39,21 +39,21 @@ func Judge(r api.Rollout, g api.Grant, rep Report) Verdict {
 	switch phase := a.Phase; {
 	case phase == meta.PhaseIdle || phase == "":
 		return judgeIdle(r, g, rep)
-	case !about(r, rep):
+	case !aboutGrant(r, rep):
 		return Verdict{} // it may still speak of what was wanted before
 	case beforeRetry(r, a):
 		return Verdict{} // the failure that it shall try again after
 	case phase == meta.PhaseRolledBack:
-		return failure(ReasonHostUndone, a, "went back to "+orNone(a.Version))
+		return failedVerdict(ReasonHostUndone, a, "went back to "+orNone(a.Version))
 	case phase == meta.PhaseFailed:
-		return failure(ReasonHostFailed, a, "failed")
+		return failedVerdict(ReasonHostFailed, a, "failed")
 	}
 	return Verdict{} // in the middle of its transaction, or held
 }
 
-// about reports whether a host speaks of a grant of r: it echoes the rollout,
+// aboutGrant reports whether a host speaks of a grant of r: it echoes the rollout,
 // or says since it was granted that it works towards the target.
-func about(r api.Rollout, rep Report) bool {
+func aboutGrant(r api.Rollout, rep Report) bool {
 	if rep.Desired != "" && rep.Desired != r.Version {
 		return false
 	}
@@ -66,18 +66,18 @@ func judgeIdle(r api.Rollout, g api.Grant, rep Report) Verdict {
 	switch {
 	case OnTarget(r, rep) && !judged:
 		return Verdict{Outcome: api.OutcomeSucceeded, Reason: ReasonHealthy, Message: "runs " + r.Version + " in good health"}
-	case stuck(r, rep) && (judged || rep.Repeated && rep.SinceGrant) && !Ended(r.State):
-		return failure(ReasonStopped, a, fmt.Sprintf("is %s on %s, and its sidecar knows no way back", a.Status, r.Version))
+	case stuckOnTarget(r, rep) && (judged || rep.Repeated && rep.SinceGrant) && !Ended(r.State):
+		return failedVerdict(ReasonStopped, a, fmt.Sprintf("is %s on %s, and its sidecar knows no way back", a.Status, r.Version))
 	case judged && !Ended(r.State) && (a.Version != r.Version || statusAsWanted(a.Status, !rep.Stop)):
-		return failure(ReasonUnhealthy, a, fmt.Sprintf("was healthy and now is %s at %s", orNone(a.Status), orNone(a.Version)))
+		return failedVerdict(ReasonUnhealthy, a, fmt.Sprintf("was healthy and now is %s at %s", orNone(a.Status), orNone(a.Version)))
 	}
 	return Verdict{}
 }
 
-// stuck reports whether a host is on the target, which does not run there, and
+// stuckOnTarget reports whether a host is on the target, which does not run there, and
 // its sidecar is one of those that know no phases: they do not go back by
 // themselves.
-func stuck(r api.Rollout, rep Report) bool {
+func stuckOnTarget(r api.Rollout, rep Report) bool {
 	a := rep.Agent
 	return a.Phase == "" && a.Version == r.Version && !rep.Stop && statusAsWanted(a.Status, true)
 }
@@ -108,13 +108,13 @@ func Overdue(r api.Rollout, g api.Grant, last Report, now time.Time) Verdict {
 		seen = fmt.Sprintf("it last reported %s, %s, %s", orNone(last.Agent.Version), orNone(last.Agent.Status), orNone(string(last.Agent.Phase)))
 	}
 	why := ReasonDeadline
-	if stuck(r, last) {
+	if stuckOnTarget(r, last) {
 		why = ReasonStopped
 	}
-	return failure(why, last.Agent, fmt.Sprintf("not healthy on %s within %s: %s", r.Version, took, seen))
+	return failedVerdict(why, last.Agent, fmt.Sprintf("not healthy on %s within %s: %s", r.Version, took, seen))
 }
 
-func failure(why Reason, a api.HostAgent, message string) Verdict {
+func failedVerdict(why Reason, a api.HostAgent, message string) Verdict {
 	if a.Error != "" {
 		message += ": " + a.Error
 	}

@@ -17,8 +17,8 @@ func Open(w *api.Window, now time.Time) bool {
 		return true
 	}
 	zone, err := time.LoadLocation(w.Zone)
-	from, okFrom := minutes(w.From)
-	to, okTo := minutes(w.To)
+	from, okFrom := minutesOfDay(w.From)
+	to, okTo := minutesOfDay(w.To)
 	if err != nil || !okFrom || !okTo {
 		return false
 	}
@@ -47,7 +47,7 @@ func NextOpen(w *api.Window, now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-func minutes(clock string) (int, bool) {
+func minutesOfDay(clock string) (int, bool) {
 	t, err := time.Parse("15:04", clock)
 	return t.Hour()*60 + t.Minute(), err == nil
 }

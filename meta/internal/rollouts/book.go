@@ -57,13 +57,13 @@ func (o outcome) text() string {
 	return [...]string{open: "", succeeded: api.OutcomeSucceeded, failed: api.OutcomeFailed, takenBack: api.OutcomeFailed}[o]
 }
 
-func (n note) grant(id, host string) api.Grant {
+func (n note) grantOf(id, host string) api.Grant {
 	return api.Grant{Rollout: id, Host: host, Stage: int(n.stage), Granted: time.Unix(int64(n.granted), 0), Outcome: n.outcome.text()}
 }
 
-// put enters a rollout as it was just read, and says since when its grants
+// putRollout enters a rollout as it was just read, and says since when its grants
 // must be read and whether it was known.
-func (b *book) put(r api.Rollout) (since time.Time, known bool) {
+func (b *book) putRollout(r api.Rollout) (since time.Time, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.entries[r.ID]
@@ -75,8 +75,8 @@ func (b *book) put(r api.Rollout) (since time.Time, known bool) {
 	return x.since, true
 }
 
-// learned notes that the grants up to a time are known.
-func (b *book) learned(id string, at time.Time) {
+// noteLearned notes that the grants up to a time are known.
+func (b *book) noteLearned(id string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if x := b.entries[id]; x != nil {
@@ -84,9 +84,9 @@ func (b *book) learned(id string, at time.Time) {
 	}
 }
 
-// following is every rollout that other replicas may grant or judge, with the
+// followedSince is every rollout that other replicas may grant or judge, with the
 // time since when.
-func (b *book) following() map[string]time.Time {
+func (b *book) followedSince() map[string]time.Time {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	since := make(map[string]time.Time)
@@ -98,9 +98,9 @@ func (b *book) following() map[string]time.Time {
 	return since
 }
 
-// note remembers a grant, and reports whether it is news: it was not known, or
+// noteGrant remembers a grant, and reports whether it is news: it was not known, or
 // had been taken back.
-func (b *book) note(g api.Grant) bool {
+func (b *book) noteGrant(g api.Grant) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.entries[g.Rollout]
@@ -113,8 +113,8 @@ func (b *book) note(g api.Grant) bool {
 	return !known || was.outcome == takenBack && is != takenBack
 }
 
-// look finds a rollout, and a host's grant of it.
-func (b *book) look(id, host string) (r api.Rollout, n note, granted, known bool) {
+// lookUp finds a rollout, and a host's grant of it.
+func (b *book) lookUp(id, host string) (r api.Rollout, n note, granted, known bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	x := b.entries[id]
@@ -125,8 +125,8 @@ func (b *book) look(id, host string) (r api.Rollout, n note, granted, known bool
 	return x.rollout, n, granted, true
 }
 
-// refresh replaces a rollout that is still in the book by a newer reading.
-func (b *book) refresh(r api.Rollout) {
+// refreshRollout replaces a rollout that is still in the book by a newer reading.
+func (b *book) refreshRollout(r api.Rollout) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if x := b.entries[r.ID]; x != nil {
@@ -134,8 +134,8 @@ func (b *book) refresh(r api.Rollout) {
 	}
 }
 
-// retain drops every rollout that is not among those, and returns their ids.
-func (b *book) retain(rollouts []api.Rollout) (gone []string) {
+// retainOnly drops every rollout that is not among those, and returns their ids.
+func (b *book) retainOnly(rollouts []api.Rollout) (gone []string) {
 	keep := make(map[string]bool, len(rollouts))
 	for _, r := range rollouts {
 		keep[r.ID] = true
@@ -151,8 +151,8 @@ func (b *book) retain(rollouts []api.Rollout) (gone []string) {
 	return gone
 }
 
-// ids is every rollout in the book that passes.
-func (b *book) ids(pass func(api.Rollout) bool) []string {
+// rolloutsThat is every rollout in the book that passes.
+func (b *book) rolloutsThat(pass func(api.Rollout) bool) []string {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	var ids []string
@@ -165,9 +165,9 @@ func (b *book) ids(pass func(api.Rollout) bool) []string {
 	return ids
 }
 
-// forget drops the grants of a host that are not judged, and returns the
+// forgetHost drops the grants of a host that are not judged, and returns the
 // rollouts whose grants it keeps.
-func (b *book) forget(host string) (kept []string) {
+func (b *book) forgetHost(host string) (kept []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, x := range b.entries {

@@ -11,8 +11,8 @@ import (
 
 // ClockJumped moves what rollouts wait for by as much as the clock has jumped.
 func (e *Engine) ClockJumped(ctx context.Context, by time.Duration) error {
-	for _, id := range e.book.ids(wantsCensus) {
-		err := e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+	for _, id := range e.book.rolloutsThat(wantsCensus) {
+		err := e.stepRollout(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
 			return rollout.ClockJumped(r, by, now)
 		})
 		if err != nil {
@@ -22,10 +22,10 @@ func (e *Engine) ClockJumped(ctx context.Context, by time.Duration) error {
 	return nil
 }
 
-// extend moves the deadlines of what is not judged, and keeps them within what
+// extendDeadlines moves the deadlines of what is not judged, and keeps them within what
 // a grant can need from now on: whatever the clocks were, nobody fails before
 // having had time to report, and nobody has for ever.
-func (e *Engine) extend(ctx context.Context, tx *store.Tx, r api.Rollout, by time.Duration) error {
+func (e *Engine) extendDeadlines(ctx context.Context, tx *store.Tx, r api.Rollout, by time.Duration) error {
 	if err := tx.MoveDeadlines(ctx, r.ID, "", by); err != nil {
 		return err
 	}

@@ -11,13 +11,13 @@ import (
 // Confirm brings this server up to date with what a host claims that it was
 // told: what is wanted, and the host's own grants.
 func (e *Engine) Confirm(ctx context.Context, host string, claims []fleet.Claim) error {
-	if err := e.look(ctx); err != nil {
+	if err := e.lookAtRollouts(ctx); err != nil {
 		return err
 	}
 	for _, c := range claims {
-		for _, id := range e.book.claimed(host, c) {
+		for _, id := range e.book.rolloutsClaimed(host, c) {
 			if err := e.learnGrant(ctx, id, host); err != nil {
-				e.patience.learn(err, time.Now())
+				e.patience.learnOutcome(err, time.Now())
 				return err
 			}
 		}
@@ -25,10 +25,10 @@ func (e *Engine) Confirm(ctx context.Context, host string, claims []fleet.Claim)
 	return nil
 }
 
-// claimed is the rollouts in force that a claim may be by, without those that
+// rolloutsClaimed is the rollouts in force that a claim may be by, without those that
 // the host is known to be granted.
-func (b *book) claimed(host string, c fleet.Claim) []string {
-	return b.ids(func(r api.Rollout) bool {
+func (b *book) rolloutsClaimed(host string, c fleet.Claim) []string {
+	return b.rolloutsThat(func(r api.Rollout) bool {
 		_, granted := b.entries[r.ID].grants[host]
 		return !granted && r.Agent == c.Agent && (r.ID == c.Rollout || r.Version == c.Version)
 	})
@@ -43,13 +43,13 @@ func (e *Engine) learnGrant(ctx context.Context, id, host string) error {
 	return err
 }
 
-// look takes over what is wanted if another server has changed it. Whoever
+// lookAtRollouts takes over what is wanted if another server has changed it. Whoever
 // asks has what was stored before it asked.
-func (e *Engine) look(ctx context.Context) error {
+func (e *Engine) lookAtRollouts(ctx context.Context) error {
 	if !e.patience.try(time.Now()) {
 		return errStalled
 	}
-	done, begin := e.looks.join()
+	done, begin := e.looks.joinWork()
 	if begin {
 		e.beside.Go(func() { e.lookForAll(context.WithoutCancel(ctx)) })
 	}
@@ -62,9 +62,9 @@ func (e *Engine) look(ctx context.Context) error {
 }
 
 func (e *Engine) lookForAll(ctx context.Context) {
-	for waiting := e.looks.next(); len(waiting) > 0; waiting = e.looks.next() {
+	for waiting := e.looks.nextWaiters(); len(waiting) > 0; waiting = e.looks.nextWaiters() {
 		err := e.lookOnce(ctx)
-		e.patience.learn(err, time.Now())
+		e.patience.learnOutcome(err, time.Now())
 		for _, done := range waiting {
 			done <- err
 		}
@@ -90,7 +90,7 @@ func (e *Engine) grantedElsewhere(ctx context.Context, id, host string) (bool, e
 	if err != nil {
 		return false, notFoundIsFine(err)
 	}
-	e.book.note(g)
+	e.book.noteGrant(g)
 	if outcomeOf(g.Outcome, g.Reason) == takenBack {
 		e.opts.Fleet.TakeBack(id, host)
 		return false, nil

@@ -97,40 +97,40 @@ func New(o Options) *Engine {
 // granted meanwhile. Calls must not overlap.
 func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
 	for _, r := range w.Rollouts {
-		if err := e.load(ctx, r); err != nil {
+		if err := e.loadGrants(ctx, r); err != nil {
 			return fmt.Errorf("cannot load rollout %s: %w", r.ID, err)
 		}
 	}
 	e.still.Store(w.Standstill != nil)
 	use()
-	for _, id := range e.book.retain(w.Rollouts) {
+	for _, id := range e.book.retainOnly(w.Rollouts) {
 		e.opts.Fleet.DropGrants(id)
 	}
 	e.wake()
 	return nil
 }
 
-// load puts a rollout into the book, or brings its entry up to date.
-func (e *Engine) load(ctx context.Context, r api.Rollout) error {
-	since, known := e.book.put(r)
+// loadGrants puts a rollout into the book, or brings its entry up to date.
+func (e *Engine) loadGrants(ctx context.Context, r api.Rollout) error {
+	since, known := e.book.putRollout(r)
 	if known && !e.shared {
 		return nil
 	}
-	return e.learn(ctx, r.ID, since)
+	return e.learnGrants(ctx, r.ID, since)
 }
 
 func (e *Engine) learnInTime(ctx context.Context, id string, since time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, learnWithin)
 	defer cancel()
-	return e.learn(ctx, id, since)
+	return e.learnGrants(ctx, id, since)
 }
 
-// learn reads the grants of a rollout that were made or judged since a time.
-func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
+// learnGrants reads the grants of a rollout that were made or judged since a time.
+func (e *Engine) learnGrants(ctx context.Context, id string, since time.Time) error {
 	start := time.Now()
 	var granted, back []string
 	err := e.opts.Store.GrantsSince(ctx, id, since, func(g api.Grant) error {
-		switch news := e.book.note(g); {
+		switch news := e.book.noteGrant(g); {
 		case outcomeOf(g.Outcome, g.Reason) == takenBack:
 			back = append(back, g.Host)
 		case news:
@@ -143,7 +143,7 @@ func (e *Engine) learn(ctx context.Context, id string, since time.Time) error {
 	}
 	e.opts.Fleet.AddGrants(id, granted...)
 	e.opts.Fleet.TakeBack(id, back...)
-	e.book.learned(id, start)
+	e.book.noteLearned(id, start)
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (e *Engine) followReplicas(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for id, since := range e.book.following() {
+		for id, since := range e.book.followedSince() {
 			if err := e.learnInTime(ctx, id, since); err != nil && ctx.Err() == nil {
 				e.opts.Log.Warn().Err(err).Str("rollout", id).Msg("cannot read other replicas' grants")
 			}
@@ -178,25 +178,25 @@ func (e *Engine) followReplicas(ctx context.Context) {
 	}
 }
 
-// write stores what do does and brings this server up to date.
-func (e *Engine) write(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
+// writeWanted stores what do does and brings this server up to date.
+func (e *Engine) writeWanted(ctx context.Context, by api.Actor, do func(*store.Tx) error) error {
 	serial, err := e.opts.Store.Write(ctx, by, do)
 	if err == nil {
-		e.reload(ctx, serial)
+		e.reloadWanted(ctx, serial)
 	}
 	return err
 }
 
-// steer does so with one rollout, locked.
-func (e *Engine) steer(ctx context.Context, by api.Actor, id string, do func(*store.Tx, api.Rollout) error) error {
+// steerRollout does so with one rollout, locked.
+func (e *Engine) steerRollout(ctx context.Context, by api.Actor, id string, do func(*store.Tx, api.Rollout) error) error {
 	serial, err := e.opts.Store.Steer(ctx, by, id, do)
 	if err == nil && serial > 0 {
-		e.reload(ctx, serial)
+		e.reloadWanted(ctx, serial)
 	}
 	return err
 }
 
-func (e *Engine) reload(ctx context.Context, serial int64) {
+func (e *Engine) reloadWanted(ctx context.Context, serial int64) {
 	if e.opts.Reload == nil {
 		return
 	}

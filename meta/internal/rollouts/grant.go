@@ -14,7 +14,7 @@ import (
 // Grant decides whether a host that waits for a rollout may have its target
 // now. Refusals come from memory; a grant is durable before it is told.
 func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
-	r, n, granted, known := e.book.look(q.Rollout, q.Host)
+	r, n, granted, known := e.book.lookUp(q.Rollout, q.Host)
 	if granted || !known {
 		return granted && n.outcome != takenBack, nil
 	}
@@ -33,7 +33,7 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 		return false, nil
 	}
 	h.OnTarget, h.Pace = rollout.OnTarget(r, reportOf(stand)), stand.Pace
-	return e.ask(ctx, r.ID, h)
+	return e.askForGrant(ctx, r.ID, h)
 }
 
 func notFoundIsFine(err error) error {
@@ -62,14 +62,14 @@ type asker struct {
 	done    chan struct{}
 }
 
-// ask stands in line for the decision on the stored rollout.
-func (e *Engine) ask(ctx context.Context, id string, h rollout.Host) (bool, error) {
+// askForGrant stands in line for the decision on the stored rollout.
+func (e *Engine) askForGrant(ctx context.Context, id string, h rollout.Host) (bool, error) {
 	if !e.patience.try(time.Now()) {
 		return false, errStalled
 	}
 	a := &asker{host: h, done: make(chan struct{})}
-	if e.counter.join(id, a) {
-		e.beside.Go(func() { e.serve(context.WithoutCancel(ctx), id) })
+	if e.counter.joinLine(id, a) {
+		e.beside.Go(func() { e.serveLine(context.WithoutCancel(ctx), id) })
 	}
 	select {
 	case <-a.done:
@@ -79,8 +79,8 @@ func (e *Engine) ask(ctx context.Context, id string, h rollout.Host) (bool, erro
 	}
 }
 
-// join puts a host into a line, and reports whether nobody serves it yet.
-func (c *counter) join(id string, a *asker) bool {
+// joinLine puts a host into a line, and reports whether nobody serves it yet.
+func (c *counter) joinLine(id string, a *asker) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lines[id] = append(c.lines[id], a)
@@ -91,8 +91,8 @@ func (c *counter) join(id string, a *asker) bool {
 	return true
 }
 
-// next takes the head of a line; when nobody is left, nobody serves it.
-func (c *counter) next(id string) []*asker {
+// nextInLine takes the head of a line; when nobody is left, nobody serves it.
+func (c *counter) nextInLine(id string) []*asker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	line := c.lines[id]
@@ -106,16 +106,16 @@ func (c *counter) next(id string) []*asker {
 	return line[:n]
 }
 
-// serve decides until the line is empty. A host that went away is decided
+// serveLine decides until the line is empty. A host that went away is decided
 // about like the others: it is told with its next heartbeat.
-func (e *Engine) serve(ctx context.Context, id string) {
-	for line := e.counter.next(id); line != nil; line = e.counter.next(id) {
+func (e *Engine) serveLine(ctx context.Context, id string) {
+	for line := e.counter.nextInLine(id); line != nil; line = e.counter.nextInLine(id) {
 		r, grants, err := e.decideInTime(ctx, id, line)
-		e.patience.learn(err, time.Now())
+		e.patience.learnOutcome(err, time.Now())
 		if err == nil {
-			e.book.refresh(r)
+			e.book.refreshRollout(r)
 			for _, g := range grants {
-				e.book.note(g)
+				e.book.noteGrant(g)
 			}
 		}
 		for _, a := range line {
@@ -128,12 +128,12 @@ func (e *Engine) serve(ctx context.Context, id string) {
 func (e *Engine) decideInTime(ctx context.Context, id string, line []*asker) (api.Rollout, []api.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, workWithin)
 	defer cancel()
-	return e.decide(ctx, id, line)
+	return e.decideGrants(ctx, id, line)
 }
 
-// decide admits hosts to the stored rollout while nobody else can change it,
+// decideGrants admits hosts to the stored rollout while nobody else can change it,
 // and returns it as it then is.
-func (e *Engine) decide(ctx context.Context, id string, line []*asker) (r api.Rollout, grants []api.Grant, err error) {
+func (e *Engine) decideGrants(ctx context.Context, id string, line []*asker) (r api.Rollout, grants []api.Grant, err error) {
 	_, err = e.opts.Store.Steer(ctx, self, id, func(tx *store.Tx, stored api.Rollout) error {
 		r, grants = stored, nil
 		recent, err := recentGrants(ctx, tx, r)
@@ -141,7 +141,7 @@ func (e *Engine) decide(ctx context.Context, id string, line []*asker) (r api.Ro
 			return err
 		}
 		for _, a := range line {
-			g, made, err := e.admit(ctx, tx, &r, a.host, recent)
+			g, made, err := e.admitHost(ctx, tx, &r, a.host, recent)
 			if err != nil {
 				return err
 			}
@@ -157,9 +157,9 @@ func (e *Engine) decide(ctx context.Context, id string, line []*asker) (r api.Ro
 	return r, grants, err
 }
 
-// admit grants one host if the policy and the other rollouts let it; a host
+// admitHost grants one host if the policy and the other rollouts let it; a host
 // that has the grant gets it again.
-func (e *Engine) admit(ctx context.Context, tx *store.Tx, r *api.Rollout, h rollout.Host, recent int) (g api.Grant, made bool, err error) {
+func (e *Engine) admitHost(ctx context.Context, tx *store.Tx, r *api.Rollout, h rollout.Host, recent int) (g api.Grant, made bool, err error) {
 	g, err = tx.Grant(ctx, r.ID, h.Name)
 	if err == nil && outcomeOf(g.Outcome, g.Reason) == takenBack {
 		return api.Grant{}, false, nil

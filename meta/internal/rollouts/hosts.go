@@ -129,7 +129,7 @@ func (e *Engine) ungrantedHosts(r api.Rollout, state api.RolloutHostState, c api
 	}
 	now := time.Now()
 	e.opts.Fleet.StandsAfter(r.ID, c.After, func(s fleet.Stand) bool {
-		if _, _, granted, known := e.book.look(r.ID, s.Host); granted || !known {
+		if _, _, granted, known := e.book.lookUp(r.ID, s.Host); granted || !known {
 			return known
 		}
 		if h := ungrantedHost(r, s, now); state == "" || h.State == state {

@@ -25,7 +25,7 @@ func newInbox() inbox {
 	return inbox{items: make(map[key]struct{}), some: make(chan struct{}, 1)}
 }
 
-func (in *inbox) add(k key) {
+func (in *inbox) addKey(k key) {
 	in.mu.Lock()
 	in.items[k] = struct{}{}
 	in.mu.Unlock()
@@ -35,7 +35,7 @@ func (in *inbox) add(k key) {
 	}
 }
 
-func (in *inbox) take() map[key]struct{} {
+func (in *inbox) takeAll() map[key]struct{} {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	items := in.items
@@ -46,14 +46,14 @@ func (in *inbox) take() map[key]struct{} {
 // HostChanged has the grants of a host judged by what it now reports.
 func (e *Engine) HostChanged(r api.HostReport) {
 	for _, a := range r.Host.Agents {
-		for _, id := range e.book.concerned(a, r.Host.Name) {
-			e.inbox.add(key{id, r.Host.Name})
+		for _, id := range e.book.rolloutsConcerned(a, r.Host.Name) {
+			e.inbox.addKey(key{id, r.Host.Name})
 		}
 	}
 }
 
-// concerned is the rollouts that a report on an agent may be about.
-func (b *book) concerned(a api.HostAgent, host string) (ids []string) {
+// rolloutsConcerned is the rollouts that a report on an agent may be about.
+func (b *book) rolloutsConcerned(a api.HostAgent, host string) (ids []string) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for id, x := range b.entries {
@@ -77,7 +77,7 @@ func (e *Engine) judgeReports(ctx context.Context) {
 			return
 		}
 		var found []verdict
-		reported := e.inbox.take()
+		reported := e.inbox.takeAll()
 		if e.still.Load() {
 			continue // the first tick after the standstill looks at all of them
 		}
@@ -86,7 +86,7 @@ func (e *Engine) judgeReports(ctx context.Context) {
 				found = append(found, v)
 			}
 		}
-		if err := e.store(ctx, found); err != nil && ctx.Err() == nil {
+		if err := e.storeVerdicts(ctx, found); err != nil && ctx.Err() == nil {
 			e.opts.Log.Warn().Err(err).Msg("cannot store verdicts; they will be judged again")
 		}
 	}
@@ -99,29 +99,29 @@ type verdict struct {
 }
 
 func (e *Engine) verdictOn(ctx context.Context, k key) (verdict, bool) {
-	r, n, granted, known := e.book.look(k.rollout, k.host)
+	r, n, granted, known := e.book.lookUp(k.rollout, k.host)
 	if known && !granted { // another replica granted it
 		if err := e.learnGrant(ctx, k.rollout, k.host); err != nil {
 			return verdict{}, false
 		}
-		r, n, granted, known = e.book.look(k.rollout, k.host)
+		r, n, granted, known = e.book.lookUp(k.rollout, k.host)
 	}
 	stand, concerned := e.opts.Fleet.StandOf(k.host, k.rollout)
 	if !granted || !known || !concerned {
 		return verdict{}, false
 	}
-	g, rep := n.grant(k.rollout, k.host), reportOf(stand)
+	g, rep := n.grantOf(k.rollout, k.host), reportOf(stand)
 	rep.SinceGrant = true // only reports of hosts that are granted get here
-	return judged(r, g, rollout.Judge(r, g, rep), time.Now())
+	return judgementOf(r, g, rollout.Judge(r, g, rep), time.Now())
 }
 
 func reportOf(s fleet.Stand) rollout.Report {
 	return rollout.Report{Agent: s.Agent, Desired: s.Agent.DesiredVersion, Stop: s.Stop, At: s.Seen, Repeated: s.Repeated}
 }
 
-// judged is a verdict of the policy ready to be stored; false when there is
+// judgementOf is a verdict of the policy ready to be stored; false when there is
 // none.
-func judged(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (verdict, bool) {
+func judgementOf(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (verdict, bool) {
 	if v.Outcome == "" {
 		return verdict{}, false
 	}
@@ -137,9 +137,9 @@ func judged(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (verdi
 	return verdict{j, v.Message}, true
 }
 
-// store keeps verdicts: successes together, and the failures of each rollout
+// storeVerdicts keeps verdicts: successes together, and the failures of each rollout
 // with what they do to it.
-func (e *Engine) store(ctx context.Context, found []verdict) error {
+func (e *Engine) storeVerdicts(ctx context.Context, found []verdict) error {
 	var good []store.Judgement
 	bad := make(map[string][]verdict)
 	for _, v := range found {
@@ -150,7 +150,7 @@ func (e *Engine) store(ctx context.Context, found []verdict) error {
 		}
 	}
 	for id, failures := range bad {
-		if err := e.fail(ctx, id, failures); err != nil {
+		if err := e.storeFailures(ctx, id, failures); err != nil {
 			return err
 		}
 	}
@@ -161,19 +161,19 @@ func (e *Engine) store(ctx context.Context, found []verdict) error {
 	if err != nil {
 		return err
 	}
-	return e.settled(ctx, took)
+	return e.noteSettled(ctx, took)
 }
 
-// fail stores failures and, in the same transaction, what they do to their
+// storeFailures stores failures and, in the same transaction, what they do to their
 // rollout.
-func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error {
+func (e *Engine) storeFailures(ctx context.Context, id string, failures []verdict) error {
 	js := make([]store.Judgement, len(failures))
 	for i, f := range failures {
 		js[i] = f.Judgement
 	}
 	last := failures[len(failures)-1]
 	var took []store.Judgement
-	err := e.steer(ctx, self, id, func(tx *store.Tx, _ api.Rollout) (err error) {
+	err := e.steerRollout(ctx, self, id, func(tx *store.Tx, _ api.Rollout) (err error) {
 		if took, err = tx.JudgeGrants(ctx, js); err != nil || len(took) == 0 {
 			return err
 		}
@@ -181,25 +181,25 @@ func (e *Engine) fail(ctx context.Context, id string, failures []verdict) error 
 		if err != nil {
 			return err
 		}
-		next, step := rollout.Evaluate(e.sane(ctx, tx, r), last.Host+" "+last.message, tx.Now())
+		next, step := rollout.Evaluate(e.dropLostPrevious(ctx, tx, r), last.Host+" "+last.message, tx.Now())
 		if !step.Changed() {
 			return nil
 		}
-		_, err = e.move(ctx, tx, next, step, "")
+		_, err = e.moveRollout(ctx, tx, next, step, "")
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return e.settled(ctx, took)
+	return e.noteSettled(ctx, took)
 }
 
-// settled notes verdicts that were stored, and looks at once whether a stage
+// noteSettled notes verdicts that were stored, and looks at once whether a stage
 // is complete.
-func (e *Engine) settled(ctx context.Context, took []store.Judgement) error {
+func (e *Engine) noteSettled(ctx context.Context, took []store.Judgement) error {
 	ids := make(map[string]bool)
 	for _, j := range took {
-		e.book.judged(j)
+		e.book.noteJudgement(j)
 		if rollout.TakesBack(j.Reason) {
 			e.opts.Fleet.TakeBack(j.Rollout, j.Host)
 		}
@@ -210,7 +210,7 @@ func (e *Engine) settled(ctx context.Context, took []store.Judgement) error {
 		if err != nil {
 			return err
 		}
-		e.book.refresh(r)
+		e.book.refreshRollout(r)
 	}
 	if len(took) > 0 {
 		e.wake()
@@ -218,7 +218,7 @@ func (e *Engine) settled(ctx context.Context, took []store.Judgement) error {
 	return nil
 }
 
-func (b *book) judged(j store.Judgement) {
+func (b *book) noteJudgement(j store.Judgement) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if x := b.entries[j.Rollout]; x != nil {

@@ -11,23 +11,23 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
-// move stores a transition with everything that belongs to it. why is what an
+// moveRollout stores a transition with everything that belongs to it. why is what an
 // operator said.
-func (e *Engine) move(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step, why string) (api.Rollout, error) {
+func (e *Engine) moveRollout(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step, why string) (api.Rollout, error) {
 	if why != "" {
 		s.Message += ": " + why
 	}
-	r, err := tx.UpdateRollout(ctx, r, s.Transition(r.ID, "", tx.Now()), e.moved(r, s))
+	r, err := tx.UpdateRollout(ctx, r, s.Transition(r.ID, "", tx.Now()), e.noticeOfMove(r, s))
 	if err != nil {
 		return r, err
 	}
 	switch s.Effect {
 	case rollout.EffectAssign:
-		err = e.assign(ctx, tx, r)
+		err = e.assignTarget(ctx, tx, r)
 	case rollout.EffectRollback:
 		_, err = e.returnTo(ctx, tx, r)
 	case rollout.EffectExtend:
-		err = e.extend(ctx, tx, r, s.Extend)
+		err = e.extendDeadlines(ctx, tx, r, s.Extend)
 	case rollout.EffectNone:
 	}
 	if err != nil || r.RollbackOf == "" || r.State != api.RolloutAborted {
@@ -36,9 +36,9 @@ func (e *Engine) move(ctx context.Context, tx *store.Tx, r api.Rollout, s rollou
 	return r, e.endRollback(ctx, tx, r)
 }
 
-// assign makes the target what the scope runs, and takes every other rollout
+// assignTarget makes the target what the scope runs, and takes every other rollout
 // to that scope out of force: what they granted no longer counts.
-func (e *Engine) assign(ctx context.Context, tx *store.Tx, r api.Rollout) error {
+func (e *Engine) assignTarget(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 	a, err := tx.Assignment(ctx, r.Agent, r.Scope)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return err
@@ -56,7 +56,7 @@ func (e *Engine) assign(ctx context.Context, tx *store.Tx, r api.Rollout) error 
 		if o.ID != r.RollbackOf {
 			next, s = rollout.Supersede(o, rollout.ReasonSuperseded, "rollout "+r.ID, tx.Now())
 		}
-		if err := e.withdraw(ctx, tx, next, s); err != nil {
+		if err := e.withdrawTarget(ctx, tx, next, s); err != nil {
 			return err
 		}
 	}
@@ -73,16 +73,16 @@ func (e *Engine) Assigned(ctx context.Context, tx *store.Tx, agent string, scope
 	}
 	for _, o := range others {
 		next, s := rollout.Supersede(o, rollout.ReasonAssigned, "an assignment", tx.Now())
-		if err := e.withdraw(ctx, tx, next, s); err != nil {
+		if err := e.withdrawTarget(ctx, tx, next, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// withdraw ends what a rollout's grants mean. Its step may be none when it had
+// withdrawTarget ends what a rollout's grants mean. Its step may be none when it had
 // ended before.
-func (e *Engine) withdraw(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step) error {
+func (e *Engine) withdrawTarget(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step) error {
 	r.Withdrawn = true
 	if err := tx.FreeHosts(ctx, r.ID); err != nil {
 		return err
@@ -91,13 +91,13 @@ func (e *Engine) withdraw(ctx context.Context, tx *store.Tx, r api.Rollout, s ro
 		_, err := tx.UpdateRollout(ctx, r, api.Transition{})
 		return err
 	}
-	_, err := tx.UpdateRollout(ctx, r, s.Transition(r.ID, "", tx.Now()), e.moved(r, s))
+	_, err := tx.UpdateRollout(ctx, r, s.Transition(r.ID, "", tx.Now()), e.noticeOfMove(r, s))
 	return err
 }
 
 // returnTo begins the rollout that takes hosts back to what they had before r.
 func (e *Engine) returnTo(ctx context.Context, tx *store.Tx, r api.Rollout) (api.Rollout, error) {
-	return e.begin(ctx, tx, api.Rollout{
+	return e.beginRollout(ctx, tx, api.Rollout{
 		Agent: r.Agent, Scope: r.Scope, Version: r.Previous, Strategy: api.RollbackStrategy(r.Strategy), RollbackOf: r.ID,
 	}, beginning{why: "rolls back " + r.ID})
 }
@@ -112,7 +112,7 @@ func (e *Engine) endRollback(ctx context.Context, tx *store.Tx, r api.Rollout) e
 	if !s.Changed() {
 		return nil
 	}
-	_, err = e.move(ctx, tx, next, s, "")
+	_, err = e.moveRollout(ctx, tx, next, s, "")
 	return err
 }
 
@@ -122,14 +122,14 @@ type beginning struct {
 	why   string
 }
 
-// begin stores a new rollout and ends those it takes the place of. What they
+// beginRollout stores a new rollout and ends those it takes the place of. What they
 // granted stays in force until this one grants or completes.
-func (e *Engine) begin(ctx context.Context, tx *store.Tx, r api.Rollout, b beginning) (api.Rollout, error) {
+func (e *Engine) beginRollout(ctx context.Context, tx *store.Tx, r api.Rollout, b beginning) (api.Rollout, error) {
 	others, err := tx.RolloutsInForce(ctx, r.Agent, r.Scope)
 	if err != nil {
 		return r, err
 	}
-	if r.Previous, err = previous(ctx, tx, r); err != nil {
+	if r.Previous, err = previousVersion(ctx, tx, r); err != nil {
 		return r, err
 	}
 	for _, o := range others {
@@ -148,13 +148,13 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, r api.Rollout, b begin
 	if r, err = tx.CreateRollout(ctx, r, s.Transition("", "", tx.Now())); err != nil {
 		return r, err
 	}
-	if err := tx.Notify(ctx, e.moved(r, s)); err != nil {
+	if err := tx.Notify(ctx, e.noticeOfMove(r, s)); err != nil {
 		return r, err
 	}
-	return r, e.supersede(ctx, tx, r, others)
+	return r, e.supersedeOthers(ctx, tx, r, others)
 }
 
-func (e *Engine) supersede(ctx context.Context, tx *store.Tx, by api.Rollout, others []api.Rollout) error {
+func (e *Engine) supersedeOthers(ctx context.Context, tx *store.Tx, by api.Rollout, others []api.Rollout) error {
 	for _, o := range others {
 		if err := tx.FreeHosts(ctx, o.ID); err != nil {
 			return err
@@ -166,16 +166,16 @@ func (e *Engine) supersede(ctx context.Context, tx *store.Tx, by api.Rollout, ot
 		if !s.Changed() {
 			continue
 		}
-		if _, err := e.move(ctx, tx, next, s, ""); err != nil {
+		if _, err := e.moveRollout(ctx, tx, next, s, ""); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// previous is what the scope runs before a rollout: its own assignment, or
+// previousVersion is what the scope runs before a rollout: its own assignment, or
 // everyone's.
-func previous(ctx context.Context, tx *store.Tx, r api.Rollout) (string, error) {
+func previousVersion(ctx context.Context, tx *store.Tx, r api.Rollout) (string, error) {
 	for _, scope := range []api.Scope{r.Scope, {Kind: api.ScopeEveryone}} {
 		a, err := tx.Assignment(ctx, r.Agent, scope)
 		if err == nil && a.Version != "" {
@@ -188,9 +188,9 @@ func previous(ctx context.Context, tx *store.Tx, r api.Rollout) (string, error) 
 	return "", nil
 }
 
-// sane is r as it is to be decided on: one whose previous release is gone has
+// dropLostPrevious is r as it is to be decided on: one whose previous release is gone has
 // nothing to go back to, so that its failure pauses it instead of failing.
-func (e *Engine) sane(ctx context.Context, tx *store.Tx, r api.Rollout) api.Rollout {
+func (e *Engine) dropLostPrevious(ctx context.Context, tx *store.Tx, r api.Rollout) api.Rollout {
 	if r.Strategy.OnFailure != api.OnFailureRollback || r.Previous == "" {
 		return r
 	}
@@ -200,8 +200,8 @@ func (e *Engine) sane(ctx context.Context, tx *store.Tx, r api.Rollout) api.Roll
 	return r
 }
 
-// moved is the notice of a transition.
-func (e *Engine) moved(r api.Rollout, s rollout.Step) api.Notification {
+// noticeOfMove is the notice of a transition.
+func (e *Engine) noticeOfMove(r api.Rollout, s rollout.Step) api.Notification {
 	n := api.Notice{
 		Event: api.NotifyRollout + string(s.To), Time: r.UpdatedAt, Agent: r.Agent, Version: r.Version, Rollout: r.ID,
 		From: string(s.From), To: string(s.To), Stage: s.Stage, Reason: string(s.Reason), Message: s.Message, Progress: r.Progress,
@@ -209,18 +209,18 @@ func (e *Engine) moved(r api.Rollout, s rollout.Step) api.Notification {
 	if e.opts.Link != nil {
 		n.Link = e.opts.Link(r.ID)
 	}
-	return notice(n)
+	return encodeNotice(n)
 }
 
 // hostFailed is the notice of a host on which the target failed.
 func hostFailed(r api.Rollout, j store.Judgement, message string) api.Notification {
-	return notice(api.Notice{
+	return encodeNotice(api.Notice{
 		Event: api.NotifyHostFailed, Time: j.Time, Agent: r.Agent, Version: r.Version, Host: j.Host, Rollout: j.Rollout,
 		Reason: j.Reason, HostReason: j.HostReason, Message: fmt.Sprintf("%s %s on %s: %s", r.Agent, r.Version, j.Host, message),
 	})
 }
 
-func notice(n api.Notice) api.Notification {
+func encodeNotice(n api.Notice) api.Notification {
 	n.ID = rand.Text()
 	payload, err := json.Marshal(n)
 	if err != nil { // plain strings and numbers

@@ -14,8 +14,8 @@ import (
 // CreateRollout makes a rollout and starts it, unless it is to be a draft. One
 // of the same agent to the same scope that has not ended is superseded.
 func (e *Engine) CreateRollout(ctx context.Context, by api.Actor, n api.NewRollout) (r api.Rollout, err error) {
-	err = e.write(ctx, by, func(tx *store.Tx) (err error) {
-		r, err = e.create(ctx, tx, n)
+	err = e.writeWanted(ctx, by, func(tx *store.Tx) (err error) {
+		r, err = e.createRollout(ctx, tx, n)
 		return err
 	})
 	return r, err
@@ -28,7 +28,7 @@ var errTried = errors.New("only tried")
 // and what it would make.
 func (e *Engine) TryRollout(ctx context.Context, by api.Actor, n api.NewRollout) (r api.Rollout, err error) {
 	_, err = e.opts.Store.Write(ctx, by, func(tx *store.Tx) (err error) {
-		if r, err = e.create(ctx, tx, n); err != nil {
+		if r, err = e.createRollout(ctx, tx, n); err != nil {
 			return err
 		}
 		return errTried
@@ -39,12 +39,12 @@ func (e *Engine) TryRollout(ctx context.Context, by api.Actor, n api.NewRollout)
 	return r, err
 }
 
-func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, err error) {
+func (e *Engine) createRollout(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, err error) {
 	r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
 	if r.Strategy, err = e.strategyOf(ctx, tx, n); err != nil {
 		return r, err
 	}
-	if err := possible(ctx, tx, r); err != nil {
+	if err := checkPossible(ctx, tx, r); err != nil {
 		return r, err
 	}
 	if !n.Force {
@@ -52,7 +52,7 @@ func (e *Engine) create(ctx context.Context, tx *store.Tx, n api.NewRollout) (r 
 			return r, err
 		}
 	}
-	return e.begin(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
+	return e.beginRollout(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
 }
 
 // Declared makes a rollout because what is declared names another version than
@@ -78,7 +78,7 @@ func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (
 	default:
 		return latest, false, nil
 	}
-	r, err = e.create(ctx, tx, n)
+	r, err = e.createRollout(ctx, tx, n)
 	return r, err == nil, err
 }
 
@@ -120,8 +120,8 @@ func (e *Engine) defaultStrategy(agent api.Agent, scope api.Scope) api.Strategy 
 	return api.DefaultStrategy(e.opts.Fleet.CountScope(scope), probation+interval)
 }
 
-// possible refuses a rollout that could not do anything.
-func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
+// checkPossible refuses a rollout that could not do anything.
+func checkPossible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 	if err := r.Scope.Validate(); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func possible(ctx context.Context, tx *store.Tx, r api.Rollout) error {
 // it then is; after a rollback, the rollout that rolls back.
 func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action string, a api.RolloutAction) (r api.Rollout, err error) {
 	if action == api.ActionRetry {
-		return e.retry(ctx, by, id, a)
+		return e.retryFailed(ctx, by, id, a)
 	}
 	verb, known := map[string]func(api.Rollout, time.Time) (api.Rollout, rollout.Step, error){
 		api.ActionApprove: rollout.Approve, api.ActionPause: rollout.Pause, api.ActionResume: rollout.Resume,
@@ -166,13 +166,13 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 	if !known {
 		return r, api.Errorf(api.KindNotFound, "there is no action %q on a rollout: want approve, pause, resume, retry, skip, abort or rollback", action)
 	}
-	err = e.steer(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
+	err = e.steerRollout(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
 		next, step, err := verb(was, tx.Now())
 		if err != nil {
 			return err
 		}
 		tx.ActOnRollout(id, action, a.Reason)
-		if r, err = e.move(ctx, tx, next, step, a.Reason); err != nil || step.Effect != rollout.EffectRollback {
+		if r, err = e.moveRollout(ctx, tx, next, step, a.Reason); err != nil || step.Effect != rollout.EffectRollback {
 			return err
 		}
 		r, err = tx.LatestRollout(ctx, r.Agent, r.Scope)
@@ -184,16 +184,16 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 // Forget follows the removal of a host: what it was granted and not judged by
 // is withdrawn. Call it when the fleet has forgotten the host.
 func (e *Engine) Forget(host string) {
-	for _, id := range e.book.forget(host) {
+	for _, id := range e.book.forgetHost(host) {
 		e.opts.Fleet.AddGrants(id, host) // for when it returns
 	}
 	e.wake()
 }
 
-// retry makes the failed grants of a rollout open again.
-func (e *Engine) retry(ctx context.Context, by api.Actor, id string, a api.RolloutAction) (r api.Rollout, err error) {
+// retryFailed makes the failed grants of a rollout open again.
+func (e *Engine) retryFailed(ctx context.Context, by api.Actor, id string, a api.RolloutAction) (r api.Rollout, err error) {
 	var again []api.Grant
-	err = e.steer(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
+	err = e.steerRollout(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
 		tx.ActOnRollout(id, api.ActionRetry, a.Reason)
 		if again, err = tx.ReopenGrants(ctx, id, tx.Now().Add(was.Strategy.GrantDeadline())); err != nil {
 			return err
@@ -205,14 +205,14 @@ func (e *Engine) retry(ctx context.Context, by api.Actor, id string, a api.Rollo
 		if err != nil {
 			return err
 		}
-		r, err = e.move(ctx, tx, next, step, a.Reason)
+		r, err = e.moveRollout(ctx, tx, next, step, a.Reason)
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
 	for _, g := range again {
-		e.book.note(g)
+		e.book.noteGrant(g)
 		e.opts.Fleet.AddGrants(id, g.Host)
 	}
 	return r, nil

@@ -38,8 +38,8 @@ func (p *patience) try(now time.Time) bool {
 	return until == 0 || now.UnixNano() >= until && p.until.CompareAndSwap(until, now.Add(retryStalled).UnixNano())
 }
 
-// learn takes note of how work on the database ended.
-func (p *patience) learn(err error, now time.Time) {
+// learnOutcome takes note of how work on the database ended.
+func (p *patience) learnOutcome(err error, now time.Time) {
 	switch stalled := err != nil && (errors.Is(err, context.DeadlineExceeded) || api.KindOf(err) == api.KindUnavailable); {
 	case stalled && p.until.Swap(now.Add(retryStalled).UnixNano()) == 0:
 		p.log.Warn().Err(err).Msg("the database does not answer: hosts that wait for a rollout wait on, and those that report what is not known here are told to stay as they are")
@@ -56,8 +56,8 @@ type sharedWork struct {
 	busy    bool
 }
 
-// join adds a waiter, and reports whether somebody must begin to work.
-func (w *sharedWork) join() (done <-chan error, begin bool) {
+// joinWork adds a waiter, and reports whether somebody must begin to work.
+func (w *sharedWork) joinWork() (done <-chan error, begin bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := make(chan error, 1)
@@ -66,8 +66,8 @@ func (w *sharedWork) join() (done <-chan error, begin bool) {
 	return c, begin
 }
 
-// next takes over who waits; when nobody does, nobody works.
-func (w *sharedWork) next() []chan error {
+// nextWaiters takes over who waits; when nobody does, nobody works.
+func (w *sharedWork) nextWaiters() []chan error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	waiting := w.waiting

@@ -19,7 +19,7 @@ func (e *Engine) StandStill(ctx context.Context, tx *store.Tx) error {
 		if !step.Changed() {
 			continue
 		}
-		if _, err := e.move(ctx, tx, next, step, ""); err != nil {
+		if _, err := e.moveRollout(ctx, tx, next, step, ""); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 	var renewed, earliest time.Time
 	t := time.NewTicker(e.opts.Tick)
 	defer t.Stop()
-	defer func() { e.resign(ctx, leads) }()
+	defer func() { e.resignLease(ctx, leads) }()
 	for {
 		if time.Since(renewed) > e.opts.Lease/3 || !leads {
 			leads, renewed = e.tryLead(ctx, leads), time.Now()
@@ -71,7 +71,7 @@ func (e *Engine) tryLead(ctx context.Context, led bool) bool {
 	return leads
 }
 
-func (e *Engine) resign(ctx context.Context, leads bool) {
+func (e *Engine) resignLease(ctx context.Context, leads bool) {
 	if !leads {
 		return
 	}
@@ -84,8 +84,8 @@ func (e *Engine) resign(ctx context.Context, leads bool) {
 
 // forgiveAbsence extends the deadlines of what is not judged.
 func (e *Engine) forgiveAbsence(ctx context.Context, away time.Duration) error {
-	for _, id := range e.book.ids(wantsCensus) {
-		err := e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+	for _, id := range e.book.rolloutsThat(wantsCensus) {
+		err := e.stepRollout(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
 			return rollout.Downtime(r, away, e.opts.Grace, now)
 		})
 		if err != nil {
@@ -95,14 +95,14 @@ func (e *Engine) forgiveAbsence(ctx context.Context, away time.Duration) error {
 	return nil
 }
 
-// transition does what change says to the stored rollout.
-func (e *Engine) transition(ctx context.Context, id string, change func(api.Rollout, time.Time) (api.Rollout, rollout.Step)) error {
-	return e.steer(ctx, self, id, func(tx *store.Tx, r api.Rollout) error {
-		next, step := change(e.sane(ctx, tx, r), tx.Now())
+// stepRollout does what change says to the stored rollout.
+func (e *Engine) stepRollout(ctx context.Context, id string, change func(api.Rollout, time.Time) (api.Rollout, rollout.Step)) error {
+	return e.steerRollout(ctx, self, id, func(tx *store.Tx, r api.Rollout) error {
+		next, step := change(e.dropLostPrevious(ctx, tx, r), tx.Now())
 		if !step.Changed() {
 			return nil
 		}
-		_, err := e.move(ctx, tx, next, step, "")
+		_, err := e.moveRollout(ctx, tx, next, step, "")
 		return err
 	})
 }
@@ -128,38 +128,38 @@ func (e *Engine) tick(ctx context.Context) error {
 	if e.still.Load() {
 		return nil
 	}
-	if err := e.overdue(ctx); err != nil {
+	if err := e.judgeOverdue(ctx); err != nil {
 		return err
 	}
-	tallies, err := e.tallies(ctx)
+	tallies, err := e.tallyRollouts(ctx)
 	if err != nil || len(tallies) == 0 {
 		return err
 	}
-	serial, found := e.count(tallies)
-	if err := e.store(ctx, found); err != nil {
+	serial, found := e.countHosts(tallies)
+	if err := e.storeVerdicts(ctx, found); err != nil {
 		return err
 	}
 	for id, t := range tallies {
 		if t.Rollout().Revision > serial {
 			continue // the fleet does not know of its last change: the census is of something else
 		}
-		if err := e.advance(ctx, id, t); err != nil {
+		if err := e.advanceRollout(ctx, id, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tallies begins a census of each rollout that a census can move or whose
+// tallyRollouts begins a census of each rollout that a census can move or whose
 // grants are not judged.
-func (e *Engine) tallies(ctx context.Context) (map[string]*rollout.Tally, error) {
+func (e *Engine) tallyRollouts(ctx context.Context) (map[string]*rollout.Tally, error) {
 	tallies := make(map[string]*rollout.Tally)
-	for _, id := range e.book.ids(wantsCensus) {
+	for _, id := range e.book.rolloutsThat(wantsCensus) {
 		r, err := e.opts.Store.Rollout(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		e.book.refresh(r)
+		e.book.refreshRollout(r)
 		tallies[id] = rollout.NewTally(r)
 	}
 	return tallies, nil
@@ -169,17 +169,17 @@ func wantsCensus(r api.Rollout) bool {
 	return !rollout.Ended(r.State) || rollout.InFlight(r) > 0
 }
 
-// count fills the tallies from the fleet as it is with a serial, and finds
+// countHosts fills the tallies from the fleet as it is with a serial, and finds
 // verdicts that no report brought: one that came while another replica
 // granted, or before a restart.
-func (e *Engine) count(tallies map[string]*rollout.Tally) (serial int64, found []verdict) {
+func (e *Engine) countHosts(tallies map[string]*rollout.Tally) (serial int64, found []verdict) {
 	now := time.Now()
 	serial = e.opts.Fleet.Stands(func(s fleet.Stand) {
 		t := tallies[s.Rollout]
 		if t == nil {
 			return
 		}
-		r, n, granted, _ := e.book.look(s.Rollout, s.Host)
+		r, n, granted, _ := e.book.lookUp(s.Rollout, s.Host)
 		rep := reportOf(s)
 		h := rollout.Host{
 			Name: s.Host, OnTarget: rollout.OnTarget(r, rep), Held: s.Barred != "", NoArtifact: s.NoArtifact, Silent: s.Silent,
@@ -189,18 +189,18 @@ func (e *Engine) count(tallies map[string]*rollout.Tally) (serial int64, found [
 			t.Waiting(h)
 			return
 		}
-		g := n.grant(s.Rollout, s.Host)
+		g := n.grantOf(s.Rollout, s.Host)
 		t.Granted(h, g)
 		rep.SinceGrant = rep.At.After(g.Granted)
-		if v, ok := judged(r, g, rollout.Judge(r, g, rep), now); ok {
+		if v, ok := judgementOf(r, g, rollout.Judge(r, g, rep), now); ok {
 			found = append(found, v)
 		}
 	})
 	return serial, found
 }
 
-// overdue fails what is not healthy by its deadline.
-func (e *Engine) overdue(ctx context.Context) error {
+// judgeOverdue fails what is not healthy by its deadline.
+func (e *Engine) judgeOverdue(ctx context.Context) error {
 	now := time.Now()
 	due, err := e.opts.Store.DueGrants(ctx, now, dueAtOnce)
 	if err != nil {
@@ -208,24 +208,24 @@ func (e *Engine) overdue(ctx context.Context) error {
 	}
 	var found []verdict
 	for _, g := range due {
-		r, _, _, known := e.book.look(g.Rollout, g.Host)
+		r, _, _, known := e.book.lookUp(g.Rollout, g.Host)
 		if !known {
-			if f, ok := e.forgotten(ctx, g, now); ok {
+			if f, ok := e.judgeForgotten(ctx, g, now); ok {
 				found = append(found, f)
 			}
 			continue
 		}
 		v := rollout.Overdue(r, g, e.lastReport(g), now)
 		if v.Reason == rollout.ReasonHeldDeadline {
-			if err := e.postpone(ctx, r, g); err != nil {
+			if err := e.postponeDeadline(ctx, r, g); err != nil {
 				return err
 			}
 		}
-		if f, ok := judged(r, g, v, now); ok {
+		if f, ok := judgementOf(r, g, v, now); ok {
 			found = append(found, f)
 		}
 	}
-	return e.store(ctx, found)
+	return e.storeVerdicts(ctx, found)
 }
 
 // lastReport is what a granted host last said; one that is barred counts as
@@ -237,16 +237,16 @@ func (e *Engine) lastReport(g api.Grant) rollout.Report {
 	return rep
 }
 
-// postpone gives a held host its whole time again.
-func (e *Engine) postpone(ctx context.Context, r api.Rollout, g api.Grant) error {
-	return e.steer(ctx, self, g.Rollout, func(tx *store.Tx, _ api.Rollout) error {
+// postponeDeadline gives a held host its whole time again.
+func (e *Engine) postponeDeadline(ctx context.Context, r api.Rollout, g api.Grant) error {
+	return e.steerRollout(ctx, self, g.Rollout, func(tx *store.Tx, _ api.Rollout) error {
 		return tx.MoveDeadlines(ctx, g.Rollout, g.Host, r.Strategy.GrantDeadline())
 	})
 }
 
-// forgotten settles a grant of a rollout that is no longer in force: whether
+// judgeForgotten settles a grant of a rollout that is no longer in force: whether
 // its host runs the target is all that is left to say, and nobody is told.
-func (e *Engine) forgotten(ctx context.Context, g api.Grant, now time.Time) (verdict, bool) {
+func (e *Engine) judgeForgotten(ctx context.Context, g api.Grant, now time.Time) (verdict, bool) {
 	r, err := e.opts.Store.Rollout(ctx, g.Rollout)
 	if err != nil {
 		return verdict{}, false
@@ -259,15 +259,15 @@ func (e *Engine) forgotten(ctx context.Context, g api.Grant, now time.Time) (ver
 			}
 		}
 	}
-	f, ok := judged(r, g, v, now)
+	f, ok := judgementOf(r, g, v, now)
 	f.Notes = nil
 	return f, ok
 }
 
-// advance moves a rollout one step on if the census lets it. A census holds
+// advanceRollout moves a rollout one step on if the census lets it. A census holds
 // for the rollout as it was counted and for no later one: after each step the
 // hosts are counted again.
-func (e *Engine) advance(ctx context.Context, id string, t *rollout.Tally) error {
+func (e *Engine) advanceRollout(ctx context.Context, id string, t *rollout.Tally) error {
 	counted := t.Rollout().Revision
 	c := t.Census()
 	r, err := e.opts.Store.Rollout(ctx, id)
@@ -279,7 +279,7 @@ func (e *Engine) advance(ctx context.Context, id string, t *rollout.Tally) error
 		return e.saveProgress(ctx, r, next)
 	}
 	defer e.wake()
-	return e.transition(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
+	return e.stepRollout(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
 		if r.Revision != counted {
 			return r, rollout.Step{}
 		}
