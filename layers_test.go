@@ -32,7 +32,8 @@ var layers = map[string][]string{
 	"internal/unpack":     {},
 
 	// What every program needs that runs others on a host.
-	"internal/host/status": {"meta"},
+	"internal/host/process": {"internal/printable"},
+	"internal/host/status":  {"meta"},
 
 	// The contracts.
 	"meta":     {"internal/plainfile"},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "updater/plan", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
+	"updater/agent":              {"meta", "updater/plan", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
 	"updater/install":            {"meta", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/plan":               {"meta", "internal/host/status"},
 	"updater/runas":              {"internal/lastwords"},

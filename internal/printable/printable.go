@@ -35,6 +35,18 @@ func Lines(s string) string {
 	}, s)
 }
 
+// maxLine bounds a [Line].
+const maxLine = 200
+
+// Line is [Text] without white space around it, cut where it is long.
+func Line(s string) string {
+	s = strings.TrimSpace(Text(s))
+	if len(s) > maxLine {
+		s = strings.ToValidUTF8(s[:maxLine], "") + "…"
+	}
+	return s
+}
+
 // JSON is a JSON text that means the same, with what does not show itself
 // escaped.
 func JSON(text string) string {

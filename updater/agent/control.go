@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // Verbs of a control script. Every agent has the first three.
@@ -92,7 +93,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 	if job.asks() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		dieWithParent(cmd.SysProcAttr)
+		process.DieWithParent(cmd.SysProcAttr)
 	}
 	began := time.Now()
 	bound := newFence(cmp.Or(job.Tasks, maxTasks), job.Verb)
@@ -117,7 +118,7 @@ func (d Dir) Control(ctx context.Context, job ControlJob) (Outcome, error) {
 func (d Dir) wait(ctx context.Context, cmd *exec.Cmd, timeout time.Duration) (timedOut bool, err error) {
 	ended := make(chan struct{})
 	go func() {
-		awaitExit(cmd)
+		process.AwaitExit(cmd)
 		close(ended)
 	}()
 	defer func() { _ = cmd.Wait() }() // what matters is in ProcessState

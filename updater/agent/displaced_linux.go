@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 const deletedSuffix = " (deleted)" // which the kernel adds
@@ -18,20 +20,20 @@ const deletedSuffix = " (deleted)" // which the kernel adds
 //
 // A version that was unmounted is told from another installation's by the owner
 // that is noted beside it.
-func (r Runner) displaced() (lost, deleted []process) {
+func (r Runner) displaced() (lost, deleted []process.Process) {
 	d, versions := r.Dir, r.Known
 	ours, _ := os.Readlink("/proc/self/ns/mnt")
-	for _, pid := range everyProcess() {
+	for _, pid := range process.All() {
 		for _, link := range []string{"cwd", "exe"} {
-			path, err := os.Readlink(procFile(pid, link))
+			path, err := os.Readlink(process.File(pid, link))
 			path, gone := strings.CutSuffix(path, deletedSuffix)
 			if err != nil || !d.mayHaveBeen(path, versions) {
 				continue
 			}
-			if space, _ := os.Readlink(procFile(pid, "ns/mnt")); space != ours || isSame(procFile(pid, link), path) || onTerminal(pid) {
+			if space, _ := os.Readlink(process.File(pid, "ns/mnt")); space != ours || isSame(process.File(pid, link), path) || process.OnTerminal(pid) {
 				continue
 			}
-			p, alive := lookAt(pid)
+			p, alive := process.Look(pid)
 			switch {
 			case !alive || pid == os.Getpid() || os.Geteuid() != 0 && p.UID != os.Geteuid():
 			case gone:
@@ -50,7 +52,7 @@ func (r Runner) displaced() (lost, deleted []process) {
 func (r Runner) owned(pid int, path string) bool {
 	for depth := 1; depth <= strings.Count(path, "/"); depth++ {
 		// Not to be cleaned: it leads up from where the link leads.
-		there, err := readOwner(procFile(pid, "cwd") + strings.Repeat("/..", depth) + "/" + ownerFile)
+		there, err := readOwner(process.File(pid, "cwd") + strings.Repeat("/..", depth) + "/" + ownerFile)
 		if err == nil && r.Owner != nil {
 			return there.same(*r.Owner)
 		}
@@ -67,7 +69,7 @@ func (d Dir) mayHaveBeen(path string, versions []string) bool {
 	}
 	return slices.ContainsFunc(dirs, func(dir string) bool {
 		for rest := dir; ; {
-			if slices.ContainsFunc(versions, func(v string) bool { return within(path, rest+"/"+v) }) {
+			if slices.ContainsFunc(versions, func(v string) bool { return process.Within(path, rest+"/"+v) }) {
 				return true
 			}
 			i := strings.IndexByte(strings.TrimPrefix(rest, "/"), '/')

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // evictPatience is how long an agent may take to end after SIGTERM when its
@@ -23,13 +25,13 @@ func (d Dir) Evict(ctx context.Context) (Stopped, error) {
 		if !known {
 			return s, fmt.Errorf("cannot stop %s: which processes are in %s cannot be known on this system; end them, then say ops-updater clear %s", d.Name, d.Path, d.Name)
 		}
-		for _, p := range lookAtAll(victims) {
-			if signalProcess(p, signal) && !slices.Contains(s.Killed, p.Pid) {
+		for _, p := range process.LookAtAll(victims) {
+			if process.Signal(p, signal) && !slices.Contains(s.Killed, p.Pid) {
 				s.Killed = append(s.Killed, p.Pid)
 			}
 		}
 		gone := func() bool { left, _ := d.leftBehind(); return len(left) == 0 || ctx.Err() != nil }
-		if pollUntil(evictPatience, gone) {
+		if process.PollUntil(evictPatience, gone) {
 			return s, ctx.Err()
 		}
 	}

@@ -2,9 +2,8 @@ package agent
 
 import (
 	"context"
-	"slices"
-	"syscall"
 
+	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
 )
 
@@ -12,26 +11,26 @@ import (
 type named struct {
 	pid     int    // 0: none
 	by      string // what names it: the script, or its pid file where it has no verb for that
-	process process
-	kin     kinship
+	process process.Process
+	kin     process.Kinship
 	why     string // it is a stranger
 }
 
 // stranger: what is named certainly is not the agent.
-func (n named) stranger() bool { return n.pid != 0 && n.kin == unrelatedKnown }
+func (n named) stranger() bool { return n.pid != 0 && n.kin == process.Stranger }
 
 // agents: a process of the agent is named.
-func (n named) agents() bool { return n.pid != 0 && n.kin == related }
+func (n named) agents() bool { return n.pid != 0 && n.kin == process.Related }
 
 // String says who is named.
 func (n named) String() string {
 	s := n.by + " names " + n.process.String()
 	switch n.kin {
-	case unrelatedKnown:
+	case process.Stranger:
 		s += ", which " + n.why + " and is not the agent's"
-	case unrelated:
+	case process.Undecided:
 		s += ", which cannot be shown to be the agent's"
-	case related:
+	case process.Related:
 	}
 	return s
 }
@@ -48,17 +47,17 @@ func (r Runner) namedProcess(ctx context.Context, version string) named {
 func (r Runner) saysPid(version string) bool { return supports(r.Dir.file(version, control), VerbPid) }
 
 func (d Dir) identify(by, version string, pid int) named {
-	n := named{pid: pid, by: by, kin: unrelated}
+	n := named{pid: pid, by: by, kin: process.Undecided}
 	if pid == 0 {
 		return n
 	}
 	var alive bool
-	if n.process, alive = lookAt(pid); alive {
-		n.kin, n.why = d.witness(version).judge(n.process)
+	if n.process, alive = process.Look(pid); alive {
+		n.kin, n.why = d.witness(version).Judge(n.process)
 		return n
 	}
 	if n.process.Ended { // kill -0 finds it, and control scripts believe that
-		n.kin, n.why = unrelatedKnown, "has ended, as far as its parent has not taken note of it,"
+		n.kin, n.why = process.Stranger, "has ended, as far as its parent has not taken note of it,"
 		return n
 	}
 	return named{} // what the script makes of that is its business
@@ -77,48 +76,4 @@ func (r Runner) statusAndProcess(ctx context.Context, version string) (status.St
 		return status.StoppedAlthough("control status says started, but " + n.String()), n
 	}
 	return s, n
-}
-
-// killWithGroup kills p, which is the agent's, and its process group: all at
-// once when every member is the agent's, and otherwise only those that are. It
-// returns the numbers by which that is told.
-func (w witness) killWithGroup(p process) []int {
-	own, err := syscall.Getpgid(0)
-	whole := err == nil && p.Group > 1 && p.Group != own
-	var mine []process
-	for _, pid := range everyProcess() {
-		m, alive := lookAt(pid)
-		switch {
-		case !alive || m.Group != p.Group:
-		case m.Pid == p.Pid || w.follows(m, p):
-			mine = append(mine, m)
-		default:
-			whole = false
-		}
-	}
-	if whole && p.isStill() && syscall.Kill(-p.Group, syscall.SIGKILL) == nil {
-		return []int{p.Pid}
-	}
-	return killAll(mine)
-}
-
-// follows: m, of p's group, is the agent's as p is.
-func (w witness) follows(m, p process) bool {
-	ownGroup := p.Group == p.Pid || slices.ContainsFunc(w.notes(), func(n startNote) bool {
-		return n.Boot == w.boot && n.Group == p.Group
-	})
-	if ownGroup && m.ticks() >= min(p.ticks(), w.note.Began) {
-		return true
-	}
-	k, _ := w.judge(m)
-	return k == related
-}
-
-func killAll(victims []process) (killed []int) {
-	for _, v := range victims {
-		if signalProcess(v, syscall.SIGKILL) {
-			killed = append(killed, v.Pid)
-		}
-	}
-	return killed
 }

@@ -142,7 +142,7 @@ func addedSince(f *os.File, offset int64, c *capture) {
 // why it died: the trace that follows pushes that out.
 func lastSaid(head, tail string) string {
 	last := lastLines(tail, maxLines)
-	death := shown(lastwords.Death(head + "\n" + tail))
+	death := printable.Line(lastwords.Death(head + "\n" + tail))
 	if death == "" || strings.Contains(last, death) {
 		return last
 	}
@@ -154,18 +154,9 @@ func lastSaid(head, tail string) string {
 func lastLines(s string, n int) string {
 	var lines []string
 	for line := range strings.Lines(s) {
-		if line = shown(line); line != "" {
+		if line = printable.Line(line); line != "" {
 			lines = append(lines, line)
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
-}
-
-// shown is a line fit for a log and a terminal.
-func shown(line string) string {
-	line = strings.TrimSpace(printable.Text(line))
-	if len(line) > 200 {
-		line = strings.ToValidUTF8(line[:200], "") + "…"
-	}
-	return line
 }

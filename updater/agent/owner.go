@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // ownerFile says which sidecar looks after the agent: from the first look
@@ -25,14 +26,14 @@ const maxOwnerFile = 8 << 10
 // Owner is a sidecar: the process, and the var directory that tells one
 // installation from another.
 type Owner struct {
-	Process processID `json:"process"`
-	VarDir  string    `json:"varDir"`
-	VarID   string    `json:"varId,omitempty"` // device and inode: a path may lead elsewhere in a container
+	Process process.ID `json:"process"`
+	VarDir  string     `json:"varDir"`
+	VarID   string     `json:"varId,omitempty"` // device and inode: a path may lead elsewhere in a container
 }
 
 // ThisOwner is the sidecar that is this process and has varDir locked.
 func ThisOwner(varDir string) Owner {
-	o := Owner{Process: processOf(os.Getpid()), VarDir: varDir}
+	o := Owner{Process: process.Identify(os.Getpid()), VarDir: varDir}
 	if real, err := filepath.EvalSymlinks(varDir); err == nil {
 		o.VarDir = real
 	}
@@ -65,7 +66,7 @@ func (e *OwnedError) Error() string {
 // foreignOwner is the sidecar that looks after the agent and is not o, or nil.
 func (d Dir) foreignOwner(o Owner) *Owner {
 	there, err := d.readOwner()
-	if err != nil || there.same(o) || there.Process == o.Process || !there.Process.alive() {
+	if err != nil || there.same(o) || there.Process == o.Process || !there.Process.Alive() {
 		return nil // nobody, ourselves, or somebody who is gone
 	}
 	return &there

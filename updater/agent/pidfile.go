@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // Where pid files of an agent are looked for, and how large they may be.
@@ -103,7 +105,7 @@ func (d Dir) strangerInPidFile(version string) (n named) {
 			return named{}
 		}
 	}
-	if left, known := processesOf(d.file(version)); n.pid == 0 || !known || len(left) > 0 {
+	if left, known := process.InDirectory(d.file(version)); n.pid == 0 || !known || len(left) > 0 {
 		return named{}
 	}
 	return n
@@ -123,11 +125,11 @@ func (r Runner) onlyPidFile(version string) int {
 
 // olderPidFile is the name of a pid file that was written before p began, so
 // that it was never about p; "" when there is none.
-func (d Dir) olderPidFile(version string, p process) string {
+func (d Dir) olderPidFile(version string, p process.Process) string {
 	if p.Birth == "" {
 		return ""
 	}
-	born := p.bornAt(time.Now())
+	born := p.BornAt(time.Now())
 	for _, path := range d.pidFiles(version, p.Pid) {
 		if fi, err := os.Lstat(path); err == nil && born.Sub(fi.ModTime()) > clockDoubt {
 			rest, _ := filepath.Rel(d.Path, path)
@@ -139,7 +141,7 @@ func (d Dir) olderPidFile(version string, p process) string {
 
 // setAsidePidFiles renames the pid files that name a stranger: control scripts
 // that believe them would not start the agent, and would kill the stranger.
-func (d Dir) setAsidePidFiles(version string, stranger process) {
+func (d Dir) setAsidePidFiles(version string, stranger process.Process) {
 	for _, path := range d.pidFiles(version, stranger.Pid) {
 		_ = os.Rename(path, path+staleSuffix)
 	}
@@ -169,7 +171,7 @@ func (d Dir) pidFileElsewhere(version string, pid int) string {
 }
 
 // removeStalePidFile says which file is to be removed, with the command.
-func (d Dir) removeStalePidFile(version string, stranger process) string {
+func (d Dir) removeStalePidFile(version string, stranger process.Process) string {
 	if path := d.pidFileElsewhere(version, stranger.Pid); path != "" {
 		return "remove the pid file that the script reads: rm -- " + shellWord(path)
 	}

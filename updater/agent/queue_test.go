@@ -141,7 +141,7 @@ func startOf(t *testing.T, pid int) string {
 	return strings.Fields(rest)[19]
 }
 
-func thisBoot(t *testing.T) string {
+func Boot(t *testing.T) string {
 	t.Helper()
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -153,7 +153,7 @@ func thisBoot(t *testing.T) string {
 // TestOnlyAScriptWhoseOwnerIsGoneIsALeftover: also where no lock keeps order, as
 // on a filesystem that has none.
 func TestOnlyAScriptWhoseOwnerIsGoneIsALeftover(t *testing.T) {
-	boot := thisBoot(t)
+	boot := Boot(t)
 	gone := exec.Command("true")
 	if err := gone.Start(); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // While a control script starts or stops an agent, .control.run says which
@@ -25,11 +27,11 @@ const maxRunFile = 4 << 10
 
 // scriptRun is a control script at work.
 type scriptRun struct {
-	Verb    string    `json:"verb"`
-	Version string    `json:"version"`
-	Since   time.Time `json:"since"`
-	Script  processID `json:"script"`
-	Owner   processID `json:"owner"` // the child that waits for it; none in the notes of older sidecars
+	Verb    string     `json:"verb"`
+	Version string     `json:"version"`
+	Since   time.Time  `json:"since"`
+	Script  process.ID `json:"script"`
+	Owner   process.ID `json:"owner"` // the child that waits for it; none in the notes of older sidecars
 }
 
 func (s *scriptRun) String() string {
@@ -39,7 +41,7 @@ func (s *scriptRun) String() string {
 	}
 	by := "pid " + strconv.Itoa(s.Owner.Pid)
 	if s.Owner.Pid == 0 {
-		by = "a sidecar of an older version, pid " + strconv.Itoa(parentOf(s.Script.Pid))
+		by = "a sidecar of an older version, pid " + strconv.Itoa(process.Parent(s.Script.Pid))
 	}
 	if s.Since.IsZero() {
 		return what + " is being run by " + by
@@ -50,9 +52,9 @@ func (s *scriptRun) String() string {
 // left reports whether whoever waited for the script is gone.
 func (s *scriptRun) left() bool {
 	if s.Owner.Pid != 0 {
-		return s.Owner.Pid == os.Getpid() || !s.Owner.alive()
+		return s.Owner.Pid == os.Getpid() || !s.Owner.Alive()
 	}
-	parent := parentOf(s.Script.Pid)
+	parent := process.Parent(s.Script.Pid)
 	return parent == os.Getpid() || !isChild(parent)
 }
 
@@ -63,7 +65,7 @@ func (d Dir) noteRun(pid int, job ControlJob) {
 		return
 	}
 	note, err := json.Marshal(scriptRun{
-		Verb: job.Verb, Version: job.Version, Since: time.Now(), Script: processOf(pid), Owner: processOf(os.Getpid()),
+		Verb: job.Verb, Version: job.Version, Since: time.Now(), Script: process.Identify(pid), Owner: process.Identify(os.Getpid()),
 	})
 	if err != nil {
 		return
@@ -95,7 +97,7 @@ func (d Dir) scriptAtWork() (run *scriptRun, running bool) {
 		return nil, false
 	}
 	run = parseRun(text)
-	return run, run.Script.Pid > 1 && run.Script.alive()
+	return run, run.Script.Pid > 1 && run.Script.Alive()
 }
 
 // parseRun also reads the notes of older sidecars, a process number and its
@@ -108,7 +110,7 @@ func parseRun(text []byte) *scriptRun {
 	run = scriptRun{}
 	if words := strings.Fields(string(text)); len(words) == 2 {
 		run.Script.Pid, _ = strconv.Atoi(words[0])
-		run.Script.Start, run.Script.Boot = words[1], thisBoot()
+		run.Script.Start, run.Script.Boot = words[1], process.Boot()
 	}
 	return &run
 }
@@ -116,7 +118,7 @@ func parseRun(text []byte) *scriptRun {
 // endLeftover kills the process group of a script that nobody waits for.
 func (d Dir) endLeftover(run *scriptRun) error {
 	_ = syscall.Kill(-run.Script.Pid, syscall.SIGKILL)
-	if !pollUntil(orphanPatience, func() bool { return !run.Script.alive() }) {
+	if !process.PollUntil(orphanPatience, func() bool { return !run.Script.Alive() }) {
 		return fmt.Errorf("cannot end control script %d of %s, which an earlier run left", run.Script.Pid, d.Name)
 	}
 	d.forgetRun()

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // Codes of an [Unrunnable]. They are stable: servers compare them.
@@ -97,13 +99,13 @@ func (r Runner) CheckCurrent() error {
 }
 
 func (r Runner) mayRun(version string) bool {
-	left, known := processesOf(r.Dir.file(version))
+	left, known := process.InDirectory(r.Dir.file(version))
 	if !known || len(left) > 0 {
 		return true
 	}
 	w := r.Dir.witness(version)
-	noted, alive := lookAt(w.note.Pid)
-	return alive && w.isNoted(noted)
+	noted, alive := process.Look(w.Note.Pid)
+	return alive && w.IsNoted(noted)
 }
 
 // Runnable is what can be known of that without running anything.
@@ -139,7 +141,7 @@ func (d Dir) mayExecute(file, mend string) error {
 	if at, is := mountedNoexec(file); is {
 		return hostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
 	}
-	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, userName(os.Geteuid()), mend)
+	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, process.UserName(os.Geteuid()), mend)
 }
 
 // mayReach names the directory on the way to file that this user may not enter.
@@ -149,7 +151,7 @@ func mayReach(file string) error {
 			continue
 		}
 		if err := unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
-			return hostFault(CodeNoAccess, "cannot reach %s: %s may not enter %s; let it (chmod o+x, or chown)", file, userName(os.Geteuid()), file[:i])
+			return hostFault(CodeNoAccess, "cannot reach %s: %s may not enter %s; let it (chmod o+x, or chown)", file, process.UserName(os.Geteuid()), file[:i])
 		}
 	}
 	return nil
@@ -244,7 +246,7 @@ const busyPatience = 2 * time.Second
 // writing.
 func startUnlessBusy(cmd *exec.Cmd) error {
 	var err error
-	pollUntil(busyPatience, func() bool {
+	process.PollUntil(busyPatience, func() bool {
 		again := *cmd
 		if err = again.Start(); err == nil {
 			*cmd = again
@@ -273,7 +275,7 @@ func (d Dir) explainStart(version string, env []string, err error) error {
 	case errors.Is(err, syscall.ETXTBSY):
 		return hostFault(CodeScriptBusy, "cannot run %s: something has it open for writing: %w", script, err)
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return hostFault(CodeNoResources, "cannot run %s: the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): %w", script, userName(os.Geteuid()), err)
+		return hostFault(CodeNoResources, "cannot run %s: the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): %w", script, process.UserName(os.Geteuid()), err)
 	}
 	return hostFault(CodeForbidden, "cannot run %s: the system forbids it (a mount, SELinux, AppArmor or a seccomp filter): %w", script, err)
 }

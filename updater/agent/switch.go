@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
 )
 
@@ -89,11 +90,11 @@ func (r Runner) endDeleted(ctx context.Context, s *Stopped) error {
 	s.Why = strings.TrimPrefix(s.Why+"; the directory of what ran was removed", "; ")
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		for _, p := range victims {
-			if signalProcess(p, signal) && !slices.Contains(s.Killed, p.Pid) {
+			if process.Signal(p, signal) && !slices.Contains(s.Killed, p.Pid) {
 				s.Killed = append(s.Killed, p.Pid)
 			}
 		}
-		if pollUntil(killPatience, func() bool { return !slices.ContainsFunc(victims, process.isStill) || ctx.Err() != nil }) {
+		if process.PollUntil(killPatience, func() bool { return !slices.ContainsFunc(victims, process.Process.IsStill) || ctx.Err() != nil }) {
 			return ctx.Err()
 		}
 	}
@@ -127,7 +128,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 	if err != nil || o.failed() {
 		patience = min(patience, killPatience) // it has said that it will not
 	}
-	if pollUntil(patience, stopped) {
+	if process.PollUntil(patience, stopped) {
 		return ctx.Err()
 	}
 	return r.kill(version, n, s, stopFailure(o, err, &last), ask)
@@ -148,16 +149,16 @@ func stopFailure(o Outcome, err error, last *status.Status) string {
 // group, and where it named none of the agent's, the processes that lie in the
 // version directory. Nothing else is ever killed.
 func (r Runner) kill(version string, n named, s *Stopped, why string, ask func() status.Status) error {
-	if n.pid != 0 && n.kin == unrelated {
+	if n.pid != 0 && n.kin == process.Undecided {
 		why += "; " + n.String() + " and was not killed"
 	}
 	s.Why = strings.TrimPrefix(s.Why+"; "+version+": "+why, "; ")
 	victims, known := []int{n.pid}, true
 	if n.agents() {
-		s.Killed = append(s.Killed, r.Dir.witness(version).killWithGroup(n.process)...)
+		s.Killed = append(s.Killed, r.Dir.witness(version).KillWithGroup(n.process)...)
 	} else {
-		victims, known = processesOf(r.Dir.file(version))
-		s.Killed = append(s.Killed, killAll(lookAtAll(victims))...)
+		victims, known = process.InDirectory(r.Dir.file(version))
+		s.Killed = append(s.Killed, process.KillAll(process.LookAtAll(victims))...)
 	}
 	var last status.Status
 	gone := func() bool {
@@ -165,27 +166,18 @@ func (r Runner) kill(version string, n named, s *Stopped, why string, ask func()
 		// A broken script cannot say stoped; then it counts that no process is left.
 		return last.Stopped() || !last.Started() && known && !r.anyLeft(version, victims)
 	}
-	if !pollUntil(killPatience, gone) {
+	if !process.PollUntil(killPatience, gone) {
 		return fmt.Errorf("cannot stop %s %s, its status is %s: %s", r.Dir.Name, version, last, why)
 	}
 	return nil
 }
 
-func lookAtAll(pids []int) (all []process) {
-	for _, pid := range pids {
-		if p, alive := lookAt(pid); alive {
-			all = append(all, p)
-		}
-	}
-	return all
-}
-
 func (r Runner) anyLeft(version string, victims []int) bool {
-	left, known := processesOf(r.Dir.file(version))
+	left, known := process.InDirectory(r.Dir.file(version))
 	if !known || len(left) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(victims, func(pid int) bool { return pid != 0 && birth(pid) != "" })
+	return slices.ContainsFunc(victims, func(pid int) bool { return pid != 0 && process.Birth(pid) != "" })
 }
 
 // Start starts version, unless it runs already, and returns once status says
@@ -215,7 +207,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	if o.failed() {
 		patience = 0 // it has said that it failed; only status may say otherwise
 	}
-	if pollUntil(patience, started) {
+	if process.PollUntil(patience, started) {
 		r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version)))
 		return ctx.Err()
 	}

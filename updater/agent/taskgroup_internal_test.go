@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // TestWhereAControlGroupCanBeMade lays out what a host may have below
@@ -119,7 +121,7 @@ func layOut(t *testing.T, dir, what string) {
 // TestAScriptIsBornInItsGroupOfV2 uses the hierarchy of this host, whether or not
 // it counts processes: also where the kernel cannot start a process in a group.
 func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
-	mounts, groups := string(readProc(os.Getpid(), "mountinfo")), string(readProc(os.Getpid(), "cgroup"))
+	mounts, groups := string(process.ReadFile(os.Getpid(), "mountinfo")), string(process.ReadFile(os.Getpid(), "cgroup"))
 	_, path, _ := strings.Cut("\n"+groups, "\n0::")
 	home := cgroupDirectory(mounts, "cgroup2", "", strings.TrimSpace(path))
 	if os.Getuid() != 0 || home == "" || !writable(home) {
@@ -160,7 +162,7 @@ func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
 				if filepath.Base(born) != filepath.Base(g.dir) {
 					t.Errorf("born in %q; want %s", born, g.dir)
 				}
-				if own := string(readProc(os.Getpid(), "cgroup")); own != groups {
+				if own := string(process.ReadFile(os.Getpid(), "cgroup")); own != groups {
 					t.Errorf("the starter is in %s; was in %s", own, groups)
 				}
 				if n := len(g.members()); n < 2 {
@@ -184,6 +186,6 @@ func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
 
 // ended: killed, and not waited for yet.
 func ended(pid int) bool {
-	fields := strings.Fields(string(afterName(readProc(pid, "stat"))))
-	return len(fields) > 0 && fields[0] == "Z"
+	p, _ := process.Look(pid)
+	return p.Ended
 }

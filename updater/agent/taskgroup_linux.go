@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // taskGroup is a control group in which one run of a control script may have
@@ -35,7 +37,7 @@ const groupPrefix = "ops-updater-control-"
 
 // ourTaskPlace is found once; what killed children left is tidied up then.
 var ourTaskPlace = sync.OnceValue(func() taskPlace {
-	p := findTaskPlace(string(readProc(os.Getpid(), "cgroup")), string(readProc(os.Getpid(), "mountinfo")))
+	p := findTaskPlace(string(process.ReadFile(os.Getpid(), "cgroup")), string(process.ReadFile(os.Getpid(), "mountinfo")))
 	if p.parent != "" {
 		p.endLeftovers()
 	}
@@ -49,7 +51,7 @@ func newTaskGroup(limit int) *taskGroup {
 	if p.parent == "" {
 		return nil
 	}
-	self, _ := lookAt(os.Getpid())
+	self, _ := process.Look(os.Getpid())
 	g := &taskGroup{place: p, dir: filepath.Join(p.parent, fmt.Sprintf("%s%d-%s-%d", groupPrefix, self.Pid, self.Birth, groupsMade.Add(1)))}
 	if os.Mkdir(g.dir, 0o755) != nil {
 		return nil
@@ -224,7 +226,7 @@ func (g *taskGroup) end() {
 		}
 		return os.Remove(g.dir) == nil
 	}
-	pollUntil(killPatience, gone)
+	process.PollUntil(killPatience, gone)
 }
 
 // endLeftovers tidies up after children that were killed: what forks without
@@ -234,7 +236,7 @@ func (p taskPlace) endLeftovers() {
 	for _, dir := range left {
 		owner := strings.Split(strings.TrimPrefix(filepath.Base(dir), groupPrefix), "-")
 		pid, err := strconv.Atoi(owner[0])
-		if now, alive := lookAt(pid); err != nil || len(owner) != 3 || alive && now.Birth == owner[1] {
+		if now, alive := process.Look(pid); err != nil || len(owner) != 3 || alive && now.Birth == owner[1] {
 			continue
 		}
 		g := &taskGroup{dir: dir, place: p}

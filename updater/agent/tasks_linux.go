@@ -5,13 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
 // fence bounds what a control script starts while it runs: by a control group
@@ -114,13 +114,13 @@ func (u *userLimit) startLimited(cmd *exec.Cmd) error {
 }
 
 // members are the processes that have the limit, which nobody else sets.
-func (u *userLimit) members() (all []process) {
-	for _, pid := range everyProcess() {
+func (u *userLimit) members() (all []process.Process) {
+	for _, pid := range process.All() {
 		var has unix.Rlimit
 		if pid == os.Getpid() || unix.Prlimit(pid, unix.RLIMIT_NPROC, nil, &has) != nil || has.Cur != u.soft && has.Cur != 0 {
 			continue
 		}
-		if p, alive := lookAt(pid); alive && p.UID == os.Geteuid() {
+		if p, alive := process.Look(pid); alive && p.UID == os.Geteuid() {
 			all = append(all, p)
 		}
 	}
@@ -129,7 +129,7 @@ func (u *userLimit) members() (all []process) {
 
 func (u *userLimit) tasks() (n int) {
 	for _, p := range u.members() {
-		n += threadsOf(p.Pid)
+		n += process.Threads(p.Pid)
 	}
 	return n
 }
@@ -156,7 +156,7 @@ func (u *userLimit) end() {
 		for _, p := range members {
 			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 0, Max: u.before.Max}, nil)
 		}
-		if len(killAll(members)) == 0 {
+		if len(process.KillAll(members)) == 0 {
 			return
 		}
 	}
@@ -183,21 +183,12 @@ var usualTasks = func() func() int {
 }()
 
 func tasksOfUser(uid int) (n int) {
-	for _, pid := range everyProcess() {
+	for _, pid := range process.All() {
 		var st unix.Stat_t
-		if unix.Stat(procFile(pid, "."), &st) == nil && int(st.Uid) == uid {
-			n += threadsOf(pid)
+		if unix.Stat(process.File(pid, "."), &st) == nil && int(st.Uid) == uid {
+			n += process.Threads(pid)
 		}
 	}
-	return n
-}
-
-func threadsOf(pid int) int {
-	fields := strings.Fields(string(afterName(readProc(pid, "stat"))))
-	if len(fields) < 18 {
-		return 0
-	}
-	n, _ := strconv.Atoi(fields[17])
 	return n
 }
 

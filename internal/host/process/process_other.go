@@ -1,6 +1,6 @@
 //go:build !linux
 
-package agent
+package process
 
 import (
 	"context"
@@ -17,16 +17,16 @@ const psPatience = 5 * time.Second
 // psColumns are what is asked of ps: the start takes five words.
 const psColumns = "pid=,ppid=,pgid=,uid=,lstart=,command="
 
-// lookAt asks ps about the process with the number pid.
-func lookAt(pid int) (process, bool) {
-	all := ps("-p", strconv.Itoa(pid))
+// Look asks ps about the process with the number pid.
+func Look(pid int) (Process, bool) {
+	all := askPs("-p", strconv.Itoa(pid))
 	if len(all) != 1 || all[0].Pid != pid {
-		return process{}, false
+		return Process{}, false
 	}
 	return all[0], true
 }
 
-func ps(which ...string) []process {
+func askPs(which ...string) []Process {
 	ctx, cancel := context.WithTimeout(context.Background(), psPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/ps", append(which, "-ww", "-o", psColumns)...)
@@ -35,14 +35,14 @@ func ps(which ...string) []process {
 	if err != nil {
 		return nil
 	}
-	var all []process
+	var all []Process
 	for line := range strings.Lines(string(out)) {
 		words := strings.Fields(line)
 		if len(words) < 10 {
 			continue
 		}
 		number := func(i int) int { n, _ := strconv.Atoi(words[i]); return n }
-		all = append(all, process{
+		all = append(all, Process{
 			Pid: number(0), Parent: number(1), Group: number(2), UID: number(3),
 			Birth: strings.Join(words[4:9], " "), Program: words[9], Arguments: words[9:], Name: words[9],
 		})
@@ -50,9 +50,10 @@ func ps(which ...string) []process {
 	return all
 }
 
-func everyProcess() []int {
+// All lists the numbers of all processes.
+func All() []int {
 	var pids []int
-	for _, p := range ps("-ax") {
+	for _, p := range askPs("-ax") {
 		pids = append(pids, p.Pid)
 	}
 	return pids
@@ -61,12 +62,14 @@ func everyProcess() []int {
 // cgroupOf: there are none here.
 func cgroupOf(int) string { return "" }
 
-// thisBoot: a birth is a date here, which tells boots apart as well.
-func thisBoot() string { return "-" }
+// Boot: a birth is a date here, which tells boots apart as well.
+func Boot() string { return "-" }
 
-func ticksNow() int64 { return time.Now().Unix() }
+// TickNow is the birth that a process has which begins now.
+func TickNow() int64 { return time.Now().Unix() }
 
-func (p process) bornAt(now time.Time) time.Time {
+// BornAt is when p began by the clock as it is now.
+func (p Process) BornAt(now time.Time) time.Time {
 	at, err := time.ParseInLocation("Mon Jan 2 15:04:05 2006", p.Birth, time.Local)
 	if err != nil {
 		return now
@@ -74,9 +77,10 @@ func (p process) bornAt(now time.Time) time.Time {
 	return at
 }
 
-// awaitExit waits for the end of the process; here it is reaped as well.
-func awaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }
+// AwaitExit waits for the end of the process; here it is reaped as well.
+func AwaitExit(cmd *exec.Cmd) { _ = cmd.Wait() }
 
-func signalProcess(p process, signal syscall.Signal) bool {
-	return p.isStill() && syscall.Kill(p.Pid, signal) == nil
+// Signal signals p, unless another has its number by now.
+func Signal(p Process, signal syscall.Signal) bool {
+	return p.IsStill() && syscall.Kill(p.Pid, signal) == nil
 }

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import "time"
 
@@ -9,9 +9,9 @@ const (
 	pollLast  = 200 * time.Millisecond
 )
 
-// pollUntil asks done until it says so, or patience is over. It asks at least
+// PollUntil asks done until it says so, or patience is over. It asks at least
 // once, and a last time at the end.
-func pollUntil(patience time.Duration, done func() bool) bool {
+func PollUntil(patience time.Duration, done func() bool) bool {
 	deadline := time.Now().Add(patience)
 	for pause := pollFirst; ; pause = min(pause*3/2, pollLast) {
 		if done() {

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bytes"
@@ -21,23 +21,23 @@ const ticksPerSecond = 100
 // maxProcFile bounds what is read of one file in /proc.
 const maxProcFile = 64 << 10
 
-// lookAt reads what the system says about the process with the number pid. The
+// Look reads what the system says about the process with the number pid. The
 // second result is false when there is none, or only a zombie.
-func lookAt(pid int) (process, bool) {
-	stat := bytes.Fields(afterName(readProc(pid, "stat")))
+func Look(pid int) (Process, bool) {
+	stat := bytes.Fields(fieldsAfterName(ReadFile(pid, "stat")))
 	if pid <= 0 || len(stat) < 20 {
 		hidden := errors.Is(syscall.Kill(pid, 0), syscall.EPERM) && len(stat) == 0 // hidepid
-		return process{Pid: pid, UID: -1}, hidden && pid > 0
+		return Process{Pid: pid, UID: -1}, hidden && pid > 0
 	}
 	if stat[0][0] == 'Z' || stat[0][0] == 'X' {
-		return process{Pid: pid, UID: -1, Name: strings.TrimSpace(string(readProc(pid, "comm"))), Ended: true}, false
+		return Process{Pid: pid, UID: -1, Name: strings.TrimSpace(string(ReadFile(pid, "comm"))), Ended: true}, false
 	}
 	number := func(field []byte) int { n, _ := strconv.Atoi(string(field)); return n }
-	p := process{
+	p := Process{
 		Pid: pid, Parent: number(stat[1]), Group: number(stat[2]), Session: number(stat[3]), Birth: string(stat[19]),
-		UID: -1, Cgroup: cgroupOf(pid), Name: strings.TrimSpace(string(readProc(pid, "comm"))),
+		UID: -1, Cgroup: cgroupOf(pid), Name: strings.TrimSpace(string(ReadFile(pid, "comm"))),
 	}
-	for line := range strings.Lines(string(readProc(pid, "status"))) {
+	for line := range strings.Lines(string(ReadFile(pid, "status"))) {
 		words := strings.Fields(line)
 		switch {
 		case len(words) > 1 && words[0] == "Uid:":
@@ -49,21 +49,23 @@ func lookAt(pid int) (process, bool) {
 	if p.ThreadOf == pid {
 		p.ThreadOf = 0
 	}
-	p.Program, _ = os.Readlink(procFile(pid, "exe"))
-	p.Directory, _ = os.Readlink(procFile(pid, "cwd"))
-	if args := strings.TrimSuffix(string(readProc(pid, "cmdline")), "\x00"); args != "" {
+	p.Program, _ = os.Readlink(File(pid, "exe"))
+	p.Directory, _ = os.Readlink(File(pid, "cwd"))
+	if args := strings.TrimSuffix(string(ReadFile(pid, "cmdline")), "\x00"); args != "" {
 		p.Arguments = strings.Split(args, "\x00")
 	}
 	p.Kernel = p.Arguments == nil && (p.Parent == 2 || pid == 2)
 	return p, true
 }
 
-func procFile(pid int, name string) string {
+// File is the path of a file in /proc about the process.
+func File(pid int, name string) string {
 	return filepath.Join("/proc", strconv.Itoa(pid), name)
 }
 
-func readProc(pid int, name string) []byte {
-	f, err := os.Open(procFile(pid, name))
+// ReadFile is the beginning of such a file; nothing where it cannot be read.
+func ReadFile(pid int, name string) []byte {
+	f, err := os.Open(File(pid, name))
 	if err != nil {
 		return nil
 	}
@@ -79,8 +81,8 @@ func readProc(pid int, name string) []byte {
 	return buf[:n]
 }
 
-// afterName is what follows the name in a stat file, which may hold anything.
-func afterName(stat []byte) []byte {
+// fieldsAfterName is what follows the name in a stat file, which may hold anything.
+func fieldsAfterName(stat []byte) []byte {
 	return stat[bytes.LastIndexByte(stat, ')')+1:]
 }
 
@@ -88,7 +90,7 @@ func afterName(stat []byte) []byte {
 // without it, of systemd's.
 func cgroupOf(pid int) string {
 	var named string
-	for line := range strings.Lines(string(readProc(pid, "cgroup"))) {
+	for line := range strings.Lines(string(ReadFile(pid, "cgroup"))) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		switch {
 		case len(parts) == 3 && parts[0] == "0" && parts[2] != "/":
@@ -100,8 +102,8 @@ func cgroupOf(pid int) string {
 	return named
 }
 
-// everyProcess lists the numbers of all processes.
-func everyProcess() []int {
+// All lists the numbers of all processes.
+func All() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -115,44 +117,54 @@ func everyProcess() []int {
 	return pids
 }
 
-// thisBoot tells one boot of the host from another.
-func thisBoot() string {
+// Boot tells one boot of the host from another.
+func Boot() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))
 }
 
-// ticksNow is the birth that a process has which begins now.
-func ticksNow() int64 { return int64(uptime() * ticksPerSecond) }
+// TickNow is the birth that a process has which begins now.
+func TickNow() int64 { return int64(uptimeSeconds() * ticksPerSecond) }
 
-func uptime() float64 {
+func uptimeSeconds() float64 {
 	text, _ := os.ReadFile("/proc/uptime")
 	up, _, _ := strings.Cut(string(text), " ")
 	seconds, _ := strconv.ParseFloat(up, 64)
 	return seconds
 }
 
-// bornAt is when p began by the clock as it is now.
-func (p process) bornAt(now time.Time) time.Time {
-	age := uptime() - float64(p.ticks())/ticksPerSecond
+// BornAt is when p began by the clock as it is now.
+func (p Process) BornAt(now time.Time) time.Time {
+	age := uptimeSeconds() - float64(p.bornAtTick())/ticksPerSecond
 	return now.Add(-time.Duration(age * float64(time.Second)))
 }
 
-// awaitExit waits for the end of the process without reaping it.
-func awaitExit(cmd *exec.Cmd) {
+// AwaitExit waits for the end of the process without reaping it.
+func AwaitExit(cmd *exec.Cmd) {
 	for errors.Is(unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
 }
 
-// signalProcess signals exactly p, and nothing that has its number by now: a
+// Signal signals exactly p, and nothing that has its number by now: a
 // descriptor keeps pointing at the process for which its birth was compared.
-func signalProcess(p process, signal syscall.Signal) bool {
+func Signal(p Process, signal syscall.Signal) bool {
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // before Linux 5.3, or forbidden
-		return p.isStill() && syscall.Kill(p.Pid, signal) == nil
+		return p.IsStill() && syscall.Kill(p.Pid, signal) == nil
 	}
 	if err != nil {
 		return false
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return p.isStill() && unix.PidfdSendSignal(fd, signal, nil, 0) == nil
+	return p.IsStill() && unix.PidfdSendSignal(fd, signal, nil, 0) == nil
+}
+
+// Threads is how many threads the process has.
+func Threads(pid int) int {
+	fields := strings.Fields(string(fieldsAfterName(ReadFile(pid, "stat"))))
+	if len(fields) < 18 {
+		return 0
+	}
+	n, _ := strconv.Atoi(fields[17])
+	return n
 }

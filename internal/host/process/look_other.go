@@ -1,0 +1,23 @@
+//go:build !linux
+
+package process
+
+import "syscall"
+
+// Birth cannot tell a process from a later one with the same number here; it
+// says only whether there is one.
+func Birth(pid int) string {
+	if syscall.Kill(pid, 0) != nil {
+		return ""
+	}
+	return "alive"
+}
+
+// InDirectory cannot be known here without the help of other programs.
+func InDirectory(string) ([]int, bool) { return nil, false }
+
+// These cannot be known here either.
+
+func pidSpace() string                   { return "" }
+func Parent(int) int                     { return 0 }
+func DieWithParent(*syscall.SysProcAttr) {}

@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// asking is a control script that answers a question, found among processes.
+type asking struct {
+	script string // its path
+	verb   string
+	since  time.Time
+}
+
+func (a asking) name(d Dir) string {
+	if a.script == "" {
+		return "its control script"
+	}
+	return "control " + a.verb + " of " + filepath.Base(strings.TrimSuffix(strings.TrimPrefix(a.script, d.Path+"/"), "/"+control))
+}
+
+func (a asking) age() string {
+	if a.since.IsZero() {
+		return ""
+	}
+	return " since " + roundly(max(time.Since(a.since), 0))
+}
