@@ -32,8 +32,10 @@ var layers = map[string][]string{
 	"internal/unpack":     {},
 
 	// What every program needs that runs others on a host.
-	"internal/host/process": {"internal/printable"},
-	"internal/host/status":  {"meta"},
+	"internal/host/localsocket": {"internal/plainfile"},
+	"internal/host/runas":       {"internal/lastwords"},
+	"internal/host/process":     {"internal/printable"},
+	"internal/host/status":      {"meta"},
 
 	// The contracts.
 	"meta":     {"internal/plainfile"},
@@ -44,10 +46,9 @@ var layers = map[string][]string{
 	"updater/agent":              {"meta", "updater/plan", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
 	"updater/install":            {"meta", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/plan":               {"meta", "internal/host/status"},
-	"updater/runas":              {"internal/lastwords"},
-	"updater/local":              {"meta", "internal/exposition", "internal/plainfile"},
+	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
 	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
-	"updater":                    {"meta", "updater/config", "updater/plan", "internal/host/status", "updater/agent", "updater/install", "updater/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater":                    {"meta", "updater/config", "updater/plan", "internal/host/status", "updater/agent", "updater/install", "internal/host/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
 	"updater/cli":                {"meta", "updater", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
 
 	// The server.

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 	"github.com/ops-updater/ops-updater/updater/config"
-	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // Verdict is how bad a [Finding] is.

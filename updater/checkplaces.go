@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/plan"
-	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // checkPlaces looks for what other users could change although root relies on

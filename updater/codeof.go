@@ -3,8 +3,8 @@ package updater
 import (
 	"errors"
 
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 	"github.com/ops-updater/ops-updater/updater/plan"
-	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // codeOf is the code of an error for programs, or nothing.

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/plan"
-	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // startChild starts a child as user, who is created first where the

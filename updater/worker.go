@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 	"github.com/ops-updater/ops-updater/updater/install"
-	"github.com/ops-updater/ops-updater/updater/runas"
 )
 
 // hands do jobs on agents' directories as one user.

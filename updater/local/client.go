@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/host/localsocket"
 )
 
 // ErrNotRunning says that no sidecar answers on the socket.
@@ -30,59 +32,51 @@ type Client struct {
 // NewClient makes a client for the sidecar with the var directory dir.
 func NewClient(dir string) *Client {
 	path := filepath.Join(dir, SocketName)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var conn net.Conn
-		err := shortPath(path, func(short string) error {
-			var err error
-			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", short)
-			return err
-		})
-		return conn, err
-	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return localsocket.Dial(ctx, path) }
 	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, path: path}
 }
 
 // Status asks for the sidecar's status.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, c.call(ctx, http.MethodGet, "/status", nil, &s)
+	return s, c.callSidecar(ctx, http.MethodGet, "/status", nil, &s)
 }
 
 // Plan asks what the sidecar would do now.
 func (c *Client) Plan(ctx context.Context) (Plan, error) {
 	var p Plan
-	return p, c.call(ctx, http.MethodGet, "/plan", nil, &p)
+	return p, c.callSidecar(ctx, http.MethodGet, "/plan", nil, &p)
 }
 
 // Do gives an order.
 func (c *Client) Do(ctx context.Context, o Order) error {
-	return c.call(ctx, http.MethodPost, "/order", o, nil)
+	return c.callSidecar(ctx, http.MethodPost, "/order", o, nil)
 }
 
 // Beat has the sidecar make a heartbeat now, and waits for it.
 func (c *Client) Beat(ctx context.Context) (Heartbeat, error) {
 	var h Heartbeat
-	return h, c.call(ctx, http.MethodPost, "/beat", nil, &h)
+	return h, c.callSidecar(ctx, http.MethodPost, "/beat", nil, &h)
 }
 
 // Settle waits until the sidecar has nothing left to be done now.
 func (c *Client) Settle(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/settle", nil, nil)
+	return c.callSidecar(ctx, http.MethodPost, "/settle", nil, nil)
 }
 
 // Reload makes the sidecar read its configuration again.
 func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	var r Reloaded
-	return r, c.call(ctx, http.MethodPost, "/reload", nil, &r)
+	return r, c.callSidecar(ctx, http.MethodPost, "/reload", nil, &r)
 }
 
 // Output is what agent's control script printed last.
 func (c *Client) Output(ctx context.Context, agent string) (Output, error) {
 	var o Output
-	return o, c.call(ctx, http.MethodGet, "/output?agent="+url.QueryEscape(agent), nil, &o)
+	return o, c.callSidecar(ctx, http.MethodGet, "/output?agent="+url.QueryEscape(agent), nil, &o)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+func (c *Client) callSidecar(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -97,7 +91,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return c.explain(err)
+		return c.explainFailure(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -120,7 +114,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	return json.Unmarshal(data, out)
 }
 
-func (c *Client) explain(err error) error {
+func (c *Client) explainFailure(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: nobody answers on %s", ErrNotRunning, c.path)

@@ -25,7 +25,7 @@ func HTTP(d Daemon, c HTTPConfig) http.Handler {
 	mux.HandleFunc("GET /workdir", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, dto{Msg: "success", Data: c.WorkDir})
 	})
-	mux.HandleFunc("/config/reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, d) })
+	mux.HandleFunc("/config/reload", func(w http.ResponseWriter, r *http.Request) { answerReload(w, r, d) })
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", exposition.ContentType)
 		_ = d.Metrics.write(w, d.Status(r.Context()))
@@ -44,8 +44,8 @@ type dto struct {
 	Data any    `json:"data,omitempty"`
 }
 
-func reload(w http.ResponseWriter, r *http.Request, d Daemon) {
-	if !fromLoopback(r.RemoteAddr) {
+func answerReload(w http.ResponseWriter, r *http.Request, d Daemon) {
+	if !isFromLoopback(r.RemoteAddr) {
 		w.WriteHeader(http.StatusForbidden)
 		writeText(w, "no privilege")
 		return
@@ -58,7 +58,7 @@ func reload(w http.ResponseWriter, r *http.Request, d Daemon) {
 	writeJSON(w, http.StatusOK, dto{Msg: "success", Data: reloaded.Config})
 }
 
-func fromLoopback(address string) bool {
+func isFromLoopback(address string) bool {
 	peer, err := netip.ParseAddrPort(address)
 	return err == nil && peer.Addr().Unmap().IsLoopback()
 }

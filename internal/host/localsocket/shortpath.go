@@ -1,4 +1,4 @@
-package local
+package localsocket
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 // maxSocketPath is what sun_path holds on the smallest of our platforms.
 const maxSocketPath = 100
 
-// shortPath calls use with a path to the same place that fits into a socket
+// withShortPath calls use with a path to the same place that fits into a socket
 // address, because a directory may be deeper than the address is long.
-func shortPath(path string, use func(short string) error) error {
+func withShortPath(path string, use func(short string) error) error {
 	if len(path) <= maxSocketPath {
 		return use(path)
 	}

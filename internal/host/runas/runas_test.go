@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ops-updater/ops-updater/updater/runas"
+	"github.com/ops-updater/ops-updater/internal/host/runas"
 )
 
 // TestMain lets this test program be the command that is started.
