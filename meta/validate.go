@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,7 +36,7 @@ func (a DesiredAgent) Validate() error {
 		return fmt.Errorf("workDir %q is not allowed: want an absolute, clean path such as /opt/agents", clip(a.WorkDir))
 	}
 	if a.RunUser != "" && !validUser(a.RunUser) {
-		return fmt.Errorf("runUser %q is not a user name", clip(a.RunUser))
+		return fmt.Errorf("runUser %q is not a user name%s", clip(a.RunUser), numberHint(a.RunUser))
 	}
 	if err := a.validateSources(); err != nil {
 		return err
@@ -77,6 +78,14 @@ func validDir(p string) bool {
 }
 
 var userRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
+
+// numberHint is for who gives a uid: the same number is another user elsewhere.
+func numberHint(user string) string {
+	if _, err := strconv.Atoi(user); err == nil {
+		return ": it is a number; give the user's name"
+	}
+	return ""
+}
 
 func validUser(s string) bool { return userRule.MatchString(s) }
 

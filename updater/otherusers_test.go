@@ -73,6 +73,46 @@ func TestRootTouchesNothingBelowADirectoryOfAnotherUser(t *testing.T) {
 	agenttest.CleanUp(t, h.cfg.DefaultWorkDir+".old")
 }
 
+// TestAnotherNameOfRootIsRoot has a directory service know one.
+func TestAnotherNameOfRootIsRoot(t *testing.T) {
+	u := needUser(t)
+	h := underRoot(t)
+	mark := filepath.Join(h.dir, "mark")
+	service := filepath.Join(h.dir, "service")
+	agenttest.Write(t, filepath.Join(service, "getent"), "#!/bin/sh\n[ \"$2\" = toor ] && echo toor:x:0:0::/root:/bin/sh\n", 0o755)
+	agenttest.Write(t, filepath.Join(service, "id"), "#!/bin/sh\nexec /usr/bin/id -G root\n", 0o755)
+	t.Setenv("PATH", service+":"+os.Getenv("PATH"))
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	a.RunUser = "toor"
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	a.RunUser = "root"
+	h.apply(a)
+	h.await("falcon", "is root's by its other name", func(r meta.RealAgent) bool {
+		return r.RunUser == "root" && r.Status == meta.StatusStarted && r.Phase == meta.PhaseIdle
+	})
+	h.checkRunning("falcon", "1.0.0")
+	a.RunUser = "toor"
+	h.apply(a)
+	h.await("falcon", "is toor's", func(r meta.RealAgent) bool {
+		return r.RunUser == "toor" && r.Status == meta.StatusStarted && r.Phase == meta.PhaseIdle
+	})
+	give(t, u, filepath.Dir(h.cfg.DefaultWorkDir))
+	agenttest.Write(t, filepath.Join(h.agentDir("falcon"), "1.0.0/control"), trap(mark), 0o755)
+	r := h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+	if r.Reason != unsafePlace {
+		t.Errorf("report: %+v", r)
+	}
+	checkNotRun(t, mark)
+	for _, number := range []string{"0", "65534"} {
+		a.RunUser = number
+		h.apply(a)
+		h.await("falcon", "refused the number "+number, func(r meta.RealAgent) bool { return strings.Contains(r.Error, "give the user's name") })
+	}
+	checkNotRun(t, mark)
+}
+
 func TestI3RootLeavesAPlaceThatOthersCanChangeByItself(t *testing.T) {
 	u := needUser(t)
 	h := underRoot(t)

@@ -25,11 +25,11 @@ func (k *keeper) looksAfter() bool {
 // disownUnwanted gives the agent up when it is no longer ours to look after, so
 // that another sidecar may have it.
 func (k *keeper) disownUnwanted(ctx context.Context, s plan.Situation) {
-	if k.guest {
+	if k.guest || s.Blind != "" { // what cannot be seen is not given up
 		return
 	}
 	had := k.owns
-	if k.owns = s.Blind == "" && s.Seen.OwnedBy == "" && k.looksAfter(); k.owns || !had {
+	if k.owns = s.Seen.OwnedBy == "" && k.looksAfter(); k.owns || !had {
 		return
 	}
 	if _, err := k.do(ctx, s.At.RunUser, k.job(OpDisown, plan.Target{Place: s.At}), nil); err != nil {

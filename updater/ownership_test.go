@@ -178,3 +178,23 @@ func TestAPlanWhileAReleaseStartsSlowlyEndsNothing(t *testing.T) {
 	must(t, os.Remove(gate))
 	must(t, os.Remove(gate+".waits"))
 }
+
+func TestAnAgentThatCannotBeLookedAtIsNotGivenUp(t *testing.T) {
+	u := needUser(t)
+	h := underRoot(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+	a.RunUser = u.Username
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	version, owner := filepath.Join(h.agentDir("falcon"), "1.0.0"), filepath.Join(h.agentDir("falcon"), ".owner")
+	before, err := os.ReadFile(owner)
+	must(t, err)
+	must(t, os.Chmod(version, 0))
+	h.await("falcon", "could not be looked at", func(a meta.RealAgent) bool { return strings.Contains(a.Error, "may not enter") })
+	if after, err := os.ReadFile(owner); err != nil || string(after) != string(before) {
+		t.Errorf("it belongs to %q, %v; before to %q", after, err, before)
+	}
+	must(t, os.Chmod(version, 0o755))
+	h.runs("falcon", "1.0.0")
+}

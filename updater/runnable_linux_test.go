@@ -122,8 +122,25 @@ func TestWhatRunsIsNotStoppedWithoutItsScript(t *testing.T) {
 	h.runs("falcon", "1.0.1")
 }
 
+// alienProgram is a program of the kind of machine that this one is not.
+func alienProgram(t *testing.T) string {
+	t.Helper()
+	program, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	const machine, amd64, arm64 = 18, 62, 183
+	program = program[:4096]
+	if program[machine] == amd64 {
+		program[machine] = arm64
+	} else {
+		program[machine], program[machine+1] = amd64, 0
+	}
+	return string(program)
+}
+
 func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 	script := agenttest.Habits{}.Script()
+	alien := filepath.Join(t.TempDir(), "sh")
+	must(t, os.WriteFile(alien, []byte(alienProgram(t)), 0o755))
 	cases := []struct {
 		name, control, code string
 		blamed              bool
@@ -132,6 +149,8 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), install.ReasonBadControl, true},
 		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), agent.CodeNoInterpreter, false},
 		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), agent.CodeNoInterpreter, false},
+		{"own machine", alienProgram(t), agent.CodeWrongMachine, true},
+		{"interpreter's machine", strings.Replace(script, "/bin/sh", alien, 1), agent.CodeWrongMachine, false},
 		{"interpreter that is no program", strings.Replace(script, "/bin/sh", "/etc/passwd", 1), agent.CodeNotExecutable, false},
 	}
 	h := newHost(t)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/lastwords"
 )
@@ -101,6 +102,8 @@ func ExplainStart(method Method, user, path string, err error) string {
 		return fmt.Sprintf("%s cannot execute the program: its file must be executable by everyone (chmod 0755) and lie on a filesystem without noexec", user)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, exec.ErrNotFound):
 		return path + " does not exist"
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fmt.Sprintf("the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): end what has them, or raise the limit", user)
 	default:
 		return "the command does not start"
 	}
