@@ -74,7 +74,7 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 			return err
 		}
 		plan := fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{})
-		if err := f.refuseUndoing(ctx, tx, now, undoing{plan: plan, mark: fleetfile.MarkOf(file), how: o}); err != nil {
+		if err := f.refuseUndoing(ctx, tx, now, undoing{plan: plan, mark: parsed.Mark, how: o}); err != nil {
 			return err
 		}
 		if changes, err = f.carryOut(ctx, tx, plan, o); err == nil && o.DryRun {

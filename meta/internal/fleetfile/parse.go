@@ -36,6 +36,7 @@ var parsing sync.Mutex
 // File is a fleet file that has been read.
 type File struct {
 	Fleet  api.Fleet
+	Mark   string // of the moment it tells of, not yet trusted; empty: it has none
 	places map[string]place
 }
 
@@ -50,6 +51,7 @@ func Parse(data []byte) (*File, []api.FileProblem) {
 	d := &decoder{places: map[string]place{}, anchors: map[string]ast.Node{}, open: map[string]bool{}}
 	f := &File{places: d.places}
 	if body != nil {
+		f.Mark = takeMark(body)
 		d.value(body, reflect.ValueOf(&f.Fleet).Elem(), "")
 		d.emptySections(body)
 	}

@@ -2,31 +2,43 @@ package fleetfile
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
+
+	"github.com/goccy/go-yaml/ast"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// Marked begins a file with a mark of the moment that it tells of. It is a
-// comment, so that whatever reads fleet files takes it.
+// markKey is the key of a file's mark. It is no comment, which would be lost
+// wherever a file becomes JSON, or a tool writes it anew.
+const markKey = "serial"
+
+// Marked begins a file with a mark of the moment that it tells of.
 func Marked(mark string, file []byte) []byte {
 	if mark == "" {
 		return file
 	}
-	head := "# serial: " + mark + "\n# Applied later, this file takes back nothing that was changed after that moment.\n"
+	head := markKey + ": " + mark + "\n# Applied later, this file takes back nothing that was changed after that moment.\n"
 	return append([]byte(head), file...)
 }
 
-var markRule = regexp.MustCompile(`(?m)^# serial: ([!-~]{1,128})\r?$`)
-
-// MarkOf is the mark of a file, if it has one.
-func MarkOf(file []byte) string {
-	found := markRule.FindSubmatch(file)
-	if found == nil {
+// takeMark takes the mark out of a document: it is no thing of the fleet. What
+// is no text stays, to be refused.
+func takeMark(body ast.Node) (mark string) {
+	m, ok := body.(*ast.MappingNode)
+	if !ok {
 		return ""
 	}
-	return string(found[1])
+	i := slices.IndexFunc(m.Values, func(v *ast.MappingValueNode) bool {
+		_, text := v.Value.(*ast.StringNode)
+		return text && plainKey(v.Key) && v.Key.GetToken().Value == markKey
+	})
+	if i < 0 {
+		return ""
+	}
+	mark = m.Values[i].Value.GetToken().Value
+	m.Values = slices.Delete(m.Values, i, i+1)
+	return mark
 }
 
 // Undone is the latest of the entries, newest first, that a plan would take

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleetfile"
 )
@@ -55,17 +57,30 @@ func TestAFileTakesBackOnlyWhatWasThereBefore(t *testing.T) {
 	}
 }
 
+// The mark stays with a file, whatever it is written as.
 func TestAFileBeginsWithItsMark(t *testing.T) {
 	file := fleetfile.Marked("era.7.sig", []byte("agents: []\n"))
-	if got := fleetfile.MarkOf(file); got != "era.7.sig" {
-		t.Errorf("mark %q of %q", got, file)
+	doc, err := yaml.YAMLToJSON(file)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, problems := fleetfile.Parse(file); len(problems) > 0 {
-		t.Errorf("a marked file is refused: %v", problems)
+	for text, want := range map[string]string{
+		string(file):                          "era.7.sig",
+		string(doc):                           "era.7.sig",
+		`{"agents": [], "serial": "era.8.s"}`: "era.8.s",
+		"":                                    "",
+		"agents: []":                          "",
+		"serial: era.9.s":                     "era.9.s",
+		"# serial: era.9.s\nagents: []":       "",
+	} {
+		f, problems := fleetfile.Parse([]byte(text))
+		if len(problems) > 0 || f.Mark != want {
+			t.Errorf("%q: mark %+v, %v; want %q", text, f, problems, want)
+		}
 	}
-	for _, text := range []string{"", "agents: []", "# serial:", "x: '# serial: a.1.b'"} {
-		if got := fleetfile.MarkOf([]byte(text)); got != "" {
-			t.Errorf("mark %q of %q", got, text)
+	for _, text := range []string{"serial: [a]", "serial: 7", "serial: a\nserial: b", "agents: [{name: a, serial: x}]"} {
+		if f, problems := fleetfile.Parse([]byte(text)); len(problems) == 0 {
+			t.Errorf("%q is taken: %+v", text, f)
 		}
 	}
 }
