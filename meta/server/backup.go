@@ -64,7 +64,7 @@ func (s care) Backup(ctx context.Context, by api.Actor, w io.Writer) error {
 // backupContents adds the content of every artifact that is kept here.
 func (s care) backupContents(ctx context.Context, out *tar.Writer) error {
 	done := map[string]bool{}
-	for _, a := range s.backend.Artifacts() {
+	for _, a := range s.backend.ReleasedArtifacts() {
 		if a.External != "" || done[a.SHA256] {
 			continue
 		}

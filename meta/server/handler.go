@@ -28,7 +28,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 		Backend: httpapi.Backend{
 			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets,
-			Releases: b.Releases, Artifacts: b.Releases, Assignments: b.Assignments, Holds: b.Assignments,
+			Releases: b.Releases, Artifacts: b.Artifacts, Assignments: b.Assignments, Holds: b.Holds,
 			Hosts: b.Hosts, Tokens: b.Tokens, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
 			Notifications: b.Notifications, Standstill: b.Standstill, Filters: b.Filters,
 		},

@@ -1,22 +1,15 @@
 package backend
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
-	"github.com/ops-updater/ops-updater/meta/internal/fleet"
-	"github.com/ops-updater/ops-updater/meta/internal/rollout"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
-// assignments joins assignments and holds to the API.
+// assignments joins assignments to the API.
 type assignments struct{ *core }
 
 // Assignments lists them by agent and scope.
@@ -131,182 +124,4 @@ func (c *core) remove(ctx context.Context, tx *store.Tx, a api.Assignment) error
 // DeleteAssignment removes one.
 func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error {
 	return s.write(ctx, by, func(tx *store.Tx) error { return s.remove(ctx, tx, a) })
-}
-
-// Holds lists those in force.
-func (s assignments) Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
-	page, err := s.store.Holds(ctx, scope, c)
-	page.Items = inForce(page.Items, time.Now())
-	return page, err
-}
-
-// inForce leaves out the holds whose time is over.
-func inForce(holds []api.Hold, now time.Time) []api.Hold {
-	return slices.DeleteFunc(holds, func(h api.Hold) bool { return h.Until != nil && !h.Until.After(now) })
-}
-
-// CreateHold holds a scope.
-func (s assignments) CreateHold(ctx context.Context, by api.Actor, h api.Hold) (api.Hold, error) {
-	if err := h.Validate(); err != nil {
-		return h, err
-	}
-	var made api.Hold
-	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
-		made, err = tx.CreateHold(ctx, h)
-		return err
-	})
-	return made, err
-}
-
-// DeleteHold releases one.
-func (s assignments) DeleteHold(ctx context.Context, by api.Actor, id string) error {
-	return s.write(ctx, by, func(tx *store.Tx) error { return tx.DeleteHold(ctx, id) })
-}
-
-// impactSample is how many names an impact gives.
-const impactSample = 10
-
-// Impact compares what every host is told with what it would be told.
-func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, error) {
-	inScope, err := s.inScope(a.Scope)
-	if err != nil {
-		return api.Impact{}, err
-	}
-	impact, rules := api.Impact{From: map[string]int{}, NoArtifact: map[string]int{}}, s.fleet.Snapshot()
-	release, known := s.release(a.Agent, a.Version)
-	var held string // why the first host is
-	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
-		if !inScope(host) {
-			return
-		}
-		impact.Hosts++
-		switch {
-		case rules.Overruled(host, a.Agent, a.Scope):
-			impact.Overruled++
-		case a.Cmd != meta.CmdStop && known && len(release.Artifacts) > 0 && !release.RunsOn(host.Arch):
-			impact.NoArtifact[host.Arch]++
-		case changes(on, a) && heldBy(rules, host, on, a.Agent) != "":
-			impact.Held++
-			held = cmp.Or(held, heldBy(rules, host, on, a.Agent))
-		case changes(on, a):
-			impact.Changed++
-			impact.From[on.Version]++
-			if len(impact.Sample) < impactSample {
-				impact.Sample = append(impact.Sample, host.Name)
-			}
-		}
-	})
-	bad, err := s.badRelease(ctx, a)
-	warnings := []string{s.warning(a, impact), s.nobody(a.Scope, impact), bad}
-	if impact.Held > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d of %d hosts are held (%s) and stay as they are until the hold is released", impact.Held, impact.Hosts, held))
-	}
-	impact.Warning = strings.Join(slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), "; ")
-	return impact, err
-}
-
-// heldBy says what keeps an agent of a host as it is, or is empty.
-func heldBy(rules *fleet.Snapshot, host fleet.Facts, on api.HostAgent, agent string) string {
-	if hold := rules.HoldOn(host, agent); hold != nil {
-		return "hold " + hold.ID + ": " + hold.Reason
-	}
-	if on.Held {
-		return "on the host: " + on.HoldReason
-	}
-	return ""
-}
-
-// nobody warns of a scope that no host is in.
-func (s assignments) nobody(scope api.Scope, impact api.Impact) string {
-	switch {
-	case impact.Hosts > 0:
-	case scope.Kind == api.ScopeHost:
-		if near := api.Nearest(scope.Name, filters(s).hostsLike(scope.Name)); near != "" {
-			return fmt.Sprintf("no host %s has sent a heartbeat yet; did you mean %q?", scope.Name, near)
-		}
-		return "no host " + scope.Name + " has sent a heartbeat yet"
-	case scope.Kind == api.ScopeGroup:
-		return "group " + scope.Name + " matches no known host"
-	}
-	return ""
-}
-
-// badRelease warns of a release that was taken back.
-func (s assignments) badRelease(ctx context.Context, a api.Assignment) (string, error) {
-	if a.Cmd == meta.CmdStop || a.Version == "" {
-		return "", nil
-	}
-	list, err := s.store.RolloutsOf(ctx, a.Agent, a.Version)
-	if err != nil {
-		return "", err
-	}
-	if r, bad := rollout.TakenBack(list); bad {
-		return takenBackText(r), nil
-	}
-	return "", nil
-}
-
-// inScope tells the hosts of a scope.
-func (s assignments) inScope(scope api.Scope) (func(fleet.Facts) bool, error) {
-	switch scope.Kind {
-	case api.ScopeHost:
-		return func(h fleet.Facts) bool { return h.Name == scope.Name }, nil
-	case api.ScopeGroup:
-		for _, g := range s.wanted.Load().Groups {
-			if g.Name != scope.Name {
-				continue
-			}
-			selector, err := fleet.CompileSelector(g.Selector)
-			if err != nil {
-				return nil, err
-			}
-			return selector.Match, nil
-		}
-		e := api.Errorf(api.KindInvalid, "there is no group %.80q", scope.Name)
-		e.Field, e.Noun, e.Name = "scope.name", "group", scope.Name
-		return nil, e
-	case api.ScopeEveryone, api.ScopeAgent:
-	}
-	return func(fleet.Facts) bool { return true }, nil
-}
-
-// changes reports whether an assignment would have a host do something.
-func changes(on api.HostAgent, a api.Assignment) bool {
-	switch {
-	case on.Name == "":
-		return true
-	case a.Cmd == meta.CmdStop:
-		return on.Status != meta.StatusStopped || on.Wanted != a.Version
-	}
-	return on.Wanted != a.Version || on.Status == meta.StatusStopped
-}
-
-// warning says what stands in the way of an assignment.
-func (s assignments) warning(a api.Assignment, impact api.Impact) string {
-	release, known := s.release(a.Agent, a.Version)
-	without := 0
-	for _, n := range impact.NoArtifact {
-		without += n
-	}
-	switch {
-	case !known:
-		return fmt.Sprintf("there is no release %s %s", a.Agent, a.Version)
-	case len(release.Artifacts) == 0:
-		return fmt.Sprintf("release %s %s has no artifact yet", a.Agent, a.Version)
-	case without == 0:
-		return ""
-	case without == impact.Hosts-impact.Overruled:
-		return "no host of " + a.Scope.String() + " can have " + release.Lacks(impact.NoArtifact)
-	}
-	return "not every host can have " + release.Lacks(impact.NoArtifact) + "; those keep what they have"
-}
-
-// release is one of what is wanted now.
-func (s assignments) release(agent, version string) (api.Release, bool) {
-	for _, r := range s.wanted.Load().Releases {
-		if r.Agent == agent && r.Version == version {
-			return r, true
-		}
-	}
-	return api.Release{}, false
 }

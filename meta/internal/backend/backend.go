@@ -22,7 +22,9 @@ type Backend struct {
 	Strategies    noun[api.Strategy]
 	NotifyTargets noun[api.NotifyTarget]
 	Releases      releases
+	Artifacts     artifacts
 	Assignments   assignments
+	Holds         holds
 	Hosts         hosts
 	Tokens        tokens
 	History       history
@@ -72,7 +74,7 @@ func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
 	c := &core{conf: conf, store: s, log: log}
 	return &Backend{
 		core: c, Agents: c.agents(), Groups: c.groups(), Strategies: c.strategies(), NotifyTargets: c.notifyTargets(),
-		Releases: releases{c}, Assignments: assignments{c}, Hosts: hosts{c}, Tokens: tokens{c}, History: history{c},
+		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}
 }

@@ -1,0 +1,138 @@
+package backend
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/release"
+	"github.com/ops-updater/ops-updater/meta/internal/store"
+)
+
+// artifacts joins the contents of releases to the API.
+type artifacts struct{ *core }
+
+// Upload takes in a tarball; agent and release are made as needed.
+func (r artifacts) Upload(ctx context.Context, by api.Actor, u api.Upload) (api.Artifact, error) {
+	if err := r.knownArch(u.Arch); err != nil {
+		return api.Artifact{}, err
+	}
+	a, err := r.artifacts.Receive(ctx, release.Declared{
+		Agent: u.Agent, Version: u.Version, Arch: u.Arch, Size: u.Size, SHA256: u.SHA256,
+	}, u.Tarball)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	return r.keep(ctx, by, a)
+}
+
+// Register takes in the description of a tarball that stays elsewhere, or
+// fetches one that is kept here.
+func (r artifacts) Register(ctx context.Context, by api.Actor, k api.ReleaseKey, n api.NewArtifact) (api.Artifact, error) {
+	if err := r.knownArch(k.Arch); err != nil {
+		return api.Artifact{}, err
+	}
+	a, err := r.fetch(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, n)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	return r.keep(ctx, by, a)
+}
+
+func (r artifacts) fetch(ctx context.Context, d release.Declared, n api.NewArtifact) (api.Artifact, error) {
+	if n.From == "" {
+		return r.artifacts.Register(ctx, d, n.External)
+	}
+	address, login, err := splitLogin(n.From)
+	if err != nil || n.External != "" {
+		e := api.Errorf(api.KindInvalid, "a tarball is fetched from one address that is a URL")
+		e.Field = "from"
+		return api.Artifact{}, e
+	}
+	d.Origin = originOf(address.Host, n.As, login)
+	return r.artifacts.Take(ctx, d, address.String())
+}
+
+// knownArch refuses an arch that neither exists nor is reported by a host, such
+// as the name of a build directory: no host could ever have that artifact.
+func (r artifacts) knownArch(arch string) error {
+	if api.ValidArch(arch) != nil || api.KnownArch(arch) || r.fleet.HasArch(arch) {
+		return nil // what is no arch at all is refused with the rest of its address
+	}
+	e := api.Errorf(api.KindInvalid, "there is no arch %.40q, and no host reports it", arch)
+	e.Field, e.Hint = "arch", "an arch is {GOOS}_{GOARCH}, such as linux_amd64"
+	if near := api.Nearest(arch, api.KnownArches()); near != "" {
+		e.Hint += "; did you mean " + near + "?"
+	}
+	return e
+}
+
+// keep writes an artifact's row, and those of its agent and release when they
+// are not there. A signature that is stored already stays.
+func (r artifacts) keep(ctx context.Context, by api.Actor, a api.Artifact) (api.Artifact, error) {
+	var kept api.Artifact
+	known := r.wanted.Load().Agents
+	made := false
+	err := r.write(ctx, by, func(tx *store.Tx) (err error) {
+		if made, err = ensureRelease(ctx, tx, a.Agent, a.Version); err != nil {
+			return err
+		}
+		old, err := tx.Artifact(ctx, a.Agent, a.Version, a.Arch)
+		if err == nil {
+			a.Signature = cmp.Or(a.Signature, old.Signature)
+		}
+		kept, err = tx.PutArtifact(ctx, a)
+		return err
+	})
+	if kept.NewAgent = made; made {
+		names := make([]string, 0, len(known))
+		for _, agent := range known {
+			names = append(names, agent.Name)
+		}
+		kept.Resembles = api.Slip(a.Agent, names)
+	}
+	return kept, err
+}
+
+// ensureRelease makes a release, and its agent, when they are not there; made
+// says that the agent was not.
+func ensureRelease(ctx context.Context, tx *store.Tx, agent, version string) (made bool, err error) {
+	if _, err := tx.Agent(ctx, agent); api.KindOf(err) == api.KindNotFound && err != nil {
+		if _, err := tx.PutAgent(ctx, api.Agent{Name: agent}); err != nil {
+			return false, err
+		}
+		made = true
+	} else if err != nil {
+		return false, err
+	}
+	_, err = tx.Release(ctx, agent, version)
+	if api.KindOf(err) == api.KindNotFound && err != nil {
+		_, err = tx.PutRelease(ctx, api.Release{Agent: agent, Version: version})
+	}
+	return made, err
+}
+
+// maxSignature bounds a minisign file, whose trusted comment may be long.
+const maxSignature = 4 << 10
+
+// Sign stores an artifact's signature. It is the hosts that check it.
+func (r artifacts) Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, minisig string) (api.Artifact, error) {
+	if !strings.HasPrefix(minisig, "untrusted comment:") || strings.Count(minisig, "\n") < 3 || len(minisig) > maxSignature {
+		return api.Artifact{}, &api.Error{
+			Kind: api.KindInvalid, Field: "signature", Message: "this is not a minisign signature",
+			Hint: "make one with: minisign -Sm FILE -t 'name:AGENT version:VERSION arch:ARCH'",
+		}
+	}
+	var signed api.Artifact
+	err := r.write(ctx, by, func(tx *store.Tx) error {
+		a, err := tx.Artifact(ctx, k.Agent, k.Version, k.Arch)
+		if err != nil {
+			return err
+		}
+		a.Signature = minisig
+		signed, err = tx.PutArtifact(ctx, a)
+		return err
+	})
+	return signed, err
+}
