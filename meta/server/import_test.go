@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto/md5"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -69,6 +70,14 @@ func TestAnImportIsTakenWholeOrNotAtAll(t *testing.T) {
 		one, two := tarball(t, map[string]string{"data": "one"}), tarball(t, map[string]string{"data": "two"})
 		a := newMirror(t, map[string][]byte{"/f/demo-1.0.tar.gz": one, "/f/linux_arm64/demo-2.0.tar.gz": two, "/f/linux_amd64/demo-2.0.tar.gz": one})
 		b := newMirror(t, map[string][]byte{"/f/demo-1.0.tar.gz": two, "/same/demo-1.0.tar.gz": one})
+		sum := fmt.Appendf(nil, "%x  demo-1.0.tar.gz\n", md5.Sum(one))
+		c := newMirror(t, map[string][]byte{
+			"/right/demo-1.0.tar.gz": one, "/right/demo-1.0.tar.gz.md5": sum,
+			"/wrong/demo-1.0.tar.gz": two, "/wrong/demo-1.0.tar.gz.md5": sum,
+			"/page/demo-1.0.tar.gz": one, "/page/demo-1.0.tar.gz.md5": []byte("<html><title>Log in</title>"),
+			"/one/linux_amd64/demo-2.0.tar.gz": one, "/one/linux_amd64/demo-2.0.tar.gz.md5": sum,
+			"/one/linux_arm64/demo-2.0.tar.gz": two, "/one/linux_arm64/demo-2.0.tar.gz.md5": sum,
+		})
 		at, same, gone := a.URL+"/f", b.URL+"/same", "http://127.0.0.1:1/f"
 		for name, c := range map[string]struct {
 			file    []byte
@@ -81,7 +90,12 @@ func TestAnImportIsTakenWholeOrNotAtAll(t *testing.T) {
 			"another content at the second address":    {oldConfig("demo", "1.0", at, "lg-", "1.0", b.URL+"/f"), "have different content for linux_amd64", "0.9"},
 			"an address that does not answer":          {oldConfig("demo", "3.0", gone), "its tarball could not be taken", "0.9"},
 			"one of two addresses that doesn't answer": {oldConfig("demo", "1.0", at, "lg-", "1.0", gone), "its tarball could not be taken", "0.9"},
-			"no address": {oldConfig("demo", "3.0", ""), "it has no tarball address", "0.9"},
+			"an .md5 file that agrees":                 {oldConfig("demo", "1.0", c.URL+"/right"), "", "1.0"},
+			"an .md5 file of something else":           {oldConfig("demo", "1.0", c.URL+"/wrong"), "its .md5 file says", "0.9"},
+			"a page in place of an .md5 file":          {oldConfig("demo", "1.0", c.URL+"/page"), "it is a page for people", "0.9"},
+			"an .md5 file that fits one of two":        {oldConfig("demo", "2.0", c.URL+"/one"), "its .md5 file says", "0.9"},
+			"one of two addresses contradicted":        {oldConfig("demo", "1.0", at, "lg-", "1.0", c.URL+"/wrong"), "its .md5 file says", "0.9"},
+			"no address":                               {oldConfig("demo", "3.0", ""), "it has no tarball address", "0.9"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				conf := conf

@@ -111,7 +111,7 @@ func isWrong(reason string) bool { return reason == ReasonWrongSize || reason ==
 func (d *download) wrongDigest(url string, ps *pass) *Error {
 	head := make([]byte, 512)
 	n, _ := ps.part.file.ReadAt(head, 0)
-	if page := pageIn(head[:n]); page != "" {
+	if page := meta.PageIn(head[:n]); page != "" {
 		return failed(ReasonWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
 	}
 	got := ps.digests()

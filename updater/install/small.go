@@ -2,11 +2,8 @@ package install
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -85,7 +82,7 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 	if err != nil {
 		return want, err
 	}
-	md5, err := parseMD5File(b)
+	md5, err := meta.ParseMD5File(b)
 	if err != nil {
 		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(job.MD5URL), err)
 	}
@@ -103,36 +100,4 @@ func FetchMD5(ctx context.Context, url string, limits Limits, r Route) (string, 
 	g := small{client: client, stall: limits.StallTimeout}
 	want, err := g.wanted(ctx, Job{MD5URL: url})
 	return want.md5, err
-}
-
-// pageIn recognises a page for people where a file is wanted, or nothing.
-func pageIn(b []byte) string {
-	text := strings.ToLower(string(b[:min(len(b), 512)]))
-	text = strings.TrimLeft(strings.TrimPrefix(text, "\ufeff"), " \t\r\n")
-	if !strings.HasPrefix(text, "<") {
-		return ""
-	}
-	title := ""
-	if _, after, ok := strings.Cut(string(b), "<title>"); ok {
-		title, _, _ = strings.Cut(after, "</title>")
-		title = fmt.Sprintf(" (%.80q)", strings.TrimSpace(title))
-	}
-	return "it is a page for people" + title + " and no file: a login page or a portal on the way answers in place of the server; check the address and the proxy"
-}
-
-// parseMD5File reads md5sum's format: the first field is the digest. A leading
-// backslash says that the file's name, which does not matter here, is escaped.
-func parseMD5File(b []byte) (string, error) {
-	fields := strings.Fields(string(b))
-	if len(fields) == 0 {
-		return "", fmt.Errorf("the file is empty, and md5sum's format is wanted")
-	}
-	md5 := strings.ToLower(strings.TrimPrefix(fields[0], `\`))
-	if page := pageIn(b); page != "" {
-		return "", errors.New(page)
-	}
-	if !isHex(md5, 32) {
-		return "", fmt.Errorf("its first field %.40q is not an md5 digest", fields[0])
-	}
-	return md5, nil
 }

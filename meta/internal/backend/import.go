@@ -124,7 +124,7 @@ func (i *importing) fetch(ctx context.Context, r api.ImportedRelease) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && len(there.Artifacts) == 0 {
+		if err != nil && (len(there.Artifacts) == 0 || errors.Is(err, release.ErrContradicted)) {
 			i.lose(r, "its tarball could not be taken (%v)%s", err, i.loginHint(err))
 			return nil
 		}

@@ -216,7 +216,8 @@ var oldArches = []string{"linux_amd64", "linux_arm64", "linux_386", "darwin_amd6
 // Adopt fetches a release from the first of several bases that has it and
 // keeps it. Older servers had their tarballs either at {base}/{arch}/, then
 // all arches that are there are taken, or at {base}/ itself. d.Arch is not
-// used.
+// used. What an .md5 file beside a tarball contradicts is refused as
+// [ErrContradicted], whatever else was found: hosts would not have taken it.
 func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Artifact, error) {
 	d.Arch = ""
 	if err := d.validate(); err != nil {
@@ -225,6 +226,9 @@ func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Ar
 	var errs []error
 	for _, base := range bases {
 		found, err := s.adoptFrom(ctx, d, strings.TrimRight(base, "/"))
+		if errors.Is(err, ErrContradicted) {
+			return nil, err
+		}
 		if len(found) > 0 {
 			return found, nil
 		}
@@ -248,7 +252,7 @@ func (s *Store) adoptFrom(ctx context.Context, d Declared, base string) ([]api.A
 	var found []api.Artifact
 	for _, arch := range oldArches {
 		d.Arch = arch
-		a, err := s.fetchInto(ctx, d, tarballAt(base, arch, d), keep)
+		a, err := s.fetchBesideMD5(ctx, d, tarballAt(base, arch, d), keep)
 		switch {
 		case err == nil:
 			found = append(found, a)
@@ -260,7 +264,7 @@ func (s *Store) adoptFrom(ctx context.Context, d Declared, base string) ([]api.A
 		return found, nil
 	}
 	d.Arch = ""
-	a, err := s.fetchInto(ctx, d, tarballAt(base, "", d), keep)
+	a, err := s.fetchBesideMD5(ctx, d, tarballAt(base, "", d), keep)
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +276,45 @@ func tarballAt(base, arch string, d Declared) string {
 		base += "/" + arch
 	}
 	return base + "/" + meta.TarballName(d.Agent, d.Version)
+}
+
+// maxMD5File bounds an .md5 file: one line of md5sum is far shorter.
+const maxMD5File = 4 << 10
+
+// ErrContradicted is the cause when an .md5 file has another digest than the
+// tarball beside it, or none.
+var ErrContradicted = errors.New("the .md5 file contradicts the tarball")
+
+// fetchBesideMD5 is fetchInto for older servers' tarballs, most of which have
+// an .md5 file beside them.
+func (s *Store) fetchBesideMD5(ctx context.Context, d Declared, address string, take func(Declared, io.Reader) (api.Artifact, error)) (a api.Artifact, err error) {
+	if d.MD5, err = s.md5At(ctx, address+".md5", d.Origin); err != nil {
+		return a, err
+	}
+	return s.fetchInto(ctx, d, address, take)
+}
+
+// md5At is the digest in an .md5 file, or empty when there is no such file.
+func (s *Store) md5At(ctx context.Context, address string, from Origin) (string, error) {
+	body, _, err := s.fetch.get(ctx, address, from)
+	if errors.Is(err, errAbsent) {
+		return "", nil
+	}
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(io.LimitReader(body, maxMD5File))
+		_ = body.Close()
+	}
+	if err != nil {
+		e := invalid("external", "", "cannot fetch %s", address)
+		e.Err = bare(err)
+		return "", e
+	}
+	md5, err := meta.ParseMD5File(data)
+	if err != nil {
+		return "", &api.Error{Kind: api.KindInvalid, Field: "md5", Message: fmt.Sprintf("cannot use %s: %v", address, err), Err: ErrContradicted}
+	}
+	return md5, nil
 }
 
 // fetchInto opens an address and hands it to take with the size it announces.

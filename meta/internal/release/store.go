@@ -64,6 +64,7 @@ type Declared struct {
 	Arch    string // empty: told from the programs inside
 	Size    int64  // bytes; 0: not announced
 	SHA256  string // what the sender has computed; empty: not announced
+	MD5     string // what an older server's file beside the tarball says; empty: there is none
 
 	Origin Origin // how the place is reached that a tarball is fetched from
 	Look   bool   // it is only looked at: nothing is kept
@@ -146,6 +147,9 @@ func (s *Store) inspect(ctx context.Context, d Declared, r io.Reader, w io.Write
 func (d Declared) agrees(a api.Artifact) error {
 	if d.Size > 0 && d.Size != a.Size {
 		return invalid("size", "send it again", "%d bytes arrived instead of the %d announced", a.Size, d.Size)
+	}
+	if d.MD5 != "" && d.MD5 != a.MD5 {
+		return &api.Error{Kind: api.KindInvalid, Field: "md5", Message: "its md5 is " + a.MD5 + ", and its .md5 file says " + d.MD5, Err: ErrContradicted}
 	}
 	if d.SHA256 != "" && d.SHA256 != a.SHA256 {
 		return invalid("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, clip(d.SHA256))
