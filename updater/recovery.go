@@ -112,6 +112,7 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	je := (*JobError)(nil)
 	switch {
 	case err == nil:
+		k.reportVersion(t.From.Version)
 		return nil
 	case errors.As(err, &je) && je.Reason == reasonIncomplete:
 		// The previous version is gone: better nothing than the failed one.

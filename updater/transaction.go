@@ -187,6 +187,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 		return k.rollBack(ctx, t, err.Error(), false)
 	}
 	faultpoint.Hit("sidecar.activated")
+	k.reportVersion(t.To.Version)
 	if _, err := k.do(ctx, t.To.RunUser, k.job(OpStart, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
@@ -195,6 +196,11 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	}
 	faultpoint.Hit("sidecar.started")
 	return k.prove(shutdown, t)
+}
+
+// reportVersion says what .version names now; the next look comes later.
+func (k *keeper) reportVersion(version string) {
+	k.update(func(s *plan.State) { s.Version = version })
 }
 
 // fallBackOnProven: what was superseded on probation has not proved itself, so
