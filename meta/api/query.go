@@ -14,8 +14,8 @@ const (
 	MaxPage     = 1000
 )
 
-// ListOptions choose a page of a listing and what is in it. Fields that a
-// listing does not know are ignored by it.
+// ListOptions choose a page of a listing and what is in it. A listing refuses
+// what it does not know.
 type ListOptions struct {
 	Limit  int    // items; 0: DefaultPage, at most MaxPage
 	Cursor string // Next of the page before; empty: from the start

@@ -46,6 +46,67 @@ func TestWritesAreGuardedByTheirRevision(t *testing.T) {
 	})
 }
 
+// A filter that is misspelt would find everything: no operation takes a
+// parameter that the document does not list.
+func TestParametersThatAreNotKnownAreRefused(t *testing.T) {
+	r := start(t, newConfig(t))
+	_, doc := newChecked(t, r)
+	enrolment := r.newToken(t, "fleet", api.RoleEnroll, 0)
+	refused := func(method, path, name string) api.Problem {
+		t.Helper()
+		token := r.token
+		if strings.HasPrefix(path, "/api/v1/enroll") {
+			token = enrolment.Secret
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := r.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var p api.Problem
+		if resp.StatusCode != http.StatusBadRequest { // its body may never end
+			t.Errorf("%s %s: got %d", method, path, resp.StatusCode)
+		} else if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Field != name || !strings.Contains(p.Detail, name) || p.Hint == "" {
+			t.Errorf("%s %s: got %+v (%v)", method, path, p, err)
+		}
+		return p
+	}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			refused(method, strings.NewReplacer("{", "", "}", "").Replace(path)+"?colour=red", "colour")
+		}
+	}
+	for query, hint := range map[string]string{
+		"agnet=x": `did you mean "agent"?`, "lable=a=b": `did you mean "label"?`, "Limit=3": `did you mean "limit"?`, "zzzzzzzz=1": "known are ",
+		"silent=true&falling=true": `did you mean "failing"?`,
+	} {
+		name := strings.Split(query[strings.LastIndex(query, "&")+1:], "=")[0]
+		if p := refused(http.MethodGet, "/api/v1/hosts?"+query, name); !strings.Contains(p.Hint, hint) {
+			t.Errorf("%s: the hint is %q", query, p.Hint)
+		}
+	}
+	refused(http.MethodGet, "/api/v1/hosts?limit=3;agent=x", "query")
+	if got := r.raw(t, http.MethodGet, "/api/v1/hosts?label=a%3Db&label=c%3Dd&limit=3", nil); got.StatusCode != http.StatusOK {
+		t.Errorf("what is known is refused: %d %s", got.StatusCode, got.body)
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/health", "/version", "/api/version", "/api/health/check"} {
+		plain, asked := r.raw(t, http.MethodGet, path, nil), r.raw(t, http.MethodGet, path+"?colour=red", nil)
+		if plain.StatusCode != asked.StatusCode {
+			t.Errorf("%s, which other programs ask for: got %d with a parameter, %d without", path, asked.StatusCode, plain.StatusCode)
+		}
+	}
+	for _, path := range []string{"/heartbeat", "/api/heartbeat"} {
+		if got := r.raw(t, http.MethodPost, path+"?colour=red", []byte(`{"hostname":"h"}`)); got.StatusCode != http.StatusOK {
+			t.Errorf("%s, which hosts ask: got %d %s", path, got.StatusCode, got.body)
+		}
+	}
+}
+
 func TestWhatBodiesAreRefused(t *testing.T) {
 	r := start(t, newConfig(t))
 	for name, c := range map[string]struct {

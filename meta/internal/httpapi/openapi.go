@@ -103,7 +103,7 @@ type refusal struct {
 // refusalTable is which operations answer with what; the table of handlers
 // and errors in problem.go is where they come from.
 var refusalTable = []refusal{
-	{"400", "The input is wrong; field says which", route.takesInput},
+	{"400", "The input is wrong; field says which", func(r route) bool { return r.role != "" }},
 	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
 	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
 	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
@@ -113,10 +113,6 @@ var refusalTable = []refusal{
 	{"4XX", "The request was not understood", func(r route) bool { return r.role == "" }},
 	{"500", "Something went wrong in the server; its log has the request's id", func(route) bool { return true }},
 	{"503", "The database cannot be reached; try again", func(route) bool { return true }},
-}
-
-func (r route) takesInput() bool {
-	return r.role != "" && (len(r.query) > 0 || r.in != nil || r.inMedia != "" || r.guarded || strings.Contains(r.path, "{"))
 }
 
 func (r route) writes() bool {

@@ -1,8 +1,12 @@
 package httpapi
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"reflect"
+	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -26,6 +30,35 @@ func (r route) tag() string { return firstSegment(r.path) }
 type param struct {
 	name, about string
 	kind        string // JSON schema type; empty: string
+}
+
+// checkQuery refuses parameters that the operation does not read: a filter that
+// is misspelt would find everything.
+func (r route) checkQuery(raw string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return invalid("query", "the query cannot be read: %v", err)
+	}
+	var known []string
+	for _, p := range r.query {
+		known = append(known, p.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		e := invalid(clip(name), "the parameter %q is not known", clip(name))
+		switch near := api.Nearest(clip(name), known); {
+		case near != "":
+			e.Hint = fmt.Sprintf("did you mean %q?", near)
+		case len(known) > 0:
+			e.Hint = "known are " + api.SomeOf(known)
+		default:
+			e.Hint = "there are no parameters here"
+		}
+		return e
+	}
+	return nil
 }
 
 // endpoint is a handler with what the document says of its bodies.

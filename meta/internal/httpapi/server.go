@@ -83,6 +83,9 @@ func (s *Server) handler(r route) http.Handler {
 		} else {
 			c.caller.From = s.access.Address(req).String()
 		}
+		if err == nil {
+			err = r.checkQuery(req.URL.RawQuery)
+		}
 		if err != nil && req.ContentLength != 0 {
 			bodies.LeaveUnread(rec)
 		}
