@@ -11,6 +11,9 @@ import (
 // inputBuffer is how much compressed input is read at a time.
 const inputBuffer = 256 << 10
 
+// gzipMagic is how gzip begins, however little of it there is.
+const gzipMagic = "\x1f\x8b"
+
 // source remembers how its reader ended, so that a download that breaks is
 // never mistaken for a broken archive.
 type source struct {

@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/mholt/archiver/v4"
@@ -96,7 +97,11 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 		return Summary{}, err
 	}
 	src := &source{r: r}
-	gz, err := archiver.Gz{}.OpenReader(newBuffered(src))
+	in := newBuffered(src)
+	if head, _ := in.Peek(len(gzipMagic)); src.err == nil && !strings.HasPrefix(gzipMagic, string(head)) {
+		return Summary{}, refuse(Corrupt, "", "it is not gzip")
+	}
+	gz, err := archiver.Gz{}.OpenReader(in)
 	if err != nil {
 		return Summary{}, blame(src, err)
 	}

@@ -13,6 +13,9 @@ import (
 // headBytes of what arrives tell what it is when it is no gzip.
 const headBytes = 264
 
+// shownBytes of it are shown of what is nothing that is known.
+const shownBytes = 20
+
 // formats are what build systems pack besides gzipped tar, by how they begin
 // at an offset, with the command that makes a gzipped tar of them.
 var formats = []struct {
@@ -40,8 +43,14 @@ var repairs = map[unpack.Reason]string{
 	unpack.Duplicate:     "true",
 	unpack.Sparse:        "true",
 	unpack.BelowFile:     "true",
-	unpack.CaseCollision: "find %[2]s | sort -f | uniq -Di # rename one of each",
+	unpack.CaseCollision: renameSecond,
 }
+
+// renameSecond gives the second of the names that differ only by case the
+// ending .2, and so on. What lies in a directory that was renamed is not where
+// the list has it any more, and keeps its name.
+const renameSecond = `(cd %[2]s && find . | sort | LC_ALL=C.UTF-8 sed 'p; s/.*/\L&/' | awk 'NR % 2 {f = $0; next} n[$0]++ {print n[$0], f}' | ` +
+	`while read -r n f; do [ ! -e "$f" ] || mv "$f" "$f.$n"; done)`
 
 // repackRest is repack of what tar can unpack: it leaves out what leads
 // elsewhere.
@@ -101,6 +110,7 @@ func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 				return invalid("tarball", hint, "archive refused: %s is %s, and a release is a gzipped tar", file, f.name)
 			}
 		}
+		return invalid("tarball", hints[unpack.Corrupt], "archive refused: %s is not gzip: it begins with %q, and a release is a gzipped tar", file, head[:min(len(head), shownBytes)])
 	}
 	hint := hints[bad.Reason]
 	if rest := withoutBadPart(file, agent, bad); rest != "" {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -20,6 +21,7 @@ func TestArchivesAsBuildSystemsMakeThem(t *testing.T) {
 		make  string // the shell that makes demo-1.0.tar.gz of pkg/
 		taken bool
 		final bool // nothing mends it here
+		says  string
 	}{
 		"as it should be":                      {make: packed + "| gzip >demo-1.0.tar.gz", taken: true},
 		"without ./":                           {make: "tar -C pkg -czf demo-1.0.tar.gz control data", taken: true},
@@ -48,6 +50,9 @@ func TestArchivesAsBuildSystemsMakeThem(t *testing.T) {
 		"without an interpreter line":          {make: "echo echo started >pkg/control && " + packed + "| gzip >demo-1.0.tar.gz"},
 		"with a sparse file":                   {make: "truncate -s 1M pkg/holes && tar -C pkg -S -czf demo-1.0.tar.gz ."},
 		"with a path twice":                    {make: "tar -C pkg -cf t control data && tar -C pkg -rf t data && gzip <t >demo-1.0.tar.gz"},
+		"with names that differ by case":       {make: "touch pkg/Data pkg/DATA && " + packed + "| gzip >demo-1.0.tar.gz"},
+		"with directories that differ by case": {make: "mkdir -p pkg/lib/sub pkg/Lib && touch pkg/lib/a pkg/lib/sub/b pkg/Lib/a 'pkg/Lib/with a space' && " + packed + "| gzip >demo-1.0.tar.gz"},
+		"with names beyond ASCII that do":      {make: "touch pkg/café pkg/CAFÉ && " + packed + "| gzip >demo-1.0.tar.gz"},
 		"by xz":                                {make: packed + "| xz >demo-1.0.tar.gz"},
 		"by zstd":                              {make: packed + "| zstd -q >demo-1.0.tar.gz"},
 		"by bzip2":                             {make: packed + "| bzip2 >demo-1.0.tar.gz"},
@@ -58,6 +63,8 @@ func TestArchivesAsBuildSystemsMakeThem(t *testing.T) {
 		"cut short":                            {make: packed + "| gzip | head -c 100 >demo-1.0.tar.gz", final: true},
 		"nothing at all":                       {make: ": >demo-1.0.tar.gz", final: true},
 		"an archive of nothing":                {make: "tar -czf demo-1.0.tar.gz -T /dev/null", final: true},
+		"a few letters":                        {make: "printf hello >demo-1.0.tar.gz", final: true, says: `demo-1.0.tar.gz is not gzip: it begins with "hello"`},
+		"a text":                               {make: "seq 1000 >demo-1.0.tar.gz", final: true, says: "demo-1.0.tar.gz is not gzip: it begins with"},
 		"a page":                               {make: "echo '<!doctype html>' >demo-1.0.tar.gz", final: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +84,9 @@ func TestArchivesAsBuildSystemsMakeThem(t *testing.T) {
 			var refused *api.Error
 			if !errors.As(err, &refused) || refused.Kind != api.KindInvalid || refused.Hint == "" {
 				t.Fatalf("got %v, want a refusal with a hint", err)
+			}
+			if !strings.Contains(refused.Message, c.says) || c.says != "" && strings.Contains(refused.Hint, "send it again") {
+				t.Errorf("it says %q, hint %q", refused.Message, refused.Hint)
 			}
 			if c.final {
 				return
