@@ -74,6 +74,14 @@ what would happen, with --yes whatever it is. Paused rollouts stay paused.`,
 	return c
 }
 
+// whyCell says which rule moves hosts, and what is known against that.
+func whyCell(m api.Move) cell {
+	if m.Bad != "" {
+		return cell{m.Why + "; " + m.Bad, red}
+	}
+	return plain(m.Why)
+}
+
 func (a *app) printStandstill(w io.Writer, r api.StandstillReport) {
 	if !r.Active {
 		_, _ = fmt.Fprintln(w, "the fleet does not stand still: hosts are told what is wanted")
@@ -93,7 +101,7 @@ func (a *app) printStandstill(w io.Writer, r api.StandstillReport) {
 		if m.Cmd == "stop" {
 			to = cell{"stop", yellow}
 		}
-		t.add(cell{m.Agent, bold}, plain(cmp.Or(m.From, "-")), to, plain(fmt.Sprint(m.Hosts)), plain(strings.Join(m.Sample[:min(3, len(m.Sample))], " ")), plain(m.Why))
+		t.add(cell{m.Agent, bold}, plain(cmp.Or(m.From, "-")), to, plain(fmt.Sprint(m.Hosts)), plain(strings.Join(m.Sample[:min(3, len(m.Sample))], " ")), whyCell(m))
 	}
 	t.write(a, w)
 }

@@ -35,8 +35,9 @@ type Move struct {
 	Agent  string   `json:"agent"`
 	From   string   `json:"from"` // version; empty: it is not there
 	To     string   `json:"to"`
-	Cmd    string   `json:"cmd"` // start or stop
-	Why    string   `json:"why"` // the rule that says so
+	Cmd    string   `json:"cmd"`           // start or stop
+	Why    string   `json:"why"`           // the rule that says so
+	Bad    string   `json:"bad,omitempty"` // why that version is not to be trusted; empty: nothing is known against it
 	Hosts  int      `json:"hosts"`
 	Sample []string `json:"sample"` // names of some of them
 }

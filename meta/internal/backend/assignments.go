@@ -123,5 +123,5 @@ func (c *core) remove(ctx context.Context, tx *store.Tx, a api.Assignment) error
 
 // DeleteAssignment removes one.
 func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error {
-	return s.write(ctx, by, func(tx *store.Tx) error { return s.remove(ctx, tx, a) })
+	return s.writeScopes(ctx, by, func(tx *store.Tx) error { return s.remove(ctx, tx, a) })
 }

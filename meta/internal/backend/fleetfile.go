@@ -77,7 +77,10 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 		if err := f.refuseUndoing(ctx, tx, now, undoing{plan: plan, mark: parsed.Mark, how: o}); err != nil {
 			return err
 		}
-		if changes, err = f.carryOut(ctx, tx, plan, o); err == nil && o.DryRun {
+		if changes, err = f.carryOut(ctx, tx, plan, o); err == nil && !o.Now {
+			err = f.refuseExposing(ctx, tx, now)
+		}
+		if err == nil && o.DryRun {
 			err = errDryRun
 		}
 		return err

@@ -19,6 +19,7 @@ type noun[T any] struct {
 	validate func(T) error
 	revision func(*T) *int64
 	public   func(T) T // what is shown of it; nil: all
+	write    func(context.Context, api.Actor, func(*store.Tx) error) error
 }
 
 // List lists by name.
@@ -47,7 +48,7 @@ func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
 		return v, err
 	}
 	var put T
-	err := n.core.write(ctx, by, func(tx *store.Tx) (err error) {
+	err := n.write(ctx, by, func(tx *store.Tx) (err error) {
 		put, err = n.put(tx, ctx, v)
 		return err
 	})
@@ -57,7 +58,7 @@ func (n noun[T]) Put(ctx context.Context, by api.Actor, v T) (T, error) {
 // Change writes what change makes of the one that is there.
 func (n noun[T]) Change(ctx context.Context, by api.Actor, k api.NounKey, change func(T) (T, error)) (T, error) {
 	var put T
-	err := n.core.write(ctx, by, func(tx *store.Tx) error {
+	err := n.write(ctx, by, func(tx *store.Tx) error {
 		now, err := n.get(tx.Reader, ctx, k.Name)
 		if err != nil {
 			return err
@@ -78,33 +79,33 @@ func (n noun[T]) Change(ctx context.Context, by api.Actor, k api.NounKey, change
 
 // Delete removes one.
 func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision int64) error {
-	return n.core.write(ctx, by, func(tx *store.Tx) error { return n.remove(tx, ctx, name, revision) })
+	return n.write(ctx, by, func(tx *store.Tx) error { return n.remove(tx, ctx, name, revision) })
 }
 
 func (c *core) agents() noun[api.Agent] {
 	return noun[api.Agent]{
-		core: c, list: c.store.Agents, get: store.Reader.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
+		core: c, write: c.write, list: c.store.Agents, get: store.Reader.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
 		revision: func(v *api.Agent) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) groups() noun[api.Group] {
 	return noun[api.Group]{
-		core: c, list: c.store.Groups, get: store.Reader.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
+		core: c, write: c.writeScopes, list: c.store.Groups, get: store.Reader.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
 		revision: func(v *api.Group) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) strategies() noun[api.Strategy] {
 	return noun[api.Strategy]{
-		core: c, list: c.store.Strategies, get: store.Reader.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
+		core: c, write: c.write, list: c.store.Strategies, get: store.Reader.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
 		revision: func(v *api.Strategy) *int64 { return &v.Revision },
 	}
 }
 
 func (c *core) notifyTargets() noun[api.NotifyTarget] {
 	return noun[api.NotifyTarget]{
-		core: c, list: c.store.NotifyTargets, get: store.Reader.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,
+		core: c, write: c.write, list: c.store.NotifyTargets, get: store.Reader.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,
 		validate: func(api.NotifyTarget) error { return nil }, public: api.NotifyTarget.Redacted,
 		revision: func(v *api.NotifyTarget) *int64 { return &v.Revision },
 	}

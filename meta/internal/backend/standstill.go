@@ -50,7 +50,7 @@ type standstill struct{ *core }
 const moveSample = 10
 
 // Standstill is the difference that its end would make.
-func (s standstill) Standstill(context.Context) (api.StandstillReport, error) {
+func (s standstill) Standstill(ctx context.Context) (api.StandstillReport, error) {
 	w := s.wanted.Load()
 	report := api.StandstillReport{Active: w.Standstill != nil, Standstill: w.Standstill, Hosts: s.fleet.Hosts(), Moves: []api.Move{}}
 	if !report.Active {
@@ -79,6 +79,9 @@ func (s standstill) Standstill(context.Context) (api.StandstillReport, error) {
 	report.Unchanged = all - len(moved)
 	for _, m := range moves {
 		slices.Sort(m.Sample)
+		if err := s.judgeMove(ctx, m); err != nil {
+			return report, err
+		}
 		report.Moves = append(report.Moves, *m)
 	}
 	slices.SortFunc(report.Moves, func(a, b api.Move) int {
@@ -86,6 +89,12 @@ func (s standstill) Standstill(context.Context) (api.StandstillReport, error) {
 	})
 	report.Seen = seenOf(moves)
 	return report, nil
+}
+
+// judgeMove says what is known against the version that hosts would be told.
+func (s standstill) judgeMove(ctx context.Context, m *api.Move) (err error) {
+	m.Bad, err = assignments(s).badRelease(ctx, api.Assignment{Agent: m.Agent, Version: m.To, Cmd: m.Cmd})
+	return err
 }
 
 // moveKey tells moves apart.
