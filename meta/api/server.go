@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Impact is what a change would do, before it is made.
 type Impact struct {
@@ -52,6 +55,11 @@ type Check struct {
 	Level  string `json:"level"` // ok, warning, error
 	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
+}
+
+// Checkf is a check with what was found, and what to do about it.
+func Checkf(name, level, hint, format string, args ...any) Check {
+	return Check{Name: name, Level: level, Detail: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // Pruned is what the retention of unused artifacts removes.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
@@ -22,32 +21,28 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 	return checks
 }
 
-func found(name, level, hint, format string, args ...any) api.Check {
-	return api.Check{Name: name, Level: level, Detail: fmt.Sprintf(format, args...), Hint: hint}
-}
-
 // checkSecret makes sure that nobody else reads the first token.
 func checkSecret(path string) api.Check {
 	info, err := os.Lstat(path)
 	odd := plainfile.Check(path)
 	switch {
 	case err != nil:
-		return found("admin token", api.CheckOK, "", "no file with it is left")
+		return api.Checkf("admin token", api.CheckOK, "", "no file with it is left")
 	case odd != nil:
-		return found("admin token", api.CheckError, "remove it", "%v", odd)
+		return api.Checkf("admin token", api.CheckError, "remove it", "%v", odd)
 	case info.Mode().Perm()&0o077 != 0:
-		return found("admin token", api.CheckError, "chmod 600 "+path, "%s can be read by others", path)
+		return api.Checkf("admin token", api.CheckError, "chmod 600 "+path, "%s can be read by others", path)
 	}
-	return found("admin token", api.CheckOK, "", "%s is for its owner only", path)
+	return api.Checkf("admin token", api.CheckOK, "", "%s is for its owner only", path)
 }
 
 func (s care) checkSettings() []api.Check {
-	checks := []api.Check{found("TLS", api.CheckOK, "", "on")}
+	checks := []api.Check{api.Checkf("TLS", api.CheckOK, "", "on")}
 	if s.conf.TLSCert == "" {
-		checks[0] = found("TLS", api.CheckWarning, "give --tls-cert and --tls-key, or put a proxy with TLS before it", "off: tokens travel in the clear")
+		checks[0] = api.Checkf("TLS", api.CheckWarning, "give --tls-cert and --tls-key, or put a proxy with TLS before it", "off: tokens travel in the clear")
 	}
 	if s.conf.Heartbeats == HeartbeatsOpen {
-		return append(checks, found("heartbeats", api.CheckWarning, "on an untrusted network: --heartbeats credential", "open: anybody may report as any host"))
+		return append(checks, api.Checkf("heartbeats", api.CheckWarning, "on an untrusted network: --heartbeats credential", "open: anybody may report as any host"))
 	}
-	return append(checks, found("heartbeats", api.CheckOK, "", "each host needs its credential"))
+	return append(checks, api.Checkf("heartbeats", api.CheckOK, "", "each host needs its credential"))
 }

@@ -61,15 +61,15 @@ func (s *Server) warnOfGuessedURL(ctx context.Context) {
 func (s care) checkPublicURL(ctx context.Context) api.Check {
 	const name = "public URL"
 	if host := unresolvedName(ctx, s.conf.PublicURL); host != "" {
-		return found(name, api.CheckWarning, hintPublicURL, "%s: the name %s has no address here", s.conf.PublicURL, host)
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s: the name %s has no address here", s.conf.PublicURL, host)
 	}
 	if err := askHealth(ctx, s.conf.PublicURL); err != nil {
-		return found(name, api.CheckWarning, hintPublicURL, "%s cannot be reached from here: %v", s.conf.PublicURL, err)
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s cannot be reached from here: %v", s.conf.PublicURL, err)
 	}
 	if s.urlGuessed.Load() {
-		return found(name, api.CheckWarning, hintPublicURL, "%s answers here, but is this machine's own name, which hosts may not resolve", s.conf.PublicURL)
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s answers here, but is this machine's own name, which hosts may not resolve", s.conf.PublicURL)
 	}
-	return found(name, api.CheckOK, "", "%s answers", s.conf.PublicURL)
+	return api.Checkf(name, api.CheckOK, "", "%s answers", s.conf.PublicURL)
 }
 
 func askHealth(ctx context.Context, base string) error {

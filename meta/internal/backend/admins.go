@@ -34,11 +34,11 @@ func (c *core) CheckAdmins(ctx context.Context) api.Check {
 	const hint = "ops-meta token create NAME --role admin; with --data DIR while the server is down, or with --db"
 	switch {
 	case err != nil:
-		return found("admins", api.CheckError, "look at the database", "%v", err)
+		return api.Checkf("admins", api.CheckError, "look at the database", "%v", err)
 	case n.valid == 0:
-		return found("admins", api.CheckError, hint, "no admin has a valid token: nobody can make another")
+		return api.Checkf("admins", api.CheckError, hint, "no admin has a valid token: nobody can make another")
 	case n.lasting == 0:
-		return found("admins", api.CheckWarning, hint, "no admin's token lasts: once the %d that there are have expired nobody can make another", n.valid)
+		return api.Checkf("admins", api.CheckWarning, hint, "no admin's token lasts: once the %d that there are have expired nobody can make another", n.valid)
 	}
-	return found("admins", api.CheckOK, "", "%d tokens of admins that do not expire", n.lasting)
+	return api.Checkf("admins", api.CheckOK, "", "%d tokens of admins that do not expire", n.lasting)
 }

@@ -2,34 +2,29 @@ package backend
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-func found(name, level, hint, format string, args ...any) api.Check {
-	return api.Check{Name: name, Level: level, Detail: fmt.Sprintf(format, args...), Hint: hint}
-}
-
 // CheckFleet says whether hosts are told what is wanted, and what they say is kept.
 func (c *core) CheckFleet() api.Check {
 	if problems := c.fleet.Snapshot().Problems(); len(problems) > 0 {
-		return found("wanted state", api.CheckError, "mend what it names", "%s", problems[0])
+		return api.Checkf("wanted state", api.CheckError, "mend what it names", "%s", problems[0])
 	}
 	if n, failing := c.fleet.Backlog(); failing {
-		return found("journal", api.CheckError, "look at the database", "the changes of %d hosts wait to be kept", n)
+		return api.Checkf("journal", api.CheckError, "look at the database", "the changes of %d hosts wait to be kept", n)
 	}
-	return found("fleet", api.CheckOK, "", "%d hosts known", c.fleet.Hosts())
+	return api.Checkf("fleet", api.CheckOK, "", "%d hosts known", c.fleet.Hosts())
 }
 
 // CheckStandstill says whether hosts are told what is wanted.
 func (c *core) CheckStandstill() api.Check {
 	if st := c.wanted.Load().Standstill; st != nil {
-		return found("standstill", api.CheckWarning, "look at the difference with ops-meta standstill, then say ops-meta standstill end",
+		return api.Checkf("standstill", api.CheckWarning, "look at the difference with ops-meta standstill, then say ops-meta standstill end",
 			"the fleet stands still since %s: %s", st.Since.Format(time.RFC3339), st.Reason)
 	}
-	return found("standstill", api.CheckOK, "", "hosts are told what is wanted")
+	return api.Checkf("standstill", api.CheckOK, "", "hosts are told what is wanted")
 }
 
 // CheckContents makes sure that what releases name is there.
@@ -49,7 +44,7 @@ func (c *core) CheckContents(ctx context.Context) api.Check {
 		_ = content.Close()
 	}
 	if missing > 0 {
-		return found("artifacts", api.CheckError, "restore a backup, or publish them again: the log names them", "%d of %d cannot be opened", missing, all)
+		return api.Checkf("artifacts", api.CheckError, "restore a backup, or publish them again: the log names them", "%d of %d cannot be opened", missing, all)
 	}
-	return found("artifacts", api.CheckOK, "", "%d, all there", all)
+	return api.Checkf("artifacts", api.CheckOK, "", "%d, all there", all)
 }

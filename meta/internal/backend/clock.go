@@ -122,11 +122,11 @@ func (c *core) CheckHostClocks() api.Check {
 	skewed, all := c.fleet.Skewed()
 	switch {
 	case c.clockIsOff():
-		return found("hosts' clocks", api.CheckError, "set this machine's clock by NTP; nothing old is cleaned away meanwhile", "%d of %d hosts report another time: it is this server's clock that is wrong, at %s", skewed, all, time.Now().UTC().Format(time.RFC3339))
+		return api.Checkf("hosts' clocks", api.CheckError, "set this machine's clock by NTP; nothing old is cleaned away meanwhile", "%d of %d hosts report another time: it is this server's clock that is wrong, at %s", skewed, all, time.Now().UTC().Format(time.RFC3339))
 	case skewed > 0:
-		return found("hosts' clocks", api.CheckWarning, "ops-meta hosts --problem names them", "%d of %d hosts report another time than this server's", skewed, all)
+		return api.Checkf("hosts' clocks", api.CheckWarning, "ops-meta hosts --problem names them", "%d of %d hosts report another time than this server's", skewed, all)
 	}
-	return found("hosts' clocks", api.CheckOK, "", "those of %d hosts are near this server's", all)
+	return api.Checkf("hosts' clocks", api.CheckOK, "", "those of %d hosts are near this server's", all)
 }
 
 // CheckJumps tells of jumps since the start.
@@ -135,10 +135,10 @@ func (c *core) CheckJumps() api.Check {
 	defer c.clock.mu.Unlock()
 	switch {
 	case c.clock.at.IsZero():
-		return found("clock jumps", api.CheckOK, "", "none since this server started, nor while it was down")
+		return api.Checkf("clock jumps", api.CheckOK, "", "none since this server started, nor while it was down")
 	case c.clock.pending != 0:
-		return found("clock jumps", api.CheckError, "look at the database", "the clock jumped by %s, and what is stored could not be moved yet: nothing runs out until it is", c.clock.pending)
+		return api.Checkf("clock jumps", api.CheckError, "look at the database", "the clock jumped by %s, and what is stored could not be moved yet: nothing runs out until it is", c.clock.pending)
 	}
-	return found("clock jumps", api.CheckWarning, "keep the machine's time with NTP",
+	return api.Checkf("clock jumps", api.CheckWarning, "keep the machine's time with NTP",
 		"the clock jumped by %s in all, the last time at %s: deadlines, soak times and holds moved by as much", c.clock.total.Round(time.Second), c.clock.at.UTC().Format(time.RFC3339))
 }
