@@ -14,7 +14,7 @@ type admins struct {
 }
 
 func countAdmins(ctx context.Context, list func(context.Context, api.Cursor) (api.Page[api.Token], error)) (n admins, err error) {
-	all, err := everything(func(c api.Cursor) (api.Page[api.Token], error) { return list(ctx, c) })
+	all, err := readAllPages(func(c api.Cursor) (api.Page[api.Token], error) { return list(ctx, c) })
 	for _, t := range all {
 		switch {
 		case t.Role != api.RoleAdmin:

@@ -24,7 +24,7 @@ func (r artifacts) Upload(ctx context.Context, by api.Actor, u api.Upload) (api.
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	return r.keep(ctx, by, a)
+	return r.keepArtifact(ctx, by, a)
 }
 
 // Register takes in the description of a tarball that stays elsewhere, or
@@ -33,14 +33,14 @@ func (r artifacts) Register(ctx context.Context, by api.Actor, k api.ReleaseKey,
 	if err := r.knownArch(k.Arch); err != nil {
 		return api.Artifact{}, err
 	}
-	a, err := r.fetch(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, n)
+	a, err := r.fetchTarball(ctx, release.Declared{Agent: k.Agent, Version: k.Version, Arch: k.Arch}, n)
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	return r.keep(ctx, by, a)
+	return r.keepArtifact(ctx, by, a)
 }
 
-func (r artifacts) fetch(ctx context.Context, d release.Declared, n api.NewArtifact) (api.Artifact, error) {
+func (r artifacts) fetchTarball(ctx context.Context, d release.Declared, n api.NewArtifact) (api.Artifact, error) {
 	if n.From == "" {
 		return r.artifacts.Register(ctx, d, n.External)
 	}
@@ -68,9 +68,9 @@ func (r artifacts) knownArch(arch string) error {
 	return e
 }
 
-// keep writes an artifact's row, and those of its agent and release when they
+// keepArtifact writes an artifact's row, and those of its agent and release when they
 // are not there. A signature that is stored already stays.
-func (r artifacts) keep(ctx context.Context, by api.Actor, a api.Artifact) (api.Artifact, error) {
+func (r artifacts) keepArtifact(ctx context.Context, by api.Actor, a api.Artifact) (api.Artifact, error) {
 	var kept api.Artifact
 	known := r.wanted.Load().Agents
 	made := false

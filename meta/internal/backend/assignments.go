@@ -33,7 +33,7 @@ func (s assignments) PutAssignment(ctx context.Context, by api.Actor, a api.Assi
 	}
 	var put api.Assignment
 	err := s.write(ctx, by, func(tx *store.Tx) (err error) {
-		if put, err = s.move(ctx, tx, a, o.Force); err == nil && o.DryRun {
+		if put, err = s.moveAssignment(ctx, tx, a, o.Force); err == nil && o.DryRun {
 			err = errDryRun
 		}
 		return err
@@ -61,36 +61,36 @@ func (s assignments) ChangeAssignment(ctx context.Context, by api.Actor, k api.A
 			return err
 		}
 		next.Revision = k.Revision
-		put, err = s.move(ctx, tx, next, false)
+		put, err = s.moveAssignment(ctx, tx, next, false)
 		return err
 	})
 	return put, err
 }
 
-// move keeps an assignment because somebody says so here and now. What no host
+// moveAssignment keeps an assignment because somebody says so here and now. What no host
 // of the scope could follow is refused, unless it is forced.
-func (s assignments) move(ctx context.Context, tx *store.Tx, a api.Assignment, force bool) (api.Assignment, error) {
+func (s assignments) moveAssignment(ctx context.Context, tx *store.Tx, a api.Assignment, force bool) (api.Assignment, error) {
 	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return a, err
 	}
-	put, err := s.put(ctx, tx, a)
+	put, err := s.putAssignment(ctx, tx, a)
 	if err != nil || force || put.Cmd == meta.CmdStop || put.Version == "" || before.Version == put.Version {
 		return put, err
 	}
 	return put, s.engine.Deliverable(ctx, tx, put.Agent, put.Version, put.Scope)
 }
 
-// put keeps an assignment. A rollout under way goes on when only the rest of
+// putAssignment keeps an assignment. A rollout under way goes on when only the rest of
 // it changes, such as its run user; saying once more what is said already
 // means that version, now.
-func (c *core) put(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Assignment, error) {
+func (c *core) putAssignment(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Assignment, error) {
 	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return a, err
 	}
 	if err == nil && before.Version != a.Version && a.Cmd != meta.CmdStop {
-		if err := published(ctx, tx, a); err != nil {
+		if err := refuseUnpublished(ctx, tx, a); err != nil {
 			return a, err
 		}
 	}
@@ -101,8 +101,8 @@ func (c *core) put(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Ass
 	return put, c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
 }
 
-// published refuses to move an assignment to a release that nobody can have yet.
-func published(ctx context.Context, tx *store.Tx, a api.Assignment) error {
+// refuseUnpublished refuses to move an assignment to a release that nobody can have yet.
+func refuseUnpublished(ctx context.Context, tx *store.Tx, a api.Assignment) error {
 	release, err := tx.Release(ctx, a.Agent, a.Version)
 	if err != nil || len(release.Artifacts) > 0 {
 		return nil //nolint:nilerr // a release that is not there is refused with the assignment
@@ -113,8 +113,8 @@ func published(ctx context.Context, tx *store.Tx, a api.Assignment) error {
 	}
 }
 
-// remove removes an assignment, and with it what rollouts granted beside it.
-func (c *core) remove(ctx context.Context, tx *store.Tx, a api.Assignment) error {
+// removeAssignment removes an assignment, and with it what rollouts granted beside it.
+func (c *core) removeAssignment(ctx context.Context, tx *store.Tx, a api.Assignment) error {
 	if err := tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision); err != nil {
 		return err
 	}
@@ -123,5 +123,5 @@ func (c *core) remove(ctx context.Context, tx *store.Tx, a api.Assignment) error
 
 // DeleteAssignment removes one.
 func (s assignments) DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error {
-	return s.writeScopes(ctx, by, func(tx *store.Tx) error { return s.remove(ctx, tx, a) })
+	return s.writeScopes(ctx, by, func(tx *store.Tx) error { return s.removeAssignment(ctx, tx, a) })
 }

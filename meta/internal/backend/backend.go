@@ -73,7 +73,7 @@ type Parts struct {
 func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
 	c := &core{conf: conf, store: s, log: log}
 	return &Backend{
-		core: c, Agents: c.agents(), Groups: c.groups(), Strategies: c.strategies(), NotifyTargets: c.notifyTargets(),
+		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),
 		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}
@@ -94,7 +94,7 @@ func (c *core) Open(ctx context.Context, p Parts, now Settings) (hosts store.Mar
 	interval := time.Duration(now.Interval) * time.Second
 	c.fleet = fleet.New(fleet.Options{
 		Journal: journal{c}, Log: c.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
-		Leads: c.tellsOfSilence, Ahead: c.ahead, SeeClock: c.seeClockBefore("hosts are held to be silent"),
+		Leads: c.tellsOfSilence, Ahead: c.hostIsAhead, SeeClock: c.seeClockBefore("hosts are held to be silent"),
 	})
 	c.openEngine(interval)
 	if c.lineage, err = c.store.LineageKey(ctx); err != nil {

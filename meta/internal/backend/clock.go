@@ -41,12 +41,12 @@ func (w *clockWatch) advance(now time.Time) (jump time.Duration) {
 		jump = clockJump(now.Round(0).Sub(w.last.Round(0)), now.Sub(w.last))
 	}
 	if w.last = now; jump != 0 {
-		w.add(jump, now)
+		w.addJump(jump, now)
 	}
 	return jump
 }
 
-func (w *clockWatch) add(jump time.Duration, at time.Time) {
+func (w *clockWatch) addJump(jump time.Duration, at time.Time) {
 	w.pending, w.total, w.at = w.pending+jump, w.total+jump, at
 }
 
@@ -55,7 +55,7 @@ func (w *clockWatch) add(jump time.Duration, at time.Time) {
 func (c *core) OpenClock() (jump time.Duration) {
 	if jump = c.jumpedAway(); jump != 0 {
 		c.log.Error().Str("by", jump.String()).Msg("the clock jumped while this server was down: deadlines, soak times, holds and when hosts were heard move by as much; keep the machine's time with NTP")
-		c.clock.add(jump, time.Now())
+		c.clock.addJump(jump, time.Now())
 	}
 	return jump
 }

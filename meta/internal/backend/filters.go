@@ -17,7 +17,7 @@ type filters struct{ *core }
 // Unknown looks among what operators said, what hosts report and, for the
 // audit log, what it has entries of.
 func (s filters) Unknown(ctx context.Context, f api.FilterNames) error {
-	known := s.names(f.Agent)
+	known := s.namesKnown(f.Agent)
 	for _, given := range []struct {
 		field, value string
 		known        []string
@@ -84,9 +84,9 @@ func nameIn(s api.Scope, kind api.ScopeKind) string {
 // names are those that there are of each kind.
 type names struct{ agents, groups, versions, statuses, arches []string }
 
-// names collects them; versions and statuses are those of one agent when it is
+// namesKnown collects them; versions and statuses are those of one agent when it is
 // named.
-func (s filters) names(agent string) (n names) {
+func (s filters) namesKnown(agent string) (n names) {
 	wanted, o := s.wanted.Load(), s.fleet.Overview()
 	n.agents = namesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
 	n.groups = namesOf(wanted.Groups, func(g api.Group) string { return g.Name })
@@ -139,7 +139,7 @@ func (s filters) unknownToAudit(ctx context.Context, f api.FilterNames) error {
 		}
 		known = append(known, given.words...)
 		if given.column == store.AuditActor {
-			tokens, err := everything(func(c api.Cursor) (api.Page[api.Token], error) { return s.store.Tokens(ctx, c) })
+			tokens, err := readAllPages(func(c api.Cursor) (api.Page[api.Token], error) { return s.store.Tokens(ctx, c) })
 			if err != nil {
 				return err
 			}

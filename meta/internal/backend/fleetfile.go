@@ -37,13 +37,13 @@ func (f fleetFile) Export(ctx context.Context, forViewers bool) ([]byte, error) 
 // fleetOf is what of the wanted state a fleet file holds, every section of it.
 func fleetOf(w api.Wanted) api.Fleet {
 	return api.Fleet{
-		Agents: some(w.Agents), Strategies: some(w.Strategies), Groups: some(w.Groups),
-		Assignments: some(w.Assignments), Holds: inForce(some(w.Holds), time.Now()),
+		Agents: neverNil(w.Agents), Strategies: neverNil(w.Strategies), Groups: neverNil(w.Groups),
+		Assignments: neverNil(w.Assignments), Holds: inForce(neverNil(w.Holds), time.Now()),
 	}
 }
 
-// some is the list, never nil: nothing said is not the same as nothing there.
-func some[T any](list []T) []T { return append([]T{}, list...) }
+// neverNil is the list, never nil: nothing said is not the same as nothing there.
+func neverNil[T any](list []T) []T { return append([]T{}, list...) }
 
 func versionsOf(w api.Wanted) map[string][]string {
 	versions := map[string][]string{}
@@ -99,7 +99,7 @@ func wantedBy(parsed *fleetfile.File, now api.Wanted) (api.Fleet, error) {
 	}
 	wanted := parsed.Fleet
 	if wanted.Holds != nil { // those that have ended since the file was written are over
-		wanted.Holds = inForce(some(wanted.Holds), time.Now())
+		wanted.Holds = inForce(neverNil(wanted.Holds), time.Now())
 	}
 	return wanted, nil
 }
@@ -186,9 +186,9 @@ func (c *core) applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange
 	case o.Group != nil:
 		_, err = tx.PutGroup(ctx, *o.Group)
 	case o.Assignment != nil && remove:
-		err = c.remove(ctx, tx, api.Assignment{Agent: o.Assignment.Agent, Scope: o.Assignment.Scope})
+		err = c.removeAssignment(ctx, tx, api.Assignment{Agent: o.Assignment.Agent, Scope: o.Assignment.Scope})
 	case o.Assignment != nil:
-		_, err = c.put(ctx, tx, *o.Assignment)
+		_, err = c.putAssignment(ctx, tx, *o.Assignment)
 	case o.Hold != nil:
 		err = applyHold(ctx, tx, ch)
 	}

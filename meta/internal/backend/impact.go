@@ -23,7 +23,7 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 		return api.Impact{}, err
 	}
 	impact, rules := api.Impact{From: map[string]int{}, NoArtifact: map[string]int{}}, s.fleet.Snapshot()
-	release, known := s.release(a.Agent, a.Version)
+	release, known := s.wantedRelease(a.Agent, a.Version)
 	var held string // why the first host is
 	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
 		if !inScope(host) {
@@ -35,10 +35,10 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 			impact.Overruled++
 		case a.Cmd != meta.CmdStop && known && len(release.Artifacts) > 0 && !release.RunsOn(host.Arch):
 			impact.NoArtifact[host.Arch]++
-		case changes(on, a) && heldBy(rules, host, on, a.Agent) != "":
+		case wouldChange(on, a) && heldBy(rules, host, on, a.Agent) != "":
 			impact.Held++
 			held = cmp.Or(held, heldBy(rules, host, on, a.Agent))
-		case changes(on, a):
+		case wouldChange(on, a):
 			impact.Changed++
 			impact.From[on.Version]++
 			if len(impact.Sample) < impactSample {
@@ -46,8 +46,8 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 			}
 		}
 	})
-	bad, err := s.badRelease(ctx, a)
-	warnings := []string{s.warning(a, impact), s.nobody(a.Scope, impact), bad}
+	bad, err := s.warnOfTakenBack(ctx, a)
+	warnings := []string{s.warnOfRelease(a, impact), s.warnOfEmptyScope(a.Scope, impact), bad}
 	if impact.Held > 0 {
 		warnings = append(warnings, fmt.Sprintf("%d of %d hosts are held (%s) and stay as they are until the hold is released", impact.Held, impact.Hosts, held))
 	}
@@ -66,8 +66,8 @@ func heldBy(rules *fleet.Snapshot, host fleet.Facts, on api.HostAgent, agent str
 	return ""
 }
 
-// nobody warns of a scope that no host is in.
-func (s assignments) nobody(scope api.Scope, impact api.Impact) string {
+// warnOfEmptyScope warns of a scope that no host is in.
+func (s assignments) warnOfEmptyScope(scope api.Scope, impact api.Impact) string {
 	switch {
 	case impact.Hosts > 0:
 	case scope.Kind == api.ScopeHost:
@@ -81,8 +81,8 @@ func (s assignments) nobody(scope api.Scope, impact api.Impact) string {
 	return ""
 }
 
-// badRelease warns of a release that was taken back.
-func (s assignments) badRelease(ctx context.Context, a api.Assignment) (string, error) {
+// warnOfTakenBack warns of a release that was taken back.
+func (s assignments) warnOfTakenBack(ctx context.Context, a api.Assignment) (string, error) {
 	if a.Cmd == meta.CmdStop || a.Version == "" {
 		return "", nil
 	}
@@ -120,8 +120,8 @@ func (s assignments) inScope(scope api.Scope) (func(fleet.Facts) bool, error) {
 	return func(fleet.Facts) bool { return true }, nil
 }
 
-// changes reports whether an assignment would have a host do something.
-func changes(on api.HostAgent, a api.Assignment) bool {
+// wouldChange reports whether an assignment would have a host do something.
+func wouldChange(on api.HostAgent, a api.Assignment) bool {
 	switch {
 	case on.Name == "":
 		return true
@@ -131,9 +131,9 @@ func changes(on api.HostAgent, a api.Assignment) bool {
 	return on.Wanted != a.Version || on.Status == meta.StatusStopped
 }
 
-// warning says what stands in the way of an assignment.
-func (s assignments) warning(a api.Assignment, impact api.Impact) string {
-	release, known := s.release(a.Agent, a.Version)
+// warnOfRelease says what stands in the way of an assignment.
+func (s assignments) warnOfRelease(a api.Assignment, impact api.Impact) string {
+	release, known := s.wantedRelease(a.Agent, a.Version)
 	without := 0
 	for _, n := range impact.NoArtifact {
 		without += n
@@ -151,8 +151,8 @@ func (s assignments) warning(a api.Assignment, impact api.Impact) string {
 	return "not every host can have " + release.Lacks(impact.NoArtifact) + "; those keep what they have"
 }
 
-// release is one of what is wanted now.
-func (s assignments) release(agent, version string) (api.Release, bool) {
+// wantedRelease is one of what is wanted now.
+func (s assignments) wantedRelease(agent, version string) (api.Release, bool) {
 	for _, r := range s.wanted.Load().Releases {
 		if r.Agent == agent && r.Version == version {
 			return r, true

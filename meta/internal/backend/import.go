@@ -31,7 +31,7 @@ func (f fleetFile) Import(ctx context.Context, by api.Actor, file []byte, o api.
 		return report, err
 	}
 	for _, r := range taken.Releases {
-		if err := i.fetch(ctx, r); err != nil {
+		if err := i.fetchRelease(ctx, r); err != nil {
 			return report, err
 		}
 	}
@@ -43,7 +43,7 @@ func (f fleetFile) Import(ctx context.Context, by api.Actor, file []byte, o api.
 		i.options.DryRun = true
 	}
 	var err error
-	report.Plan, err = i.apply(ctx, by, taken.Fleet)
+	report.Plan, err = i.applyImport(ctx, by, taken.Fleet)
 	report.Applied = err == nil && !i.options.DryRun
 	return report, err
 }
@@ -108,9 +108,9 @@ func splitLogin(address string) (*url.URL, *url.Userinfo, error) {
 	return u, login, nil
 }
 
-// fetch gets a release from all of its addresses, which must have the same:
+// fetchRelease gets a release from all of its addresses, which must have the same:
 // hosts would get another content than they had. Its error is the context's.
-func (i *importing) fetch(ctx context.Context, r api.ImportedRelease) error {
+func (i *importing) fetchRelease(ctx context.Context, r api.ImportedRelease) error {
 	there, err := i.store.Release(ctx, r.Agent, r.Version)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return err
@@ -120,17 +120,17 @@ func (i *importing) fetch(ctx context.Context, r api.ImportedRelease) error {
 		byArch[a.Arch], from[a.Arch] = a, "this server"
 	}
 	for _, base := range r.Tarballs {
-		found, err := i.look(ctx, r, base)
+		found, err := i.fetchFrom(ctx, r, base)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil && (len(there.Artifacts) == 0 || errors.Is(err, release.ErrContradicted)) {
-			i.lose(r, "its tarball could not be taken (%v)%s", err, i.loginHint(err))
+			i.noteLost(r, "its tarball could not be taken (%v)%s", err, i.loginHint(err))
 			return nil
 		}
 		for _, a := range found {
 			if b, twice := byArch[a.Arch]; twice && b.SHA256 != a.SHA256 {
-				i.lose(r, "%s and %s have different content for %s (sha256 %.12s… and %.12s…), and a version has one: give one of them another version", from[a.Arch], base, a.Arch, b.SHA256, a.SHA256)
+				i.noteLost(r, "%s and %s have different content for %s (sha256 %.12s… and %.12s…), and a version has one: give one of them another version", from[a.Arch], base, a.Arch, b.SHA256, a.SHA256)
 				return nil
 			}
 			if _, twice := byArch[a.Arch]; !twice {
@@ -140,13 +140,13 @@ func (i *importing) fetch(ctx context.Context, r api.ImportedRelease) error {
 		}
 	}
 	if len(byArch) == 0 {
-		i.lose(r, "it has no tarball address")
+		i.noteLost(r, "it has no tarball address")
 	}
 	return nil
 }
 
-// look fetches what one address has.
-func (i *importing) look(ctx context.Context, r api.ImportedRelease, base string) ([]api.Artifact, error) {
+// fetchFrom fetches what one address has.
+func (i *importing) fetchFrom(ctx context.Context, r api.ImportedRelease, base string) ([]api.Artifact, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, errors.New("its address is not a URL")
@@ -169,7 +169,7 @@ func (i *importing) loginHint(err error) string {
 	return ""
 }
 
-func (i *importing) lose(r api.ImportedRelease, format string, args ...any) {
+func (i *importing) noteLost(r api.ImportedRelease, format string, args ...any) {
 	why := fmt.Sprintf(format, args...)
 	i.lost = append(i.lost, lostRelease{r.Agent, r.Version, api.ImportNote{
 		Path: r.Agent + " " + r.Version,
@@ -178,15 +178,15 @@ func (i *importing) lose(r api.ImportedRelease, format string, args ...any) {
 	}})
 }
 
-// apply writes what was fetched and what the file says, in one transaction.
-func (i *importing) apply(ctx context.Context, by api.Actor, fleet api.Fleet) (api.Plan, error) {
+// applyImport writes what was fetched and what the file says, in one transaction.
+func (i *importing) applyImport(ctx context.Context, by api.Actor, fleet api.Fleet) (api.Plan, error) {
 	plan := api.Plan{DryRun: i.options.DryRun, Changes: []api.FleetChange{}}
 	err := i.write(ctx, by, func(tx *store.Tx) error {
 		now, err := tx.Wanted(ctx)
 		if err != nil {
 			return err
 		}
-		fleet.Assignments = i.possible(fleet.Assignments, now.Assignments)
+		fleet.Assignments = i.possibleAssignments(fleet.Assignments, now.Assignments)
 		plan.Changes = append(plan.Changes[:0], fleetfile.Diff(fleetOf(now), fleet, fleetfile.Options{Keep: true})...)
 		if err := i.keepFound(ctx, tx); err != nil {
 			return err
@@ -226,10 +226,10 @@ func (i *importing) keepFound(ctx context.Context, tx *store.Tx) error {
 	return nil
 }
 
-// possible leaves out the assignments that would move to a version whose
+// possibleAssignments leaves out the assignments that would move to a version whose
 // content is not there. Where nothing was said before, they are made: hosts
 // that run that version go on.
-func (i *importing) possible(all, before []api.Assignment) []api.Assignment {
+func (i *importing) possibleAssignments(all, before []api.Assignment) []api.Assignment {
 	return slices.DeleteFunc(slices.Clone(all), func(a api.Assignment) bool {
 		lost := slices.ContainsFunc(i.lost, func(l lostRelease) bool { return l.agent == a.Agent && l.version == a.Version })
 		return lost && cmp.Or(a.Cmd, meta.CmdStart) == meta.CmdStart && slices.ContainsFunc(before, func(b api.Assignment) bool {

@@ -45,7 +45,7 @@ func (c *core) openLineage(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot read what this server has said before: %w", err)
 	}
-	if m, ok := c.said(strings.TrimSpace(string(text))); ok {
+	if m, ok := c.readLaterMark(strings.TrimSpace(string(text))); ok {
 		if err := c.wentBack(ctx, m, "its own notes in the data directory"); err != nil {
 			return err
 		}
@@ -54,8 +54,8 @@ func (c *core) openLineage(ctx context.Context) error {
 	return nil
 }
 
-// said is a mark if it is one of ours and of a later moment than the snapshot.
-func (c *core) said(text string) (m lineage.Mark, later bool) {
+// readLaterMark is a mark if it is one of ours and of a later moment than the snapshot.
+func (c *core) readLaterMark(text string) (m lineage.Mark, later bool) {
 	m, genuine, ok := c.lineage.Read(text)
 	if !ok {
 		return m, false
@@ -80,9 +80,9 @@ func (c *core) RememberSerial() {
 	}
 }
 
-// ahead is asked about a host that shows a mark which is not the present one.
-func (c *core) ahead(ctx context.Context, text string) (doubt bool) {
-	m, later := c.said(text)
+// hostIsAhead is asked about a host that shows a mark which is not the present one.
+func (c *core) hostIsAhead(ctx context.Context, text string) (doubt bool) {
+	m, later := c.readLaterMark(text)
 	if !later {
 		return false
 	}
@@ -139,5 +139,5 @@ func (c *core) wentBack(ctx context.Context, m lineage.Mark, who string) error {
 		c.log.Error().Int64("serial", serial).Int64("said", m.Serial).Str("by", who).
 			Msg("the database went back to an earlier moment: the fleet stands still, every host keeps what it reports; look at the difference with: ops-meta standstill")
 	}
-	return c.reread(ctx)
+	return c.rereadWanted(ctx)
 }

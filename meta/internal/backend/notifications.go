@@ -52,7 +52,7 @@ func (n notifications) TestTarget(ctx context.Context, by api.Actor, name string
 
 // EveryNotifyTarget is whom to tell, with the secrets that it takes.
 func (c *core) EveryNotifyTarget(ctx context.Context) ([]api.NotifyTarget, error) {
-	return everything(func(page api.Cursor) (api.Page[api.NotifyTarget], error) { return c.store.NotifyTargets(ctx, "", page) })
+	return readAllPages(func(page api.Cursor) (api.Page[api.NotifyTarget], error) { return c.store.NotifyTargets(ctx, "", page) })
 }
 
 // silenceLease is longer than the time between two looks for silent hosts.

@@ -82,21 +82,21 @@ func (n noun[T]) Delete(ctx context.Context, by api.Actor, name string, revision
 	return n.write(ctx, by, func(tx *store.Tx) error { return n.remove(tx, ctx, name, revision) })
 }
 
-func (c *core) agents() noun[api.Agent] {
+func (c *core) agentNouns() noun[api.Agent] {
 	return noun[api.Agent]{
 		core: c, write: c.write, list: c.store.Agents, get: store.Reader.Agent, put: (*store.Tx).PutAgent, remove: (*store.Tx).DeleteAgent, validate: api.Agent.Validate,
 		revision: func(v *api.Agent) *int64 { return &v.Revision },
 	}
 }
 
-func (c *core) groups() noun[api.Group] {
+func (c *core) groupNouns() noun[api.Group] {
 	return noun[api.Group]{
 		core: c, write: c.writeScopes, list: c.store.Groups, get: store.Reader.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
 		revision: func(v *api.Group) *int64 { return &v.Revision },
 	}
 }
 
-func (c *core) strategies() noun[api.Strategy] {
+func (c *core) strategyNouns() noun[api.Strategy] {
 	return noun[api.Strategy]{
 		core: c, write: c.write, list: c.store.Strategies, get: store.Reader.Strategy, put: (*store.Tx).PutStrategy, remove: (*store.Tx).DeleteStrategy, validate: api.Strategy.Validate,
 		revision: func(v *api.Strategy) *int64 { return &v.Revision },
@@ -123,8 +123,8 @@ func putNotifyTarget(tx *store.Tx, ctx context.Context, t api.NotifyTarget) (api
 	return tx.PutNotifyTarget(ctx, t)
 }
 
-// everything follows a listing to its end.
-func everything[T any](list func(api.Cursor) (api.Page[T], error)) ([]T, error) {
+// readAllPages follows a listing to its end.
+func readAllPages[T any](list func(api.Cursor) (api.Page[T], error)) ([]T, error) {
 	return api.All(func(after string) (api.Page[T], error) { return list(api.Cursor{After: after, Limit: api.MaxPage}) })
 }
 

@@ -18,7 +18,7 @@ func (r artifacts) Prune(ctx context.Context, by api.Actor, olderThanDays int, d
 	if err != nil {
 		return api.Pruned{}, err
 	}
-	reported := r.reported()
+	reported := r.releasesReported()
 	pruned := api.Pruned{DryRun: dryRun, Artifacts: []api.Artifact{}}
 	for _, rel := range unused {
 		if reported[api.ReleaseKey{Agent: rel.Agent, Version: rel.Version}] {
@@ -41,11 +41,11 @@ func (r artifacts) Prune(ctx context.Context, by api.Actor, olderThanDays int, d
 	if dryRun {
 		return pruned, nil
 	}
-	return pruned, r.sweep(ctx)
+	return pruned, r.sweepContents(ctx)
 }
 
-// reported is every version that some host has or could go back to.
-func (r artifacts) reported() map[api.ReleaseKey]bool {
+// releasesReported is every version that some host has or could go back to.
+func (r artifacts) releasesReported() map[api.ReleaseKey]bool {
 	in := map[api.ReleaseKey]bool{}
 	r.fleet.Each(func(h api.Host) bool {
 		for _, a := range h.Agents {
@@ -57,8 +57,8 @@ func (r artifacts) reported() map[api.ReleaseKey]bool {
 	return in
 }
 
-// sweep removes content that no release refers to.
-func (r artifacts) sweep(ctx context.Context) error {
+// sweepContents removes content that no release refers to.
+func (r artifacts) sweepContents(ctx context.Context) error {
 	used := map[string]bool{}
 	err := r.store.Contents(ctx, func(sha256 string) error {
 		used[sha256] = true

@@ -16,7 +16,7 @@ type releases struct{ *core }
 
 // Releases lists agents by name, each with its newest version first.
 func (r releases) Releases(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Release], error) {
-	all, err := everything(func(c api.Cursor) (api.Page[api.Release], error) { return r.store.Releases(ctx, agent, c) })
+	all, err := readAllPages(func(c api.Cursor) (api.Page[api.Release], error) { return r.store.Releases(ctx, agent, c) })
 	if err != nil {
 		return api.Page[api.Release]{}, err
 	}

@@ -32,7 +32,7 @@ func (c *core) pauseForStandstill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot pause the rollouts of a restored database: %w", err)
 	}
-	return c.reread(ctx)
+	return c.rereadWanted(ctx)
 }
 
 // TellStandstill says at every start that nothing moves, and why.

@@ -24,7 +24,7 @@ func (c *core) EndHolds(ctx context.Context) {
 		return // it is said where rollouts are looked after
 	}
 	if end := c.fleet.Snapshot().ValidUntil(); !end.IsZero() && !time.Now().Before(end) {
-		c.recompile()
+		c.recompileWanted()
 	}
 }
 
@@ -64,15 +64,15 @@ func (c *core) Clean(ctx context.Context) {
 	if err := c.store.DeleteSamples(ctx, before); err != nil {
 		c.log.Warn().Err(err).Msg("cannot remove old samples")
 	}
-	c.drain(ctx, "events", before, c.store.DeleteEvents)
-	c.drain(ctx, "grants", before, c.store.DeleteGrants)
+	c.removeInBatches(ctx, "events", before, c.store.DeleteEvents)
+	c.removeInBatches(ctx, "grants", before, c.store.DeleteGrants)
 	if err := c.ForgetSilent(ctx, time.Now()); err != nil {
 		c.log.Warn().Err(err).Msg("cannot forget silent hosts")
 	}
 }
 
-// drain removes in small transactions, so that nobody waits long.
-func (c *core) drain(ctx context.Context, what string, before time.Time, remove func(context.Context, time.Time, int) (int64, error)) {
+// removeInBatches removes in small transactions, so that nobody waits long.
+func (c *core) removeInBatches(ctx context.Context, what string, before time.Time, remove func(context.Context, time.Time, int) (int64, error)) {
 	for ctx.Err() == nil {
 		n, err := remove(ctx, before, cleanBatch)
 		if err != nil {

@@ -68,8 +68,8 @@ func (c *core) Refresh(ctx context.Context, serial int64) error {
 	return c.rereadLocked(ctx)
 }
 
-// reread compiles what is wanted, whatever its serial.
-func (c *core) reread(ctx context.Context) error {
+// rereadWanted compiles what is wanted, whatever its serial.
+func (c *core) rereadWanted(ctx context.Context) error {
 	c.compiling.Lock()
 	defer c.compiling.Unlock()
 	return c.rereadLocked(ctx)
@@ -82,10 +82,10 @@ func (c *core) rereadLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.engine.Reload(ctx, w, func() { c.compile(w) })
+	return c.engine.Reload(ctx, w, func() { c.compileWanted(w) })
 }
 
-func (c *core) compile(w api.Wanted) {
+func (c *core) compileWanted(w api.Wanted) {
 	now := c.settings.Load()
 	snap := fleet.Compile(fleet.Config{
 		Wanted: w, PublicURL: now.PublicURL, Interval: now.Interval, WaitInterval: waitInterval(now.Interval, c.fleet.Hosts()),
@@ -101,15 +101,15 @@ func (c *core) compile(w api.Wanted) {
 // UseSettings has new settings count.
 func (c *core) UseSettings(next Settings) {
 	c.settings.Store(&next)
-	c.recompile()
+	c.recompileWanted()
 }
 
-// recompile makes holds end on time, and settings count.
-func (c *core) recompile() {
+// recompileWanted makes holds end on time, and settings count.
+func (c *core) recompileWanted() {
 	c.compiling.Lock()
 	defer c.compiling.Unlock()
 	if w := c.wanted.Load(); w != nil {
-		c.compile(w.Wanted)
+		c.compileWanted(w.Wanted)
 	}
 }
 
