@@ -152,7 +152,7 @@ func (c *Client) Beat(ctx context.Context, request HeartbeatRequest) (Reply, err
 	}
 	var passed []error
 	for _, s := range inOrder(c.servers, time.Now()) {
-		reply, err := c.ask(ctx, s, body)
+		reply, err := c.askServer(ctx, s, body)
 		if err == nil {
 			s.aside, s.notBefore = time.Time{}, time.Time{}
 			reply.Passed = errors.Join(passed...)
@@ -161,7 +161,7 @@ func (c *Client) Beat(ctx context.Context, request HeartbeatRequest) (Reply, err
 		if ctx.Err() != nil {
 			return Reply{}, ctx.Err()
 		}
-		s.failed(err, time.Now())
+		s.noteFailed(err, time.Now())
 		passed = append(passed, err)
 	}
 	return Reply{}, errors.Join(passed...)
@@ -199,36 +199,36 @@ func boolInt(b bool) int {
 	return 0
 }
 
-func (s *serverState) failed(err error, now time.Time) {
+func (s *serverState) noteFailed(err error, now time.Time) {
 	s.aside = now.Add(asideAfterFail)
 	if after := RetryAfter(err); after > 0 {
 		s.notBefore = now.Add(after)
 	}
 }
 
-// ask posts to one server, in the dialects worth trying.
-func (c *Client) ask(ctx context.Context, s *serverState, body []byte) (Reply, error) {
+// askServer posts to one server, in the dialects worth trying.
+func (c *Client) askServer(ctx context.Context, s *serverState, body []byte) (Reply, error) {
 	if wait := time.Until(s.notBefore); wait > 0 {
 		err := fmt.Errorf("asked not to be asked for another %v", wait.Round(time.Second))
 		return Reply{}, &BeatError{Server: s.base, RetryAfter: wait, Err: err}
 	}
 	var wrong []error
-	for _, d := range s.dialects(c.dialect, time.Now()) {
-		reply, err := c.post(ctx, s, d, body)
+	for _, d := range s.dialectsToTry(c.dialect, time.Now()) {
+		reply, err := c.postReport(ctx, s, d, body)
 		if _, other := errors.AsType[*dialectError](err); other && c.dialect == DialectAuto {
 			wrong = append(wrong, err)
 			continue
 		}
 		if err == nil {
-			s.speaks(d, time.Now())
+			s.noteDialect(d, time.Now())
 		}
 		return reply, err
 	}
 	return Reply{}, &BeatError{Server: s.base, Err: fmt.Errorf("no heartbeat in either dialect, is this an ops-meta? %w", errors.Join(wrong...))}
 }
 
-// dialects lists what to try on s, most promising first.
-func (s *serverState) dialects(configured Dialect, now time.Time) []Dialect {
+// dialectsToTry lists what to try on s, most promising first.
+func (s *serverState) dialectsToTry(configured Dialect, now time.Time) []Dialect {
 	switch {
 	case configured != DialectAuto:
 		return []Dialect{configured}
@@ -238,7 +238,7 @@ func (s *serverState) dialects(configured Dialect, now time.Time) []Dialect {
 	return []Dialect{DialectV1, DialectLegacy}
 }
 
-func (s *serverState) speaks(d Dialect, now time.Time) {
+func (s *serverState) noteDialect(d Dialect, now time.Time) {
 	if d == DialectLegacy && !now.Before(s.recheck) {
 		s.recheck = now.Add(recheckDialect)
 	}

@@ -118,8 +118,8 @@ func pathOf(d Dialect) string {
 	return PathV1
 }
 
-// post makes one exchange.
-func (c *Client) post(ctx context.Context, s *serverState, d Dialect, body []byte) (Reply, error) {
+// postReport makes one exchange.
+func (c *Client) postReport(ctx context.Context, s *serverState, d Dialect, body []byte) (Reply, error) {
 	fail := func(status int, after time.Duration, err error) (Reply, error) {
 		return Reply{}, &BeatError{Server: s.base, Status: status, RetryAfter: after, Err: err}
 	}
@@ -134,7 +134,7 @@ func (c *Client) post(ctx context.Context, s *serverState, d Dialect, body []byt
 		defer func() { _ = response.RawBody().Close() }()
 	}
 	if err != nil {
-		return fail(0, 0, unanswered(s, d, err))
+		return fail(0, 0, explainUnanswered(s, d, err))
 	}
 	status, header := response.StatusCode(), response.Header()
 	reply := Reply{Dialect: d, Server: s.base, Date: serverTime(header)}
@@ -156,7 +156,7 @@ func (c *Client) post(ctx context.Context, s *serverState, d Dialect, body []byt
 		return fail(status, 0, errors.New("HTTP 407: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT"))
 	}
 	if status != http.StatusOK {
-		return fail(status, retryAfter(header, time.Now()), fmt.Errorf("HTTP %d: %s", status, refusal(data)))
+		return fail(status, retryAfter(header, time.Now()), fmt.Errorf("HTTP %d: %s", status, refusalText(data)))
 	}
 	reply.HeartbeatResponse, reply.Rejected, err = DecodeReply(data)
 	if err != nil {
@@ -166,9 +166,9 @@ func (c *Client) post(ctx context.Context, s *serverState, d Dialect, body []byt
 	return reply, nil
 }
 
-// unanswered explains a failed exchange. One old server closes the connection
+// explainUnanswered explains a failed exchange. One old server closes the connection
 // on a path that it does not know.
-func unanswered(s *serverState, d Dialect, err error) error {
+func explainUnanswered(s *serverState, d Dialect, err error) error {
 	if d == DialectV1 && s.dialect != DialectV1 && errors.Is(err, io.EOF) {
 		return &dialectError{pathOf(d), "a closed connection"}
 	}
@@ -202,7 +202,7 @@ func otherDialect(d Dialect, status int, header http.Header, data []byte) error 
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed, status == http.StatusGone, status == http.StatusNotImplemented:
 		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d", status)}
 	case status == http.StatusBadRequest && d == DialectV1 && strings.HasPrefix(header.Get("Content-Type"), "text/plain"):
-		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d: %s", status, refusal(data))} // as only old servers do
+		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d: %s", status, refusalText(data))} // as only old servers do
 	case status >= 300 && status < 400:
 		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d to %s, which is not followed", status, clip(header.Get("Location")))}
 	case status != http.StatusOK || startsWith(data, "{"): // whatever its Content-Type
@@ -220,8 +220,8 @@ func startsWith(data []byte, first string) bool {
 	return strings.HasPrefix(strings.TrimSpace(string(data[:min(len(data), 64)])), first)
 }
 
-// refusal finds the one sentence that a failed reply has for us.
-func refusal(data []byte) string {
+// refusalText finds the one sentence that a failed reply has for us.
+func refusalText(data []byte) string {
 	var known struct{ ErrorMessage, Message, Detail, Title string }
 	if json.Unmarshal(data, &known) == nil {
 		for _, s := range []string{known.ErrorMessage, known.Message, known.Detail, known.Title} {

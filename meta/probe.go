@@ -44,15 +44,15 @@ func (c *Client) Probe(ctx context.Context, host string, patience time.Duration)
 	body = body[:len(body)-1]
 	var results []ProbeResult
 	for _, s := range c.servers {
-		results = append(results, c.probe(ctx, s, body, patience))
+		results = append(results, c.probeServer(ctx, s, body, patience))
 	}
 	return results
 }
 
-func (c *Client) probe(ctx context.Context, s *serverState, body []byte, patience time.Duration) (r ProbeResult) {
+func (c *Client) probeServer(ctx context.Context, s *serverState, body []byte, patience time.Duration) (r ProbeResult) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer within %s", patience))
 	defer cancel()
-	for _, d := range s.dialects(c.dialect, time.Now()) {
+	for _, d := range s.dialectsToTry(c.dialect, time.Now()) {
 		var other bool
 		if r, other = c.probePath(ctx, s.base, d, body); r.Err != nil || !other {
 			return r
@@ -79,7 +79,7 @@ func (c *Client) probePath(ctx context.Context, base string, d Dialect, body []b
 	r.Status, r.Date = response.StatusCode(), serverTime(response.Header())
 	data, _ := io.ReadAll(io.LimitReader(response.RawBody(), maxProbe)) // it has answered; the text is for people
 	if r.Status != http.StatusOK {
-		r.Message = refusal(data)
+		r.Message = refusalText(data)
 	}
 	return r, otherDialect(d, r.Status, response.Header(), data) != nil
 }

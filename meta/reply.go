@@ -28,7 +28,7 @@ func DecodeReply(data []byte) (HeartbeatResponse, []Rejected, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return HeartbeatResponse{}, nil, fmt.Errorf("the reply is not a heartbeat's: %w", err)
 	}
-	if err := refused(r.HeartbeatResponse); err != nil {
+	if err := refusedError(r.HeartbeatResponse); err != nil {
 		return HeartbeatResponse{}, nil, err
 	}
 	if r.DesiredAgents == nil {
@@ -42,7 +42,7 @@ func DecodeReply(data []byte) (HeartbeatResponse, []Rejected, error) {
 	return r.HeartbeatResponse, rejected, nil
 }
 
-func refused(r HeartbeatResponse) error {
+func refusedError(r HeartbeatResponse) error {
 	switch {
 	case r.ErrorMessage != "":
 		return fmt.Errorf("the server says: %s", oneLine(r.ErrorMessage))

@@ -87,7 +87,7 @@ type call struct {
 	as       FetchAs   // how the server fetches
 }
 
-func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
+func (c *Client) buildRequest(ctx context.Context, r call) (*http.Request, error) {
 	body, contentType := r.raw, r.rawType
 	if r.body != nil {
 		data, err := json.Marshal(r.body)
@@ -111,12 +111,12 @@ func (c *Client) request(ctx context.Context, r call) (*http.Request, error) {
 	if r.rawSize > 0 {
 		req.ContentLength = r.rawSize
 	}
-	c.headers(req, contentType, r.revision)
+	c.setHeaders(req, contentType, r.revision)
 	r.as.setHeader(req.Header)
 	return req, nil
 }
 
-func (c *Client) headers(req *http.Request, contentType string, revision int64) {
+func (c *Client) setHeaders(req *http.Request, contentType string, revision int64) {
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
@@ -138,16 +138,16 @@ func (c *Client) headers(req *http.Request, contentType string, revision int64) 
 // ETag is the entity tag of a revision.
 func ETag(revision int64) string { return fmt.Sprintf("%q", fmt.Sprint(revision)) }
 
-// send makes the call and returns the reply of a success; its body is the
+// sendCall makes the call and returns the reply of a success; its body is the
 // caller's to close.
-func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
-	req, err := c.request(ctx, r)
+func (c *Client) sendCall(ctx context.Context, r call) (*http.Response, error) {
+	req, err := c.buildRequest(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, c.unreachableError(ctx, err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
@@ -168,7 +168,7 @@ func (e *Unreachable) Error() string {
 
 func (e *Unreachable) Unwrap() error { return e.Err }
 
-func (c *Client) unreachable(ctx context.Context, err error) error {
+func (c *Client) unreachableError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -198,8 +198,8 @@ func readProblem(resp *http.Response) *Problem {
 	return p
 }
 
-// read makes the call and decodes the reply into T.
-func read[T any](ctx context.Context, c *Client, r call) (T, error) {
+// readReply makes the call and decodes the reply into T.
+func readReply[T any](ctx context.Context, c *Client, r call) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout,
 		fmt.Errorf("ops-meta at %s did not answer within %s", c.base, c.timeout))
 	defer cancel()
@@ -209,7 +209,7 @@ func read[T any](ctx context.Context, c *Client, r call) (T, error) {
 // readSlowly is read for calls that may take as long as they need.
 func readSlowly[T any](ctx context.Context, c *Client, r call) (T, error) {
 	var out T
-	resp, err := c.send(ctx, r)
+	resp, err := c.sendCall(ctx, r)
 	if err != nil {
 		return out, err
 	}
@@ -223,12 +223,12 @@ func readSlowly[T any](ctx context.Context, c *Client, r call) (T, error) {
 	return out, nil
 }
 
-func get[T any](ctx context.Context, c *Client, query url.Values, path ...string) (T, error) {
-	return read[T](ctx, c, call{method: http.MethodGet, path: path, query: query})
+func getResource[T any](ctx context.Context, c *Client, query url.Values, path ...string) (T, error) {
+	return readReply[T](ctx, c, call{method: http.MethodGet, path: path, query: query})
 }
 
-func (c *Client) remove(ctx context.Context, revision int64, path ...string) error {
-	_, err := read[struct{}](ctx, c, call{method: http.MethodDelete, path: path, revision: revision})
+func (c *Client) deleteResource(ctx context.Context, revision int64, path ...string) error {
+	_, err := readReply[struct{}](ctx, c, call{method: http.MethodDelete, path: path, revision: revision})
 	return err
 }
 
@@ -251,33 +251,33 @@ func All[T any](list func(cursor string) (Page[T], error)) ([]T, error) {
 
 // Version asks what the server is; no token is needed.
 func (c *Client) Version(ctx context.Context) (Version, error) {
-	return get[Version](ctx, c, nil, "version")
+	return getResource[Version](ctx, c, nil, "version")
 }
 
 // WhoAmI asks who the server takes the caller for.
 func (c *Client) WhoAmI(ctx context.Context) (Identity, error) {
-	return get[Identity](ctx, c, nil, "whoami")
+	return getResource[Identity](ctx, c, nil, "whoami")
 }
 
 // Overview asks for the fleet at a glance.
 func (c *Client) Overview(ctx context.Context) (Overview, error) {
-	return get[Overview](ctx, c, nil, "overview")
+	return getResource[Overview](ctx, c, nil, "overview")
 }
 
 // Doctor asks the server to examine itself.
 func (c *Client) Doctor(ctx context.Context) ([]Check, error) {
-	return get[[]Check](ctx, c, nil, "doctor")
+	return getResource[[]Check](ctx, c, nil, "doctor")
 }
 
 // Enroll exchanges an enrolment token, the client's, for a host's credential.
 func (c *Client) Enroll(ctx context.Context, e Enrolment) (Credential, error) {
-	return read[Credential](ctx, c, call{method: http.MethodPost, path: []string{"enroll"}, body: e})
+	return readReply[Credential](ctx, c, call{method: http.MethodPost, path: []string{"enroll"}, body: e})
 }
 
 // Backup writes an archive of the running server's data to w: a tar.gz that
 // `ops-meta restore` takes.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	resp, err := c.send(ctx, call{method: http.MethodPost, path: []string{"backup"}})
+	resp, err := c.sendCall(ctx, call{method: http.MethodPost, path: []string{"backup"}})
 	if err != nil {
 		return err
 	}

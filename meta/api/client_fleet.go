@@ -12,7 +12,7 @@ import (
 
 // ExportFleet is everything an operator has said, as a fleet file.
 func (c *Client) ExportFleet(ctx context.Context) ([]byte, error) {
-	resp, err := c.send(ctx, call{method: http.MethodGet, path: []string{"fleet"}})
+	resp, err := c.sendCall(ctx, call{method: http.MethodGet, path: []string{"fleet"}})
 	if err != nil {
 		return nil, err
 	}
@@ -27,13 +27,13 @@ func (c *Client) ExportFleet(ctx context.Context) ([]byte, error) {
 // ApplyFleet makes the server be as the fleet file says, all of it or
 // nothing.
 func (c *Client) ApplyFleet(ctx context.Context, yaml []byte, o ApplyOptions) (Plan, error) {
-	return read[Plan](ctx, c, call{
-		method: http.MethodPut, path: []string{"fleet"}, query: o.query(),
+	return readReply[Plan](ctx, c, call{
+		method: http.MethodPut, path: []string{"fleet"}, query: o.queryValues(),
 		raw: bytes.NewReader(yaml), rawType: "application/yaml",
 	})
 }
 
-func (o ApplyOptions) query() url.Values {
+func (o ApplyOptions) queryValues() url.Values {
 	return url.Values{
 		"dryRun": {strconv.FormatBool(o.DryRun)}, "now": {strconv.FormatBool(o.Now)}, "overwrite": {strconv.FormatBool(o.Overwrite)},
 	}

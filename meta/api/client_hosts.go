@@ -12,29 +12,29 @@ import (
 
 // Hosts lists hosts.
 func (c *Client) Hosts(ctx context.Context, q HostQuery) (Page[Host], error) {
-	return get[Page[Host]](ctx, c, q.Values(), "hosts")
+	return getResource[Page[Host]](ctx, c, q.Values(), "hosts")
 }
 
 // Host is the host of that name.
 func (c *Client) Host(ctx context.Context, name string) (Host, error) {
-	return get[Host](ctx, c, nil, "hosts", name)
+	return getResource[Host](ctx, c, nil, "hosts", name)
 }
 
 // DeleteHost forgets a host until its next heartbeat, and voids its
 // credential.
 func (c *Client) DeleteHost(ctx context.Context, name string) error {
-	return c.remove(ctx, 0, "hosts", name)
+	return c.deleteResource(ctx, 0, "hosts", name)
 }
 
 // HostEvents lists a host's timeline, the newest first. It knows Agent, Kind
 // and Since.
 func (c *Client) HostEvents(ctx context.Context, name string, o ListOptions) (Page[Event], error) {
-	return get[Page[Event]](ctx, c, o.Values(), "hosts", name, "events")
+	return getResource[Page[Event]](ctx, c, o.Values(), "hosts", name, "events")
 }
 
 // Explain says what a host shall run and why. The host need not be known.
 func (c *Client) Explain(ctx context.Context, name string) (Explanation, error) {
-	return get[Explanation](ctx, c, nil, "hosts", name, "explain")
+	return getResource[Explanation](ctx, c, nil, "hosts", name, "explain")
 }
 
 // Follow calls f for every change the server tells of, until the context
@@ -47,7 +47,7 @@ func (c *Client) Follow(ctx context.Context, after int64, f func(FeedItem)) erro
 	if after > 0 {
 		query.Set("after", fmt.Sprint(after))
 	}
-	resp, err := c.send(ctx, call{method: http.MethodGet, path: []string{"events"}, query: query})
+	resp, err := c.sendCall(ctx, call{method: http.MethodGet, path: []string{"events"}, query: query})
 	if err != nil {
 		return err
 	}

@@ -10,25 +10,25 @@ import (
 
 // Releases lists releases, the newest version first. It knows Agent.
 func (c *Client) Releases(ctx context.Context, o ListOptions) (Page[Release], error) {
-	return get[Page[Release]](ctx, c, o.Values(), "releases")
+	return getResource[Page[Release]](ctx, c, o.Values(), "releases")
 }
 
 // Release is one version of an agent.
 func (c *Client) Release(ctx context.Context, agent, version string) (Release, error) {
-	return get[Release](ctx, c, nil, "agents", agent, "releases", version)
+	return getResource[Release](ctx, c, nil, "agents", agent, "releases", version)
 }
 
 // PutReleaseNotes writes a release's notes; the release is made when it is
 // not there.
 func (c *Client) PutReleaseNotes(ctx context.Context, agent, version, notes string) (Release, error) {
-	return read[Release](ctx, c, call{
+	return readReply[Release](ctx, c, call{
 		method: http.MethodPut, path: []string{"agents", agent, "releases", version}, body: ReleaseNotes{Notes: notes},
 	})
 }
 
 // DeleteRelease removes a release that nothing wants, and its artifacts.
 func (c *Client) DeleteRelease(ctx context.Context, agent, version string) error {
-	return c.remove(ctx, 0, "agents", agent, "releases", version)
+	return c.deleteResource(ctx, 0, "agents", agent, "releases", version)
 }
 
 // Upload is a tarball on its way to the server.
@@ -46,7 +46,7 @@ type Upload struct {
 // a version that exists is refused.
 func (c *Client) Upload(ctx context.Context, u Upload) (Artifact, error) {
 	query := url.Values{}
-	set(query, "sha256", u.SHA256)
+	setParam(query, "sha256", u.SHA256)
 	arch := u.Arch
 	if arch == "" {
 		arch = "auto"
@@ -67,7 +67,7 @@ func (c *Client) RegisterArtifact(ctx context.Context, agent, version string, n 
 
 // PutSignature stores an artifact's detached minisign signature.
 func (c *Client) PutSignature(ctx context.Context, a Artifact, minisig io.Reader) (Artifact, error) {
-	return read[Artifact](ctx, c, call{
+	return readReply[Artifact](ctx, c, call{
 		method: http.MethodPut, path: []string{"agents", a.Agent, "releases", a.Version, "artifacts", a.Arch, "signature"},
 		raw: minisig, rawType: "text/plain",
 	})
@@ -77,5 +77,5 @@ func (c *Client) PutSignature(ctx context.Context, a Artifact, minisig io.Reader
 // so many days. With dryRun it only says which.
 func (c *Client) PruneArtifacts(ctx context.Context, olderThanDays int, dryRun bool) (Pruned, error) {
 	query := url.Values{"dryRun": {strconv.FormatBool(dryRun)}, "olderThanDays": {strconv.Itoa(olderThanDays)}}
-	return read[Pruned](ctx, c, call{method: http.MethodPost, path: []string{"artifacts", "prune"}, query: query})
+	return readReply[Pruned](ctx, c, call{method: http.MethodPost, path: []string{"artifacts", "prune"}, query: query})
 }

@@ -21,6 +21,6 @@ type Sample struct {
 // an agent. An empty agent asks for all of them.
 func (c *Client) History(ctx context.Context, agent string, since time.Time) ([]Sample, error) {
 	query := url.Values{"since": {since.UTC().Format(time.RFC3339)}}
-	set(query, "agent", agent)
-	return get[[]Sample](ctx, c, query, "history")
+	setParam(query, "agent", agent)
+	return getResource[[]Sample](ctx, c, query, "history")
 }

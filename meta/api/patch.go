@@ -25,7 +25,7 @@ func (p Patch) Apply(noun, into any) error {
 	if err := json.Unmarshal(before, &fields); err != nil {
 		return err
 	}
-	after, err := json.Marshal(merged(fields, p))
+	after, err := json.Marshal(mergePatch(fields, p))
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (p Patch) Apply(noun, into any) error {
 	return dec.Decode(into)
 }
 
-func merged(fields map[string]any, p Patch) map[string]any {
+func mergePatch(fields map[string]any, p Patch) map[string]any {
 	if fields == nil {
 		fields = map[string]any{}
 	}
@@ -44,7 +44,7 @@ func merged(fields map[string]any, p Patch) map[string]any {
 			delete(fields, name)
 		case map[string]any:
 			old, _ := fields[name].(map[string]any)
-			fields[name] = merged(old, inner)
+			fields[name] = mergePatch(old, inner)
 		default:
 			fields[name] = value
 		}
@@ -52,13 +52,13 @@ func merged(fields map[string]any, p Patch) map[string]any {
 	return fields
 }
 
-func patch[T any](ctx context.Context, c *Client, p Patch, revision int64, path ...string) (T, error) {
+func patchResource[T any](ctx context.Context, c *Client, p Patch, revision int64, path ...string) (T, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	return read[T](ctx, c, call{
+	return readReply[T](ctx, c, call{
 		method: http.MethodPatch, path: path, raw: bytes.NewReader(body), rawType: MediaPatch, rawSize: int64(len(body)), revision: revision,
 	})
 }
@@ -66,27 +66,27 @@ func patch[T any](ctx context.Context, c *Client, p Patch, revision int64, path 
 // PatchAgent changes what p names of an agent. Revision 0 is whatever it is
 // now.
 func (c *Client) PatchAgent(ctx context.Context, name string, p Patch, revision int64) (Agent, error) {
-	return patch[Agent](ctx, c, p, revision, "agents", name)
+	return patchResource[Agent](ctx, c, p, revision, "agents", name)
 }
 
 // PatchGroup changes what p names of a group.
 func (c *Client) PatchGroup(ctx context.Context, name string, p Patch, revision int64) (Group, error) {
-	return patch[Group](ctx, c, p, revision, "groups", name)
+	return patchResource[Group](ctx, c, p, revision, "groups", name)
 }
 
 // PatchStrategy changes what p names of a strategy; rollouts under way keep
 // theirs.
 func (c *Client) PatchStrategy(ctx context.Context, name string, p Patch, revision int64) (Strategy, error) {
-	return patch[Strategy](ctx, c, p, revision, "strategies", name)
+	return patchResource[Strategy](ctx, c, p, revision, "strategies", name)
 }
 
 // PatchNotifyTarget changes what p names of a notification target.
 func (c *Client) PatchNotifyTarget(ctx context.Context, name string, p Patch, revision int64) (NotifyTarget, error) {
-	return patch[NotifyTarget](ctx, c, p, revision, "notifications", "targets", name)
+	return patchResource[NotifyTarget](ctx, c, p, revision, "notifications", "targets", name)
 }
 
 // PatchAssignment changes what p names of an assignment, at once, and only
 // what it names.
 func (c *Client) PatchAssignment(ctx context.Context, agent string, s Scope, p Patch, revision int64) (Assignment, error) {
-	return patch[Assignment](ctx, c, p, revision, "agents", agent, "assignments", s.String())
+	return patchResource[Assignment](ctx, c, p, revision, "agents", agent, "assignments", s.String())
 }

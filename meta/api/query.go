@@ -33,13 +33,13 @@ type ListOptions struct {
 func (o ListOptions) Values() url.Values {
 	v := url.Values{}
 	setPage(v, o.Limit, o.Cursor)
-	set(v, "q", o.Search)
-	set(v, "agent", o.Agent)
-	set(v, "scope", o.Scope)
-	set(v, "state", o.State)
-	set(v, "kind", o.Kind)
-	set(v, "actor", o.Actor)
-	set(v, "action", o.Action)
+	setParam(v, "q", o.Search)
+	setParam(v, "agent", o.Agent)
+	setParam(v, "scope", o.Scope)
+	setParam(v, "state", o.State)
+	setParam(v, "kind", o.Kind)
+	setParam(v, "actor", o.Actor)
+	setParam(v, "action", o.Action)
 	if !o.Since.IsZero() {
 		v.Set("since", o.Since.UTC().Format(time.RFC3339Nano))
 	}
@@ -50,13 +50,13 @@ func (o ListOptions) Values() url.Values {
 func (q HostQuery) Values() url.Values {
 	v := url.Values{}
 	setPage(v, q.Limit, q.After)
-	set(v, "q", q.Search)
-	set(v, "group", q.Group)
-	set(v, "agent", q.Agent)
-	set(v, "version", q.Version)
-	set(v, "status", q.Status)
-	set(v, "phase", q.Phase)
-	set(v, "arch", q.Arch)
+	setParam(v, "q", q.Search)
+	setParam(v, "group", q.Group)
+	setParam(v, "agent", q.Agent)
+	setParam(v, "version", q.Version)
+	setParam(v, "status", q.Status)
+	setParam(v, "phase", q.Phase)
+	setParam(v, "arch", q.Arch)
 	for _, name := range slices.Sorted(maps.Keys(q.Labels)) {
 		v.Add("label", name+"="+q.Labels[name])
 	}
@@ -72,10 +72,10 @@ func setPage(v url.Values, limit int, cursor string) {
 	if limit > 0 {
 		v.Set("limit", strconv.Itoa(limit))
 	}
-	set(v, "cursor", cursor)
+	setParam(v, "cursor", cursor)
 }
 
-func set(v url.Values, key, value string) {
+func setParam(v url.Values, key, value string) {
 	if value != "" {
 		v.Set(key, value)
 	}

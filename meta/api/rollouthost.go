@@ -53,5 +53,5 @@ type RolloutHost struct {
 // RolloutHosts lists a rollout's hosts by name. It knows State, one of the
 // RolloutHost states.
 func (c *Client) RolloutHosts(ctx context.Context, id string, o ListOptions) (Page[RolloutHost], error) {
-	return get[Page[RolloutHost]](ctx, c, o.Values(), "rollouts", id, "hosts")
+	return getResource[Page[RolloutHost]](ctx, c, o.Values(), "rollouts", id, "hosts")
 }

@@ -60,7 +60,7 @@ func (said Naming) Complete(file string, known func(agent string) (bool, error))
 		name.Agent = rest
 		return name, nil
 	}
-	read, err := choose(base, readings(stem, name.Arch), known)
+	read, err := chooseReading(base, readingsOf(stem, name.Arch), known)
 	if err != nil {
 		return name, err
 	}
@@ -108,8 +108,8 @@ type reading struct {
 
 var numberedRule = regexp.MustCompile(`^v?[0-9]`)
 
-// readings are the ways to cut {agent}-{version} at a dash.
-func readings(stem, arch string) []reading {
+// readingsOf are the ways to cut {agent}-{version} at a dash.
+func readingsOf(stem, arch string) []reading {
 	var all []reading
 	for i := range len(stem) {
 		agent, version := stem[:i], stem[min(i+1, len(stem)):]
@@ -120,10 +120,10 @@ func readings(stem, arch string) []reading {
 	return all
 }
 
-// choose takes the only way that makes sense. A version that begins with a
+// chooseReading takes the only way that makes sense. A version that begins with a
 // number makes more sense than one that does not; among several such only an
 // agent that exists decides.
-func choose(base string, all []reading, known func(string) (bool, error)) (Naming, error) {
+func chooseReading(base string, all []reading, known func(string) (bool, error)) (Naming, error) {
 	var numbered, ours []reading
 	for _, r := range all {
 		exists, err := known(r.Agent)

@@ -22,8 +22,8 @@ func fieldErr(field, format string, args ...any) error {
 	return &Error{Kind: KindInvalid, Field: field, Message: field + ": " + fmt.Sprintf(format, args...)}
 }
 
-// below puts the field of err below another one.
-func below(field string, err error) error {
+// fieldBelow puts the field of err below another one.
+func fieldBelow(field string, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		return fieldErr(field+"."+e.Field, "%s", strings.TrimPrefix(e.Message, e.Field+": "))
@@ -51,7 +51,7 @@ func clip(s string) string {
 	return s
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -76,19 +76,19 @@ func (o overrides) validate() error {
 		}
 		return nil
 	}
-	return first(
+	return firstError(
 		wire("runUser", meta.DesiredAgent{RunUser: o.runUser}),
 		wire("workDir", meta.DesiredAgent{WorkDir: o.workDir}),
 		wire("configFileName", meta.DesiredAgent{ConfigFileName: o.configFileName}),
 		wire("configRemoteUrl", meta.DesiredAgent{ConfigFileName: "x", ConfigRemoteURL: o.configRemoteURL}),
-		whole("configRemoteUrl", o.configRemoteURL),
+		refuseRedacted("configRemoteUrl", o.configRemoteURL),
 		notNegative("probation", o.probation),
 		notNegative("keep", o.keep),
 	)
 }
 
-// whole refuses an address that was copied from where its login is hidden.
-func whole(field, address string) error {
+// refuseRedacted refuses an address that was copied from where its login is hidden.
+func refuseRedacted(field, address string) error {
 	if meta.IsRedacted(address) {
 		return fieldErr(field, "%q is an address whose login is hidden: a token of the role operator reads the whole one", clip(address))
 	}
@@ -109,13 +109,13 @@ func (a Agent) Validate() error {
 	if err == nil && a.Strategy != "" {
 		err = validName("strategy", a.Strategy)
 	}
-	return first(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
+	return firstError(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
 }
 
 // Validate checks g and compiles its selector. The error is
 // an [*Error] of KindInvalid with its Field.
 func (g Group) Validate() error {
-	return first(validName("name", g.Name), below("selector", g.Selector.Validate()))
+	return firstError(validName("name", g.Name), fieldBelow("selector", g.Selector.Validate()))
 }
 
 // Limits of a selector, which is matched against every host.
@@ -131,13 +131,13 @@ func (s Selector) Validate() error {
 	if s.Empty() {
 		return fieldErr("hosts", "the selector is empty and would match nothing: give hosts, prefixes, globs, regexps, cidrs, arches or labels")
 	}
-	return first(
-		each("hosts", s.Hosts, validHostName),
-		each("prefixes", s.Prefixes, func(string) error { return nil }),
-		each("globs", s.Globs, func(v string) error { _, err := path.Match(v, ""); return err }),
-		each("regexps", s.Regexps, func(v string) error { _, err := regexp.Compile(v); return err }),
-		each("cidrs", s.CIDRs, validCIDR),
-		each("arches", s.Arches, ValidArch),
+	return firstError(
+		checkEntries("hosts", s.Hosts, validHostName),
+		checkEntries("prefixes", s.Prefixes, func(string) error { return nil }),
+		checkEntries("globs", s.Globs, func(v string) error { _, err := path.Match(v, ""); return err }),
+		checkEntries("regexps", s.Regexps, func(v string) error { _, err := regexp.Compile(v); return err }),
+		checkEntries("cidrs", s.CIDRs, validCIDR),
+		checkEntries("arches", s.Arches, ValidArch),
 		validLabels(s.Labels),
 	)
 }
@@ -147,8 +147,8 @@ func (s Selector) Empty() bool {
 	return len(s.Hosts)+len(s.Prefixes)+len(s.Globs)+len(s.Regexps)+len(s.CIDRs)+len(s.Arches)+len(s.Labels) == 0
 }
 
-// each applies rule to entries that are neither empty nor too long.
-func each(field string, values []string, rule func(string) error) error {
+// checkEntries applies rule to entries that are neither empty nor too long.
+func checkEntries(field string, values []string, rule func(string) error) error {
 	if len(values) > maxSelectorEntries {
 		return fieldErr(field, "%d entries are too many: at most %d", len(values), maxSelectorEntries)
 	}
@@ -238,9 +238,9 @@ func (a Assignment) Validate() error {
 	if a.Cmd != "" && a.Cmd != meta.CmdStart && a.Cmd != meta.CmdStop {
 		return fieldErr("cmd", "%q is not known: want start or stop", clip(a.Cmd))
 	}
-	return first(
+	return firstError(
 		validName("agent", a.Agent),
-		below("scope", a.Scope.Validate()),
+		fieldBelow("scope", a.Scope.Validate()),
 		validName("version", a.Version),
 		overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate(),
 	)
@@ -255,7 +255,7 @@ func (h Hold) Validate() error {
 	if strings.TrimSpace(h.Reason) == "" {
 		return fieldErr("reason", "is missing: say why, for whoever finds the hold")
 	}
-	return below("scope", h.Scope.Validate())
+	return fieldBelow("scope", h.Scope.Validate())
 }
 
 // Validate checks s by itself. The error is
@@ -272,15 +272,15 @@ func (s Strategy) Validate() error {
 	}
 	for i, stage := range s.Stages {
 		if err := stage.Validate(); err != nil {
-			return below(fmt.Sprintf("stages[%d]", i), err)
+			return fieldBelow(fmt.Sprintf("stages[%d]", i), err)
 		}
 	}
-	return first(
+	return firstError(
 		validName("name", s.Name),
 		validateOrder(s.Stages),
 		notNegative("maxFailed", s.MaxFailed), notNegative("minSample", s.MinSample),
 		notNegative("deadline", s.Deadline), notNegative("maxInFlight", s.MaxInFlight),
-		below("window", s.Window.Validate()), below("rate", s.Rate.Validate()),
+		fieldBelow("window", s.Window.Validate()), fieldBelow("rate", s.Rate.Validate()),
 	)
 }
 
@@ -297,8 +297,8 @@ func (s Stage) Validate() error {
 	if s.Group != "" {
 		group = validName("group", s.Group)
 	}
-	return first(notNegative("count", s.Count), group,
-		notNegative("soak", s.Soak), below("window", s.Window.Validate()))
+	return firstError(notNegative("count", s.Count), group,
+		notNegative("soak", s.Soak), fieldBelow("window", s.Window.Validate()))
 }
 
 var (

@@ -94,25 +94,25 @@ func (a *Arrivals) Read(x Exchange, buf *bytes.Buffer) error {
 		LeaveUnread(x.W)
 		return &TooLarge{x.Limit}
 	}
-	err := a.read(x, buf)
+	err := a.readBody(x, buf)
 	if err != nil {
 		LeaveUnread(x.W)
 	}
 	return err
 }
 
-func (a *Arrivals) read(x Exchange, buf *bytes.Buffer) error {
+func (a *Arrivals) readBody(x Exchange, buf *bytes.Buffer) error {
 	if p, ok := x.R.Body.(interface{ YieldDeadline() }); ok {
 		p.YieldDeadline()
 	}
 	b := &arrival{all: a, exchange: x, control: http.NewResponseController(x.W), started: time.Now()}
 	if a.arriving.Add(1) > a.few {
-		a.count(b)
+		a.countBody(b)
 	}
 	_, err := buf.ReadFrom(b)
 	a.arriving.Add(-1)
 	if b.counted {
-		a.leave(b)
+		a.leaveArrivals(b)
 	}
 	var large *TooLarge
 	switch {
@@ -144,20 +144,20 @@ type arrival struct {
 
 // Read implements io.Reader.
 func (b *arrival) Read(p []byte) (int, error) {
-	b.extend()
+	b.extendDeadline()
 	n, err := b.exchange.R.Body.Read(p)
 	b.received += int64(n)
 	if b.received > b.exchange.Limit {
 		return n, &TooLarge{b.exchange.Limit}
 	}
 	if n > 0 && err == nil && (b.received > Small || b.counted) {
-		b.all.count(b)
+		b.all.countBody(b)
 	}
 	return n, err
 }
 
-// extend moves the deadline on for what has arrived.
-func (b *arrival) extend() {
+// extendDeadline moves the deadline on for what has arrived.
+func (b *arrival) extendDeadline() {
 	earned := begin + max(0, time.Duration(b.received-Small))*perByte
 	d := b.started.Add(earned)
 	if d.Sub(b.deadline) < time.Second {
@@ -173,9 +173,9 @@ func (b *arrival) extend() {
 	}
 }
 
-// count adds a body, or what it has grown by, to what its address holds, and
+// countBody adds a body, or what it has grown by, to what its address holds, and
 // makes room when that is too much.
-func (a *Arrivals) count(b *arrival) {
+func (a *Arrivals) countBody(b *arrival) {
 	from := addressOf(b.exchange.From())
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -196,12 +196,12 @@ func (a *Arrivals) count(b *arrival) {
 	b.sender.held += grown
 	a.held += grown
 	for a.held > a.budget {
-		a.giveWay(a.heaviest().bodies.Front().Value.(*arrival))
+		a.giveWay(a.heaviestSender().bodies.Front().Value.(*arrival))
 	}
 }
 
-// heaviest is the address that holds most.
-func (a *Arrivals) heaviest() (most *sender) {
+// heaviestSender is the address that holds most.
+func (a *Arrivals) heaviestSender() (most *sender) {
 	for _, s := range a.senders {
 		if most == nil || s.held > most.held {
 			most = s
@@ -213,18 +213,18 @@ func (a *Arrivals) heaviest() (most *sender) {
 // giveWay ends the reading of a body. It is called only while the body is
 // being read, so that the deadline cannot hit a later request.
 func (a *Arrivals) giveWay(b *arrival) {
-	a.forget(b)
+	a.forgetBody(b)
 	b.gaveWay = true
 	_ = b.control.SetReadDeadline(time.Unix(1, 0))
 }
 
-func (a *Arrivals) leave(b *arrival) {
+func (a *Arrivals) leaveArrivals(b *arrival) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.forget(b)
+	a.forgetBody(b)
 }
 
-func (a *Arrivals) forget(b *arrival) {
+func (a *Arrivals) forgetBody(b *arrival) {
 	if b.place == nil {
 		return
 	}

@@ -25,7 +25,7 @@ func (f *Fleet) shardHasArch(i int, arch string) bool {
 // EachFacts calls do with every host that has reported, by name, as selectors
 // see it. No lock is held meanwhile.
 func (f *Fleet) EachFacts(do func(Facts)) {
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
 		h := sh.hosts[name]

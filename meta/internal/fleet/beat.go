@@ -42,29 +42,29 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 	sh := f.shardOfBytes(name)
 	sh.mu.Lock()
 	h := sh.hosts[string(name)]
-	if h == nil || h.skeleton != sum || h.has(isSilent) || skewed(newest, now, f.Interval()) != h.has(isSkewed) {
+	if h == nil || h.skeleton != sum || h.has(isSilent) || clockSkewed(newest, now, f.Interval()) != h.has(isSkewed) {
 		sh.mu.Unlock()
 		return nil, false
 	}
-	f.touch(sh, h, now)
-	d := f.draft(h)
+	f.noteHeard(sh, h, now)
+	d := f.draftReply(h)
 	var stuck api.HostReport
 	if !h.has(isRepeated) {
 		h.set(isRepeated, true)
 		if f.observer != nil && h.mayBeStuck() {
-			stuck.Host = h.export()
+			stuck.Host = h.exportHost()
 		}
 	}
 	sh.mu.Unlock()
 	if stuck.Host.Name != "" {
 		f.observer.HostChanged(stuck)
 	}
-	reply, _ := f.decide(ctx, h, d)
+	reply, _ := f.decideReply(ctx, h, d)
 	return reply, true
 }
 
-// touch notes when a host was heard. The shard is locked.
-func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
+// noteHeard notes when a host was heard. The shard is locked.
+func (f *Fleet) noteHeard(sh *shard, h *host, now time.Time) {
 	if at := clampSeconds(now.Unix()); h.seen != at || h.pace == 0 {
 		h.observePace(at, clampSeconds(f.startedAt.Unix()))
 		h.seen = at
@@ -79,13 +79,13 @@ func (f *Fleet) touch(sh *shard, h *host, now time.Time) {
 // the journal has it, but not longer than CommitWait and not at all while the
 // journal fails: the host's next report would tell it again.
 func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
-	doubt := f.ahead(ctx, r) // before anything is judged by the report
+	doubt := f.markAhead(ctx, r) // before anything is judged by the report
 	now := time.Now()
 	sum, newest := skeletonOf(r.Beat)
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
 		sum = 0 // it could not be found again by its bytes
 	}
-	in := intake{report: r, sum: sum, now: now, skewed: skewed(newest, now, f.Interval()), doubt: doubt}
+	in := intake{report: r, sum: sum, now: now, skewed: clockSkewed(newest, now, f.Interval()), doubt: doubt}
 	sh := f.shardOf(r.Request.Hostname)
 	sh.mu.Lock()
 	h := sh.hosts[r.Request.Hostname]
@@ -97,7 +97,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 		h = f.addLocked(sh, strings.Clone(r.Request.Hostname))
 	}
 	in.window = silentAfter * h.paceOf(f.Interval())
-	out := f.take(sh, h, in)
+	out := f.takeReport(sh, h, in)
 	sh.mu.Unlock()
 	if out.told.Host.Name != "" {
 		f.observer.HostChanged(out.told)
@@ -108,11 +108,11 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	}
 	if !out.rival {
 		var stalled bool
-		if reply, stalled = f.decide(ctx, h, out.draft); stalled {
+		if reply, stalled = f.decideReply(ctx, h, out.draft); stalled {
 			return reply, nil // the database has had its time
 		}
 	}
-	f.await(ctx, out.saved, now.Add(f.opts.CommitWait))
+	f.awaitSaved(ctx, out.saved, now.Add(f.opts.CommitWait))
 	return reply, nil
 }
 
@@ -124,35 +124,35 @@ type taken struct {
 	saved <-chan struct{} // closed when it is durable or cannot be; nil: nothing to wait for
 }
 
-// take merges a report and finds its answer. The shard is locked.
-func (f *Fleet) take(sh *shard, h *host, in intake) taken {
+// takeReport merges a report and finds its answer. The shard is locked.
+func (f *Fleet) takeReport(sh *shard, h *host, in intake) taken {
 	boot := bootKey(h)
-	t := taken{outcome: h.take(in)}
+	t := taken{outcome: h.mergeReport(in)}
 	if t.rival {
 		t.draft.reply = f.answerRival(h, in)
 	} else {
-		f.touch(sh, h, in.now)
+		f.noteHeard(sh, h, in.now)
 		if t.answer {
-			h.outdated()
+			h.outdateReply()
 		}
 		if t.claims && f.confirmer != nil {
-			h.set(isUnsure, len(f.snapshot.Load().claims(h, f.answer(h))) > 0)
+			h.set(isUnsure, len(f.snapshot.Load().unexplainedClaims(h, f.answerHost(h))) > 0)
 		}
 		h.set(isDoubted, in.doubt || h.has(isDoubted) && h.has(isUnsure))
-		t.draft = f.draft(h)
+		t.draft = f.draftReply(h)
 		if in.doubt {
 			h.skeleton = 0 // its next report is looked at again
 			t.draft = draft{reply: f.answerDoubt(h)}
 		}
 	}
 	if bootKey(h) != boot {
-		f.boots.note(h)
+		f.boots.noteHost(h)
 	}
 	if t.changed {
-		t.saved = f.commits.add(h, t.events)
+		t.saved = f.commits.enqueueHost(h, t.events)
 	}
 	if f.observer != nil && (t.changed || t.differs) {
-		t.told = api.HostReport{Host: h.export(), Events: t.events}
+		t.told = api.HostReport{Host: h.exportHost(), Events: t.events}
 	}
 	return t
 }
@@ -161,12 +161,12 @@ func (f *Fleet) take(sh *shard, h *host, in intake) taken {
 // the grants of the first: neither shall run what nobody granted.
 func (f *Fleet) answerRival(h *host, in intake) *Reply {
 	other := &host{name: h.name, grants: h.grants}
-	other.take(in)
-	return f.answer(other)
+	other.mergeReport(in)
+	return f.answerHost(other)
 }
 
-// await waits for a change to be durable, within bounds.
-func (f *Fleet) await(ctx context.Context, saved <-chan struct{}, until time.Time) {
+// awaitSaved waits for a change to be durable, within bounds.
+func (f *Fleet) awaitSaved(ctx context.Context, saved <-chan struct{}, until time.Time) {
 	if saved == nil {
 		return
 	}
@@ -179,14 +179,14 @@ func (f *Fleet) await(ctx context.Context, saved <-chan struct{}, until time.Tim
 	}
 }
 
-// ask has the rollouts decide about a waiting host, one after the other until
+// askForGrants has the rollouts decide about a waiting host, one after the other until
 // one grants, and returns what it is told then.
-func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
+func (f *Fleet) askForGrants(ctx context.Context, h *host, reply *Reply) *Reply {
 	sh := f.shardOf(h.name)
 	for _, w := range reply.waits {
 		sh.mu.Lock()
-		req := api.GrantRequest{Rollout: w.rollout, Host: h.name, Agent: w.agent, Reported: h.reported(w.agent)}
-		if e := h.agent(w.agent); e != nil {
+		req := api.GrantRequest{Rollout: w.rollout, Host: h.name, Agent: w.agent, Reported: h.reportedVersion(w.agent)}
+		if e := h.agentNamed(w.agent); e != nil {
 			req.Held = e.state.Value().Held
 		}
 		sh.mu.Unlock()
@@ -200,15 +200,15 @@ func (f *Fleet) ask(ctx context.Context, h *host, reply *Reply) *Reply {
 			sh.mu.Lock()
 			defer sh.mu.Unlock()
 			f.grantLocked(h, w.rollout)
-			return f.answer(h)
+			return f.answerHost(h)
 		}
 	}
 	return reply
 }
 
-// skewed reports whether a host's newest timestamp is too far from now: it
+// clockSkewed reports whether a host's newest timestamp is too far from now: it
 // may be as old as the interval, never from the future.
-func skewed(newest int64, now time.Time, interval time.Duration) bool {
+func clockSkewed(newest int64, now time.Time, interval time.Duration) bool {
 	if newest == 0 {
 		return false
 	}
@@ -236,14 +236,14 @@ type outcome struct {
 	rival   bool // it came from a second host under the name
 }
 
-// take merges a report into the host, unless it is another host's.
-func (h *host) take(in intake) outcome {
+// mergeReport merges a report into the host, unless it is another host's.
+func (h *host) mergeReport(in intake) outcome {
 	log := &timeline{host: h.name, now: in.now}
 	firstSeen := h.first == 0
 	if firstSeen {
 		h.first = clampSeconds(in.now.Unix())
-		log.add(api.Event{Kind: api.EventFirstSeen})
-	} else if h.identify(in, log) == second {
+		log.addEvent(api.Event{Kind: api.EventFirstSeen})
+	} else if h.judgeIdentity(in, log) == second {
 		return outcome{events: log.events, changed: len(log.events) > 0, rival: true}
 	}
 	if h.has(isSilent) {
@@ -251,7 +251,7 @@ func (h *host) take(in intake) outcome {
 		if h.rare != nil {
 			h.rare.renamed = ""
 		}
-		log.add(api.Event{Kind: api.EventReturned})
+		log.addEvent(api.Event{Kind: api.EventReturned})
 	}
 	out := outcome{changed: len(log.events) > 0}
 	out.answer = h.takeFacts(in, log, firstSeen)
@@ -275,7 +275,7 @@ func (h *host) takeProblems(in intake) bool {
 	if h.rare == nil && len(problems) == 0 {
 		return changed
 	}
-	if r := h.unusual(); !slices.Equal(r.problems, problems) {
+	if r := h.rarePart(); !slices.Equal(r.problems, problems) {
 		r.problems = slices.Clone(problems)
 		changed = true
 	}
@@ -289,7 +289,7 @@ type timeline struct {
 	events []api.Event
 }
 
-func (t *timeline) add(e api.Event) {
+func (t *timeline) addEvent(e api.Event) {
 	e.Host, e.Time = t.host, t.now.UTC()
 	t.events = append(t.events, e)
 }

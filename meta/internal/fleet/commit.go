@@ -48,9 +48,9 @@ func newCommitter(f *Fleet) *committer {
 	return &committer{fleet: f, wake: make(chan struct{}, 1), where: make(map[*host]*pending)}
 }
 
-// add queues a changed host and returns a channel that closes when the change
+// enqueueHost queues a changed host and returns a channel that closes when the change
 // was saved or could not be; nil while the journal fails.
-func (c *committer) add(h *host, events []api.Event) <-chan struct{} {
+func (c *committer) enqueueHost(h *host, events []api.Event) <-chan struct{} {
 	if c.fleet.opts.Journal == nil {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (c *committer) add(h *host, events []api.Event) <-chan struct{} {
 		c.dropped += over
 	}
 	c.lines += len(p.events) - before
-	c.shed()
+	c.shedLines()
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -89,9 +89,9 @@ func (c *committer) lastBatch() *batch {
 	return b
 }
 
-// shed drops the oldest timeline lines beyond the limit, a quarter at once so
+// shedLines drops the oldest timeline lines beyond the limit, a quarter at once so
 // that it is rarely needed. The hosts' states stay queued.
-func (c *committer) shed() {
+func (c *committer) shedLines() {
 	limit := c.fleet.opts.MaxLines
 	if c.lines <= limit {
 		return
@@ -108,8 +108,8 @@ func (c *committer) shed() {
 	}
 }
 
-// take removes the oldest batch from the queue, nil when there is none.
-func (c *committer) take() *batch {
+// takeBatch removes the oldest batch from the queue, nil when there is none.
+func (c *committer) takeBatch() *batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
@@ -129,35 +129,35 @@ func (c *committer) run(ctx context.Context) {
 	for {
 		select {
 		case <-c.wake:
-			c.drain(ctx)
+			c.saveQueued(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (c *committer) drain(ctx context.Context) {
-	for b := c.take(); b != nil; b = c.take() {
-		if !c.save(ctx, b) {
+func (c *committer) saveQueued(ctx context.Context) {
+	for b := c.takeBatch(); b != nil; b = c.takeBatch() {
+		if !c.saveBatch(ctx, b) {
 			return
 		}
 	}
 }
 
-// save tries until it succeeds or the context ends, and reports which.
-func (c *committer) save(ctx context.Context, b *batch) bool {
+// saveBatch tries until it succeeds or the context ends, and reports which.
+func (c *committer) saveBatch(ctx context.Context, b *batch) bool {
 	wait := retryFirst
 	for {
 		err := c.saveOnce(ctx, b)
 		if err == nil {
-			c.recovered()
-			b.release()
+			c.noteRecovered()
+			b.releaseWaiters()
 			return true
 		}
 		if ctx.Err() == nil {
-			c.failed(err)
+			c.noteFailed(err)
 		}
-		b.release()
+		b.releaseWaiters()
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -176,7 +176,7 @@ func (c *committer) saveOnce(ctx context.Context, b *batch) error {
 	defer cancel()
 	c.setBegun(time.Now())
 	defer c.setBegun(time.Time{})
-	return c.fleet.opts.Journal.SaveReports(ctx, c.reports(b))
+	return c.fleet.opts.Journal.SaveReports(ctx, c.hostReports(b))
 }
 
 func (c *committer) setBegun(t time.Time) {
@@ -185,22 +185,22 @@ func (c *committer) setBegun(t time.Time) {
 	c.begun = t
 }
 
-// reports exports the hosts as they are now, which may be newer than when
+// hostReports exports the hosts as they are now, which may be newer than when
 // they were queued.
-func (c *committer) reports(b *batch) []api.HostReport {
+func (c *committer) hostReports(b *batch) []api.HostReport {
 	out := make([]api.HostReport, 0, len(b.hosts))
 	for _, p := range b.hosts {
 		sh := c.fleet.shardOf(p.host.name)
 		sh.mu.Lock()
-		out = append(out, api.HostReport{Host: p.host.export(), Events: p.events})
+		out = append(out, api.HostReport{Host: p.host.exportHost(), Events: p.events})
 		sh.mu.Unlock()
 	}
 	return out
 }
 
-func (b *batch) release() { b.once.Do(func() { close(b.done) }) }
+func (b *batch) releaseWaiters() { b.once.Do(func() { close(b.done) }) }
 
-func (c *committer) failed(err error) {
+func (c *committer) noteFailed(err error) {
 	c.mu.Lock()
 	first := !c.failing
 	c.failing = true
@@ -210,12 +210,12 @@ func (c *committer) failed(err error) {
 		return
 	}
 	for _, b := range waiting {
-		b.release()
+		b.releaseWaiters()
 	}
 	c.fleet.opts.Log.Error().Err(err).Msg("cannot save changes of hosts; heartbeats are answered from memory and changes queued")
 }
 
-func (c *committer) recovered() {
+func (c *committer) noteRecovered() {
 	c.mu.Lock()
 	was, dropped := c.failing, c.dropped
 	c.failing, c.dropped = false, 0

@@ -68,12 +68,12 @@ func newRuleTable(w api.Wanted) ruleTable {
 	t := ruleTable{groups: make(map[string][]*agentRule), hosts: make(map[string][]*agentRule)}
 	for _, ar := range byKey {
 		slices.SortStableFunc(ar.rollouts, newestFirst)
-		t.add(ar)
+		t.addRule(ar)
 	}
 	return t
 }
 
-func (t *ruleTable) add(ar *agentRule) {
+func (t *ruleTable) addRule(ar *agentRule) {
 	switch ar.scope.Kind {
 	case api.ScopeHost:
 		t.hosts[ar.scope.Name] = append(t.hosts[ar.scope.Name], ar)
@@ -112,16 +112,16 @@ func newHoldTable(holds []api.Hold, now time.Time) holdTable {
 				t.next = *h.Until
 			}
 		}
-		t.add(h)
+		t.addHold(h)
 	}
 	return t
 }
 
-func (t *holdTable) add(h *api.Hold) {
-	put := func(m map[string]*api.Hold) { m[h.Scope.Name] = longer(m[h.Scope.Name], h) }
+func (t *holdTable) addHold(h *api.Hold) {
+	put := func(m map[string]*api.Hold) { m[h.Scope.Name] = longerHold(m[h.Scope.Name], h) }
 	switch h.Scope.Kind {
 	case api.ScopeEveryone:
-		t.everyone = longer(t.everyone, h)
+		t.everyone = longerHold(t.everyone, h)
 	case api.ScopeAgent:
 		put(t.agents)
 	case api.ScopeGroup:
@@ -131,7 +131,7 @@ func (t *holdTable) add(h *api.Hold) {
 	}
 }
 
-func longer(a, b *api.Hold) *api.Hold {
+func longerHold(a, b *api.Hold) *api.Hold {
 	switch {
 	case a == nil:
 		return b
@@ -143,8 +143,8 @@ func longer(a, b *api.Hold) *api.Hold {
 	return a
 }
 
-// of returns the hold on one agent of a host, the narrowest first, or nil.
-func (t *holdTable) of(host, agent string, groups []string) *api.Hold {
+// holdOn returns the hold on one agent of a host, the narrowest first, or nil.
+func (t *holdTable) holdOn(host, agent string, groups []string) *api.Hold {
 	if h := t.hosts[host]; h != nil {
 		return h
 	}
@@ -177,7 +177,7 @@ func newMatchers(w api.Wanted) ([]matcher, []string) {
 	ms := make([]matcher, 0, len(w.Groups))
 	inForce := groupsInForce(w)
 	for _, g := range w.Groups {
-		sel, err := selectors.compile(g.Selector)
+		sel, err := selectors.compileSelector(g.Selector)
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("group %s matches nothing: %v", g.Name, err))
 			sel = matchesNothing

@@ -22,8 +22,8 @@ type target struct {
 	fillsPlaces bool
 }
 
-// target is what tarballs are chosen for on a host.
-func (f facts) target() target {
+// targetOf is what tarballs are chosen for on a host.
+func (f facts) targetOf() target {
 	t := target{dialect: f.dialect, arch: f.arch, fillsPlaces: f.fillsPlaces()}
 	if t.dialect == meta.DialectLegacy {
 		t.arch = cmp.Or(t.arch, legacyArch)
@@ -51,7 +51,7 @@ type source struct {
 	base       string // public URL of this server
 }
 
-func (s source) offer(t target) offer {
+func (s source) offerFor(t target) offer {
 	o := offer{rollout: s.rollout, desired: meta.DesiredAgent{
 		Name: s.agent.Name, Version: s.version, Rollout: s.rollout, Retry: s.retry,
 		Cmd:             cmp.Or(s.assignment.Cmd, meta.CmdStart),
@@ -62,29 +62,29 @@ func (s source) offer(t target) offer {
 		Probation:       cmp.Or(s.assignment.Probation, s.agent.Probation),
 		Keep:            cmp.Or(s.assignment.Keep, s.agent.Keep),
 	}}
-	switch missing := s.missing(t); {
+	switch missing := s.whyMissing(t); {
 	case missing == "":
-		s.locate(&o.desired, t)
+		s.setAddresses(&o.desired, t)
 	case o.desired.Cmd == meta.CmdStart: // a stop needs no tarball
 		o.desired.Cmd, o.problem = meta.CmdNone, missing
 	}
 	return o
 }
 
-// missing says why there is nothing to download, or "".
-func (s source) missing(t target) string {
+// whyMissing says why there is nothing to download, or "".
+func (s source) whyMissing(t target) string {
 	switch {
 	case s.release == nil:
 		return fmt.Sprintf("release %s-%s is not known: publish it", s.agent.Name, s.version)
 	case len(s.release.Artifacts) == 0:
 		return fmt.Sprintf("release %s-%s has no artifact: publish one", s.agent.Name, s.version)
-	case t.arch != "" && s.artifact(t.arch) == nil:
+	case t.arch != "" && s.artifactFor(t.arch) == nil:
 		return fmt.Sprintf("release %s-%s has no artifact for %s: what runs there runs on", s.agent.Name, s.version, t.arch)
 	}
 	return ""
 }
 
-func (s source) artifact(arch string) *api.Artifact {
+func (s source) artifactFor(arch string) *api.Artifact {
 	for i := range s.release.Artifacts {
 		if s.release.Artifacts[i].Arch == arch {
 			return &s.release.Artifacts[i]
@@ -93,19 +93,19 @@ func (s source) artifact(arch string) *api.Artifact {
 	return nil
 }
 
-// locate says where the tarball is. Older clients add no arch, so it is part
+// setAddresses says where the tarball is. Older clients add no arch, so it is part
 // of their base, and want the base of .md5 files; so does a host that does
 // not tell its arch, since only it knows which digest applies. This server has
 // them for every artifact, other places need not. The first sidecars of this
 // dialect look for the .md5 beside the tarball whatever they are told, so they
 // are told this server, which sends them on to the tarball.
-func (s source) locate(d *meta.DesiredAgent, t target) {
-	a := s.artifact(t.arch)
+func (s source) setAddresses(d *meta.DesiredAgent, t target) {
+	a := s.artifactFor(t.arch)
 	switch {
 	case t.dialect == meta.DialectLegacy:
-		d.Tarball, d.MD5 = s.baseOf(a)+"/"+t.arch, s.own()+"/"+t.arch
+		d.Tarball, d.MD5 = s.baseOf(a)+"/"+t.arch, s.ownBase()+"/"+t.arch
 	case a == nil:
-		d.Tarball, d.MD5 = s.own(), s.own()
+		d.Tarball, d.MD5 = s.ownBase(), s.ownBase()
 	default:
 		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseOf(a), a.MD5, a.SHA256, a.Size
 	}
@@ -115,12 +115,12 @@ func (s source) baseOf(a *api.Artifact) string {
 	if a.External != "" {
 		return strings.TrimRight(a.External, "/")
 	}
-	return s.own()
+	return s.ownBase()
 }
 
-// own is the base of this server's addresses, which lead to artifacts that are
+// ownBase is the base of this server's addresses, which lead to artifacts that are
 // elsewhere too.
-func (s source) own() string {
+func (s source) ownBase() string {
 	return strings.TrimRight(s.base, "/") + "/releases/" + s.agent.Name
 }
 

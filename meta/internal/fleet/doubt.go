@@ -22,8 +22,8 @@ import (
 // that could not be done: nobody knows then what the host was told.
 type Ahead func(ctx context.Context, mark string) (doubt bool)
 
-// ahead reports whether a report's host is in doubt by its mark.
-func (f *Fleet) ahead(ctx context.Context, r Report) (doubt bool) {
+// markAhead reports whether a report's host is in doubt by its mark.
+func (f *Fleet) markAhead(ctx context.Context, r Report) (doubt bool) {
 	mark := r.Request.SerialMark
 	return mark != "" && f.opts.Ahead != nil && mark != f.snapshot.Load().cfg.SerialMark && f.opts.Ahead(ctx, mark)
 }
@@ -46,10 +46,10 @@ type Confirmer interface {
 // it, memory is all there is: no other server shares the database.
 func (f *Fleet) ConfirmWith(c Confirmer) { f.confirmer = c }
 
-// decide returns what a host is told in the end: its claims are confirmed, and
+// decideReply returns what a host is told in the end: its claims are confirmed, and
 // the rollouts that it waits for are asked, all within AskWait. stalled means
 // that the database did not answer.
-func (f *Fleet) decide(ctx context.Context, h *host, d draft) (reply *Reply, stalled bool) {
+func (f *Fleet) decideReply(ctx context.Context, h *host, d draft) (reply *Reply, stalled bool) {
 	reply = d.reply
 	if !d.unsure && (len(reply.waits) == 0 || f.granter == nil) {
 		return reply, false
@@ -58,10 +58,10 @@ func (f *Fleet) decide(ctx context.Context, h *host, d draft) (reply *Reply, sta
 	defer cancel()
 	sure := true
 	if d.unsure {
-		reply, sure = f.confirm(ctx, h)
+		reply, sure = f.confirmClaims(ctx, h)
 	}
 	if sure && len(reply.waits) > 0 && f.granter != nil {
-		reply = f.ask(ctx, h, reply)
+		reply = f.askForGrants(ctx, h, reply)
 	}
 	return reply, !sure || ctx.Err() != nil
 }
@@ -72,15 +72,15 @@ type draft struct {
 	unsure bool
 }
 
-// draft answers a host from memory. The shard is locked.
-func (f *Fleet) draft(h *host) draft { return draft{f.answer(h), h.has(isUnsure)} }
+// draftReply answers a host from memory. The shard is locked.
+func (f *Fleet) draftReply(h *host) draft { return draft{f.answerHost(h), h.has(isUnsure)} }
 
-// confirm looks whether a host in doubt was told what it says by another
+// confirmClaims looks whether a host in doubt was told what it says by another
 // server, and returns its answer: as it is when that could not be found out.
-func (f *Fleet) confirm(ctx context.Context, h *host) (reply *Reply, sure bool) {
+func (f *Fleet) confirmClaims(ctx context.Context, h *host) (reply *Reply, sure bool) {
 	sh := f.shardOf(h.name)
 	sh.mu.Lock()
-	claims := f.snapshot.Load().claims(h, f.answer(h))
+	claims := f.snapshot.Load().unexplainedClaims(h, f.answerHost(h))
 	sh.mu.Unlock()
 	var err error
 	if len(claims) > 0 {
@@ -91,7 +91,7 @@ func (f *Fleet) confirm(ctx context.Context, h *host) (reply *Reply, sure bool) 
 	h.set(isUnsure, err != nil)
 	h.set(isDoubted, err != nil)
 	if err == nil {
-		return f.answer(h), true
+		return f.answerHost(h), true
 	}
 	f.opts.Log.Debug().Err(err).Str("host", h.name).Msg("cannot look whether another server told the host what it reports; it is told to stay as it is")
 	return f.answerDoubt(h), false
@@ -102,11 +102,11 @@ func (f *Fleet) answerDoubt(h *host) *Reply {
 	return f.profileOf(f.snapshot.Load(), h).answerStill(question{host: h, doubt: true})
 }
 
-// claims is what a host says that the snapshot and the answer do not explain.
-func (s *Snapshot) claims(h *host, r *Reply) (claims []Claim) {
+// unexplainedClaims is what a host says that the snapshot and the answer do not explain.
+func (s *Snapshot) unexplainedClaims(h *host, r *Reply) (claims []Claim) {
 	for _, e := range h.agents {
 		a := e.state.Value()
-		if s.explains(&a, r.wanted(a.Name)) {
+		if s.explainsReport(&a, r.wantedOf(a.Name)) {
 			continue
 		}
 		claims = append(claims, Claim{Agent: a.Name, Version: cmp.Or(a.DesiredVersion, a.Version), Rollout: a.Rollout})
@@ -114,7 +114,7 @@ func (s *Snapshot) claims(h *host, r *Reply) (claims []Claim) {
 	return claims
 }
 
-func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
+func (s *Snapshot) explainsReport(a *agentState, w *Wanted) bool {
 	if a.Rollout != "" && !s.rollouts[a.Rollout] {
 		return false
 	}
@@ -126,7 +126,7 @@ func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
 		towards := cmp.Or(a.DesiredVersion, a.Version)
 		return towards == "" || towards == w.Version
 	case meta.CmdStop:
-		return a.word() != meta.StatusStarted
+		return a.statusWord() != meta.StatusStarted
 	}
 	return true
 }
@@ -134,7 +134,7 @@ func (s *Snapshot) explains(a *agentState, w *Wanted) bool {
 // saysElse reports whether a host says something else than before of what it
 // was told.
 func saysElse(from, to *agentState) bool {
-	return from.Version != to.Version || from.DesiredVersion != to.DesiredVersion || from.Rollout != to.Rollout || from.word() != to.word()
+	return from.Version != to.Version || from.DesiredVersion != to.DesiredVersion || from.Rollout != to.Rollout || from.statusWord() != to.statusWord()
 }
 
 func rolloutIDs(rollouts []api.Rollout) map[string]bool {

@@ -32,15 +32,15 @@ func (f *Fleet) explainBy(snap *Snapshot, name string) api.Explanation {
 	h := sh.hosts[name]
 	if h == nil {
 		h = &host{name: name, grants: sh.early[name], facts: unique.Make(facts{dialect: meta.DialectV1, protocol: meta.Protocol})}
-		return snap.explain(h, f.factsOf(h))
+		return snap.explainHost(h, f.factsOf(h))
 	}
-	e := snap.explain(h, f.factsOf(h))
+	e := snap.explainHost(h, f.factsOf(h))
 	e.Known = true
-	e.Problems = append(e.Problems, h.problems()...)
+	e.Problems = append(e.Problems, h.listProblems()...)
 	return e
 }
 
-func (s *Snapshot) explain(h *host, f Facts) api.Explanation {
+func (s *Snapshot) explainHost(h *host, f Facts) api.Explanation {
 	e := api.Explanation{Host: f.Name, Groups: s.Groups(f), Agents: []api.AgentExplanation{}, Serial: s.Serial(), Problems: s.Problems()}
 	var matched []int
 	for i, m := range s.matchers {
@@ -48,8 +48,8 @@ func (s *Snapshot) explain(h *host, f Facts) api.Explanation {
 			matched = append(matched, i)
 		}
 	}
-	p := s.profile(f, h.facts.Value().target())
-	names, rules := s.candidates(f.Name, matched)
+	p := s.profileByFacts(f, h.facts.Value().targetOf())
+	names, rules := s.candidateRules(f.Name, matched)
 	for _, name := range names {
 		e.Agents = append(e.Agents, p.explainAgent(name, rules[name], h))
 	}
@@ -57,7 +57,7 @@ func (s *Snapshot) explain(h *host, f Facts) api.Explanation {
 }
 
 func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExplanation {
-	a := api.AgentExplanation{Agent: name, Reported: h.reported(name), Rules: explainRules(rules, h)}
+	a := api.AgentExplanation{Agent: name, Reported: h.reportedVersion(name), Rules: explainRules(rules, h)}
 	winner := "no rule applies: this agent is left out of the answer"
 	for _, r := range a.Rules {
 		if r.Wins {
@@ -65,7 +65,7 @@ func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExpl
 		}
 	}
 	a.Reason = winner
-	if w := p.answer(question{host: h}).wanted(name); w != nil {
+	if w := p.answerQuestion(question{host: h}).wantedOf(name); w != nil {
 		a.Version, a.Cmd, a.Problem = w.Version, w.Cmd, w.Problem
 	}
 	if st := p.snapshot.cfg.Standstill; st != nil {
@@ -88,7 +88,7 @@ func explainRules(rules []rule, h *host) []api.Rule {
 	for _, r := range rules {
 		for _, ro := range r.rollouts {
 			e := api.Rule{Scope: r.scope, Priority: r.priority, Version: ro.Version, Rollout: ro.ID, State: string(ro.State)}
-			granted := h.granted(ro.ID)
+			granted := h.hasGrant(ro.ID)
 			e.Wins, e.Reason = !won && granted, rolloutReason(won, h, ro)
 			won = won || e.Wins
 			out = append(out, e)
@@ -108,7 +108,7 @@ func rolloutReason(won bool, h *host, ro api.Rollout) string {
 	switch {
 	case won:
 		return "a rule before it wins"
-	case h.granted(ro.ID):
+	case h.hasGrant(ro.ID):
 		return "this host has its grant"
 	case h.tookBack(ro.ID):
 		return "it did not run on this host, which is told the release before"
@@ -134,14 +134,14 @@ func (s *Snapshot) Overruled(f Facts, agent string, scope api.Scope) bool {
 	if scope.Kind == api.ScopeHost {
 		return false
 	}
-	if versioned(s.rules.hosts[f.Name], agent) {
+	if assignsVersion(s.rules.hosts[f.Name], agent) {
 		return true
 	}
 	for _, m := range s.matchers {
 		if scope.Kind == api.ScopeGroup && m.group.Name == scope.Name {
 			return false
 		}
-		if versioned(s.rules.groups[m.group.Name], agent) && m.selector.Match(f) {
+		if assignsVersion(s.rules.groups[m.group.Name], agent) && m.selector.Match(f) {
 			return true
 		}
 	}
@@ -156,11 +156,11 @@ func (s *Snapshot) HoldOn(f Facts, agent string) *api.Hold {
 			groups = append(groups, m.group.Name)
 		}
 	}
-	return s.holds.of(f.Name, agent, groups)
+	return s.holds.holdOn(f.Name, agent, groups)
 }
 
-// versioned reports whether one of a scope's rules assigns a version of agent.
-func versioned(rules []*agentRule, agent string) bool {
+// assignsVersion reports whether one of a scope's rules assigns a version of agent.
+func assignsVersion(rules []*agentRule, agent string) bool {
 	return slices.ContainsFunc(rules, func(r *agentRule) bool {
 		return r.agent == agent && r.assignment != nil && r.assignment.Version != ""
 	})

@@ -144,11 +144,11 @@ func (f *Fleet) factsOf(h *host) Facts {
 	return Facts{Name: h.name, IP: h.ipText(), Arch: fs.arch, Labels: decodeLabels(fs.labels)}
 }
 
-// answer returns what a host is told now. The shard is locked.
-func (f *Fleet) answer(h *host) *Reply {
+// answerHost returns what a host is told now. The shard is locked.
+func (f *Fleet) answerHost(h *host) *Reply {
 	snap := f.snapshot.Load()
 	if h.reply == nil || h.reply.compiled != snap.number {
-		h.reply = f.profileOf(snap, h).answer(question{host: h})
+		h.reply = f.profileOf(snap, h).answerQuestion(question{host: h})
 	}
 	return h.reply
 }
@@ -166,8 +166,8 @@ func (f *Fleet) Restore(stored api.Host) {
 	case h.seen >= toUnix(stored.LastSeen):
 		return
 	}
-	h.restore(stored)
-	f.boots.note(h)
+	h.restoreFrom(stored)
+	f.boots.noteHost(h)
 }
 
 // MarkSeen notes that another replica heard hosts.
@@ -193,7 +193,7 @@ func (f *Fleet) Forget(name string) bool {
 		return false
 	}
 	delete(sh.hosts, name)
-	f.boots.drop(h)
+	f.boots.dropHost(h)
 	f.count.Add(-1)
 	f.version.Add(1)
 	return true

@@ -32,8 +32,8 @@ func (g *grantSets) with(old *grantSet, id string) *grantSet {
 	return g.of(set)
 }
 
-// returned moves a rollout among those that were taken back.
-func (g *grantSets) returned(old *grantSet, id string) *grantSet {
+// withReturned moves a rollout among those that were taken back.
+func (g *grantSets) withReturned(old *grantSet, id string) *grantSet {
 	if old.tookBack(id) {
 		return old
 	}
@@ -86,7 +86,7 @@ func (f *Fleet) AddGrants(rollout string, hosts ...string) {
 // TakeBack notes that hosts are no longer told a rollout's target, though they
 // were granted it: they are told what they would be without it.
 func (f *Fleet) TakeBack(rollout string, hosts ...string) {
-	f.changeGrants(hosts, func(old *grantSet) *grantSet { return f.grants.returned(old, rollout) })
+	f.changeGrants(hosts, func(old *grantSet) *grantSet { return f.grants.withReturned(old, rollout) })
 }
 
 func (f *Fleet) changeGrants(hosts []string, change func(old *grantSet) *grantSet) {

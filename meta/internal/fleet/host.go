@@ -88,33 +88,33 @@ func newAgentEntry(a api.HostAgent) agentEntry {
 	return e
 }
 
-// failing reports whether an operator should look at it.
-func (s *agentState) failing() bool {
+// isFailing reports whether an operator should look at it.
+func (s *agentState) isFailing() bool {
 	return s.Error != "" || s.Phase == meta.PhaseFailed || s.Phase == meta.PhaseRolledBack
 }
 
-// word is the status without its detail.
-func (s *agentState) word() string { return statusWord(s.Status) }
+// statusWord is the status without its detail.
+func (s *agentState) statusWord() string { return statusWord(s.Status) }
 
 func statusWord(status string) string {
 	word, _, _ := strings.Cut(status, ":")
 	return word
 }
 
-func (f facts) steered() bool { return f.protocol > 0 }
+func (f facts) isSteered() bool { return f.protocol > 0 }
 
-func (h *host) granted(rollout string) bool { return h.grants.has(rollout) }
+func (h *host) hasGrant(rollout string) bool { return h.grants.has(rollout) }
 
 func (h *host) tookBack(rollout string) bool { return h.grants.tookBack(rollout) }
 
-func (h *host) reported(agent string) string {
-	if e := h.agent(agent); e != nil {
+func (h *host) reportedVersion(agent string) string {
+	if e := h.agentNamed(agent); e != nil {
 		return e.state.Value().Version
 	}
 	return ""
 }
 
-func (h *host) agent(name string) *agentEntry {
+func (h *host) agentNamed(name string) *agentEntry {
 	i, found := slices.BinarySearchFunc(h.agents, name, func(e agentEntry, name string) int {
 		return cmp.Compare(e.state.Value().Name, name)
 	})
@@ -133,8 +133,8 @@ func (h *host) set(f flags, on bool) {
 	}
 }
 
-// unusual returns the host's rare part, making it when there is none.
-func (h *host) unusual() *rare {
+// rarePart returns the host's rare part, making it when there is none.
+func (h *host) rarePart() *rare {
 	if h.rare == nil {
 		h.rare = &rare{}
 	}
@@ -164,7 +164,7 @@ func (h *host) setBoot(id string) {
 	h.set(hasBoot, ok)
 	switch {
 	case !ok && id != "":
-		h.unusual().bootID = strings.Clone(id)
+		h.rarePart().bootID = strings.Clone(id)
 	case h.rare != nil:
 		h.rare.bootID = ""
 	}
@@ -210,50 +210,50 @@ func bootText(b [16]byte) string {
 	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
-// export is the host for people and for the store.
-func (h *host) export() api.Host {
+// exportHost is the host for people and for the store.
+func (h *host) exportHost() api.Host {
 	f := h.facts.Value()
 	out := api.Host{
 		Name: h.name, IP: h.ipText(), Arch: f.arch, RunUser: f.runUser, UpdaterVersion: f.updater,
 		Labels: decodeLabels(f.labels), BootID: h.bootID(), BootTime: int64(h.bootTime), Dialect: string(f.dialect),
 		FirstSeen: fromUnix(h.first), LastSeen: fromUnix(h.seen), Silent: h.has(isSilent),
-		Protocol: f.protocol, Pace: int(h.pace), Problems: h.problems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
+		Protocol: f.protocol, Pace: int(h.pace), Problems: h.listProblems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
 	}
 	for _, e := range h.agents {
-		a := e.export()
+		a := e.exportAgent()
 		if h.reply != nil {
-			if w := h.reply.wanted(a.Name); w != nil {
+			if w := h.reply.wantedOf(a.Name); w != nil {
 				a.Wanted = w.Version
 			}
 		}
 		out.Agents = append(out.Agents, a)
 	}
-	out.Missing = h.missing()
+	out.Missing = h.missingAgents()
 	return out
 }
 
-func (e agentEntry) export() api.HostAgent {
+func (e agentEntry) exportAgent() api.HostAgent {
 	a := api.HostAgent(e.state.Value())
 	a.Since, a.Progress = int64(e.since), float64(e.progress)
 	return a
 }
 
-// drifted reports whether an agent runs another version than it is told to.
-func (h *host) drifted(s *agentState) bool {
+// isDrifted reports whether an agent runs another version than it is told to.
+func (h *host) isDrifted(s *agentState) bool {
 	if h.reply == nil {
 		return false
 	}
-	w := h.reply.wanted(s.Name)
+	w := h.reply.wantedOf(s.Name)
 	return w != nil && w.Cmd == meta.CmdStart && w.Version != s.Version
 }
 
-// missing names the agents that shall run here and are not reported at all.
-func (h *host) missing() (names []string) {
+// missingAgents names the agents that shall run here and are not reported at all.
+func (h *host) missingAgents() (names []string) {
 	if h.reply == nil {
 		return nil
 	}
 	for i := range h.reply.Wanted {
-		if w := &h.reply.Wanted[i]; w.Cmd == meta.CmdStart && h.agent(w.Agent) == nil {
+		if w := &h.reply.Wanted[i]; w.Cmd == meta.CmdStart && h.agentNamed(w.Agent) == nil {
 			names = append(names, w.Agent)
 		}
 	}

@@ -41,18 +41,18 @@ func identityOf(boot, address string) uint64 {
 	return xxhash.Sum64String("boot " + boot)
 }
 
-// identify decides whether a report is from the host that is known. A new
+// judgeIdentity decides whether a report is from the host that is known. A new
 // identity is a reboot or a new address, until the previous one returns
 // within the window: then there are two, and the one that was there first
 // stays the known one. A boot older than the known one is a second host at
 // once. Whoever is left when the other fell silent is the known one.
-func (h *host) identify(in intake, log *timeline) who {
+func (h *host) judgeIdentity(in intake, log *timeline) who {
 	req := in.report.Request
 	address := cmp.Or(req.IP, in.report.Remote)
 	id, now := identityOf(req.BootID, address), clampSeconds(in.now.Unix())
 	window := uint32(in.window / time.Second)
 	known := h.identity()
-	h.settle(now, window, log)
+	h.endConflict(now, window, log)
 	switch {
 	case id == 0 || known == 0 || id == known:
 		return same
@@ -64,30 +64,30 @@ func (h *host) identify(in intake, log *timeline) who {
 		h.rare.conflict.identity, h.rare.conflict.seen, h.rare.conflict.address = id, now, address
 		return second
 	case id == h.previous && now-h.left <= window:
-		h.contend(&conflict{identity: known, address: h.ipText(), since: now, seen: h.seen}, log)
+		h.beginConflict(&conflict{identity: known, address: h.ipText(), since: now, seen: h.seen}, log)
 		h.previous = 0
 		return same
 	case req.BootID != "" && h.bootID() != "" && req.BootTime != 0 && clampSeconds(req.BootTime)+5 < h.bootTime:
-		h.contend(&conflict{identity: id, address: address, since: now, seen: now}, log)
+		h.beginConflict(&conflict{identity: id, address: address, since: now, seen: now}, log)
 		return second
 	}
 	h.previous, h.left = known, h.seen
 	if req.BootID != "" && h.bootID() != "" {
-		log.add(api.Event{Kind: api.EventHost, Message: "rebooted"})
+		log.addEvent(api.Event{Kind: api.EventHost, Message: "rebooted"})
 	}
 	return same
 }
 
-func (h *host) contend(c *conflict, log *timeline) {
-	h.unusual().conflict = c
-	log.add(api.Event{Kind: api.EventConflict, From: h.ipText(), To: c.address, Message: "two hosts report under this name; the second one's reports are not merged"})
+func (h *host) beginConflict(c *conflict, log *timeline) {
+	h.rarePart().conflict = c
+	log.addEvent(api.Event{Kind: api.EventConflict, From: h.ipText(), To: c.address, Message: "two hosts report under this name; the second one's reports are not merged"})
 }
 
-// settle ends a conflict whose second host is silent.
-func (h *host) settle(now, window uint32, log *timeline) {
+// endConflict ends a conflict whose second host is silent.
+func (h *host) endConflict(now, window uint32, log *timeline) {
 	if h.rare != nil && h.rare.conflict != nil && now-h.rare.conflict.seen > window {
 		h.rare.conflict = nil
-		log.add(api.Event{Kind: api.EventConflict, Message: "only one host reports under this name again"})
+		log.addEvent(api.Event{Kind: api.EventConflict, Message: "only one host reports under this name again"})
 	}
 }
 
@@ -95,11 +95,11 @@ func (h *host) settle(now, window uint32, log *timeline) {
 func (h *host) takeOver(log *timeline) {
 	h.rare.conflict = nil
 	h.previous = 0
-	log.add(api.Event{Kind: api.EventConflict, Message: "the first host under this name is silent; the second one took it over"})
+	log.addEvent(api.Event{Kind: api.EventConflict, Message: "the first host under this name is silent; the second one took it over"})
 }
 
-// problems is what is wrong with a host beyond its agents.
-func (h *host) problems() []string {
+// listProblems is what is wrong with a host beyond its agents.
+func (h *host) listProblems() []string {
 	var out []string
 	if h.has(isSkewed) {
 		out = append(out, "its clock is off by more than it may be: its timestamps are not near this server's time")
@@ -131,7 +131,7 @@ type bootEntry struct {
 	first uint32 // when the host was first heard
 }
 
-func (b *bootIndex) note(h *host) {
+func (b *bootIndex) noteHost(h *host) {
 	id := bootKey(h)
 	if id == 0 {
 		return
@@ -146,7 +146,7 @@ func (b *bootIndex) note(h *host) {
 	}
 }
 
-func (b *bootIndex) drop(h *host) {
+func (b *bootIndex) dropHost(h *host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if id := bootKey(h); b.hosts[id].host == h {
@@ -154,10 +154,10 @@ func (b *bootIndex) drop(h *host) {
 	}
 }
 
-// successor names a host of the same boot that was first heard after h was
+// successorOf names a host of the same boot that was first heard after h was
 // last heard: h under its new name. Containers share their machine's boot
 // id, but report side by side.
-func (b *bootIndex) successor(h *host) string {
+func (b *bootIndex) successorOf(h *host) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, ok := b.hosts[bootKey(h)]

@@ -7,18 +7,18 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// kept is what an agent under a hold is told: the version it reports, as the
+// offerKept is what an agent under a hold is told: the version it reports, as the
 // rule that would apply says to run it, or a report only. A stop is not carried
 // out, and no configuration file is sent, since placing one would restart the
 // agent.
-func (p *profile) kept(pl *plan, would *offer, q question) *offer {
+func (p *profile) offerKept(pl *plan, would *offer, q question) *offer {
 	a, _ := q.host.reportedState(pl.agent)
 	kept := reportOnly(pl.agent)
 	s := p.snapshot
 	if a.Version != "" && s.releases[releaseKey{pl.agent, a.Version}] != nil && would.desired.Cmd != meta.CmdStop {
-		src := s.source(pl.agent, a.Version)
+		src := s.sourceOf(pl.agent, a.Version)
 		src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep}
-		kept = src.offer(p.target)
+		kept = src.offerFor(p.target)
 		kept.desired.ConfigFileName, kept.desired.ConfigRemoteURL = "", ""
 	}
 	if kept.desired.Cmd != meta.CmdStart {
@@ -29,9 +29,9 @@ func (p *profile) kept(pl *plan, would *offer, q question) *offer {
 	return &kept
 }
 
-// midway reports whether a host is in the middle of replacing an agent: the
+// isMidway reports whether a host is in the middle of replacing an agent: the
 // version that it reports is then not the one that it is about to have.
-func midway(phase meta.Phase) bool {
+func isMidway(phase meta.Phase) bool {
 	switch phase {
 	case meta.PhaseDownloading, meta.PhaseStaging, meta.PhaseStopping, meta.PhaseStarting, meta.PhaseRollingBack:
 		return true
@@ -42,7 +42,7 @@ func midway(phase meta.Phase) bool {
 
 // reportedState is an agent as a host last reported it.
 func (h *host) reportedState(agent string) (a agentState, found bool) {
-	if e := h.agent(agent); e != nil {
+	if e := h.agentNamed(agent); e != nil {
 		return e.state.Value(), true
 	}
 	return agentState{}, false

@@ -19,7 +19,7 @@ type Stored interface{ Decode(into *api.Host) error }
 // all processors while the source reads on. Nothing may use the fleet
 // meanwhile.
 func Load[S Stored](ctx context.Context, f *Fleet, count int, source func(visit func(S) error) error) error {
-	f.reserve(count)
+	f.reserveHosts(count)
 	batches := make(chan []S, runtime.GOMAXPROCS(0))
 	empty := make(chan []S, cap(batches)+1)
 	ctx, fail := context.WithCancelCause(ctx)
@@ -79,8 +79,8 @@ func restoreAll[S Stored](f *Fleet, batch []S) error {
 	return nil
 }
 
-// reserve makes room, so that the maps need not grow step by step.
-func (f *Fleet) reserve(count int) {
+// reserveHosts makes room, so that the maps need not grow step by step.
+func (f *Fleet) reserveHosts(count int) {
 	if f.Hosts() > 0 || count < shardCount {
 		return
 	}

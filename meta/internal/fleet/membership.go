@@ -32,9 +32,9 @@ type membership struct {
 // groups of its own.
 const maxMemberships = 1 << 16
 
-// of finds what matches a host, given what matched it before, which may be of
+// membershipOf finds what matches a host, given what matched it before, which may be of
 // another set or nil.
-func (s *selectorSet) of(f Facts, before *membership) *membership {
+func (s *selectorSet) membershipOf(f Facts, before *membership) *membership {
 	matched := make([]int, 0, 8)
 	for i, sel := range s.selectors {
 		yes := false
@@ -47,7 +47,7 @@ func (s *selectorSet) of(f Facts, before *membership) *membership {
 			matched = append(matched, i)
 		}
 	}
-	return s.shared(matched)
+	return s.sharedMembership(matched)
 }
 
 func (m *membership) placeOf(sel *Selector) (int, bool) {
@@ -58,7 +58,7 @@ func (m *membership) placeOf(sel *Selector) (int, bool) {
 	return place, ok
 }
 
-func (s *selectorSet) shared(matched []int) *membership {
+func (s *selectorSet) sharedMembership(matched []int) *membership {
 	key := make([]byte, 0, 32)
 	for _, i := range matched {
 		key = binary.AppendUvarint(key, uint64(i))
@@ -102,7 +102,7 @@ type cachedSelector struct {
 // compile, too.
 const keptRounds = 4
 
-func (c *selectorCache) compile(s api.Selector) (*Selector, error) {
+func (c *selectorCache) compileSelector(s api.Selector) (*Selector, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (c *selectorCache) setOf(list []*Selector) *selectorSet {
 // profileOf finds the profile of a host. Its shard is locked.
 func (f *Fleet) profileOf(snap *Snapshot, h *host) *profile {
 	if h.member == nil || h.member.set != snap.set {
-		h.member = snap.set.of(f.factsOf(h), h.member)
+		h.member = snap.set.membershipOf(f.factsOf(h), h.member)
 	}
-	return snap.profileFor(h.name, h.member, h.facts.Value().target())
+	return snap.profileFor(h.name, h.member, h.facts.Value().targetOf())
 }

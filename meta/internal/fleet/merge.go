@@ -36,7 +36,7 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	h.facts = unique.Make(now)
 	h.member = nil
 	if diff := factsDiff(old, now, oldIP, h.ipText()); diff != "" && !quiet {
-		log.add(api.Event{Kind: api.EventHost, Message: diff})
+		log.addEvent(api.Event{Kind: api.EventHost, Message: diff})
 	}
 	return true
 }
@@ -88,18 +88,18 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 		switch order := compareHeads(old, next); {
 		case order < 0:
 			s := old[0].state.Value()
-			log.add(api.Event{Kind: api.EventRemoved, Agent: s.Name, From: s.Version})
+			log.addEvent(api.Event{Kind: api.EventRemoved, Agent: s.Name, From: s.Version})
 			old, c = old[1:], agentChanges{true, true, true}
 		case order > 0:
 			s := next[0].state.Value()
 			if !quiet {
-				log.added(&s)
+				log.addAgent(&s)
 			}
 			next, c = next[1:], agentChanges{true, true, true}
 		default:
 			if old[0].state != next[0].state {
 				from, to := old[0].state.Value(), next[0].state.Value()
-				log.agent(&from, &to)
+				log.compareAgents(&from, &to)
 				c.any = true
 				c.claims = c.claims || saysElse(&from, &to)
 				c.keep = c.keep || worthKeeping(from, to)
@@ -113,7 +113,7 @@ func (h *host) takeAgents(reported []meta.RealAgent, log *timeline, quiet bool) 
 // worthKeeping leaves out the detail of an unknown status, which may differ
 // each time it is asked, and what the host only echoes.
 func worthKeeping(from, to agentState) bool {
-	from.Status, to.Status = from.word(), to.word()
+	from.Status, to.Status = from.statusWord(), to.statusWord()
 	from.DesiredVersion, to.DesiredVersion, from.Rollout, to.Rollout = "", "", "", ""
 	return from != to
 }
@@ -141,29 +141,29 @@ func compareHeads(a, b []agentEntry) int {
 	return cmp.Compare(a[0].state.Value().Name, b[0].state.Value().Name)
 }
 
-func (t *timeline) added(s *agentState) {
-	t.add(api.Event{Kind: api.EventVersion, Agent: s.Name, Rollout: s.Rollout, To: s.Version, Message: s.Status})
+func (t *timeline) addAgent(s *agentState) {
+	t.addEvent(api.Event{Kind: api.EventVersion, Agent: s.Name, Rollout: s.Rollout, To: s.Version, Message: s.Status})
 	if s.Error != "" {
-		t.add(api.Event{Kind: api.EventError, Agent: s.Name, Rollout: s.Rollout, Reason: s.Reason, Message: s.Error})
+		t.addEvent(api.Event{Kind: api.EventError, Agent: s.Name, Rollout: s.Rollout, Reason: s.Reason, Message: s.Error})
 	}
 }
 
-// agent tells what changed of one agent.
-func (t *timeline) agent(from, to *agentState) {
+// compareAgents tells what changed of one agent.
+func (t *timeline) compareAgents(from, to *agentState) {
 	e := api.Event{Agent: to.Name, Rollout: cmp.Or(to.Rollout, from.Rollout)}
 	tell := func(kind, a, b, message string) {
 		if a != b {
 			e.Kind, e.From, e.To, e.Message = kind, a, b, message
-			t.add(e)
+			t.addEvent(e)
 		}
 	}
 	tell(api.EventVersion, from.Version, to.Version, "")
-	tell(api.EventStatus, from.word(), to.word(), to.Status)
+	tell(api.EventStatus, from.statusWord(), to.statusWord(), to.Status)
 	e.Reason = to.Reason
 	tell(api.EventPhase, string(from.Phase), string(to.Phase), to.Error)
 	if from.Error != to.Error {
 		e.Kind, e.From, e.To, e.Message = api.EventError, "", "", to.Error
-		t.add(e)
+		t.addEvent(e)
 	}
 	e.Reason = ""
 	if from.Held != to.Held {
@@ -171,12 +171,12 @@ func (t *timeline) agent(from, to *agentState) {
 		if !to.Held {
 			e.Message = "released"
 		}
-		t.add(e)
+		t.addEvent(e)
 	}
 }
 
-// restore takes over a stored host.
-func (h *host) restore(s api.Host) {
+// restoreFrom takes over a stored host.
+func (h *host) restoreFrom(s api.Host) {
 	h.first, h.seen = toUnix(s.FirstSeen), toUnix(s.LastSeen)
 	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), protocol: storedProtocol(s)})
 	h.setIP(s.IP)
@@ -209,6 +209,6 @@ func storedProtocol(s api.Host) int {
 func (h *host) mayBeStuck() bool {
 	return slices.ContainsFunc(h.agents, func(e agentEntry) bool {
 		s := e.state.Value()
-		return s.Phase == "" && (s.word() == meta.StatusStopped || s.word() == "stopped")
+		return s.Phase == "" && (s.statusWord() == meta.StatusStopped || s.statusWord() == "stopped")
 	})
 }

@@ -32,33 +32,33 @@ func (f *Fleet) Overview() api.Overview {
 	c := &f.overview
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.last.At.IsZero() && !stale(c.last.At, c.took) {
+	if !c.last.At.IsZero() && !indexStale(c.last.At, c.took) {
 		return c.last
 	}
 	start := time.Now()
 	t := tally{facts: make(map[unique.Handle[facts]]int), states: make(map[unique.Handle[agentState]]counts), missing: make(map[string]int)}
 	for i := range f.shards {
-		t.shard(&f.shards[i])
+		t.countShard(&f.shards[i])
 	}
-	c.last, c.took = t.result(), time.Since(start)
+	c.last, c.took = t.overviewOf(), time.Since(start)
 	c.last.At = time.Now().UTC()
 	return c.last
 }
 
-func (t *tally) shard(sh *shard) {
+func (t *tally) countShard(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, h := range sh.hosts {
-		t.host(h)
+		t.countHost(h)
 	}
 }
 
-func (t *tally) host(h *host) {
+func (t *tally) countHost(h *host) {
 	o := &t.overview
 	o.Hosts++
-	o.Silent += one(h.has(isSilent))
+	o.Silent += countOf(h.has(isSilent))
 	if h.has(isSkewed) || h.has(isDoubted) || h.rare != nil {
-		o.Problems += one(len(h.problems()) > 0)
+		o.Problems += countOf(len(h.listProblems()) > 0)
 	}
 	t.facts[h.facts]++
 	failing, drifted := false, false
@@ -66,21 +66,21 @@ func (t *tally) host(h *host) {
 		s := e.state.Value()
 		c := t.states[e.state]
 		c.hosts++
-		off := h.drifted(&s)
-		c.drifted += one(off)
+		off := h.isDrifted(&s)
+		c.drifted += countOf(off)
 		t.states[e.state] = c
-		failing, drifted = failing || s.failing(), drifted || off
+		failing, drifted = failing || s.isFailing(), drifted || off
 	}
-	for _, name := range h.missing() {
+	for _, name := range h.missingAgents() {
 		t.missing[name]++
 		drifted = true
 	}
-	o.Failing += one(failing)
-	o.Drifted += one(drifted)
-	o.InOrder += one(!failing && !drifted && !h.has(isSilent))
+	o.Failing += countOf(failing)
+	o.Drifted += countOf(drifted)
+	o.InOrder += countOf(!failing && !drifted && !h.has(isSilent))
 }
 
-func (t *tally) result() api.Overview {
+func (t *tally) overviewOf() api.Overview {
 	o := t.overview
 	o.Arches, o.Dialects, o.Agents = make(map[string]int), make(map[string]int), []api.AgentOverview{}
 	for handle, n := range t.facts {
@@ -102,9 +102,9 @@ func (t *tally) result() api.Overview {
 		a := of(s.Name)
 		a.Hosts += c.hosts
 		a.Drifted += c.drifted
-		a.Failing += c.hosts * one(s.failing())
+		a.Failing += c.hosts * countOf(s.isFailing())
 		a.Versions[cmp.Or(s.Version, "none")] += c.hosts
-		a.Statuses[s.word()] += c.hosts
+		a.Statuses[s.statusWord()] += c.hosts
 		a.Phases[cmp.Or(string(s.Phase), "none")] += c.hosts
 	}
 	for _, a := range byName {
@@ -114,7 +114,7 @@ func (t *tally) result() api.Overview {
 	return o
 }
 
-func one(b bool) int {
+func countOf(b bool) int {
 	if b {
 		return 1
 	}

@@ -21,7 +21,7 @@ func (h *host) observePace(now, started uint32) {
 	gap := min(now-h.seen, 1<<16-1)
 	pace := uint32(h.pace)
 	switch {
-	case pace == 0, gap < pace && h.facts.Value().steered():
+	case pace == 0, gap < pace && h.facts.Value().isSteered():
 		pace = gap // it follows at once
 	default:
 		pace = (pace + gap + 1) / 2
@@ -33,7 +33,7 @@ func (h *host) observePace(now, started uint32) {
 // the interval, as observed; 0: it does, or is not known well enough.
 func (h *host) ownPace(interval time.Duration) time.Duration {
 	pace := time.Duration(h.pace) * time.Second
-	if h.facts != zeroFacts && h.facts.Value().steered() && pace <= 2*interval {
+	if h.facts != zeroFacts && h.facts.Value().isSteered() && pace <= 2*interval {
 		return 0
 	}
 	return pace
@@ -48,12 +48,12 @@ func (h *host) paceOf(interval time.Duration) time.Duration {
 }
 
 func (h *host) paceUnknown() bool {
-	return h.pace == 0 && h.facts != zeroFacts && !h.facts.Value().steered()
+	return h.pace == 0 && h.facts != zeroFacts && !h.facts.Value().isSteered()
 }
 
-// grace is how long this server must be up before it may call a host silent
+// silenceGrace is how long this server must be up before it may call a host silent
 // that it has not heard: its own absence was not the host's.
-func (h *host) grace(interval time.Duration) time.Duration {
+func (h *host) silenceGrace(interval time.Duration) time.Duration {
 	if h.paceUnknown() {
 		return silentAfter * h.paceOf(interval)
 	}

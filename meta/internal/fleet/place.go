@@ -11,25 +11,25 @@ import (
 // that they have. An empty one is a change to them: they stop and delete the
 // running agent and install nothing. So they are told what they report.
 func (f facts) fillsPlaces() bool {
-	return f.dialect == meta.DialectV1 && !f.steered() && f.arch == ""
+	return f.dialect == meta.DialectV1 && !f.isSteered() && f.arch == ""
 }
 
-// placed fills in where and as whom an agent runs on a host that must be told.
+// withPlace fills in where and as whom an agent runs on a host that must be told.
 // Where nobody knows it, the agent is not told.
-func (o offer) placed(h *host) *offer {
+func (o offer) withPlace(h *host) *offer {
 	a, found := h.reportedState(o.desired.Name)
 	o.desired.RunUser = cmp.Or(o.desired.RunUser, a.RunUser, h.facts.Value().runUser)
 	o.desired.WorkDir = cmp.Or(o.desired.WorkDir, a.WorkDir)
 	if o.problem == "" {
-		o.problem = o.nowhere(h, found)
+		o.problem = o.whyNoPlace(h, found)
 		o.untold = o.problem != ""
 	}
 	return &o
 }
 
-// nowhere says why an agent that a host does not have cannot be installed
+// whyNoPlace says why an agent that a host does not have cannot be installed
 // there, or "".
-func (o *offer) nowhere(h *host, found bool) string {
+func (o *offer) whyNoPlace(h *host, found bool) string {
 	if found || o.desired.Cmd != meta.CmdStart || o.desired.WorkDir != "" || !h.namesWorkDirs() {
 		return ""
 	}

@@ -32,8 +32,8 @@ type plan struct {
 	hold   *api.Hold
 }
 
-// depends reports whether the answer depends on the host.
-func (p *plan) depends() bool { return p.hold != nil || p.hasRollouts() || p.lacks() }
+// dependsOnHost reports whether the answer depends on the host.
+func (p *plan) dependsOnHost() bool { return p.hold != nil || p.hasRollouts() || p.lacksArtifacts() }
 
 func (p *plan) hasRollouts() bool { return len(p.offers) > 0 && p.offers[0].rollout != "" }
 
@@ -44,22 +44,22 @@ func (s *Snapshot) newProfile(host string, matched []int, t target) *profile {
 	}
 	byPriority := slices.Clone(p.groups)
 	slices.Sort(p.groups)
-	names, rules := s.candidates(host, matched)
+	names, rules := s.candidateRules(host, matched)
 	depends := false
 	for _, name := range names {
-		pl := plan{agent: name, offers: s.offers(name, rules[name], t), hold: s.holds.of(host, name, byPriority)}
-		depends = depends || pl.depends()
+		pl := plan{agent: name, offers: s.offersOf(name, rules[name], t), hold: s.holds.holdOn(host, name, byPriority)}
+		depends = depends || pl.dependsOnHost()
 		p.plans = append(p.plans, pl)
 	}
 	if !depends && !t.fillsPlaces {
-		p.fixed = p.build(question{})
+		p.fixed = p.buildReply(question{})
 	}
 	return p
 }
 
-// offers lists what rules can tell of one agent, up to the first assignment
+// offersOf lists what rules can tell of one agent, up to the first assignment
 // that names a version: what comes after it can never win.
-func (s *Snapshot) offers(agent string, rules []rule, t target) []offer {
+func (s *Snapshot) offersOf(agent string, rules []rule, t target) []offer {
 	var offers []offer
 	for _, r := range rules {
 		var assignment api.Assignment
@@ -67,31 +67,31 @@ func (s *Snapshot) offers(agent string, rules []rule, t target) []offer {
 			assignment = *r.assignment
 		}
 		for _, ro := range r.rollouts {
-			src := s.source(agent, ro.Version)
+			src := s.sourceOf(agent, ro.Version)
 			src.assignment, src.rollout = assignment, ro.ID
 			if ro.RetriedAt != nil {
 				src.retry = ro.RetriedAt.Unix()
 			}
-			o := src.offer(t)
+			o := src.offerFor(t)
 			o.open = ro.MayGrant() && o.problem == ""
 			offers = append(offers, o)
 		}
 		if assignment.Version != "" {
-			src := s.source(agent, assignment.Version)
+			src := s.sourceOf(agent, assignment.Version)
 			src.assignment = assignment
-			return append(offers, src.offer(t))
+			return append(offers, src.offerFor(t))
 		}
 	}
 	return offers
 }
 
-// choose returns the offer a host gets of an agent, nil for none, and the
+// chooseOffer returns the offer a host gets of an agent, nil for none, and the
 // running rollouts that it could be granted instead.
-func (p *plan) choose(h *host) (*offer, []string) {
+func (p *plan) chooseOffer(h *host) (*offer, []string) {
 	var waits []string
 	for i := range p.offers {
 		o := &p.offers[i]
-		if o.rollout == "" || h.granted(o.rollout) {
+		if o.rollout == "" || h.hasGrant(o.rollout) {
 			return o, waits
 		}
 		if o.open && !h.tookBack(o.rollout) {
@@ -107,10 +107,10 @@ type question struct {
 	doubt bool // it may have been told what this server does not know
 }
 
-// answer finds or makes what a host is told. The key says for each agent that
+// answerQuestion finds or makes what a host is told. The key says for each agent that
 // depends on the host what was chosen for it.
-func (p *profile) answer(q question) *Reply {
-	if q.host != nil && p.snapshot.still() {
+func (p *profile) answerQuestion(q question) *Reply {
+	if q.host != nil && p.snapshot.standsStill() {
 		return p.answerStill(q)
 	}
 	if p.fixed != nil {
@@ -127,7 +127,7 @@ func (p *profile) answer(q question) *Reply {
 	if r != nil {
 		return r
 	}
-	r = p.build(q)
+	r = p.buildReply(q)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.answers) < maxAnswers {
@@ -137,7 +137,7 @@ func (p *profile) answer(q question) *Reply {
 }
 
 func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
-	if pl.hold != nil || pl.lacks() || p.target.fillsPlaces {
+	if pl.hold != nil || pl.lacksArtifacts() || p.target.fillsPlaces {
 		key = p.appendReported(key, pl, q)
 	}
 	if pl.hold != nil || !pl.hasRollouts() {
@@ -145,7 +145,7 @@ func (p *profile) appendKey(key []byte, pl *plan, q question) []byte {
 	}
 	for i := range pl.offers {
 		switch id := pl.offers[i].rollout; {
-		case id == "" || q.host.granted(id):
+		case id == "" || q.host.hasGrant(id):
 			return append(key, byte(i), byte(i>>8))
 		case q.host.tookBack(id):
 			key = append(key, byte(i), byte(i>>8), 'b')
@@ -165,30 +165,30 @@ func (p *profile) appendReported(key []byte, pl *plan, q question) []byte {
 	}
 	if p.target.fillsPlaces {
 		key = append(append(key, q.host.facts.Value().runUser...), 0)
-		key = append(key, byte('0'+one(q.host.namesWorkDirs())))
+		key = append(key, byte('0'+countOf(q.host.namesWorkDirs())))
 	}
 	return append(key, 0)
 }
 
-// build makes an answer. A question without a host is for profiles that don't
+// buildReply makes an answer. A question without a host is for profiles that don't
 // depend on it.
-func (p *profile) build(q question) *Reply {
+func (p *profile) buildReply(q question) *Reply {
 	r := &Reply{compiled: p.snapshot.number, groups: p.groups, Wanted: make([]Wanted, 0, len(p.plans))}
 	desired := make([]meta.DesiredAgent, 0, len(p.plans))
 	for i := range p.plans {
 		pl := &p.plans[i]
-		o, waits := pl.choose(q.host)
+		o, waits := pl.chooseOffer(q.host)
 		wanted := o
 		switch {
 		case o == nil:
 		case pl.hold != nil:
-			o, waits = p.kept(pl, o, q), nil
+			o, waits = p.offerKept(pl, o, q), nil
 			wanted = o
 		case o.problem != "":
-			o = p.running(pl, o, q)
+			o = p.offerRunning(pl, o, q)
 		}
 		if o != nil && p.target.fillsPlaces {
-			o = o.placed(q.host)
+			o = o.withPlace(q.host)
 		}
 		for _, id := range waits {
 			r.waits = append(r.waits, wait{agent: pl.agent, rollout: id})
@@ -201,6 +201,6 @@ func (p *profile) build(q question) *Reply {
 			desired = append(desired, o.desired)
 		}
 	}
-	r.encode(p, desired)
+	r.encodeBody(p, desired)
 	return r
 }

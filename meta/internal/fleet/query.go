@@ -29,8 +29,8 @@ func (f *Fleet) Host(name string) (api.Host, bool) {
 	if h == nil {
 		return api.Host{}, false
 	}
-	f.answer(h)
-	return h.export(), true
+	f.answerHost(h)
+	return h.exportHost(), true
 }
 
 // List returns a page of the hosts that a query picks, by name, and how many
@@ -40,21 +40,21 @@ func (f *Fleet) List(q api.HostQuery) (api.Page[api.Host], error) {
 	if err != nil {
 		return api.Page[api.Host]{}, err
 	}
-	return f.page(match, api.Cursor{After: q.After, Limit: q.Limit}), nil
+	return f.pageOf(match, api.Cursor{After: q.After, Limit: q.Limit}), nil
 }
 
 // Match returns a page of the hosts that a selector picks, by name, and how
 // many there are in all. It gives up when the context ends: a selector that somebody typed
 // may be slow on every host.
 func (f *Fleet) Match(ctx context.Context, sel *Selector, c api.Cursor) (api.Page[api.Host], error) {
-	page := f.page(func(h *host) bool { return ctx.Err() == nil && sel.Match(f.factsOf(h)) }, c)
+	page := f.pageOf(func(h *host) bool { return ctx.Err() == nil && sel.Match(f.factsOf(h)) }, c)
 	return page, ctx.Err()
 }
 
-func (f *Fleet) page(match func(*host) bool, c api.Cursor) api.Page[api.Host] {
+func (f *Fleet) pageOf(match func(*host) bool, c api.Cursor) api.Page[api.Host] {
 	limit := min(cmp.Or(max(c.Limit, 0), defaultPage), maxPage)
 	page := api.Page[api.Host]{Items: []api.Host{}}
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
 		if h := sh.hosts[name]; h != nil && match(h) {
@@ -62,8 +62,8 @@ func (f *Fleet) page(match func(*host) bool, c api.Cursor) api.Page[api.Host] {
 			switch {
 			case name <= c.After:
 			case len(page.Items) < limit:
-				f.answer(h)
-				page.Items = append(page.Items, h.export())
+				f.answerHost(h)
+				page.Items = append(page.Items, h.exportHost())
 			case page.Next == "":
 				page.Next = page.Items[limit-1].Name
 			}
@@ -76,7 +76,7 @@ func (f *Fleet) page(match func(*host) bool, c api.Cursor) api.Page[api.Host] {
 // Each calls do for every host by name until it returns false. No lock is
 // held meanwhile, so do may ask the fleet.
 func (f *Fleet) Each(do func(api.Host) bool) {
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		if h, ok := f.Host(name); ok && !do(h) {
 			return
 		}
@@ -87,7 +87,7 @@ func (f *Fleet) Each(do func(api.Host) bool) {
 // reported and what it is told now; without a Name when the host reports none
 // of it. No lock is held meanwhile.
 func (f *Fleet) EachAgent(agent string, do func(Facts, api.HostAgent)) {
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
 		h := sh.hosts[name]
@@ -96,9 +96,9 @@ func (f *Fleet) EachAgent(agent string, do func(Facts, api.HostAgent)) {
 			continue
 		}
 		facts, on := f.factsOf(h), api.HostAgent{}
-		if e := h.agent(agent); e != nil {
-			on = e.export()
-			if w := f.answer(h).wanted(agent); w != nil {
+		if e := h.agentNamed(agent); e != nil {
+			on = e.exportAgent()
+			if w := f.answerHost(h).wantedOf(agent); w != nil {
 				on.Wanted = w.Version
 			}
 		}
@@ -111,7 +111,7 @@ func (f *Fleet) EachAgent(agent string, do func(Facts, api.HostAgent)) {
 // anything in force names), in no order, until it returns false.
 func (f *Fleet) Members(do func(host string, groups []string) bool) {
 	snap := f.snapshot.Load()
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
 		h := sh.hosts[name]
@@ -144,7 +144,7 @@ func (f *Fleet) CountScope(s api.Scope) int {
 // CountMatching is how many known hosts a selector picks.
 func (f *Fleet) CountMatching(sel *Selector) int {
 	n := 0
-	for _, name := range f.names() {
+	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)
 		sh.mu.Lock()
 		if h := sh.hosts[name]; h != nil && sel.Match(f.factsOf(h)) {
@@ -171,9 +171,9 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 	return func(h *host) bool {
 		return (!q.Silent || h.has(isSilent)) &&
 			(q.Arch == "" || h.facts.Value().arch == q.Arch) &&
-			(search == "" || h.contains(search)) &&
+			(search == "" || h.matchesSearch(search)) &&
 			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) }) || h.matchMissing(q)) &&
-			(!q.Problem || len(h.problems()) > 0) &&
+			(!q.Problem || len(h.listProblems()) > 0) &&
 			(!q.InOrder || h.inOrder()) &&
 			(len(q.Labels) == 0 || labels.Match(f.factsOf(h))) &&
 			(group == nil || group.Match(f.factsOf(h)))
@@ -189,19 +189,19 @@ func (h *host) matchAgent(e agentEntry, q api.HostQuery) bool {
 	s := e.state.Value()
 	return (q.Agent == "" || s.Name == q.Agent) &&
 		(q.Version == "" || s.Version == q.Version) &&
-		(q.Status == "" || s.word() == q.Status) &&
+		(q.Status == "" || s.statusWord() == q.Status) &&
 		(q.Phase == "" || string(s.Phase) == q.Phase) &&
-		(!q.Failing || s.failing()) &&
-		(!q.Drifted || h.drifted(&s))
+		(!q.Failing || s.isFailing()) &&
+		(!q.Drifted || h.isDrifted(&s))
 }
 
 // inOrder: it is heard of, and nothing of it fails or is other than wanted.
 func (h *host) inOrder() bool {
 	amiss := func(e agentEntry) bool {
 		s := e.state.Value()
-		return s.failing() || h.drifted(&s)
+		return s.isFailing() || h.isDrifted(&s)
 	}
-	return !h.has(isSilent) && !slices.ContainsFunc(h.agents, amiss) && len(h.missing()) == 0
+	return !h.has(isSilent) && !slices.ContainsFunc(h.agents, amiss) && len(h.missingAgents()) == 0
 }
 
 // matchMissing: an agent that is not there at all is not as wanted either.
@@ -209,11 +209,11 @@ func (h *host) matchMissing(q api.HostQuery) bool {
 	if !q.Drifted || q.Version != "" || q.Status != "" || q.Phase != "" || q.Failing {
 		return false
 	}
-	names := h.missing()
+	names := h.missingAgents()
 	return len(names) > 0 && (q.Agent == "" || slices.Contains(names, q.Agent))
 }
 
-func (h *host) contains(search string) bool {
+func (h *host) matchesSearch(search string) bool {
 	if strings.Contains(strings.ToLower(h.name), search) || strings.Contains(h.ipText(), search) {
 		return true
 	}
@@ -246,14 +246,14 @@ type index struct {
 	took    time.Duration
 }
 
-// names returns the hosts' names in order. With very many hosts, one that was
+// sortedNames returns the hosts' names in order. With very many hosts, one that was
 // first heard a moment ago may be missing.
-func (f *Fleet) names() []string {
+func (f *Fleet) sortedNames() []string {
 	x := &f.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	version := f.version.Load()
-	if x.version == version || !stale(x.built, x.took) {
+	if x.version == version || !indexStale(x.built, x.took) {
 		return x.names
 	}
 	start := time.Now()
@@ -271,7 +271,7 @@ func (f *Fleet) names() []string {
 	return names
 }
 
-// stale reports whether what took so long to compute may be computed again.
-func stale(built time.Time, took time.Duration) bool {
+// indexStale reports whether what took so long to compute may be computed again.
+func indexStale(built time.Time, took time.Duration) bool {
 	return took < cheap || time.Since(built) > idleFactor*took
 }

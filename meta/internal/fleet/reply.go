@@ -41,8 +41,8 @@ type Wanted struct {
 // wait is a running rollout that a host could be granted.
 type wait struct{ agent, rollout string }
 
-// wanted returns what the reply says of an agent, nil when nothing.
-func (r *Reply) wanted(agent string) *Wanted {
+// wantedOf returns what the reply says of an agent, nil when nothing.
+func (r *Reply) wantedOf(agent string) *Wanted {
 	for i := range r.Wanted {
 		if r.Wanted[i].Agent == agent {
 			return &r.Wanted[i]
@@ -65,9 +65,9 @@ type legacyResponse struct {
 	DesiredAgents []legacyAgent `json:"desiredAgents"`
 }
 
-// encode fills in the bytes. The ETag is over everything but the serial, so
+// encodeBody fills in the bytes. The ETag is over everything but the serial, so
 // that a change elsewhere still gets this host a 304.
-func (r *Reply) encode(p *profile, desired []meta.DesiredAgent) {
+func (r *Reply) encodeBody(p *profile, desired []meta.DesiredAgent) {
 	if p.target.dialect == meta.DialectLegacy {
 		r.Body = encodeLegacy(desired)
 		r.ETag = etagOf(r.Body)
@@ -85,13 +85,13 @@ func (r *Reply) encode(p *profile, desired []meta.DesiredAgent) {
 	}
 	r.ETagHeader = []string{r.ETag}
 	r.LengthHeader = []string{strconv.Itoa(len(r.Body))}
-	r.Gzip = compress(r.Body)
+	r.Gzip = compressBody(r.Body)
 }
 
 // worthGzip is the size from which a reply would take more than one packet.
 const worthGzip = 1400
 
-func compress(body []byte) []byte {
+func compressBody(body []byte) []byte {
 	if len(body) < worthGzip {
 		return nil
 	}

@@ -14,15 +14,15 @@ type Reported struct {
 // EachReported calls do for every host that reports any agent, by name, until
 // it returns false. No lock is held meanwhile.
 func (f *Fleet) EachReported(agent string, do func(Reported) bool) {
-	for _, name := range f.names() {
-		if r, any := f.reported(name, agent); any && !do(r) {
+	for _, name := range f.sortedNames() {
+		if r, any := f.reportedOf(name, agent); any && !do(r) {
 			return
 		}
 	}
 }
 
-// reported is a host's last word on an agent, and whether it reports any.
-func (f *Fleet) reported(name, agent string) (r Reported, any bool) {
+// reportedOf is a host's last word on an agent, and whether it reports any.
+func (f *Fleet) reportedOf(name, agent string) (r Reported, any bool) {
 	sh := f.shardOf(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -31,7 +31,7 @@ func (f *Fleet) reported(name, agent string) (r Reported, any bool) {
 		return Reported{}, false
 	}
 	r = Reported{Host: name, Heard: fromUnix(h.seen)}
-	if e := h.agent(agent); e != nil {
+	if e := h.agentNamed(agent); e != nil {
 		s := e.state.Value()
 		r.Known, r.Version, r.Status = true, s.Version, s.Status
 	}

@@ -22,13 +22,13 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.recallSilent()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.commits.run(ctx) })
-	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logged(f.flush(ctx)) }) })
-	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.seeClock(); f.sweep(time.Now()) }) })
+	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logFlushError(f.flushSeen(ctx)) }) })
+	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.seeClock(); f.sweepSilent(time.Now()) }) })
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
 	defer cancel()
-	f.commits.drain(last)
-	err := f.flush(last)
+	f.commits.saveQueued(last)
+	err := f.flushSeen(last)
 	if n, _ := f.Backlog(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("cannot save the changes of %d hosts: their next heartbeats will tell them again", n))
 	}
@@ -48,15 +48,15 @@ func every(ctx context.Context, d time.Duration, do func()) {
 	}
 }
 
-func (f *Fleet) logged(err error) {
+func (f *Fleet) logFlushError(err error) {
 	if err != nil {
 		f.opts.Log.Warn().Err(err).Msg("cannot keep when hosts were last heard")
 	}
 }
 
-// flush keeps when hosts were heard since the last flush. What fails is not
+// flushSeen keeps when hosts were heard since the last flush. What fails is not
 // kept for the next one: the next heartbeat of the host tells it again.
-func (f *Fleet) flush(ctx context.Context) error {
+func (f *Fleet) flushSeen(ctx context.Context) error {
 	if f.opts.Journal == nil {
 		return nil
 	}
@@ -128,20 +128,20 @@ func (f *Fleet) eachLocked(do func(*host)) {
 	}
 }
 
-// sweep marks the hosts that fell silent: not heard for three intervals, and
+// sweepSilent marks the hosts that fell silent: not heard for three intervals, and
 // not before one interval (and its jitter) after this server's own start,
 // whose absence was not theirs. Hosts with a pace of their own are measured by
 // that.
-func (f *Fleet) sweep(now time.Time) {
+func (f *Fleet) sweepSilent(now time.Time) {
 	f.countFromNow(now)
 	interval, up := f.Interval(), now.Sub(f.startedAt)
-	silent := func(h *host) bool { return up >= h.grace(interval) && h.silentAt(now, interval) }
+	silent := func(h *host) bool { return up >= h.silenceGrace(interval) && h.silentAt(now, interval) }
 	leads := f.opts.Leads == nil || f.opts.Leads()
 	for i := range f.shards {
 		if leads {
 			f.sweepShard(&f.shards[i], silent, now)
 		} else {
-			f.shards[i].hush(silent)
+			f.shards[i].markSilent(silent)
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (f *Fleet) ClockJumped(by time.Duration) {
 func (f *Fleet) Skewed() (skewed, all int) {
 	f.eachLocked(func(h *host) {
 		if !h.has(isSilent) && !h.has(isRestored) {
-			skewed, all = skewed+one(h.has(isSkewed)), all+1
+			skewed, all = skewed+countOf(h.has(isSkewed)), all+1
 		}
 	})
 	return skewed, all
@@ -183,8 +183,8 @@ func (f *Fleet) countFromNow(now time.Time) {
 	})
 }
 
-// hush marks silent hosts without a word: another replica tells of them.
-func (sh *shard) hush(silent func(*host) bool) {
+// markSilent marks silent hosts without a word: another replica tells of them.
+func (sh *shard) markSilent(silent func(*host) bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, h := range sh.hosts {
@@ -200,12 +200,12 @@ func (f *Fleet) sweepShard(sh *shard, silent func(*host) bool, now time.Time) {
 		if h.has(isSilent) || !silent(h) {
 			continue
 		}
-		r, events := f.silence(h, now)
+		r, events := f.silenceHost(h, now)
 		if r.to != "" {
 			renamed = append(renamed, r)
 		}
-		f.commits.add(h, events)
-		told = append(told, api.HostReport{Host: h.export(), Events: events})
+		f.commits.enqueueHost(h, events)
+		told = append(told, api.HostReport{Host: h.exportHost(), Events: events})
 	}
 	sh.mu.Unlock()
 	if f.observer != nil {
@@ -214,34 +214,34 @@ func (f *Fleet) sweepShard(sh *shard, silent func(*host) bool, now time.Time) {
 		}
 	}
 	for _, r := range renamed {
-		f.link(r, now)
+		f.linkRenamed(r, now)
 	}
 }
 
 type rename struct{ from, to string }
 
-// silence marks a host silent, and as renamed when its boot goes on under
+// silenceHost marks a host silent, and as renamed when its boot goes on under
 // another name.
-func (f *Fleet) silence(h *host, now time.Time) (rename, []api.Event) {
+func (f *Fleet) silenceHost(h *host, now time.Time) (rename, []api.Event) {
 	log := &timeline{host: h.name, now: now}
 	h.set(isSilent, true)
-	log.add(api.Event{Kind: api.EventSilent, Message: "not heard since " + fromUnix(h.seen).Format(time.RFC3339)})
-	r := rename{h.name, f.boots.successor(h)}
+	log.addEvent(api.Event{Kind: api.EventSilent, Message: "not heard since " + fromUnix(h.seen).Format(time.RFC3339)})
+	r := rename{h.name, f.boots.successorOf(h)}
 	if r.to != "" {
-		h.unusual().renamed = "it reports under a new name: " + r.to
-		log.add(api.Event{Kind: api.EventHost, To: r.to, Message: "renamed to " + r.to})
+		h.rarePart().renamed = "it reports under a new name: " + r.to
+		log.addEvent(api.Event{Kind: api.EventHost, To: r.to, Message: "renamed to " + r.to})
 	}
 	return r, log.events
 }
 
-// link tells the new name of a host about the old one.
-func (f *Fleet) link(r rename, now time.Time) {
+// linkRenamed tells the new name of a host about the old one.
+func (f *Fleet) linkRenamed(r rename, now time.Time) {
 	sh := f.shardOf(r.to)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if h := sh.hosts[r.to]; h != nil {
 		log := &timeline{host: h.name, now: now}
-		log.add(api.Event{Kind: api.EventHost, From: r.from, Message: "renamed from " + r.from})
-		f.commits.add(h, log.events)
+		log.addEvent(api.Event{Kind: api.EventHost, From: r.from, Message: "renamed from " + r.from})
+		f.commits.enqueueHost(h, log.events)
 	}
 }

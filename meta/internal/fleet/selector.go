@@ -61,7 +61,7 @@ func CompileSelector(s api.Selector) (*Selector, error) {
 // Match reports whether the selector picks a host: every kind that is given
 // must match, and a selector without any matches nothing.
 func (c *Selector) Match(f Facts) bool {
-	if c.empty() {
+	if c.matchesNone() {
 		return false
 	}
 	return (!c.namesHosts() || c.matchName(f.Name)) &&
@@ -70,7 +70,7 @@ func (c *Selector) Match(f Facts) bool {
 		c.matchLabels(f.Labels)
 }
 
-func (c *Selector) empty() bool {
+func (c *Selector) matchesNone() bool {
 	return !c.namesHosts() && len(c.nets) == 0 && len(c.arches) == 0 && len(c.labels) == 0
 }
 

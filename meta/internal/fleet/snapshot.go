@@ -93,9 +93,9 @@ func (s *Snapshot) groupsInForce(f Facts) []string {
 	return names
 }
 
-// profile finds the profile of a host by its facts.
-func (s *Snapshot) profile(f Facts, t target) *profile {
-	return s.profileFor(f.Name, s.set.of(f, nil), t)
+// profileByFacts finds the profile of a host by its facts.
+func (s *Snapshot) profileByFacts(f Facts, t target) *profile {
+	return s.profileFor(f.Name, s.set.membershipOf(f, nil), t)
 }
 
 // profileFor finds or makes the profile of a host. Hosts share one when the
@@ -104,7 +104,7 @@ func (s *Snapshot) profileFor(host string, member *membership, t target) *profil
 	var matched []int
 	var key strings.Builder
 	key.WriteString(string(t.dialect))
-	key.WriteByte(byte(one(t.fillsPlaces)))
+	key.WriteByte(byte(countOf(t.fillsPlaces)))
 	key.WriteString(t.arch)
 	for _, i := range member.matched {
 		if s.matchers[i].relevant {
@@ -138,9 +138,9 @@ func (s *Snapshot) profileOf(key, host string, matched []int, t target) *profile
 	return p
 }
 
-// candidates walks the rules for a host, narrowest scope first, and groups
+// candidateRules walks the rules for a host, narrowest scope first, and groups
 // them by agent in the order of their names.
-func (s *Snapshot) candidates(host string, matched []int) ([]string, map[string][]rule) {
+func (s *Snapshot) candidateRules(host string, matched []int) ([]string, map[string][]rule) {
 	byAgent := make(map[string][]rule)
 	add := func(rules []*agentRule, priority int) {
 		for _, ar := range rules {
@@ -162,7 +162,7 @@ func (s *Snapshot) candidates(host string, matched []int) ([]string, map[string]
 	return names, byAgent
 }
 
-func (s *Snapshot) source(agent, version string) source {
+func (s *Snapshot) sourceOf(agent, version string) source {
 	a, known := s.agents[agent]
 	if !known {
 		a.Name = agent

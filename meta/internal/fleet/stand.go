@@ -52,7 +52,7 @@ func (f *Fleet) Stands(do func(Stand)) (serial int64) {
 // and only those that sort after a name, until do returns false. No lock is
 // held meanwhile.
 func (f *Fleet) StandsAfter(rollout, after string, do func(Stand) bool) {
-	names := f.names()
+	names := f.sortedNames()
 	first, there := slices.BinarySearch(names, after)
 	if there {
 		first++
@@ -91,18 +91,18 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			}
 			s := Stand{
 				Rollout: o.rollout, Host: h.name, Groups: p.groups, Agent: api.HostAgent{Name: pl.agent},
-				Seen: fromUnix(h.seen), Pace: pace, Silent: h.has(isSilent), Repeated: h.has(isRepeated), Granted: h.granted(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
+				Seen: fromUnix(h.seen), Pace: pace, Silent: h.has(isSilent), Repeated: h.has(isRepeated), Granted: h.hasGrant(o.rollout), Stop: o.desired.Cmd == meta.CmdStop,
 			}
-			if e := h.agent(pl.agent); e != nil {
-				s.Agent = e.export()
+			if e := h.agentNamed(pl.agent); e != nil {
+				s.Agent = e.exportAgent()
 			}
-			s.Barred = barred(pl, o, s.Agent)
+			s.Barred = whyBarred(pl, o, s.Agent)
 			s.NoArtifact = s.Barred != "" && s.Barred == o.problem
-			if snap.still() {
+			if snap.standsStill() {
 				s.Barred, s.NoArtifact = "the fleet stands still", false
 			}
 			if s.Barred == "" && p.target.fillsPlaces {
-				s.Barred = o.placed(h).problem
+				s.Barred = o.withPlace(h).problem
 			}
 			to = append(to, s)
 		}
@@ -110,7 +110,7 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 	return to
 }
 
-func barred(pl *plan, o *offer, a api.HostAgent) string {
+func whyBarred(pl *plan, o *offer, a api.HostAgent) string {
 	switch {
 	case pl.hold != nil:
 		return "held: " + pl.hold.Reason

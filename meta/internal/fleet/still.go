@@ -16,8 +16,8 @@ import (
 // run, or asked for a report only when that release is not known or the agent
 // is stopped. Nothing is told of an agent that a host does not report.
 
-// still reports whether the fleet stands still.
-func (s *Snapshot) still() bool { return s.cfg.Standstill != nil }
+// standsStill reports whether the fleet stands still.
+func (s *Snapshot) standsStill() bool { return s.cfg.Standstill != nil }
 
 // AfterStandstill is what is wanted as it will be told once the fleet no
 // longer stands still.
@@ -34,7 +34,7 @@ func (p *profile) answerStill(q question) *Reply {
 	key = strconv.AppendBool(key, q.doubt)
 	h := q.host
 	for _, e := range h.agents {
-		key = appendStill(key, e.state.Value(), q.runs(e.state.Value()))
+		key = appendStill(key, e.state.Value(), q.isToRun(e.state.Value()))
 	}
 	if p.target.fillsPlaces {
 		key = append(key, h.facts.Value().runUser...)
@@ -58,7 +58,7 @@ func appendStill(key []byte, a agentState, runs bool) []byte {
 	for _, part := range []string{a.Name, a.Version, a.RunUser, a.WorkDir} {
 		key = append(append(key, part...), 0)
 	}
-	for _, is := range []bool{runs, a.Orphaned, midway(a.Phase)} {
+	for _, is := range []bool{runs, a.Orphaned, isMidway(a.Phase)} {
 		key = strconv.AppendBool(key, is)
 	}
 	return append(key, 0)
@@ -73,14 +73,14 @@ func (p *profile) buildStill(q question) *Reply {
 		if a.Orphaned {
 			continue
 		}
-		o := p.stillOffer(a, q.runs(a))
+		o := p.stillOffer(a, q.isToRun(a))
 		if p.target.fillsPlaces {
-			o = *o.placed(h)
+			o = *o.withPlace(h)
 		}
 		desired = append(desired, o.desired)
 		r.Wanted = append(r.Wanted, Wanted{Agent: a.Name, Version: o.desired.Version, Cmd: o.desired.Cmd, Problem: o.problem, Held: true})
 	}
-	r.encode(p, desired)
+	r.encodeBody(p, desired)
 	return r
 }
 
@@ -90,11 +90,11 @@ func (p *profile) stillOffer(a agentState, runs bool) offer {
 	s := p.snapshot
 	i := slices.IndexFunc(p.plans, func(pl plan) bool { return pl.agent == a.Name })
 	if i >= 0 && runs && a.Version != "" && s.releases[releaseKey{a.Name, a.Version}] != nil {
-		src := s.source(a.Name, a.Version)
+		src := s.sourceOf(a.Name, a.Version)
 		src.agent.ConfigFileName, src.agent.ConfigRemoteURL = "", "" // placing one would restart the agent
-		o = src.offer(p.target)
+		o = src.offerFor(p.target)
 	}
-	if midway(a.Phase) {
+	if isMidway(a.Phase) {
 		o.desired.Cmd = meta.CmdNone
 	}
 	o.desired.RunUser = cmp.Or(a.RunUser, o.desired.RunUser)
@@ -102,24 +102,24 @@ func (p *profile) stillOffer(a agentState, runs bool) offer {
 	return o
 }
 
-// runs reports whether an agent is meant to run: it does not say that it is
+// isToRun reports whether an agent is meant to run: it does not say that it is
 // stopped, or it was told to start just before, so that it has crashed. In
 // doubt, another server may have told it to stop since.
-func (q question) runs(a agentState) bool {
-	if !isStopped(a.word()) {
+func (q question) isToRun(a agentState) bool {
+	if !isStopped(a.statusWord()) {
 		return true
 	}
 	if q.doubt || q.host.reply == nil {
 		return false
 	}
-	w := q.host.reply.wanted(a.Name)
+	w := q.host.reply.wantedOf(a.Name)
 	return w != nil && w.Cmd == meta.CmdStart
 }
 
 func isStopped(word string) bool { return word == meta.StatusStopped || word == "stopped" }
 
-// outdated has a host's next answer made anew, but keeps what it was told.
-func (h *host) outdated() {
+// outdateReply has a host's next answer made anew, but keeps what it was told.
+func (h *host) outdateReply() {
 	if h.reply != nil {
 		old := *h.reply
 		old.compiled = 0 // no snapshot's
@@ -147,10 +147,10 @@ func (f *Fleet) EachTold(snap *Snapshot, do func(Told)) {
 			if h.facts == zeroFacts {
 				continue
 			}
-			for _, w := range snap.profile(f.factsOf(h), h.facts.Value().target()).answer(question{host: h}).Wanted {
+			for _, w := range snap.profileByFacts(f.factsOf(h), h.facts.Value().targetOf()).answerQuestion(question{host: h}).Wanted {
 				t := Told{Host: h.name, Seen: fromUnix(h.seen), Agent: api.HostAgent{Name: w.Agent}, Wanted: w}
-				if e := h.agent(w.Agent); e != nil {
-					t.Agent = e.export()
+				if e := h.agentNamed(w.Agent); e != nil {
+					t.Agent = e.exportAgent()
 				}
 				told = append(told, t)
 			}

@@ -18,11 +18,11 @@ type Known struct {
 // something that does not exist.
 func (f *File) Check(known Known) []api.FileProblem {
 	c := &checker{file: f, whole: Over(known.Fleet, f.Fleet), seen: map[string]string{}}
-	c.agents = names(c.whole.Agents, func(a api.Agent) string { return a.Name })
-	c.groups = names(c.whole.Groups, func(g api.Group) string { return g.Name })
-	c.strategies = names(c.whole.Strategies, func(s api.Strategy) string { return s.Name })
+	c.agents = namesOf(c.whole.Agents, func(a api.Agent) string { return a.Name })
+	c.groups = namesOf(c.whole.Groups, func(g api.Group) string { return g.Name })
+	c.strategies = namesOf(c.whole.Strategies, func(s api.Strategy) string { return s.Name })
 	c.versions = known.Versions
-	c.run()
+	c.checkFile()
 	sortProblems(c.problems)
 	return c.problems
 }
@@ -31,15 +31,15 @@ func (f *File) Check(known Known) []api.FileProblem {
 // of current where it has none.
 func Over(current, wanted api.Fleet) api.Fleet {
 	return api.Fleet{
-		Agents:      section(current.Agents, wanted.Agents),
-		Strategies:  section(current.Strategies, wanted.Strategies),
-		Groups:      section(current.Groups, wanted.Groups),
-		Assignments: section(current.Assignments, wanted.Assignments),
-		Holds:       section(current.Holds, wanted.Holds),
+		Agents:      sectionOr(current.Agents, wanted.Agents),
+		Strategies:  sectionOr(current.Strategies, wanted.Strategies),
+		Groups:      sectionOr(current.Groups, wanted.Groups),
+		Assignments: sectionOr(current.Assignments, wanted.Assignments),
+		Holds:       sectionOr(current.Holds, wanted.Holds),
 	}
 }
 
-func section[T any](current, wanted []T) []T {
+func sectionOr[T any](current, wanted []T) []T {
 	if wanted == nil {
 		return current
 	}
@@ -57,7 +57,7 @@ type checker struct {
 	problems                   []api.FileProblem
 }
 
-func names[T any](list []T, name func(T) string) map[string]bool {
+func namesOf[T any](list []T, name func(T) string) map[string]bool {
 	out := make(map[string]bool, len(list))
 	for _, x := range list {
 		out[name(x)] = true
@@ -65,69 +65,69 @@ func names[T any](list []T, name func(T) string) map[string]bool {
 	return out
 }
 
-func (c *checker) add(path, hint, format string, args ...any) {
+func (c *checker) addProblem(path, hint, format string, args ...any) {
 	if len(c.problems) >= MaxProblems {
 		return
 	}
-	p := c.file.at(path)
+	p := c.file.placeAt(path)
 	c.problems = append(c.problems, api.FileProblem{Line: p.line, Column: p.column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-func (c *checker) run() {
+func (c *checker) checkFile() {
 	for i, a := range c.whole.Agents {
 		at := fmt.Sprintf("agents[%d]", i)
-		c.object(at, "agent "+a.Name, a)
+		c.checkObject(at, "agent "+a.Name, a)
 		if a.Strategy != "" {
-			c.refer("agents", at+".strategy", "strategy", a.Strategy, "strategies", c.strategies)
+			c.checkReference("agents", at+".strategy", "strategy", a.Strategy, "strategies", c.strategies)
 		}
 	}
 	for i, s := range c.whole.Strategies {
 		at := fmt.Sprintf("strategies[%d]", i)
-		c.object(at, "strategy "+s.Name, s)
+		c.checkObject(at, "strategy "+s.Name, s)
 		for j, stage := range s.Stages {
 			if stage.Group != "" {
-				c.refer("strategies", fmt.Sprintf("%s.stages[%d].group", at, j), "group", stage.Group, "groups", c.groups)
+				c.checkReference("strategies", fmt.Sprintf("%s.stages[%d].group", at, j), "group", stage.Group, "groups", c.groups)
 			}
 		}
 	}
 	for i, g := range c.whole.Groups {
-		c.object(fmt.Sprintf("groups[%d]", i), "group "+g.Name, g)
+		c.checkObject(fmt.Sprintf("groups[%d]", i), "group "+g.Name, g)
 	}
 	for i, a := range c.whole.Assignments {
-		c.assignment(fmt.Sprintf("assignments[%d]", i), a)
+		c.checkAssignment(fmt.Sprintf("assignments[%d]", i), a)
 	}
 	for i, h := range c.whole.Holds {
-		c.hold(fmt.Sprintf("holds[%d]", i), h)
+		c.checkHold(fmt.Sprintf("holds[%d]", i), h)
 	}
 }
 
-// object applies an object's own rules and refuses a second one of its kind
+// checkObject applies an object's own rules and refuses a second one of its kind
 // and name.
-func (c *checker) object(at, identity string, o interface{ Validate() error }) {
+func (c *checker) checkObject(at, identity string, o interface{ Validate() error }) {
 	if !c.fromFile(at) {
 		return
 	}
-	c.rules(at, o)
+	c.checkRules(at, o)
 	if first, twice := c.seen[identity]; twice {
 		hint := ""
-		if p := c.file.at(first); p.line > 0 {
+		if p := c.file.placeAt(first); p.line > 0 {
 			hint = fmt.Sprintf("the first one is on line %d", p.line)
 		}
-		c.add(at, hint, "%s is there twice", identity)
+		c.addProblem(at, hint, "%s is there twice", identity)
 		return
 	}
 	c.seen[identity] = at
 }
 
-// rules applies an object's own rules.
-func (c *checker) rules(at string, o interface{ Validate() error }) {
+// checkRules applies an object's own rules.
+func (c *checker) checkRules(at string, o interface{ Validate() error }) {
 	if err := o.Validate(); err != nil {
 		var e *api.Error
 		path, message := at, err.Error()
 		if errors.As(err, &e) {
 			path = at + "." + e.Field
 		}
-		c.add(path, "", "%s", message)
+		c.addProblem(path, "", "%s", message)
 	}
 }
 
@@ -138,33 +138,33 @@ func (c *checker) fromFile(path string) bool {
 	return ok
 }
 
-// refer requires that name exists. When the file has only the section that
+// checkReference requires that name exists. When the file has only the section that
 // would contain name, what is missing was removed there.
-func (c *checker) refer(from, at, kind, name, section string, known map[string]bool) {
+func (c *checker) checkReference(from, at, kind, name, section string, known map[string]bool) {
 	if known[name] || len(c.problems) >= MaxProblems {
 		return
 	}
 	if c.fromFile(from) {
-		c.add(at, nearestHint(name, keys(known)), "there is no %s %q", kind, clip(name))
+		c.addProblem(at, nearestHint(name, keysOf(known)), "there is no %s %q", kind, clip(name))
 		return
 	}
-	c.add(section, fmt.Sprintf("keep it, or give %s without it too", from), "%s %q is still used by %s, which this file does not change", kind, clip(name), at)
+	c.addProblem(section, fmt.Sprintf("keep it, or give %s without it too", from), "%s %q is still used by %s, which this file does not change", kind, clip(name), at)
 }
 
-func (c *checker) assignment(at string, a api.Assignment) {
-	c.object(at, "assignment of "+AssignmentName(a), a)
+func (c *checker) checkAssignment(at string, a api.Assignment) {
+	c.checkObject(at, "assignment of "+AssignmentName(a), a)
 	if a.Agent != "" {
-		c.refer("assignments", at+".agent", "agent", a.Agent, "agents", c.agents)
+		c.checkReference("assignments", at+".agent", "agent", a.Agent, "agents", c.agents)
 	}
 	if a.Scope.Kind == api.ScopeGroup && a.Scope.Name != "" {
-		c.refer("assignments", at+".scope.name", "group", a.Scope.Name, "groups", c.groups)
+		c.checkReference("assignments", at+".scope.name", "group", a.Scope.Name, "groups", c.groups)
 	}
 	if c.fromFile("assignments") && c.versions != nil && c.agents[a.Agent] && a.Version != "" {
-		c.version(at+".version", a)
+		c.checkVersion(at+".version", a)
 	}
 }
 
-func (c *checker) version(at string, a api.Assignment) {
+func (c *checker) checkVersion(at string, a api.Assignment) {
 	known := map[string]bool{}
 	for _, v := range c.versions[a.Agent] {
 		known[v] = true
@@ -172,23 +172,23 @@ func (c *checker) version(at string, a api.Assignment) {
 	if known[a.Version] {
 		return
 	}
-	hint := nearestHint(a.Version, keys(known))
+	hint := nearestHint(a.Version, keysOf(known))
 	if len(known) == 0 {
 		hint = "publish it first: ops-meta publish"
 	}
-	c.add(at, hint, "%s has no release %q", a.Agent, clip(a.Version))
+	c.addProblem(at, hint, "%s has no release %q", a.Agent, clip(a.Version))
 }
 
-func (c *checker) hold(at string, h api.Hold) {
+func (c *checker) checkHold(at string, h api.Hold) {
 	if c.fromFile("holds") {
-		c.rules(at, h)
+		c.checkRules(at, h)
 	}
 	switch {
 	case h.Scope.Name == "":
 	case h.Scope.Kind == api.ScopeGroup:
-		c.refer("holds", at+".scope.name", "group", h.Scope.Name, "groups", c.groups)
+		c.checkReference("holds", at+".scope.name", "group", h.Scope.Name, "groups", c.groups)
 	case h.Scope.Kind == api.ScopeAgent:
-		c.refer("holds", at+".scope.name", "agent", h.Scope.Name, "agents", c.agents)
+		c.checkReference("holds", at+".scope.name", "agent", h.Scope.Name, "agents", c.agents)
 	}
 }
 

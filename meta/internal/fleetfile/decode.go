@@ -36,14 +36,14 @@ type decoder struct {
 	aliased  int // of nodes
 }
 
-// full reports whether enough was found or read to stop.
-func (d *decoder) full() bool {
+// isFull reports whether enough was found or read to stop.
+func (d *decoder) isFull() bool {
 	return len(d.problems) >= MaxProblems || d.nodes > maxNodes || d.aliased > maxAliased
 }
 
-// count counts things read, and reports whether to go on.
-func (d *decoder) count(at ast.Node, path string, n int) bool {
-	if d.full() {
+// countNodes counts things read, and reports whether to go on.
+func (d *decoder) countNodes(at ast.Node, path string, n int) bool {
+	if d.isFull() {
 		return false
 	}
 	d.nodes += n
@@ -51,13 +51,13 @@ func (d *decoder) count(at ast.Node, path string, n int) bool {
 		d.aliased += n
 	}
 	if d.nodes > maxNodes || d.aliased > maxAliased {
-		d.problem(at, path, "", "the file is too large once its aliases are followed")
+		d.addProblem(at, path, "", "the file is too large once its aliases are followed")
 		return false
 	}
 	return true
 }
 
-func (d *decoder) problem(at ast.Node, path, hint, format string, args ...any) {
+func (d *decoder) addProblem(at ast.Node, path, hint, format string, args ...any) {
 	if len(d.problems) >= MaxProblems {
 		return
 	}
@@ -77,42 +77,42 @@ func placeOf(n ast.Node) place {
 	return place{tk.Position.Line, tk.Position.Column}
 }
 
-// value decodes n into v, which is addressable.
-func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
-	if !d.count(n, path, 1) {
+// decodeValue decodes n into v, which is addressable.
+func (d *decoder) decodeValue(n ast.Node, v reflect.Value, path string) {
+	if !d.countNodes(n, path, 1) {
 		return
 	}
 	switch n := n.(type) {
 	case *ast.AnchorNode:
 		d.anchors[n.Name.GetToken().Value] = n.Value
-		d.value(n.Value, v, path)
+		d.decodeValue(n.Value, v, path)
 		return
 	case *ast.AliasNode:
-		d.alias(n, path, func(target ast.Node) { d.value(target, v, path) })
+		d.followAlias(n, path, func(target ast.Node) { d.decodeValue(target, v, path) })
 		return
 	case *ast.TagNode:
 		if n.Start.Value != "!!str" || v.Kind() != reflect.String {
-			d.problem(n, path, "", "tags such as %s are not used here", clip(n.Start.Value))
+			d.addProblem(n, path, "", "tags such as %s are not used here", clip(n.Start.Value))
 			return
 		}
-		d.value(n.Value, v, path)
+		d.decodeValue(n.Value, v, path)
 		return
 	}
 	if _, seen := d.places[path]; !seen {
 		d.places[path] = placeOf(n)
 	}
-	d.typed(n, v, path)
+	d.decodeTyped(n, v, path)
 }
 
-// alias calls use with what *name stands for.
-func (d *decoder) alias(n *ast.AliasNode, path string, use func(ast.Node)) {
+// followAlias calls use with what *name stands for.
+func (d *decoder) followAlias(n *ast.AliasNode, path string, use func(ast.Node)) {
 	name := n.Value.GetToken().Value
 	target, known := d.anchors[name]
 	switch {
 	case !known:
-		d.problem(n, path, nearestHint(name, keys(d.anchors)), "there is no anchor &%s before this", clip(name))
+		d.addProblem(n, path, nearestHint(name, keysOf(d.anchors)), "there is no anchor &%s before this", clip(name))
 	case d.open[name]:
-		d.problem(n, path, "", "the alias *%s contains itself", clip(name))
+		d.addProblem(n, path, "", "the alias *%s contains itself", clip(name))
 	default:
 		d.open[name] = true
 		use(target)
@@ -122,113 +122,113 @@ func (d *decoder) alias(n *ast.AliasNode, path string, use func(ast.Node)) {
 
 var timeType = reflect.TypeFor[time.Time]()
 
-func (d *decoder) typed(n ast.Node, v reflect.Value, path string) {
+func (d *decoder) decodeTyped(n ast.Node, v reflect.Value, path string) {
 	if _, null := n.(*ast.NullNode); null {
 		return // says nothing
 	}
 	switch kind := v.Kind(); {
 	case kind == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		d.value(n, v.Elem(), path)
+		d.decodeValue(n, v.Elem(), path)
 	case v.Type() == timeType:
-		d.time(n, v, path)
+		d.decodeTime(n, v, path)
 	case v.Type() == secondsType:
-		d.seconds(n, v, path)
+		d.decodeSeconds(n, v, path)
 	case kind == reflect.Struct:
-		d.object(n, v, path)
+		d.decodeObject(n, v, path)
 	case kind == reflect.Slice:
-		d.list(n, v, path)
+		d.decodeList(n, v, path)
 	case kind == reflect.Map:
-		d.table(n, v, path)
+		d.decodeTable(n, v, path)
 	default:
-		d.scalar(n, v, path)
+		d.decodeScalar(n, v, path)
 	}
 }
 
-func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
+func (d *decoder) decodeList(n ast.Node, v reflect.Value, path string) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.problem(n, path, "begin each entry with a dash, or write [a, b]", "%s must be a list, not %s", last(path), describe(n))
+		d.addProblem(n, path, "begin each entry with a dash, or write [a, b]", "%s must be a list, not %s", lastName(path), describeNode(n))
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
 	for i, item := range seq.Values {
-		if d.full() {
+		if d.isFull() {
 			return
 		}
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if _, null := item.(*ast.NullNode); null {
-			d.problem(item, at, "", "the entry is empty")
+			d.addProblem(item, at, "", "the entry is empty")
 			continue
 		}
-		d.value(item, v.Index(i), at)
+		d.decodeValue(item, v.Index(i), at)
 	}
 }
 
-// table decodes a mapping with free keys, such as labels.
-func (d *decoder) table(n ast.Node, v reflect.Value, path string) {
-	pairs, ok := d.pairs(n, path)
+// decodeTable decodes a mapping with free keys, such as labels.
+func (d *decoder) decodeTable(n ast.Node, v reflect.Value, path string) {
+	pairs, ok := d.pairsOf(n, path)
 	if !ok {
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, p := range pairs {
-		if d.full() {
+		if d.isFull() {
 			return
 		}
 		key := p.Key.GetToken().Value
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(p.Value, value, path+"."+key)
+		d.decodeValue(p.Value, value, path+"."+key)
 		v.SetMapIndex(reflect.ValueOf(key), value)
 	}
 }
 
-// object decodes a mapping whose keys are the fields of a struct.
-func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
-	pairs, ok := d.pairs(n, path)
+// decodeObject decodes a mapping whose keys are the fields of a struct.
+func (d *decoder) decodeObject(n ast.Node, v reflect.Value, path string) {
+	pairs, ok := d.pairsOf(n, path)
 	if !ok {
 		return
 	}
 	fields := fieldsOf(v.Type())
 	for _, p := range pairs {
-		if d.full() {
+		if d.isFull() {
 			return
 		}
 		key := p.Key.GetToken().Value
-		at := join(path, key)
+		at := joinPath(path, key)
 		i, known := fields[key]
 		if !known {
-			d.problem(p.Key, at, nearestHint(key, keys(fields)), "unknown field %q%s", clip(key), in(path))
+			d.addProblem(p.Key, at, nearestHint(key, keysOf(fields)), "unknown field %q%s", clip(key), inPath(path))
 			continue
 		}
 		d.places[at] = placeOf(p.Key)
 		v.Field(i).SetZero() // of what << has merged
-		d.value(p.Value, lasting(v, i), at)
+		d.decodeValue(p.Value, fieldInSeconds(v, i), at)
 	}
 }
 
-// pairs are a mapping's entries, those that << merges into it first: what the
+// pairsOf are a mapping's entries, those that << merges into it first: what the
 // mapping says itself overrides them.
-func (d *decoder) pairs(n ast.Node, path string) ([]*ast.MappingValueNode, bool) {
+func (d *decoder) pairsOf(n ast.Node, path string) ([]*ast.MappingValueNode, bool) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		d.problem(n, path, "write fields as name: value", "%s must be a mapping, not %s", last(path), describe(n))
+		d.addProblem(n, path, "write fields as name: value", "%s must be a mapping, not %s", lastName(path), describeNode(n))
 		return nil, false
 	}
-	if !d.count(n, path, len(m.Values)) {
+	if !d.countNodes(n, path, len(m.Values)) {
 		return nil, false
 	}
 	var merged, own []*ast.MappingValueNode
 	for _, p := range m.Values {
 		switch {
 		case p.Key.IsMergeKey():
-			merged = append(merged, d.merge(p.Value, path)...)
+			merged = append(merged, d.mergePairs(p.Value, path)...)
 		case len(p.Key.GetToken().Value) > maxKey:
-			d.problem(p.Key, path, "", "a field's name has more than %d bytes", maxKey)
+			d.addProblem(p.Key, path, "", "a field's name has more than %d bytes", maxKey)
 		case plainKey(p.Key):
 			own = append(own, p)
 		default:
-			d.problem(p.Key, path, "", "a field's name must be plain text")
+			d.addProblem(p.Key, path, "", "a field's name must be plain text")
 		}
 	}
 	return append(merged, own...), true
@@ -242,17 +242,17 @@ func plainKey(k ast.MapKeyNode) bool {
 	return false
 }
 
-func (d *decoder) merge(n ast.Node, path string) []*ast.MappingValueNode {
+func (d *decoder) mergePairs(n ast.Node, path string) []*ast.MappingValueNode {
 	alias, ok := n.(*ast.AliasNode)
 	if !ok {
-		d.problem(n, path, "", "<< must be followed by an alias such as *name")
+		d.addProblem(n, path, "", "<< must be followed by an alias such as *name")
 		return nil
 	}
-	if !d.count(n, path, 1) {
+	if !d.countNodes(n, path, 1) {
 		return nil
 	}
 	var out []*ast.MappingValueNode
-	d.alias(alias, path, func(target ast.Node) { out, _ = d.pairs(target, path) })
+	d.followAlias(alias, path, func(target ast.Node) { out, _ = d.pairsOf(target, path) })
 	return out
 }
 
@@ -262,44 +262,44 @@ type seconds int
 
 var secondsType = reflect.TypeFor[seconds]()
 
-// lasting is a field of a struct, as seconds where that is its unit.
-func lasting(v reflect.Value, i int) reflect.Value {
+// fieldInSeconds is a field of a struct, as seconds where that is its unit.
+func fieldInSeconds(v reflect.Value, i int) reflect.Value {
 	if v.Type().Field(i).Tag.Get("unit") != "seconds" {
 		return v.Field(i)
 	}
 	return v.Field(i).Addr().Convert(reflect.PointerTo(secondsType)).Elem()
 }
 
-func (d *decoder) seconds(n ast.Node, v reflect.Value, path string) {
+func (d *decoder) decodeSeconds(n ast.Node, v reflect.Value, path string) {
 	text, ok := textOf(n)
 	count, err := strconv.Atoi(text) // Check says which are too small
 	if err != nil {
 		count, err = timespan.Count(timespan.Second, text)
 	}
 	if !ok || err != nil {
-		d.problem(n, path, "write it as 90s, 5m, 1h30m or 2d, or as a whole number of seconds", "%s must be a length of time, not %s", last(path), describe(n))
+		d.addProblem(n, path, "write it as 90s, 5m, 1h30m or 2d, or as a whole number of seconds", "%s must be a length of time, not %s", lastName(path), describeNode(n))
 		return
 	}
 	v.SetInt(int64(count))
 }
 
-func (d *decoder) time(n ast.Node, v reflect.Value, path string) {
+func (d *decoder) decodeTime(n ast.Node, v reflect.Value, path string) {
 	text, ok := textOf(n)
 	t, err := time.Parse(time.RFC3339, text)
 	if !ok || err != nil {
-		d.problem(n, path, "write it as 2026-01-31T18:00:00Z", "%s must be a time, not %s", last(path), describe(n))
+		d.addProblem(n, path, "write it as 2026-01-31T18:00:00Z", "%s must be a time, not %s", lastName(path), describeNode(n))
 		return
 	}
 	v.Set(reflect.ValueOf(t.UTC()))
 }
 
-// scalar decodes text, numbers and true or false. What looks like a number is
+// decodeScalar decodes text, numbers and true or false. What looks like a number is
 // taken as it is written where text is wanted, so that version: 1.10 stays
 // 1.10.
-func (d *decoder) scalar(n ast.Node, v reflect.Value, path string) {
+func (d *decoder) decodeScalar(n ast.Node, v reflect.Value, path string) {
 	text, isScalar := textOf(n)
 	wrong := func(want string) {
-		d.problem(n, path, "", "%s must be %s, not %s", last(path), want, describe(n))
+		d.addProblem(n, path, "", "%s must be %s, not %s", lastName(path), want, describeNode(n))
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -355,8 +355,8 @@ func textOf(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// describe names what stands where something else should.
-func describe(n ast.Node) string {
+// describeNode names what stands where something else should.
+func describeNode(n ast.Node) string {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		return "a mapping"

@@ -66,11 +66,11 @@ func Diff(current, wanted api.Fleet, o Options) []api.FleetChange {
 		set = append(set, s...)
 		remove = append(r, remove...)
 	}
-	add(compare(groups, current.Groups, wanted.Groups))
-	add(compare(strategies, current.Strategies, wanted.Strategies))
-	add(compare(agents, current.Agents, wanted.Agents))
-	add(compare(assignments, current.Assignments, wanted.Assignments))
-	add(compare(holds, current.Holds, wanted.Holds))
+	add(compareKind(groups, current.Groups, wanted.Groups))
+	add(compareKind(strategies, current.Strategies, wanted.Strategies))
+	add(compareKind(agents, current.Agents, wanted.Agents))
+	add(compareKind(assignments, current.Assignments, wanted.Assignments))
+	add(compareKind(holds, current.Holds, wanted.Holds))
 	if o.Keep {
 		return set
 	}
@@ -84,13 +84,13 @@ type numbered[T any] struct {
 	object T
 }
 
-func (k kind[T]) number(list []T) []numbered[T] {
+func (k kind[T]) numberObjects(list []T) []numbered[T] {
 	out := make([]numbered[T], 0, len(list))
 	for _, x := range list {
 		out = append(out, numbered[T]{k.id(x), x})
 	}
 	slices.SortStableFunc(out, func(a, b numbered[T]) int {
-		return cmp.Or(strings.Compare(a.id, b.id), slices.CompareFunc(flatten(a.object), flatten(b.object), func(x, y field) int {
+		return cmp.Or(strings.Compare(a.id, b.id), slices.CompareFunc(flattenObject(a.object), flattenObject(b.object), func(x, y field) int {
 			return cmp.Or(strings.Compare(x.path, y.path), strings.Compare(x.text, y.text))
 		}))
 	})
@@ -106,49 +106,49 @@ func (k kind[T]) number(list []T) []numbered[T] {
 	return out
 }
 
-// compare lists what to set and what to remove of one kind.
-func compare[T any](k kind[T], current, wanted []T) (set, remove []api.FleetChange) {
+// compareKind lists what to set and what to remove of one kind.
+func compareKind[T any](k kind[T], current, wanted []T) (set, remove []api.FleetChange) {
 	if wanted == nil {
 		return nil, nil
 	}
 	before := map[string]T{}
-	for _, x := range k.number(current) {
+	for _, x := range k.numberObjects(current) {
 		before[x.id] = x.object
 	}
-	for _, x := range k.number(wanted) {
+	for _, x := range k.numberObjects(wanted) {
 		old, exists := before[x.id]
 		delete(before, x.id)
 		if !exists {
-			set = append(set, k.change(api.ChangeCreate, nil, &x.object))
+			set = append(set, k.changeOf(api.ChangeCreate, nil, &x.object))
 			continue
 		}
 		after := k.carry(old, x.object)
-		if c := k.change(api.ChangeUpdate, &old, &after); len(c.Fields) > 0 {
+		if c := k.changeOf(api.ChangeUpdate, &old, &after); len(c.Fields) > 0 {
 			set = append(set, c)
 		}
 	}
-	for _, id := range sorted(before) {
+	for _, id := range sortedKeys(before) {
 		old := before[id]
-		remove = append(remove, k.change(api.ChangeDelete, &old, nil))
+		remove = append(remove, k.changeOf(api.ChangeDelete, &old, nil))
 	}
 	return set, remove
 }
 
-func (k kind[T]) change(action string, before, after *T) api.FleetChange {
+func (k kind[T]) changeOf(action string, before, after *T) api.FleetChange {
 	c := api.FleetChange{Action: action, Kind: k.name}
 	var old, now []field
 	if before != nil {
-		c.Name, c.Before, old = k.label(*before), k.object(*before), flatten(*before)
+		c.Name, c.Before, old = k.label(*before), k.object(*before), flattenObject(*before)
 	}
 	if after != nil {
-		c.Name, c.After, now = k.label(*after), k.object(*after), flatten(*after)
+		c.Name, c.After, now = k.label(*after), k.object(*after), flattenObject(*after)
 	}
 	c.Fields = fieldChanges(old, now)
 	return c
 }
 
-func sorted[V any](m map[string]V) []string {
-	ks := keys(m)
+func sortedKeys[V any](m map[string]V) []string {
+	ks := keysOf(m)
 	slices.Sort(ks)
 	return ks
 }
@@ -178,8 +178,8 @@ func fieldChanges(old, now []field) []api.FieldChange {
 // field is one value of an object as text. Values that are not set have none.
 type field struct{ path, text string }
 
-// flatten lists an object's fields that the file holds.
-func flatten(object any) []field {
+// flattenObject lists an object's fields that the file holds.
+func flattenObject(object any) []field {
 	var out []field
 	flattenInto(&out, "", reflect.ValueOf(object))
 	return out
@@ -197,7 +197,7 @@ func flattenInto(out *[]field, path string, v reflect.Value) {
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			if name := fieldName(v.Type().Field(i)); name != "" {
-				flattenInto(out, join(path, name), v.Field(i))
+				flattenInto(out, joinPath(path, name), v.Field(i))
 			}
 		}
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
@@ -220,7 +220,7 @@ func flattenMap(out *[]field, path string, v reflect.Value) {
 	for _, k := range v.MapKeys() {
 		values[k.String()] = v.MapIndex(k)
 	}
-	for _, k := range sorted(values) {
+	for _, k := range sortedKeys(values) {
 		*out = append(*out, field{path + "." + k, strconv.Quote(values[k].String())})
 	}
 }

@@ -115,8 +115,8 @@ func emitTable(out []byte, v reflect.Value, indent string) []byte {
 	for _, k := range v.MapKeys() {
 		values[k.String()] = v.MapIndex(k).String()
 	}
-	for _, k := range sorted(values) {
-		out = append(out, indent+quoted(k)+": "+quoted(values[k])+"\n"...)
+	for _, k := range sortedKeys(values) {
+		out = append(out, indent+quoteScalar(k)+": "+quoteScalar(values[k])+"\n"...)
 	}
 	return out
 }
@@ -139,7 +139,7 @@ func emitFlow(out []byte, v reflect.Value) []byte {
 
 func scalarText(v reflect.Value) string {
 	if v.Kind() == reflect.String {
-		return quoted(v.String())
+		return quoteScalar(v.String())
 	}
 	return plainText(v)
 }
@@ -149,9 +149,9 @@ var (
 	keywords  = []string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 )
 
-// quoted is s as a scalar: as it is when no reader could take it for anything
+// quoteScalar is s as a scalar: as it is when no reader could take it for anything
 // else, otherwise in double quotes with the escapes that JSON and YAML share.
-func quoted(s string) string {
+func quoteScalar(s string) string {
 	if plainRule.MatchString(s) && !slices.Contains(keywords, strings.ToLower(s)) {
 		return s
 	}

@@ -48,8 +48,8 @@ type oldValues struct {
 	ConfigRemoteURL string `json:"configRemoteUrl"`
 }
 
-// over puts what o says over v.
-func (v oldValues) over(o oldValues) oldValues {
+// overlaidWith puts what o says over v.
+func (v oldValues) overlaidWith(o oldValues) oldValues {
 	return oldValues{
 		Name:            v.Name,
 		Version:         cmp.Or(o.Version, v.Version),
@@ -63,24 +63,24 @@ func (v oldValues) over(o oldValues) oldValues {
 	}
 }
 
-// acts tells whether older hosts do anything at all with these values.
-func (v oldValues) acts() bool { return v.Version != "" && v.Cmd != "" }
+// actsOnHosts tells whether older hosts do anything at all with these values.
+func (v oldValues) actsOnHosts() bool { return v.Version != "" && v.Cmd != "" }
 
-// at is what a host whose longest matching prefix is prefix gets: whatever
+// valuesAt is what a host whose longest matching prefix is prefix gets: whatever
 // matches it is itself a prefix of that one.
-func (a *oldAgent) at(prefix string) oldValues {
+func (a *oldAgent) valuesAt(prefix string) oldValues {
 	v := *a.Default
 	for _, o := range a.Others {
 		if o != nil && strings.HasPrefix(prefix, o.Prefix) {
-			v = v.over(o.oldValues)
+			v = v.overlaidWith(o.oldValues)
 		}
 	}
 	return v
 }
 
-// prefixes are the different ones, each after those that are prefixes of it;
+// allPrefixes are the different ones, each after those that are prefixes of it;
 // the empty one, which is everybody, first.
-func (a *oldAgent) prefixes() []string {
+func (a *oldAgent) allPrefixes() []string {
 	set := map[string]bool{"": true}
 	for _, o := range a.Others {
 		if o != nil {
@@ -114,23 +114,23 @@ func Import(data []byte) (api.Import, []api.FileProblem) {
 		return api.Import{}, []api.FileProblem{{Message: fmt.Sprintf("the file has %d entries for prefixes; at most %d are taken", entries, maxOthers), Hint: "write a fleet file: groups say it with fewer"}}
 	}
 	i := &importer{groups: map[string]api.Group{}, versions: map[[2]string]map[string]int{}}
-	i.settings(data, old)
+	i.importSettings(data, old)
 	taken := map[string]int{}
 	for n, a := range old.Agents {
 		at := fmt.Sprintf("agents[%d]", n)
 		if a == nil || a.Default == nil {
-			i.take(at, "has no default, so the older server left it out, and so do we")
+			i.noteTaken(at, "has no default, so the older server left it out, and so do we")
 			continue
 		}
 		if first, twice := taken[a.Default.Name]; twice {
-			i.refuse(at, "%s is there twice: agents[%d] was taken and this was not", a.Default.Name, first)
+			i.noteRefused(at, "%s is there twice: agents[%d] was taken and this was not", a.Default.Name, first)
 			continue
 		}
-		if i.agent(at, a) {
+		if i.importAgent(at, a) {
 			taken[a.Default.Name] = n
 		}
 	}
-	return i.result(), nil
+	return i.sortedResult(), nil
 }
 
 // decodeOld reads JSON as leniently as the older server did.
@@ -173,16 +173,16 @@ type importer struct {
 	versions map[[2]string]map[string]int // agent and version → address → how often
 }
 
-func (i *importer) take(path, format string, args ...any) {
+func (i *importer) noteTaken(path, format string, args ...any) {
 	i.out.Taken = append(i.out.Taken, api.ImportNote{Path: path, Note: fmt.Sprintf(format, args...)})
 }
 
-func (i *importer) refuse(path, format string, args ...any) {
+func (i *importer) noteRefused(path, format string, args ...any) {
 	i.out.Refused = append(i.out.Refused, api.ImportNote{Path: path, Note: fmt.Sprintf(format, args...)})
 }
 
-// settings reports what a configuration says besides its agents.
-func (i *importer) settings(data []byte, old oldConfig) {
+// importSettings reports what a configuration says besides its agents.
+func (i *importer) importSettings(data []byte, old oldConfig) {
 	var top map[string]json.RawMessage
 	_ = json.Unmarshal(data, &top) // has been read before
 	for _, name := range slices.Sorted(maps.Keys(top)) {
@@ -190,36 +190,36 @@ func (i *importer) settings(data []byte, old oldConfig) {
 			continue
 		}
 		if strings.EqualFold(name, "database") && len(old.Agents) == 0 {
-			i.refuse(name, "this server keeps its agents in this database and not in the file: write them into a fleet file instead")
+			i.noteRefused(name, "this server keeps its agents in this database and not in the file: write them into a fleet file instead")
 			continue
 		}
-		i.take(clip(name), "is a setting of the older server itself and means nothing here")
+		i.noteTaken(clip(name), "is a setting of the older server itself and means nothing here")
 	}
 	if len(old.Agents) == 0 {
-		i.refuse("agents", "there are none in this file")
+		i.noteRefused("agents", "there are none in this file")
 	}
 }
 
-// agent takes one agent, or nothing of it.
-func (i *importer) agent(at string, old *oldAgent) bool {
-	noun, assigned, notes, err := translate(at, old, i.group)
+// importAgent takes one agent, or nothing of it.
+func (i *importer) importAgent(at string, old *oldAgent) bool {
+	noun, assigned, notes, err := translateAgent(at, old, i.groupOf)
 	if err != nil {
-		i.refuse(at, "%s was not taken: %v", clip(old.Default.Name), err)
+		i.noteRefused(at, "%s was not taken: %v", clip(old.Default.Name), err)
 		return false
 	}
 	i.out.Fleet.Agents = append(i.out.Fleet.Agents, noun)
 	i.out.Taken = append(i.out.Taken, notes...)
 	for prefix, a := range assigned {
 		if prefix != "" {
-			i.groups[prefix] = i.group(prefix)
+			i.groups[prefix] = i.groupOf(prefix)
 		}
 		i.out.Fleet.Assignments = append(i.out.Fleet.Assignments, a)
-		i.version(a, old.at(prefix).Tarball)
+		i.noteVersion(a, old.valuesAt(prefix).Tarball)
 	}
 	return true
 }
 
-func (i *importer) version(a api.Assignment, tarball string) {
+func (i *importer) noteVersion(a api.Assignment, tarball string) {
 	key := [2]string{a.Agent, a.Version}
 	if i.versions[key] == nil {
 		i.versions[key] = map[string]int{}
@@ -243,10 +243,10 @@ func (i *importer) withoutLogin(address string) string {
 	return u.String()
 }
 
-// translate is what an old agent is today, by prefix. It fails when a part of
+// translateAgent is what an old agent is today, by prefix. It fails when a part of
 // it would mean something else.
-func translate(at string, old *oldAgent, group func(string) api.Group) (api.Agent, map[string]api.Assignment, []api.ImportNote, error) {
-	all := old.at("")
+func translateAgent(at string, old *oldAgent, group func(string) api.Group) (api.Agent, map[string]api.Assignment, []api.ImportNote, error) {
+	all := old.valuesAt("")
 	noun := api.Agent{
 		Name: all.Name, RunUser: all.RunUser, WorkDir: all.WorkDir,
 		ConfigFileName: all.ConfigFileName, ConfigRemoteURL: all.ConfigRemoteURL,
@@ -256,9 +256,9 @@ func translate(at string, old *oldAgent, group func(string) api.Group) (api.Agen
 	}
 	assigned := map[string]api.Assignment{}
 	notes := []api.ImportNote{}
-	prefixes := old.prefixes()
+	prefixes := old.allPrefixes()
 	for n, prefix := range prefixes {
-		v := old.at(prefix)
+		v := old.valuesAt(prefix)
 		where, who := at+".default", "everyone"
 		if prefix != "" {
 			where, who = entryPath(at, old, prefix), fmt.Sprintf("hosts that begin with %q", clip(prefix))
@@ -267,33 +267,33 @@ func translate(at string, old *oldAgent, group func(string) api.Group) (api.Agen
 			notes = append(notes, api.ImportNote{Path: where, Note: v.Name + ": " + who + " " + fmt.Sprintf(format, args...)})
 		}
 		switch {
-		case prefix != "" && v == old.at(longestBelow(prefixes[:n], prefix)):
+		case prefix != "" && v == old.valuesAt(longestBelow(prefixes[:n], prefix)):
 			note("need no group of their own: they get what they would get without it")
 			continue
-		case !v.acts():
+		case !v.actsOnHosts():
 			note("get no assignment: without a version and a cmd older hosts only reported")
 			continue
 		}
-		a, err := assignment(v, noun, prefix, group)
+		a, err := assignmentOf(v, noun, prefix, group)
 		if err != nil {
 			return noun, nil, nil, fmt.Errorf("for %s, %w", who, err)
 		}
 		assigned[prefix] = a
-		note("%s %s%s", cmp.Or(a.Cmd, meta.CmdStart), v.Version, via(a, group, prefix))
+		note("%s %s%s", cmp.Or(a.Cmd, meta.CmdStart), v.Version, viaGroup(a, group, prefix))
 	}
 	return noun, assigned, notes, nil
 }
 
-func via(a api.Assignment, group func(string) api.Group, prefix string) string {
+func viaGroup(a api.Assignment, group func(string) api.Group, prefix string) string {
 	if prefix == "" {
 		return ""
 	}
 	return fmt.Sprintf(", as group %s of priority %d", a.Scope.Name, group(prefix).Priority)
 }
 
-// assignment is what values are for a prefix, with only what differs from the
+// assignmentOf is what values are for a prefix, with only what differs from the
 // agent's own.
-func assignment(v oldValues, noun api.Agent, prefix string, group func(string) api.Group) (api.Assignment, error) {
+func assignmentOf(v oldValues, noun api.Agent, prefix string, group func(string) api.Group) (api.Assignment, error) {
 	differs := func(value, own string) string {
 		if value == own {
 			return ""
@@ -338,10 +338,10 @@ func entryPath(at string, old *oldAgent, prefix string) string {
 
 var notInName = regexp.MustCompile(`[^A-Za-z0-9._+-]+`)
 
-// group is the one of a prefix: the longer the prefix the higher its
+// groupOf is the one of a prefix: the longer the prefix the higher its
 // priority, because a longer prefix had all that the shorter ones said and
 // more. The name carries a digest where the prefix cannot be a name itself.
-func (i *importer) group(prefix string) api.Group {
+func (i *importer) groupOf(prefix string) api.Group {
 	name := notInName.ReplaceAllString(prefix, "_")
 	if name != prefix || len(name) > 100 || digestLike.MatchString(name) {
 		name = fmt.Sprintf("%s-%x", name[:min(len(name), 100)], sha256.Sum256([]byte(prefix)))[:min(len(name), 100)+1+12]
@@ -355,7 +355,7 @@ func (i *importer) group(prefix string) api.Group {
 // digestLike names could be taken for another prefix with its digest.
 var digestLike = regexp.MustCompile(`-[0-9a-f]{12}$`)
 
-func (i *importer) result() api.Import {
+func (i *importer) sortedResult() api.Import {
 	for _, key := range slices.SortedFunc(maps.Keys(i.versions), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
 		addresses := i.versions[key]
 		r := api.ImportedRelease{Agent: key[0], Version: key[1], Tarballs: slices.SortedFunc(maps.Keys(addresses), func(a, b string) int {
@@ -364,9 +364,9 @@ func (i *importer) result() api.Import {
 		i.out.Releases = append(i.out.Releases, r)
 		switch path := r.Agent + " " + r.Version; {
 		case len(r.Tarballs) == 0:
-			i.take(path, "has no tarball address")
+			i.noteTaken(path, "has no tarball address")
 		case len(r.Tarballs) > 1:
-			i.take(path, "has %d tarball addresses; a release has one content, so they must have the same", len(r.Tarballs))
+			i.noteTaken(path, "has %d tarball addresses; a release has one content, so they must have the same", len(r.Tarballs))
 		}
 	}
 	i.out.Fleet.Groups = slices.Collect(maps.Values(i.groups))

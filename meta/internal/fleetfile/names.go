@@ -31,36 +31,36 @@ func nearestHint(name string, known []string) string {
 	return ""
 }
 
-func keys[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
+func keysOf[V any](m map[string]V) []string { return slices.Collect(maps.Keys(m)) }
 
-func join(path, key string) string {
+func joinPath(path, key string) string {
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
 
-// last is the last name of a path: "regexps" of groups[0].selector.regexps.
-func last(path string) string {
+// lastName is the last name of a path: "regexps" of groups[0].selector.regexps.
+func lastName(path string) string {
 	if path == "" {
 		return "the file"
 	}
 	if strings.HasSuffix(path, "]") {
-		return "each entry of " + last(path[:strings.LastIndexByte(path, '[')])
+		return "each entry of " + lastName(path[:strings.LastIndexByte(path, '[')])
 	}
 	return path[strings.LastIndexByte(path, '.')+1:]
 }
 
-// in says where a path is, for a message.
-func in(path string) string {
+// inPath says where a path is, for a message.
+func inPath(path string) string {
 	if path == "" {
 		return ""
 	}
 	return " in " + path
 }
 
-// parent is a path without its last part.
-func parent(path string) string {
+// parentPath is a path without its last part.
+func parentPath(path string) string {
 	if i := strings.LastIndexAny(path, ".["); i >= 0 {
 		return path[:i]
 	}

@@ -44,7 +44,7 @@ type File struct {
 func Parse(data []byte) (*File, []api.FileProblem) {
 	parsing.Lock()
 	defer parsing.Unlock()
-	body, problems := syntax(data)
+	body, problems := parseSyntax(data)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -52,7 +52,7 @@ func Parse(data []byte) (*File, []api.FileProblem) {
 	f := &File{places: d.places}
 	if body != nil {
 		f.Mark = takeMark(body)
-		d.value(body, reflect.ValueOf(&f.Fleet).Elem(), "")
+		d.decodeValue(body, reflect.ValueOf(&f.Fleet).Elem(), "")
 		d.emptySections(body)
 	}
 	if len(d.problems) > 0 {
@@ -72,13 +72,13 @@ func (d *decoder) emptySections(body ast.Node) {
 	for _, p := range m.Values {
 		if _, null := p.Value.(*ast.NullNode); null && plainKey(p.Key) {
 			name := p.Key.GetToken().Value
-			d.problem(p.Key, name, fmt.Sprintf("write %s: [] to say that there shall be none, or remove the line to leave them alone", name), "%s has no value", clip(name))
+			d.addProblem(p.Key, name, fmt.Sprintf("write %s: [] to say that there shall be none, or remove the line to leave them alone", name), "%s has no value", clip(name))
 		}
 	}
 }
 
-// syntax reads the one document of a file; nil when the file is empty.
-func syntax(data []byte) (body ast.Node, problems []api.FileProblem) {
+// parseSyntax reads the one document of a file; nil when the file is empty.
+func parseSyntax(data []byte) (body ast.Node, problems []api.FileProblem) {
 	if p := tooMuch(data); p != nil {
 		return nil, []api.FileProblem{*p}
 	}
@@ -124,7 +124,7 @@ func tooMuch(data []byte) *api.FileProblem {
 	var fields fieldCounter
 	line := 0
 	for text := range bytes.Lines(data) {
-		if line++; !fields.line(bytes.TrimRight(text, "\r\n")) {
+		if line++; !fields.countLine(bytes.TrimRight(text, "\r\n")) {
 			return &api.FileProblem{Line: line, Column: 1, Message: "the file has mappings with too many fields", Hint: "a mapping has as many fields as its kind of thing, and labels"}
 		}
 	}
@@ -165,9 +165,9 @@ func sortProblems(ps []api.FileProblem) {
 	})
 }
 
-// at is where a path, or the nearest thing around it, stands in the file.
-func (f *File) at(path string) place {
-	for ; path != ""; path = parent(path) {
+// placeAt is where a path, or the nearest thing around it, stands in the file.
+func (f *File) placeAt(path string) place {
+	for ; path != ""; path = parentPath(path) {
 		if p, ok := f.places[path]; ok {
 			return p
 		}

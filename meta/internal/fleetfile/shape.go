@@ -17,8 +17,8 @@ type fieldCounter struct {
 
 type mapping struct{ indent, fields int }
 
-// line counts one line, and reports whether the file is still within bounds.
-func (f *fieldCounter) line(text []byte) bool {
+// countLine counts one line, and reports whether the file is still within bounds.
+func (f *fieldCounter) countLine(text []byte) bool {
 	if len(f.flow) == 0 {
 		f.blockLine(text)
 	}

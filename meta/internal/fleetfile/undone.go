@@ -83,26 +83,26 @@ func takesBack(ch api.FleetChange, kind string, before, after *object) bool {
 func objectOf(kind string, doc json.RawMessage) *object {
 	switch kind {
 	case agents.name:
-		return agents.stored(doc)
+		return agents.storedObject(doc)
 	case strategies.name:
-		return strategies.stored(doc)
+		return strategies.storedObject(doc)
 	case groups.name:
-		return groups.stored(doc)
+		return groups.storedObject(doc)
 	case assignments.name:
-		return assignments.stored(doc)
+		return assignments.storedObject(doc)
 	case holds.name:
-		return holds.stored(doc)
+		return holds.storedObject(doc)
 	}
 	return nil
 }
 
-func (k kind[T]) stored(doc json.RawMessage) *object {
+func (k kind[T]) storedObject(doc json.RawMessage) *object {
 	var x *T
 	if len(doc) == 0 || json.Unmarshal(doc, &x) != nil || x == nil {
 		return nil
 	}
 	o := &object{k.label(*x), map[string]string{}}
-	for _, f := range flatten(*x) {
+	for _, f := range flattenObject(*x) {
 		o.fields[f.path] = f.text
 	}
 	return o

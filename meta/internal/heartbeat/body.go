@@ -37,32 +37,32 @@ type body struct {
 	held int64 // of room
 }
 
-func (b *body) release() {
+func (b *body) releaseBuffer() {
 	keepBuffer(b.buf)
 	if b.held > 0 {
 		b.room.Give(b.held)
 	}
 }
 
-// hold takes room for a report that is larger than most.
-func (b *body) hold(bytes int64) error {
+// reserveRoom takes room for a report that is larger than most.
+func (b *body) reserveRoom(bytes int64) error {
 	if !b.room.Take(bytes) {
-		return refuse(http.StatusServiceUnavailable, "too many large heartbeats at once: come again later")
+		return refuseWith(http.StatusServiceUnavailable, "too many large heartbeats at once: come again later")
 	}
 	b.held = bytes
 	return nil
 }
 
-// receive reads a request's body as it is sent, whole, and tells whether it
+// receiveBody reads a request's body as it is sent, whole, and tells whether it
 // is compressed.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (sent *bytes.Buffer, zipped bool, err error) {
+func (h *Handler) receiveBody(w http.ResponseWriter, r *http.Request) (sent *bytes.Buffer, zipped bool, err error) {
 	switch encoding := r.Header["Content-Encoding"]; {
 	case len(encoding) == 0 || strings.EqualFold(encoding[0], "identity"):
 	case len(encoding) == 1 && strings.EqualFold(encoding[0], "gzip"):
 		zipped = true
 	default:
 		bodies.LeaveUnread(w)
-		return nil, false, refuse(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", clip(encoding[0], 40))
+		return nil, false, refuseWith(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", clip(encoding[0], 40))
 	}
 	sent = newBuffer()
 	err = h.arrivals.Read(bodies.Exchange{W: w, R: r, From: func() string { return h.opts.Address(r) }, Limit: h.opts.Limits.Body}, sent)
@@ -79,35 +79,35 @@ func whyUnread(err error) error {
 	case errors.As(err, &large):
 		return tooLarge(large.Limit)
 	case errors.Is(err, bodies.ErrGaveWay):
-		return refuse(http.StatusServiceUnavailable, "%v", err)
+		return refuseWith(http.StatusServiceUnavailable, "%v", err)
 	case errors.Is(err, bodies.ErrSlow):
-		return refuse(http.StatusRequestTimeout, "%v", err)
+		return refuseWith(http.StatusRequestTimeout, "%v", err)
 	}
-	return errors.Join(refuse(http.StatusBadRequest, "the body could not be read"), err)
+	return errors.Join(refuseWith(http.StatusBadRequest, "the body could not be read"), err)
 }
 
-// open makes a report of what was sent. The limit also holds for what it
+// openBody makes a report of what was sent. The limit also holds for what it
 // becomes when decompressed.
-func (h *Handler) open(sent *bytes.Buffer, zipped bool) (*body, error) {
+func (h *Handler) openBody(sent *bytes.Buffer, zipped bool) (*body, error) {
 	b := &body{buf: sent, room: h.room}
 	var err error
 	if zipped {
 		b.buf = newBuffer()
-		err = b.unzip(sent.Bytes(), h.opts.Limits.Body)
+		err = b.unzipInto(sent.Bytes(), h.opts.Limits.Body)
 		keepBuffer(sent)
 	} else if sent.Len() > bodies.Small {
-		err = b.hold(int64(sent.Len()))
+		err = b.reserveRoom(int64(sent.Len()))
 	}
 	if err != nil {
-		b.release()
+		b.releaseBuffer()
 		return nil, err
 	}
 	b.data = b.buf.Bytes()
 	return b, nil
 }
 
-// unzip takes room only for what turns out to be large.
-func (b *body) unzip(sent []byte, limit int64) error {
+// unzipInto takes room only for what turns out to be large.
+func (b *body) unzipInto(sent []byte, limit int64) error {
 	z, err := newUnzipper(bytes.NewReader(sent))
 	if err != nil {
 		return errors.Join(errFormat, err)
@@ -115,7 +115,7 @@ func (b *body) unzip(sent []byte, limit int64) error {
 	defer unzippers.Put(z)
 	n, err := b.buf.ReadFrom(io.LimitReader(z, bodies.Small))
 	if err == nil && n == bodies.Small {
-		if err := b.hold(limit); err != nil {
+		if err := b.reserveRoom(limit); err != nil {
 			return err
 		}
 		var more int64
@@ -124,7 +124,7 @@ func (b *body) unzip(sent []byte, limit int64) error {
 	}
 	switch {
 	case err != nil:
-		return errors.Join(refuse(http.StatusBadRequest, "the body could not be read"), err)
+		return errors.Join(refuseWith(http.StatusBadRequest, "the body could not be read"), err)
 	case n > limit:
 		return tooLarge(limit)
 	}
@@ -139,5 +139,5 @@ func newUnzipper(r io.Reader) (*gzip.Reader, error) {
 }
 
 func tooLarge(limit int64) error {
-	return refuse(http.StatusRequestEntityTooLarge, "the report is larger than %d bytes", limit)
+	return refuseWith(http.StatusRequestEntityTooLarge, "the report is larger than %d bytes", limit)
 }

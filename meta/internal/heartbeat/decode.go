@@ -48,7 +48,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-func refuse(status int, format string, args ...any) error {
+func refuseWith(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }
 
@@ -66,7 +66,7 @@ func Decode(body []byte, l Limits) (*meta.HeartbeatRequest, []string, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil, errBlank
 	}
-	if err := scan(body, l); err != nil {
+	if err := scanShape(body, l); err != nil {
 		return nil, nil, err
 	}
 	req := meta.HeartbeatRequest{RealAgents: make([]meta.RealAgent, 0, usualAgents)}
@@ -84,7 +84,7 @@ func Decode(body []byte, l Limits) (*meta.HeartbeatRequest, []string, error) {
 // notes gathers what was left out, up to a limit.
 type notes struct{ list []string }
 
-func (n *notes) add(format string, args ...any) {
+func (n *notes) addNote(format string, args ...any) {
 	if len(n.list) < maxNotes {
 		n.list = append(n.list, fmt.Sprintf(format, args...))
 	}
@@ -98,19 +98,19 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 	case req.Hostname == "":
 		return errHostname
 	case !meta.ValidHostname(req.Hostname):
-		return refuse(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), meta.MaxHostname)
+		return refuseWith(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), meta.MaxHostname)
 	}
 	for k, v := range req.Labels {
 		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {
-			return refuse(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", clip(k, 80), maxLabel)
+			return refuseWith(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", clip(k, 80), maxLabel)
 		}
 	}
 	if req.Arch != "" && !archRule.MatchString(req.Arch) {
-		n.add("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
+		n.addNote("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
 		req.Arch = ""
 	}
 	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID, &req.SerialMark} {
-		*s = plain(*s, maxShort)
+		*s = plainText(*s, maxShort)
 	}
 	return nil
 }
@@ -120,17 +120,17 @@ func checkAgents(agents []meta.RealAgent, n *notes) []meta.RealAgent {
 	kept := slices.DeleteFunc(agents, func(a meta.RealAgent) bool {
 		switch {
 		case !meta.ValidName(a.Name):
-			n.add("it reports an agent whose name %q is not allowed; it was left out", clip(a.Name, 80))
+			n.addNote("it reports an agent whose name %q is not allowed; it was left out", clip(a.Name, 80))
 			return true
 		case seen[a.Name]:
-			n.add("it reports the agent %s more than once; the first counts", a.Name)
+			n.addNote("it reports the agent %s more than once; the first counts", a.Name)
 			return true
 		}
 		seen[a.Name] = true
 		return false
 	})
 	for i := range kept {
-		tidy(&kept[i], n)
+		tidyAgent(&kept[i], n)
 	}
 	return kept
 }
@@ -140,25 +140,25 @@ var phases = []meta.Phase{
 	meta.PhaseProbation, meta.PhaseRollingBack, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld,
 }
 
-// tidy trims an agent's texts to what may be kept.
-func tidy(a *meta.RealAgent, n *notes) {
+// tidyAgent trims an agent's texts to what may be kept.
+func tidyAgent(a *meta.RealAgent, n *notes) {
 	if a.Version = strings.TrimSpace(a.Version); a.Version != "" && !meta.ValidName(a.Version) {
-		n.add("%s reports the version %q, which is not allowed; it counts as none", a.Name, clip(a.Version, 80))
+		n.addNote("%s reports the version %q, which is not allowed; it counts as none", a.Name, clip(a.Version, 80))
 		a.Version = ""
 	}
 	if !slices.Contains(phases, a.Phase) {
-		n.add("%s reports the phase %q, which is not known", a.Name, clip(string(a.Phase), 40))
+		n.addNote("%s reports the phase %q, which is not known", a.Name, clip(string(a.Phase), 40))
 		a.Phase = ""
 	}
-	a.Status, a.Error, a.HoldReason = plain(a.Status, maxText), plain(a.Error, maxText), plain(a.HoldReason, maxText)
-	a.RunUser, a.WorkDir = plain(a.RunUser, maxShort), plain(a.WorkDir, maxPath)
-	a.DesiredVersion, a.PreviousVersion = plain(a.DesiredVersion, maxShort), plain(a.PreviousVersion, maxShort)
-	a.Rollout, a.Reason = plain(a.Rollout, maxShort), plain(a.Reason, maxShort)
+	a.Status, a.Error, a.HoldReason = plainText(a.Status, maxText), plainText(a.Error, maxText), plainText(a.HoldReason, maxText)
+	a.RunUser, a.WorkDir = plainText(a.RunUser, maxShort), plainText(a.WorkDir, maxPath)
+	a.DesiredVersion, a.PreviousVersion = plainText(a.DesiredVersion, maxShort), plainText(a.PreviousVersion, maxShort)
+	a.Rollout, a.Reason = plainText(a.Rollout, maxShort), plainText(a.Reason, maxShort)
 	a.Progress = min(max(a.Progress, 0), 1)
 }
 
-// plain trims s, makes its control characters blanks and cuts it to size.
-func plain(s string, size int) string {
+// plainText trims s, makes its control characters blanks and cuts it to size.
+func plainText(s string, size int) string {
 	s = strings.TrimSpace(s)
 	if hasControl(s) {
 		s = strings.Map(func(r rune) rune {

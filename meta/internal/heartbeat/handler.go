@@ -63,7 +63,7 @@ func New(o Options) *Handler {
 		o.MaxInFlight = 4096
 	}
 	if o.Address == nil {
-		o.Address = peer
+		o.Address = peerAddress
 	}
 	return &Handler{opts: o, arrivals: bodies.NewArrivals(o.MaxArriving), room: bodies.NewRoom(bodies.DefaultRoom)}
 }
@@ -80,47 +80,47 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == meta.PathLegacy {
 		dialect = meta.DialectLegacy
 	}
-	reply, err := h.answer(w, r, dialect)
+	reply, err := h.answerRequest(w, r, dialect)
 	if err != nil {
 		h.counts.refused.Add(1)
-		h.refuse(w, r, err)
+		h.writeRefusal(w, r, err)
 		return
 	}
-	h.write(w, r, reply)
+	h.writeReply(w, r, reply)
 }
 
-// answer asks first who it is that sends, then reads what: only a heartbeat
+// answerRequest asks first who it is that sends, then reads what: only a heartbeat
 // that has arrived whole takes one of the places of those in flight.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, d meta.Dialect) (*fleet.Reply, error) {
+func (h *Handler) answerRequest(w http.ResponseWriter, r *http.Request, d meta.Dialect) (*fleet.Reply, error) {
 	if r.Method != http.MethodPost {
-		return nil, refuse(http.StatusMethodNotAllowed, "heartbeats are sent by POST")
+		return nil, refuseWith(http.StatusMethodNotAllowed, "heartbeats are sent by POST")
 	}
-	sender, err := h.sender(r)
+	sender, err := h.identifySender(r)
 	if err != nil {
 		bodies.LeaveUnread(w)
 		return nil, err
 	}
-	sent, zipped, err := h.receive(w, r)
+	sent, zipped, err := h.receiveBody(w, r)
 	if err != nil {
 		return nil, err
 	}
 	defer h.inFlight.Add(-1)
 	if h.inFlight.Add(1) > int64(h.opts.MaxInFlight) {
 		keepBuffer(sent)
-		return nil, refuse(http.StatusServiceUnavailable, "too many heartbeats at once: come again later")
+		return nil, refuseWith(http.StatusServiceUnavailable, "too many heartbeats at once: come again later")
 	}
-	body, err := h.open(sent, zipped)
+	body, err := h.openBody(sent, zipped)
 	if err != nil {
 		return nil, err
 	}
-	defer body.release()
-	return h.respond(r, sender, fleet.Beat{Dialect: d, Remote: h.opts.Address(r), Body: body.data})
+	defer body.releaseBuffer()
+	return h.respondTo(r, sender, fleet.Beat{Dialect: d, Remote: h.opts.Address(r), Body: body.data})
 }
 
-// respond takes the short way when the report repeats the one before.
-func (h *Handler) respond(r *http.Request, sender api.Identity, b fleet.Beat) (*fleet.Reply, error) {
+// respondTo takes the short way when the report repeats the one before.
+func (h *Handler) respondTo(r *http.Request, sender api.Identity, b fleet.Beat) (*fleet.Reply, error) {
 	if name, ok := fleet.Hostname(b.Body); ok {
-		if err := h.authorize(r, sender, name); err != nil {
+		if err := h.authorizeHost(r, sender, name); err != nil {
 			return nil, err
 		}
 		if reply, ok := h.opts.Fleet.Steady(r.Context(), b); ok {
@@ -132,20 +132,20 @@ func (h *Handler) respond(r *http.Request, sender api.Identity, b fleet.Beat) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := h.authorize(r, sender, []byte(req.Hostname)); err != nil {
+	if err := h.authorizeHost(r, sender, []byte(req.Hostname)); err != nil {
 		return nil, err
 	}
 	return h.opts.Fleet.Report(r.Context(), fleet.Report{Beat: b, Request: req, Problems: problems})
 }
 
-func (h *Handler) sender(r *http.Request) (api.Identity, error) {
+func (h *Handler) identifySender(r *http.Request) (api.Identity, error) {
 	if h.opts.Access == nil {
 		return api.Identity{}, nil
 	}
 	return h.opts.Access.Sender(r)
 }
 
-func (h *Handler) authorize(r *http.Request, sender api.Identity, host []byte) error {
+func (h *Handler) authorizeHost(r *http.Request, sender api.Identity, host []byte) error {
 	if h.opts.Access == nil {
 		return nil
 	}
@@ -154,7 +154,7 @@ func (h *Handler) authorize(r *http.Request, sender api.Identity, host []byte) e
 
 var jsonHeader = []string{"application/json; charset=utf-8"}
 
-func (h *Handler) write(w http.ResponseWriter, r *http.Request, reply *fleet.Reply) {
+func (h *Handler) writeReply(w http.ResponseWriter, r *http.Request, reply *fleet.Reply) {
 	header := w.Header()
 	header["Etag"] = reply.ETagHeader
 	if match := r.Header["If-None-Match"]; len(match) == 1 && match[0] == reply.ETag {
@@ -187,9 +187,9 @@ type answered struct {
 	retry   time.Duration
 }
 
-// refuse tells the sender what is wrong, in one shape for both dialects: all
+// writeRefusal tells the sender what is wrong, in one shape for both dialects: all
 // old clients ignore the status and read one of the fields.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	a := answerTo(err)
 	h.opts.Log.Debug().Err(err).Int("status", a.status).Str("from", h.opts.Address(r)).Msg("heartbeat refused")
 	header := w.Header()
@@ -240,8 +240,8 @@ func answerTo(err error) answered {
 // together.
 func retryLater() time.Duration { return time.Duration(5+rand.IntN(26)) * time.Second }
 
-// peer is the address of the connection's other end.
-func peer(r *http.Request) string {
+// peerAddress is the address of the connection's other end.
+func peerAddress(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

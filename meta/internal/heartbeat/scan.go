@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-// scan looks at a report's shape in one pass and without memory: how deeply
+// scanShape looks at a report's shape in one pass and without memory: how deeply
 // it is nested, and how many agents and labels it lists. It stops at the first
 // that is too many, so that nothing is ever made of the others. Of what is not
 // JSON it finds whatever it finds; the decoder refuses it.
-func scan(report []byte, l Limits) error {
+func scanShape(report []byte, l Limits) error {
 	s := scanner{report: report, limits: l}
 	for i := 0; i < len(report); i++ {
 		switch c := report[i]; c {
@@ -26,7 +26,7 @@ func scan(report []byte, l Limits) error {
 			}
 		case '{', '[':
 			if s.depth++; s.depth > l.Depth {
-				return refuse(http.StatusBadRequest, "the report is nested deeper than %d", l.Depth)
+				return refuseWith(http.StatusBadRequest, "the report is nested deeper than %d", l.Depth)
 			}
 			if s.depth == 2 && s.list != nil {
 				s.list.count++
@@ -42,7 +42,7 @@ func scan(report []byte, l Limits) error {
 			}
 		}
 		if s.list != nil && s.list.count > s.list.most {
-			return refuse(http.StatusBadRequest, "the report has %d %s or more, more than %d", s.list.count, s.list.what, s.list.most)
+			return refuseWith(http.StatusBadRequest, "the report has %d %s or more, more than %d", s.list.count, s.list.what, s.list.most)
 		}
 	}
 	return nil

@@ -72,16 +72,16 @@ const (
 // with the token, or a 429.
 func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	from := a.Address(r)
-	secret, ok := bearer(r)
+	secret, ok := bearerToken(r)
 	if !ok {
 		return api.Identity{From: from.String()}, &denied{
 			status: http.StatusUnauthorized, message: "a token is needed",
 			hint: "give one with --token or OPS_META_TOKEN; the first is in admin.token in the server's data directory",
 		}
 	}
-	token, err := a.lookup(r.Context(), from, secret)
+	token, err := a.lookUpToken(r.Context(), from, secret)
 	if api.KindOf(err) == api.KindNotFound {
-		a.failures.take(from)
+		a.failures.takeOne(from)
 		return api.Identity{}, &denied{
 			status: http.StatusUnauthorized, message: "the token is not known",
 			hint: "it may have been removed; ask an admin for a new one: ops-meta token create NAME --role viewer",
@@ -96,7 +96,7 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 			hint: "ask an admin for a new one: ops-meta token create NAME --role " + string(token.Role),
 		}
 	}
-	a.used.note(token, a.now())
+	a.used.noteUse(token, a.now())
 	name := token.Name
 	if token.Role == api.RoleHost {
 		name = token.Host
@@ -104,29 +104,29 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	return api.Identity{Name: name, Role: token.Role, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}, nil
 }
 
-func bearer(r *http.Request) (string, bool) {
+func bearerToken(r *http.Request) (string, bool) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	secret = strings.TrimSpace(secret)
 	return secret, strings.EqualFold(scheme, "bearer") && secret != ""
 }
 
-// lookup answers from memory while that is fresh, and from what it
+// lookUpToken answers from memory while that is fresh, and from what it
 // remembers when the database is away. Only who may be guessing is counted.
-func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (api.Token, error) {
+func (a *Access) lookUpToken(ctx context.Context, from netip.Addr, secret string) (api.Token, error) {
 	now, hash := a.now(), secretHash(sha256.Sum256([]byte(secret)))
 	cached, ok := a.known.get(hash)
 	if ok && now.Before(cached.fresh) {
 		return cached.token, nil
 	}
-	if wait := a.failures.over(from); wait > 0 && !ok {
+	if wait := a.failures.waitFor(from); wait > 0 && !ok {
 		return api.Token{}, tooMany("too many wrong tokens from this address", wait)
 	}
 	asked := a.known.mark()
-	token, err := a.ask(ctx, secret, ok)
+	token, err := a.askStore(ctx, secret, ok)
 	switch {
 	case err == nil:
 		fresh := now.Add(tokenFresh)
-		if token.Role == api.RoleHost && !young(token, now) {
+		if token.Role == api.RoleHost && !isYoung(token, now) {
 			fresh = now.Add(hostFresh)
 		}
 		a.known.put(hash, cachedToken{token, fresh}, asked)
@@ -139,9 +139,9 @@ func (a *Access) lookup(ctx context.Context, from netip.Addr, secret string) (ap
 	return token, err
 }
 
-// ask looks a secret up. One that is known is not waited for long: it is
+// askStore looks a secret up. One that is known is not waited for long: it is
 // believed while the database does not answer.
-func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token, error) {
+func (a *Access) askStore(ctx context.Context, secret string, known bool) (api.Token, error) {
 	within := askWithin
 	if known {
 		within = doubtWithin
@@ -149,7 +149,7 @@ func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token,
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	token, err := a.Tokens.Authenticate(ctx, secret)
-	if err != nil || !young(token, a.now()) {
+	if err != nil || !isYoung(token, a.now()) {
 		return token, err
 	}
 	now := a.now()
@@ -162,21 +162,21 @@ func (a *Access) ask(ctx context.Context, secret string, known bool) (api.Token,
 	return token, nil
 }
 
-// young reports whether a host's credential was never used and may still be
+// isYoung reports whether a host's credential was never used and may still be
 // taken for one that never reached its host.
-func young(t api.Token, now time.Time) bool {
+func isYoung(t api.Token, now time.Time) bool {
 	return t.Role == api.RoleHost && t.LastUsed == nil && now.Sub(t.CreatedAt) < 2*api.EnrolAgain
 }
 
 // Forget forgets a token that is void, by its id or name or by its host.
 func (a *Access) Forget(what string) {
-	a.known.forget(func(t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
+	a.known.forgetTokens(func(t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
 }
 
 // Doubt makes the next use of a host's credential ask the database again, or
 // of every operator's token when no host is named; while that is away they
 // are believed.
-func (a *Access) Doubt(host string) { a.known.doubt(host) }
+func (a *Access) Doubt(host string) { a.known.doubtHost(host) }
 
 // Used returns when tokens were used since it was last asked.
 func (a *Access) Used() map[string]time.Time { return a.used.drain() }
@@ -184,7 +184,7 @@ func (a *Access) Used() map[string]time.Time { return a.used.drain() }
 // rank orders the roles that include each other.
 var rank = map[api.Role]int{api.RoleViewer: 1, api.RoleOperator: 2, api.RoleAdmin: 3}
 
-func allowed(have, need api.Role) bool {
+func roleAllows(have, need api.Role) bool {
 	if need == api.RoleEnroll || need == api.RoleHost {
 		return have == need
 	}
@@ -193,7 +193,7 @@ func allowed(have, need api.Role) bool {
 
 // Authorize checks that the caller may use an operation.
 func Authorize(id api.Identity, need api.Role) error {
-	if need == "" || allowed(id.Role, need) {
+	if need == "" || roleAllows(id.Role, need) {
 		return nil
 	}
 	return &denied{
@@ -218,7 +218,7 @@ func (a *Access) Sender(r *http.Request) (api.Identity, error) {
 // heartbeats are open, else whoever holds the host's credential or a client
 // certificate in its name.
 func (a *Access) MayReport(r *http.Request, sender api.Identity, host string) error {
-	if a.OpenHeartbeats || certified(r, host) {
+	if a.OpenHeartbeats || certifiedFor(r, host) {
 		return nil
 	}
 	if sender.Role == "" {
@@ -252,8 +252,8 @@ func (a *Access) hostCredential(r *http.Request) (api.Identity, error) {
 	return id, err
 }
 
-// certified reports whether the client's verified certificate is the host's.
-func certified(r *http.Request, host string) bool {
+// certifiedFor reports whether the client's verified certificate is the host's.
+func certifiedFor(r *http.Request, host string) bool {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || host == "" {
 		return false
 	}
@@ -306,8 +306,8 @@ func newLimiter(perMinute, fallback int) *limiter {
 	return &limiter{perMinute: perMinute, byAddr: cache}
 }
 
-// of is an address's own limiter. IPv6 addresses share that of their /64.
-func (l *limiter) of(addr netip.Addr) *rate.Limiter {
+// limiterOf is an address's own limiter. IPv6 addresses share that of their /64.
+func (l *limiter) limiterOf(addr netip.Addr) *rate.Limiter {
 	if addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
 			addr = p.Addr()
@@ -323,12 +323,12 @@ func (l *limiter) of(addr netip.Addr) *rate.Limiter {
 	return r
 }
 
-// take uses one up and reports whether there was one.
-func (l *limiter) take(addr netip.Addr) bool { return l.of(addr).Allow() }
+// takeOne uses one up and reports whether there was one.
+func (l *limiter) takeOne(addr netip.Addr) bool { return l.limiterOf(addr).Allow() }
 
-// over is how long an address must wait until one is left, 0 if one is.
-func (l *limiter) over(addr netip.Addr) time.Duration {
-	left := l.of(addr).Tokens()
+// waitFor is how long an address must wait until one is left, 0 if one is.
+func (l *limiter) waitFor(addr netip.Addr) time.Duration {
+	left := l.limiterOf(addr).Tokens()
 	if left >= 1 {
 		return 0
 	}

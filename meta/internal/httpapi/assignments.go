@@ -12,7 +12,7 @@ func (s *Server) assignmentRoutes() []route {
 	return []route{
 		{
 			method: "GET", path: "/assignments", id: "listAssignments", summary: "Who runs what", role: api.RoleViewer,
-			query: listing(agent, scoped), endpoint: reads(s.listAssignments),
+			query: listingParams(agent, scoped), endpoint: reads(s.listAssignments),
 		},
 		{method: "GET", path: oneAssignment, id: "getAssignment", summary: "What a scope runs", role: api.RoleViewer, endpoint: reads(s.getAssignment)},
 		{
@@ -33,7 +33,7 @@ func (s *Server) assignmentRoutes() []route {
 			}
 			return s.backend.Assignments.Impact(c.Context(), a)
 		})},
-		{method: "GET", path: "/holds", id: "listHolds", summary: "What is held", role: api.RoleViewer, query: listing(scoped), endpoint: reads(s.listHolds)},
+		{method: "GET", path: "/holds", id: "listHolds", summary: "What is held", role: api.RoleViewer, query: listingParams(scoped), endpoint: reads(s.listHolds)},
 		{method: "POST", path: "/holds", id: "createHold", summary: "Hold a host, a group or an agent", role: api.RoleOperator, endpoint: takes(http.StatusCreated, func(c *call, h api.Hold) (api.Hold, error) {
 			return s.backend.Holds.CreateHold(c.Context(), c.actor(), h)
 		})},
@@ -43,52 +43,52 @@ func (s *Server) assignmentRoutes() []route {
 	}
 }
 
-// scope reads one from the path or the query; empty is the zero Scope.
-func scope(field, s string) (api.Scope, error) {
+// parseScope reads one from the path or the query; empty is the zero Scope.
+func parseScope(field, s string) (api.Scope, error) {
 	if s == "" {
 		return api.Scope{}, nil
 	}
 	parsed, err := api.ParseScope(s)
 	if err != nil {
-		return api.Scope{}, invalid(field, "%s", err)
+		return api.Scope{}, invalidField(field, "%s", err)
 	}
 	return parsed, nil
 }
 
 func (s *Server) listAssignments(c *call) (api.Page[api.Assignment], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Assignment]{}, err
 	}
-	of, err := scope("scope", c.URL.Query().Get("scope"))
+	of, err := parseScope("scope", c.URL.Query().Get("scope"))
 	if err != nil {
 		return api.Page[api.Assignment]{}, err
 	}
 	agent := c.URL.Query().Get("agent")
-	found, err := narrowed[api.Assignment](c, api.FilterNames{Agent: agent, Scope: of})(s.backend.Assignments.Assignments(c.Context(), agent, of, page))
+	found, err := refuseUnknownFilter[api.Assignment](c, api.FilterNames{Agent: agent, Scope: of})(s.backend.Assignments.Assignments(c.Context(), agent, of, page))
 	return shownPage(c, found), err
 }
 
 func (s *Server) getAssignment(c *call) (api.Assignment, error) {
-	of, err := scope("scope", c.PathValue("scope"))
+	of, err := parseScope("scope", c.PathValue("scope"))
 	if err != nil {
 		return api.Assignment{}, err
 	}
 	found, err := s.backend.Assignments.Assignment(c.Context(), c.PathValue("agent"), of)
-	return shown(c, found), err
+	return asShownTo(c, found), err
 }
 
 func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error) {
-	of, err := scope("scope", c.PathValue("scope"))
+	of, err := parseScope("scope", c.PathValue("scope"))
 	if err != nil {
 		return api.Assignment{}, err
 	}
 	if a.Agent != "" && a.Agent != c.PathValue("agent") || a.Scope != (api.Scope{}) && a.Scope != of {
-		return api.Assignment{}, invalid("scope", "the body is for %s on %s, the address for %s on %s",
+		return api.Assignment{}, invalidField("scope", "the body is for %s on %s, the address for %s on %s",
 			clip(a.Agent), clip(a.Scope.String()), clip(c.PathValue("agent")), clip(of.String()))
 	}
 	a.Agent, a.Scope = c.PathValue("agent"), of
-	if a.Revision, err = c.revision(); err != nil {
+	if a.Revision, err = c.guardRevision(); err != nil {
 		return api.Assignment{}, err
 	}
 	var o api.AssignOptions
@@ -102,11 +102,11 @@ func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error
 }
 
 func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error) {
-	of, err := scope("scope", c.PathValue("scope"))
+	of, err := parseScope("scope", c.PathValue("scope"))
 	if err != nil {
 		return api.Assignment{}, err
 	}
-	key, err := c.key("agent")
+	key, err := c.nounKey("agent")
 	if err != nil {
 		return api.Assignment{}, err
 	}
@@ -114,18 +114,18 @@ func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assig
 	return s.backend.Assignments.ChangeAssignment(c.Context(), c.actor(), one, func(a api.Assignment) (api.Assignment, error) {
 		changed, err := change(a)
 		if err == nil && (changed.Agent != a.Agent || changed.Scope != a.Scope) {
-			err = invalid("scope", "agent and scope of an assignment never change: they are %s and %s", clip(a.Agent), clip(a.Scope.String()))
+			err = invalidField("scope", "agent and scope of an assignment never change: they are %s and %s", clip(a.Agent), clip(a.Scope.String()))
 		}
 		return changed, err
 	})
 }
 
 func (s *Server) deleteAssignment(c *call) error {
-	of, err := scope("scope", c.PathValue("scope"))
+	of, err := parseScope("scope", c.PathValue("scope"))
 	if err != nil {
 		return err
 	}
-	revision, err := c.revision()
+	revision, err := c.guardRevision()
 	if err != nil {
 		return err
 	}
@@ -135,13 +135,13 @@ func (s *Server) deleteAssignment(c *call) error {
 }
 
 func (s *Server) listHolds(c *call) (api.Page[api.Hold], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Hold]{}, err
 	}
-	of, err := scope("scope", c.URL.Query().Get("scope"))
+	of, err := parseScope("scope", c.URL.Query().Get("scope"))
 	if err != nil {
 		return api.Page[api.Hold]{}, err
 	}
-	return narrowed[api.Hold](c, api.FilterNames{Scope: of})(s.backend.Holds.Holds(c.Context(), of, page))
+	return refuseUnknownFilter[api.Hold](c, api.FilterNames{Scope: of})(s.backend.Holds.Holds(c.Context(), of, page))
 }

@@ -43,11 +43,11 @@ func (c *call) giveRoomBack() {
 func (c *call) actor() api.Actor { return api.Actor{Name: c.caller.Name, From: c.caller.From} }
 
 // onlyLooks reports whether the caller may change nothing.
-func (c *call) onlyLooks() bool { return !allowed(c.caller.Role, api.RoleOperator) }
+func (c *call) onlyLooks() bool { return !roleAllows(c.caller.Role, api.RoleOperator) }
 
-// revision is what the request's preconditions ask of a guarded write: 0
+// guardRevision is what the request's preconditions ask of a guarded write: 0
 // nothing, [api.MustNotExist], or a revision.
-func (c *call) revision() (int64, error) {
+func (c *call) guardRevision() (int64, error) {
 	if c.Header.Get("If-None-Match") == "*" {
 		return api.MustNotExist, nil
 	}
@@ -65,18 +65,18 @@ func (c *call) revision() (int64, error) {
 	return n, nil
 }
 
-// key is the noun that a part of the path names, at the revision that the
+// nounKey is the noun that a part of the path names, at the revision that the
 // preconditions ask for.
-func (c *call) key(part string) (api.NounKey, error) {
-	revision, err := c.revision()
+func (c *call) nounKey(part string) (api.NounKey, error) {
+	revision, err := c.guardRevision()
 	if err == nil && revision == api.MustNotExist {
-		err = invalid("If-None-Match", "what is not there cannot be changed; PUT makes it")
+		err = invalidField("If-None-Match", "what is not there cannot be changed; PUT makes it")
 	}
 	return api.NounKey{Name: c.PathValue(part), Revision: revision}, err
 }
 
-// cursor is the page that a listing is asked for.
-func (c *call) cursor() (api.Cursor, error) {
+// pageCursor is the page that a listing is asked for.
+func (c *call) pageCursor() (api.Cursor, error) {
 	q := c.URL.Query()
 	limit, err := intParam(q.Get("limit"), "limit", api.DefaultPage)
 	if err != nil {
@@ -91,7 +91,7 @@ func intParam(s, name string, fallback int) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, invalid(name, "%s %q is not a number", name, clip(s))
+		return 0, invalidField(name, "%s %q is not a number", name, clip(s))
 	}
 	return n, nil
 }
@@ -103,7 +103,7 @@ func (c *call) boolParam(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, invalid(name, "%s %q is neither true nor false", name, clip(s))
+		return false, invalidField(name, "%s %q is neither true nor false", name, clip(s))
 	}
 	return on, nil
 }
@@ -115,12 +115,12 @@ func (c *call) timeParam(name string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, invalid(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, clip(s))
+		return time.Time{}, invalidField(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, clip(s))
 	}
 	return t, nil
 }
 
-func invalid(field, format string, args ...any) *api.Error {
+func invalidField(field, format string, args ...any) *api.Error {
 	e := api.Errorf(api.KindInvalid, format, args...)
 	e.Field = field
 	return e
@@ -134,9 +134,9 @@ func clip(s string) string {
 	return s
 }
 
-// decode reads a JSON body within the limits. A field that is not known is
+// decodeBody reads a JSON body within the limits. A field that is not known is
 // refused with the nearest one that is.
-func (c *call) decode(into any) error {
+func (c *call) decodeBody(into any) error {
 	data, err := c.readAll(maxBody)
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func (c *call) decode(into any) error {
 		return explainJSON(err, reflect.TypeOf(into).Elem())
 	}
 	if dec.More() {
-		return invalid("", "the body goes on after its JSON value")
+		return invalidField("", "the body goes on after its JSON value")
 	}
 	return nil
 }
@@ -193,13 +193,13 @@ func checkShape(data []byte) error {
 		case c == '{' || c == '[':
 			items++
 			if depth++; depth > maxDepth {
-				return invalid("", "the body is nested deeper than %d levels", maxDepth)
+				return invalidField("", "the body is nested deeper than %d levels", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 		if items > maxItems {
-			return invalid("", "the body has more than %d items", maxItems)
+			return invalidField("", "the body has more than %d items", maxItems)
 		}
 	}
 	return nil
@@ -213,16 +213,16 @@ func explainJSON(err error, want reflect.Type) error {
 	case errors.Is(err, io.EOF):
 		return &api.Error{Kind: api.KindInvalid, Message: "the body is empty", Hint: "send a JSON object"}
 	case errors.As(err, &syntax):
-		return invalid("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+		return invalidField("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
-		return invalid(kind.Field, "%s must be a %s, not a %s", kind.Field, kind.Type, kind.Value)
+		return invalidField(kind.Field, "%s must be a %s, not a %s", kind.Field, kind.Type, kind.Value)
 	}
 	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
 	if !unknown {
-		return invalid("", "the body is not usable: %v", err)
+		return invalidField("", "the body is not usable: %v", err)
 	}
 	field = strings.Trim(field, `"`)
-	e := invalid(field, "the field %q is not known", clip(field))
+	e := invalidField(field, "the field %q is not known", clip(field))
 	if near := api.Nearest(field, jsonFields(want, nil)); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
@@ -245,9 +245,9 @@ func jsonFields(t reflect.Type, names []string) []string {
 	return names
 }
 
-// reply writes out as JSON. What has a revision carries it as ETag, and a
+// writeReply writes out as JSON. What has a revision carries it as ETag, and a
 // read whose If-None-Match is that tag gets 304.
-func (c *call) reply(status int, out any) error {
+func (c *call) writeReply(status int, out any) error {
 	data, err := json.Marshal(withLists(out))
 	if err != nil {
 		return fmt.Errorf("cannot encode the reply: %w", err)

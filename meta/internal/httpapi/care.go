@@ -9,11 +9,11 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-func (s *Server) version(*call) (api.Version, error) {
+func (s *Server) getVersion(*call) (api.Version, error) {
 	return api.Version{Version: buildinfo.Version(), Protocol: meta.Protocol, Arch: meta.Arch()}, nil
 }
 
-func (s *Server) openapi(c *call) error {
+func (s *Server) getOpenAPI(c *call) error {
 	c.w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
 	_, err := c.w.Write(s.document)
 	return err
@@ -21,12 +21,12 @@ func (s *Server) openapi(c *call) error {
 
 func (s *Server) whoAmI(c *call) (api.Identity, error) { return c.caller, nil }
 
-func (s *Server) overview(c *call) (api.Overview, error) {
+func (s *Server) getOverview(c *call) (api.Overview, error) {
 	return s.backend.Hosts.Overview(c.Context())
 }
 
-// history goes back a day unless it is told how far.
-func (s *Server) history(c *call) ([]api.Sample, error) {
+// getHistory goes back a day unless it is told how far.
+func (s *Server) getHistory(c *call) ([]api.Sample, error) {
 	from, err := c.timeParam("since")
 	if err != nil {
 		return nil, err
@@ -42,18 +42,20 @@ func (s *Server) history(c *call) ([]api.Sample, error) {
 	return samples, err
 }
 
-func (s *Server) doctor(c *call) ([]api.Check, error) { return s.backend.Care.Doctor(c.Context()), nil }
+func (s *Server) runDoctor(c *call) ([]api.Check, error) {
+	return s.backend.Care.Doctor(c.Context()), nil
+}
 
-// backup streams; a failure in the middle breaks the connection, so that
+// streamBackup streams; a failure in the middle breaks the connection, so that
 // nobody keeps half an archive for a whole one.
-func (s *Server) backup(c *call) error {
+func (s *Server) streamBackup(c *call) error {
 	c.w.Header().Set("Content-Type", "application/gzip")
 	c.w.Header().Set("Content-Disposition", `attachment; filename="ops-meta-backup.tar.gz"`)
 	return s.backend.Care.Backup(c.Context(), c.actor(), c.w)
 }
 
-func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
-	page, err := c.cursor()
+func (s *Server) listAudit(c *call) (api.Page[api.AuditEntry], error) {
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}
@@ -65,7 +67,7 @@ func (s *Server) audit(c *call) (api.Page[api.AuditEntry], error) {
 	if f.Until, err = c.timeParam("until"); err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}
-	return narrowed[api.AuditEntry](c, api.FilterNames{Actor: f.Actor, Action: f.Action, Kind: f.Kind})(s.backend.History.Audit(c.Context(), f, page))
+	return refuseUnknownFilter[api.AuditEntry](c, api.FilterNames{Actor: f.Actor, Action: f.Action, Kind: f.Kind})(s.backend.History.Audit(c.Context(), f, page))
 }
 
 func (s *Server) notificationRoutes() []route {
@@ -78,8 +80,8 @@ func (s *Server) notificationRoutes() []route {
 		},
 		{
 			method: "GET", path: "/notifications/dead", id: "listDeadLetters", summary: "Notifications that could not be delivered",
-			role: api.RoleViewer, query: listing(), endpoint: reads(func(c *call) (api.Page[api.Notification], error) {
-				page, err := c.cursor()
+			role: api.RoleViewer, query: listingParams(), endpoint: reads(func(c *call) (api.Page[api.Notification], error) {
+				page, err := c.pageCursor()
 				if err != nil {
 					return api.Page[api.Notification]{}, err
 				}

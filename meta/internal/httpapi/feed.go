@@ -45,13 +45,13 @@ func (f *Feed) Publish(kind, name string) {
 	}
 	f.recent = append(f.recent, item)
 	for reader := range f.readers {
-		f.offer(reader, item)
+		f.offerTo(reader, item)
 	}
 }
 
-// offer empties the queue of a reader that is too far behind and leaves it a
+// offerTo empties the queue of a reader that is too far behind and leaves it a
 // reset instead.
-func (f *Feed) offer(reader chan api.FeedItem, item api.FeedItem) {
+func (f *Feed) offerTo(reader chan api.FeedItem, item api.FeedItem) {
 	select {
 	case reader <- item:
 		return
@@ -100,10 +100,10 @@ func (f *Feed) subscribe(seq int64, who string) ([]api.FeedItem, chan api.FeedIt
 	}
 	f.readers[reader] = who
 	f.streams[who]++
-	return f.missed(seq), reader, nil
+	return f.missedSince(seq), reader, nil
 }
 
-func (f *Feed) missed(seq int64) []api.FeedItem {
+func (f *Feed) missedSince(seq int64) []api.FeedItem {
 	if seq <= 0 {
 		return []api.FeedItem{{Seq: f.seq, Time: time.Now().UTC(), Kind: "open"}}
 	}
@@ -130,8 +130,8 @@ func (f *Feed) unsubscribe(reader chan api.FeedItem) {
 	}
 }
 
-// follow streams the feed as server-sent events until the caller goes away.
-func (s *Server) follow(c *call) error {
+// followFeed streams the feed as server-sent events until the caller goes away.
+func (s *Server) followFeed(c *call) error {
 	after, err := intParam(c.URL.Query().Get("after"), "after", 0)
 	if err != nil {
 		return err
@@ -147,9 +147,9 @@ func (s *Server) follow(c *call) error {
 	}
 	defer s.feed.unsubscribe(items)
 	out := newEventStream(c.w)
-	out.comment("ops-meta changes")
+	out.sendComment("ops-meta changes")
 	for _, item := range missed {
-		out.send(item)
+		out.sendItem(item)
 	}
 	tick := time.NewTicker(feedTicker)
 	defer tick.Stop()
@@ -161,12 +161,12 @@ func (s *Server) follow(c *call) error {
 		case <-c.Context().Done():
 			return nil
 		case <-tick.C:
-			out.comment("still here")
+			out.sendComment("still here")
 		case item, open := <-items:
 			if !open {
 				return nil
 			}
-			out.send(item)
+			out.sendItem(item)
 		}
 	}
 }
@@ -186,9 +186,9 @@ func newEventStream(w http.ResponseWriter) eventStream {
 	return eventStream{w, http.NewResponseController(w)}
 }
 
-func (s eventStream) comment(text string) { _, _ = fmt.Fprintf(s.w, ": %s\n\n", text) }
+func (s eventStream) sendComment(text string) { _, _ = fmt.Fprintf(s.w, ": %s\n\n", text) }
 
-func (s eventStream) send(item api.FeedItem) {
+func (s eventStream) sendItem(item api.FeedItem) {
 	data, _ := json.Marshal(item)
 	_, _ = fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", item.Seq, item.Kind, data)
 }

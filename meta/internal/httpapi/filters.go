@@ -35,9 +35,9 @@ func (s *Server) withNearest(err error) error {
 	return &told
 }
 
-// narrowed is a page of a listing, unless that is empty because a filter names
+// refuseUnknownFilter is a page of a listing, unless that is empty because a filter names
 // what does not exist: that would read as "there is none". Only then is looked.
-func narrowed[T any](c *call, f api.FilterNames) func(api.Page[T], error) (api.Page[T], error) {
+func refuseUnknownFilter[T any](c *call, f api.FilterNames) func(api.Page[T], error) (api.Page[T], error) {
 	return func(page api.Page[T], err error) (api.Page[T], error) {
 		if err != nil || len(page.Items) > 0 || f == (api.FilterNames{}) || c.URL.Query().Get("cursor") != "" {
 			return page, err

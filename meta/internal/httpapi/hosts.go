@@ -11,7 +11,7 @@ func (s *Server) hostRoutes() []route {
 	return []route{
 		{
 			method: "GET", path: "/hosts", id: "listHosts", summary: "Hosts by name; everything given must hold", role: api.RoleViewer,
-			query: listing(
+			query: listingParams(
 				param{"q", "part of the name, the address or a label's value", ""}, param{"group", "that this group matches", ""},
 				param{"agent", "that report this agent", ""}, param{"version", "of the agent, or of any", ""},
 				param{"status", "first word of the agent's status", ""}, param{"phase", "of the agent, or of any", ""},
@@ -33,20 +33,20 @@ func (s *Server) hostRoutes() []route {
 		})},
 		{
 			method: "GET", path: "/hosts/{host}/events", id: "listHostEvents", summary: "A host's timeline, the newest first", role: api.RoleViewer,
-			query: listing(agent, param{"kind", "such as version", ""}, since, param{"until", "before this time", ""}), endpoint: reads(s.hostEvents),
+			query: listingParams(agent, param{"kind", "such as version", ""}, since, param{"until", "before this time", ""}), endpoint: reads(s.hostEvents),
 		},
 		{method: "GET", path: "/hosts/{host}/explain", id: "explain", summary: "What a host shall run, and which rule says so", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Explanation, error) {
 			return s.backend.Hosts.Explain(c.Context(), c.PathValue("host"))
 		})},
 		{
 			method: "POST", path: "/selectors/match", id: "matchSelector", summary: "Known hosts that a selector matches", role: api.RoleViewer,
-			query: listing(), endpoint: takes(http.StatusOK, s.matchSelector),
+			query: listingParams(), endpoint: takes(http.StatusOK, s.matchSelector),
 		},
 	}
 }
 
 func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Host]{}, err
 	}
@@ -64,7 +64,7 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 		}
 	}
 	f := api.FilterNames{Agent: q.Agent, Group: q.Group, Version: q.Version, Status: q.Status, Phase: q.Phase, Arch: q.Arch}
-	return narrowed[api.Host](c, f)(s.backend.Hosts.Hosts(c.Context(), q))
+	return refuseUnknownFilter[api.Host](c, f)(s.backend.Hosts.Hosts(c.Context(), q))
 }
 
 // maxLabels is how many labels a query may name.
@@ -72,13 +72,13 @@ const maxLabels = 20
 
 func labelParams(values []string) (map[string]string, error) {
 	if len(values) > maxLabels {
-		return nil, invalid("label", "%d labels are too many: at most %d", len(values), maxLabels)
+		return nil, invalidField("label", "%d labels are too many: at most %d", len(values), maxLabels)
 	}
 	labels := make(map[string]string, len(values))
 	for _, text := range values {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, invalid("label", "label %q is not NAME=VALUE", clip(text))
+			return nil, invalidField("label", "label %q is not NAME=VALUE", clip(text))
 		}
 		labels[name] = value
 	}
@@ -86,7 +86,7 @@ func labelParams(values []string) (map[string]string, error) {
 }
 
 func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Event]{}, err
 	}
@@ -100,11 +100,11 @@ func (s *Server) hostEvents(c *call) (api.Page[api.Event], error) {
 	if err := api.Unknown("kind", f.Kind, api.EventKinds()); err != nil {
 		return api.Page[api.Event]{}, err
 	}
-	return narrowed[api.Event](c, api.FilterNames{Agent: f.Agent})(s.backend.History.Events(c.Context(), f, page))
+	return refuseUnknownFilter[api.Event](c, api.FilterNames{Agent: f.Agent})(s.backend.History.Events(c.Context(), f, page))
 }
 
 func (s *Server) matchSelector(c *call, selector api.Selector) (api.Page[api.Host], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Host]{}, err
 	}

@@ -14,12 +14,12 @@ func withLists(out any) any {
 	if !v.IsValid() {
 		return out
 	}
-	return filled(v, false).Interface()
+	return withEmptyLists(v, false).Interface()
 }
 
-// filled is v with empty lists and objects in the place of absent ones, copied
+// withEmptyLists is v with empty lists and objects in the place of absent ones, copied
 // as far as it differs. What may be left out of a reply stays absent.
-func filled(v reflect.Value, optional bool) reflect.Value {
+func withEmptyLists(v reflect.Value, optional bool) reflect.Value {
 	switch v.Kind() {
 	case reflect.Pointer:
 		return filledPointer(v)
@@ -40,7 +40,7 @@ func filledPointer(v reflect.Value) reflect.Value {
 		return v
 	}
 	full := reflect.New(v.Type().Elem())
-	full.Elem().Set(filled(v.Elem(), false))
+	full.Elem().Set(withEmptyLists(v.Elem(), false))
 	return full
 }
 
@@ -52,7 +52,7 @@ func filledStruct(v reflect.Value) reflect.Value {
 	full.Set(v)
 	for i := range v.NumField() {
 		if f := v.Type().Field(i); f.IsExported() {
-			full.Field(i).Set(filled(v.Field(i), strings.Contains(f.Tag.Get("json"), ",omit")))
+			full.Field(i).Set(withEmptyLists(v.Field(i), strings.Contains(f.Tag.Get("json"), ",omit")))
 		}
 	}
 	return full
@@ -69,7 +69,7 @@ func filledSlice(v reflect.Value, optional bool) reflect.Value {
 	}
 	full := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 	for i := range v.Len() {
-		full.Index(i).Set(filled(v.Index(i), false))
+		full.Index(i).Set(withEmptyLists(v.Index(i), false))
 	}
 	return full
 }

@@ -22,10 +22,10 @@ func firstSegment(path string) string {
 	return first
 }
 
-// document is the OpenAPI 3.1 description of routes.
-func document(routes []route) ([]byte, error) {
+// describeRoutes is the OpenAPI 3.1 description of routes.
+func describeRoutes(routes []route) ([]byte, error) {
 	s := schemas{named: object{}}
-	problem := s.of(reflect.TypeFor[api.Problem]())
+	problem := s.schemaOf(reflect.TypeFor[api.Problem]())
 	paths := object{}
 	for _, r := range routes {
 		item, _ := paths[prefix+r.path].(object)
@@ -33,7 +33,7 @@ func document(routes []route) ([]byte, error) {
 			item = object{}
 			paths[prefix+r.path] = item
 		}
-		item[strings.ToLower(r.method)] = s.operation(r)
+		item[strings.ToLower(r.method)] = s.operationOf(r)
 	}
 	doc := object{
 		"openapi": "3.1.0",
@@ -44,24 +44,24 @@ func document(routes []route) ([]byte, error) {
 		},
 		"servers":  []object{{"url": "/"}},
 		"security": []object{{"token": []string{}}},
-		"tags":     tags(routes),
+		"tags":     tagsOf(routes),
 		"paths":    paths,
 		"components": object{
 			"schemas":         s.named,
 			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}},
-			"responses":       problems(problem),
+			"responses":       problemResponses(problem),
 		},
 	}
 	return json.MarshalIndent(doc, "", " ")
 }
 
-func (s schemas) operation(r route) object {
-	responses := object{strconv.Itoa(r.status): s.response(r), "default": problemRef("default")}
-	for _, status := range r.refusals() {
+func (s schemas) operationOf(r route) object {
+	responses := object{strconv.Itoa(r.status): s.responseOf(r), "default": problemRef("default")}
+	for _, status := range r.refusalStatuses() {
 		responses[status] = problemRef(status)
 	}
 	op := object{
-		"operationId": r.id, "summary": r.summary, "tags": []string{r.tag()},
+		"operationId": r.id, "summary": r.summary, "tags": []string{r.tagOf()},
 		"responses": responses, "security": []object{{"token": []string{}}},
 	}
 	if r.role == "" {
@@ -69,27 +69,27 @@ func (s schemas) operation(r route) object {
 	} else {
 		op["description"] = "Needs the role " + string(r.role) + "."
 	}
-	if params := parameters(r); len(params) > 0 {
+	if params := parametersOf(r); len(params) > 0 {
 		op["parameters"] = params
 	}
 	switch {
 	case r.inMedia != "" && r.in != nil:
-		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{"schema": s.loosely(r.in)}}}
+		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{"schema": s.inputSchemaOf(r.in)}}}
 	case r.inMedia != "":
 		op["requestBody"] = object{"required": true, "content": object{r.inMedia: object{"schema": mediaSchema(r.inMedia)}}}
 	case r.in != nil:
-		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.loosely(r.in)}}}
+		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.inputSchemaOf(r.in)}}}
 	}
 	return op
 }
 
-func (s schemas) response(r route) object {
+func (s schemas) responseOf(r route) object {
 	response := object{"description": http.StatusText(r.status)}
 	switch {
 	case r.outMedia != "":
 		response["content"] = object{r.outMedia: object{"schema": mediaSchema(r.outMedia)}}
 	case r.out != nil:
-		response["content"] = object{"application/json": object{"schema": s.of(r.out)}}
+		response["content"] = object{"application/json": object{"schema": s.schemaOf(r.out)}}
 	}
 	return response
 }
@@ -107,7 +107,7 @@ var refusalTable = []refusal{
 	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
 	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
 	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
-	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.writes},
+	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.isWrite},
 	{"413", "The body is too large", func(r route) bool { return r.in != nil || r.inMedia != "" }},
 	{"429", "Too many wrong tokens or enrolments from this address", func(r route) bool { return r.role != "" }},
 	{"4XX", "The request was not understood", func(r route) bool { return r.role == "" }},
@@ -115,13 +115,13 @@ var refusalTable = []refusal{
 	{"503", "The database cannot be reached; try again", func(route) bool { return true }},
 }
 
-func (r route) writes() bool {
+func (r route) isWrite() bool {
 	return r.method == http.MethodPut || r.method == http.MethodPatch || r.method == http.MethodDelete ||
 		r.method == http.MethodPost && r.role != api.RoleViewer
 }
 
-// refusals are the statuses with which r may say no.
-func (r route) refusals() (statuses []string) {
+// refusalStatuses are the statuses with which r may say no.
+func (r route) refusalStatuses() (statuses []string) {
 	for _, f := range refusalTable {
 		if f.when(r) {
 			statuses = append(statuses, f.status)
@@ -134,8 +134,8 @@ func problemRef(status string) object {
 	return object{"$ref": "#/components/responses/Problem-" + status}
 }
 
-// problems are the responses that operations refer to.
-func problems(schema object) object {
+// problemResponses are the responses that operations refer to.
+func problemResponses(schema object) object {
 	content := object{"application/problem+json": object{"schema": schema}}
 	all := object{"Problem-default": object{"description": "Refused, and why", "content": content}}
 	for _, f := range refusalTable {
@@ -155,10 +155,10 @@ var tagAbout = map[string]string{
 	"standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "version": "What this server is", "whoami": "Who the caller is",
 }
 
-func tags(routes []route) (all []object) {
+func tagsOf(routes []route) (all []object) {
 	names := map[string]bool{}
 	for _, r := range routes {
-		names[r.tag()] = true
+		names[r.tagOf()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		all = append(all, object{"name": name, "description": tagAbout[name]})
@@ -179,7 +179,7 @@ func mediaSchema(media string) object {
 
 var wildcard = regexp.MustCompile(`\{([a-z]+)\}`)
 
-func parameters(r route) []object {
+func parametersOf(r route) []object {
 	var all []object
 	for _, m := range wildcard.FindAllStringSubmatch(r.path, -1) {
 		all = append(all, object{"name": m[1], "in": "path", "required": true, "description": "which " + m[1], "schema": object{"type": "string"}})

@@ -92,10 +92,10 @@ func problemOf(err error) *api.Problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &d):
-		return &api.Problem{Type: urn("denied"), Status: d.status, Detail: d.message, Hint: d.hint}
+		return &api.Problem{Type: problemType("denied"), Status: d.status, Detail: d.message, Hint: d.hint}
 	case errors.As(err, &large):
 		return &api.Problem{
-			Type: urn("tooLarge"), Status: http.StatusRequestEntityTooLarge, Detail: large.Error(),
+			Type: problemType("tooLarge"), Status: http.StatusRequestEntityTooLarge, Detail: large.Error(),
 			Hint: "send less at once",
 		}
 	case errors.As(err, &e):
@@ -107,9 +107,9 @@ func problemOf(err error) *api.Problem {
 }
 
 func problemOfKind(e *api.Error) *api.Problem {
-	p := &api.Problem{Type: urn(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field}
+	p := &api.Problem{Type: problemType(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field}
 	if e.Kind == api.KindInvalid && e.Name != "" {
-		p.Type = urn(api.CodeMissing)
+		p.Type = problemType(api.CodeMissing)
 	}
 	if p.Status == 0 {
 		p.Status = http.StatusInternalServerError
@@ -123,7 +123,7 @@ func problemOfKind(e *api.Error) *api.Problem {
 	return p
 }
 
-func urn(code string) string { return "urn:ops-meta:" + code }
+func problemType(code string) string { return "urn:ops-meta:" + code }
 
 // writeProblem answers r with err, and logs what is the server's own fault.
 func writeProblem(w http.ResponseWriter, r *http.Request, err error, log zerolog.Logger) {

@@ -10,20 +10,20 @@ func (s *Server) rolloutRoutes() []route {
 	routes := []route{
 		{
 			method: "GET", path: "/rollouts", id: "listRollouts", summary: "Rollouts, the newest first", role: api.RoleViewer,
-			query: listing(agent, param{"state", "only in this state; active: not ended", ""}), endpoint: reads(s.listRollouts),
+			query: listingParams(agent, param{"state", "only in this state; active: not ended", ""}), endpoint: reads(s.listRollouts),
 		},
 		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, query: []param{dryRun}, endpoint: takes(http.StatusCreated, s.createRollout)},
 		{method: "GET", path: "/rollouts/{id}", id: "getRollout", summary: "One rollout", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Rollout, error) {
 			return s.backend.Rollouts.Rollout(c.Context(), c.PathValue("id"))
 		})},
-		{method: "GET", path: "/rollouts/{id}/transitions", id: "listTransitions", summary: "What it went through, the oldest first", role: api.RoleViewer, query: listing(), endpoint: reads(s.transitions)},
+		{method: "GET", path: "/rollouts/{id}/transitions", id: "listTransitions", summary: "What it went through, the oldest first", role: api.RoleViewer, query: listingParams(), endpoint: reads(s.listTransitions)},
 		{
 			method: "GET", path: "/rollouts/{id}/grants", id: "listGrants", summary: "Which hosts may have its target", role: api.RoleViewer,
-			query: listing(param{"state", "pending, succeeded or failed", ""}), endpoint: reads(s.grants),
+			query: listingParams(param{"state", "pending, succeeded or failed", ""}), endpoint: reads(s.listGrants),
 		},
 		{
 			method: "GET", path: "/rollouts/{id}/hosts", id: "listRolloutHosts", summary: "Its hosts by name, and how each stands", role: api.RoleViewer,
-			query: listing(param{"state", "waiting, inFlight, succeeded, already, failed, held or silent", ""}), endpoint: reads(s.rolloutHosts),
+			query: listingParams(param{"state", "waiting, inFlight, succeeded, already, failed, held or silent", ""}), endpoint: reads(s.rolloutHosts),
 		},
 	}
 	for action, summary := range map[string]string{
@@ -53,7 +53,7 @@ func (s *Server) createRollout(c *call, n api.NewRollout) (api.Rollout, error) {
 }
 
 func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Rollout]{}, err
 	}
@@ -67,19 +67,19 @@ func (s *Server) listRollouts(c *call) (api.Page[api.Rollout], error) {
 	} else {
 		f.State = api.RolloutState(state)
 	}
-	return narrowed[api.Rollout](c, api.FilterNames{Agent: f.Agent})(s.backend.Rollouts.Rollouts(c.Context(), f, page))
+	return refuseUnknownFilter[api.Rollout](c, api.FilterNames{Agent: f.Agent})(s.backend.Rollouts.Rollouts(c.Context(), f, page))
 }
 
-func (s *Server) transitions(c *call) (api.Page[api.Transition], error) {
-	page, err := c.cursor()
+func (s *Server) listTransitions(c *call) (api.Page[api.Transition], error) {
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Transition]{}, err
 	}
 	return s.backend.Rollouts.Transitions(c.Context(), c.PathValue("id"), page)
 }
 
-func (s *Server) grants(c *call) (api.Page[api.Grant], error) {
-	page, err := c.cursor()
+func (s *Server) listGrants(c *call) (api.Page[api.Grant], error) {
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Grant]{}, err
 	}
@@ -97,7 +97,7 @@ func (s *Server) grants(c *call) (api.Page[api.Grant], error) {
 }
 
 func (s *Server) rolloutHosts(c *call) (api.Page[api.RolloutHost], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.RolloutHost]{}, err
 	}

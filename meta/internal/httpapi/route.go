@@ -23,8 +23,8 @@ type route struct {
 	endpoint
 }
 
-// tag groups operations in the document: the path's first segment.
-func (r route) tag() string { return firstSegment(r.path) }
+// tagOf groups operations in the document: the path's first segment.
+func (r route) tagOf() string { return firstSegment(r.path) }
 
 // param is a parameter in the query.
 type param struct {
@@ -37,7 +37,7 @@ type param struct {
 func (r route) checkQuery(raw string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalid("query", "the query cannot be read: %v", err)
+		return invalidField("query", "the query cannot be read: %v", err)
 	}
 	var known []string
 	for _, p := range r.query {
@@ -47,7 +47,7 @@ func (r route) checkQuery(raw string) error {
 		if slices.Contains(known, name) {
 			continue
 		}
-		e := invalid(clip(name), "the parameter %q is not known", clip(name))
+		e := invalidField(clip(name), "the parameter %q is not known", clip(name))
 		switch near := api.Nearest(clip(name), known); {
 		case near != "":
 			e.Hint = fmt.Sprintf("did you mean %q?", near)
@@ -78,7 +78,7 @@ func reads[Out any](f func(*call) (Out, error)) endpoint {
 		if err != nil {
 			return err
 		}
-		return c.reply(http.StatusOK, out)
+		return c.writeReply(http.StatusOK, out)
 	}}
 }
 
@@ -86,14 +86,14 @@ func reads[Out any](f func(*call) (Out, error)) endpoint {
 func takes[In, Out any](status int, f func(*call, In) (Out, error)) endpoint {
 	return endpoint{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), status: status, serve: func(c *call) error {
 		var in In
-		if err := c.decode(&in); err != nil {
+		if err := c.decodeBody(&in); err != nil {
 			return err
 		}
 		out, err := f(c, in)
 		if err != nil {
 			return err
 		}
-		return c.reply(status, out)
+		return c.writeReply(status, out)
 	}}
 }
 
@@ -103,7 +103,7 @@ func patches[T any](f func(c *call, change func(T) (T, error)) (T, error)) endpo
 	e := endpoint{in: reflect.TypeFor[T](), inMedia: api.MediaPatch, out: reflect.TypeFor[T](), status: http.StatusOK}
 	e.serve = func(c *call) error {
 		var p api.Patch
-		if err := c.decode(&p); err != nil {
+		if err := c.decodeBody(&p); err != nil {
 			return err
 		}
 		out, err := f(c, func(noun T) (T, error) {
@@ -116,7 +116,7 @@ func patches[T any](f func(c *call, change func(T) (T, error)) (T, error)) endpo
 		if err != nil {
 			return err
 		}
-		return c.reply(e.status, out)
+		return c.writeReply(e.status, out)
 	}
 	return e
 }

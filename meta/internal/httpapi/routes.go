@@ -20,10 +20,10 @@ var (
 	scoped = param{"scope", "everyone, group:NAME, host:NAME or agent:NAME", ""}
 )
 
-func listing(own ...param) []param { return slices.Concat(own, paging) }
+func listingParams(own ...param) []param { return slices.Concat(own, paging) }
 
-// routes is the whole API.
-func (s *Server) routes() []route {
+// allRoutes is the whole API.
+func (s *Server) allRoutes() []route {
 	return slices.Concat(
 		s.serverRoutes(),
 		nounRoutes("agents", "agent", "Agent", s.backend.Agents, func(a *api.Agent) (*string, *int64) { return &a.Name, &a.Revision }),
@@ -31,55 +31,55 @@ func (s *Server) routes() []route {
 		nounRoutes("strategies", "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
 		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
 		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(),
-		given(s.backend.Rollouts, s.rolloutRoutes), given(s.backend.Notifications, s.notificationRoutes), given(s.backend.Care, s.careRoutes),
-		given(s.backend.Standstill, s.standstillRoutes),
+		routesGiven(s.backend.Rollouts, s.rolloutRoutes), routesGiven(s.backend.Notifications, s.notificationRoutes), routesGiven(s.backend.Care, s.careRoutes),
+		routesGiven(s.backend.Standstill, s.standstillRoutes),
 	)
 }
 
 func (s *Server) serverRoutes() []route {
 	return []route{
-		{method: "GET", path: "/version", id: "version", summary: "What this server is", endpoint: reads(s.version)},
-		{method: "GET", path: "/openapi.json", id: "openapi", summary: "This document", endpoint: streams("application/vnd.oai.openapi+json", s.openapi)},
+		{method: "GET", path: "/version", id: "version", summary: "What this server is", endpoint: reads(s.getVersion)},
+		{method: "GET", path: "/openapi.json", id: "openapi", summary: "This document", endpoint: streams("application/vnd.oai.openapi+json", s.getOpenAPI)},
 		{method: "GET", path: "/whoami", id: "whoAmI", summary: "Who the caller is", role: api.RoleViewer, endpoint: reads(s.whoAmI)},
-		{method: "GET", path: "/overview", id: "overview", summary: "The fleet at a glance", role: api.RoleViewer, endpoint: reads(s.overview)},
+		{method: "GET", path: "/overview", id: "overview", summary: "The fleet at a glance", role: api.RoleViewer, endpoint: reads(s.getOverview)},
 		{
 			method: "GET", path: "/history", id: "history", summary: "How agents stood over time, the oldest first, thinned out", role: api.RoleViewer,
-			query: []param{agent, since}, endpoint: reads(s.history),
+			query: []param{agent, since}, endpoint: reads(s.getHistory),
 		},
 		{
 			method: "GET", path: "/events", id: "follow", summary: "What changes, as server-sent events", role: api.RoleViewer,
 			query:    []param{{"after", "the seq to continue from; Last-Event-ID does the same", "integer"}},
-			endpoint: streams("text/event-stream", s.follow),
+			endpoint: streams("text/event-stream", s.followFeed),
 		},
 		{
 			method: "GET", path: "/audit", id: "listAudit", summary: "Who did what, the newest first", role: api.RoleViewer,
-			query: listing(
+			query: listingParams(
 				param{"actor", "only by this token", ""}, param{"action", "such as create", ""}, param{"kind", "such as agent", ""},
 				param{"q", "name of the thing", ""}, since, param{"until", "before this time", ""},
 			),
-			endpoint: reads(s.audit),
+			endpoint: reads(s.listAudit),
 		},
 	}
 }
 
 func (s *Server) careRoutes() []route {
 	return []route{
-		{method: "GET", path: "/doctor", id: "doctor", summary: "Let the server examine itself", role: api.RoleAdmin, endpoint: reads(s.doctor)},
-		{method: "POST", path: "/backup", id: "backup", summary: "An archive of all data", role: api.RoleAdmin, endpoint: streams("application/gzip", s.backup)},
+		{method: "GET", path: "/doctor", id: "doctor", summary: "Let the server examine itself", role: api.RoleAdmin, endpoint: reads(s.runDoctor)},
+		{method: "POST", path: "/backup", id: "backup", summary: "An archive of all data", role: api.RoleAdmin, endpoint: streams("application/gzip", s.streamBackup)},
 	}
 }
 
-// given leaves out the routes of what a server does not have.
-func given(part any, routes func() []route) []route {
+// routesGiven leaves out the routes of what a server does not have.
+func routesGiven(part any, routes func() []route) []route {
 	if part == nil {
 		return nil
 	}
 	return routes()
 }
 
-// shown is a noun as the caller may see it: whoever may only look sees no
+// asShownTo is a noun as the caller may see it: whoever may only look sees no
 // login in it.
-func shown[T any](c *call, noun T) T {
+func asShownTo[T any](c *call, noun T) T {
 	if secretive, ok := any(noun).(interface{ ForViewers() T }); ok && c.onlyLooks() {
 		return secretive.ForViewers()
 	}
@@ -88,7 +88,7 @@ func shown[T any](c *call, noun T) T {
 
 func shownPage[T any](c *call, page api.Page[T]) api.Page[T] {
 	for i := range page.Items {
-		page.Items[i] = shown(c, page.Items[i])
+		page.Items[i] = asShownTo(c, page.Items[i])
 	}
 	return page
 }
@@ -99,9 +99,9 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 	one := "/" + path + "/{" + key + "}"
 	return []route{
 		{
-			method: "GET", path: "/" + path, id: "list" + name, summary: "All of them, by name", role: api.RoleViewer, query: listing(search),
+			method: "GET", path: "/" + path, id: "list" + name, summary: "All of them, by name", role: api.RoleViewer, query: listingParams(search),
 			endpoint: reads(func(c *call) (api.Page[T], error) {
-				page, err := c.cursor()
+				page, err := c.pageCursor()
 				if err != nil {
 					return api.Page[T]{}, err
 				}
@@ -113,7 +113,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			method: "GET", path: one, id: "get" + name, summary: "One of them", role: api.RoleViewer,
 			endpoint: reads(func(c *call) (T, error) {
 				noun, err := nouns.Get(c.Context(), c.PathValue(key))
-				return shown(c, noun), err
+				return asShownTo(c, noun), err
 			}),
 		},
 		{
@@ -121,11 +121,11 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			endpoint: takes(http.StatusOK, func(c *call, noun T) (T, error) {
 				name, revision := parts(&noun)
 				if *name != "" && *name != c.PathValue(key) {
-					return noun, invalid("name", "the body's name %q is not the address's %q", clip(*name), clip(c.PathValue(key)))
+					return noun, invalidField("name", "the body's name %q is not the address's %q", clip(*name), clip(c.PathValue(key)))
 				}
 				*name = c.PathValue(key)
 				var err error
-				if *revision, err = c.revision(); err != nil {
+				if *revision, err = c.guardRevision(); err != nil {
 					return noun, err
 				}
 				return nouns.Put(c.Context(), c.actor(), noun)
@@ -134,7 +134,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 		{
 			method: "PATCH", path: one, id: "patch" + name, summary: "Change what is named of one, and nothing else", role: api.RoleOperator, guarded: true,
 			endpoint: patches(func(c *call, change func(T) (T, error)) (T, error) {
-				key, err := c.key(key)
+				key, err := c.nounKey(key)
 				if err != nil {
 					var none T
 					return none, err
@@ -142,7 +142,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 				return nouns.Change(c.Context(), c.actor(), key, func(noun T) (T, error) {
 					changed, err := change(noun)
 					if name, _ := parts(&changed); err == nil && *name != key.Name {
-						err = invalid("name", "a name never changes: it is %q", clip(key.Name))
+						err = invalidField("name", "a name never changes: it is %q", clip(key.Name))
 					}
 					return changed, err
 				})
@@ -151,7 +151,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 		{
 			method: "DELETE", path: one, id: "delete" + name, summary: "Remove one that nothing uses", role: api.RoleOperator, guarded: true,
 			endpoint: acts(func(c *call) error {
-				revision, err := c.revision()
+				revision, err := c.guardRevision()
 				if err != nil {
 					return err
 				}

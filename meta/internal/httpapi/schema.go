@@ -45,8 +45,8 @@ func fieldsOf(t reflect.Type) iter.Seq[jsonField] {
 // schemas collects the document's named schemas from Go types.
 type schemas struct{ named object }
 
-// of is the schema of a type; structs become named ones that are referred to.
-func (s schemas) of(t reflect.Type) object {
+// schemaOf is the schema of a type; structs become named ones that are referred to.
+func (s schemas) schemaOf(t reflect.Type) object {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return object{"type": "string", "format": "date-time"}
@@ -57,7 +57,7 @@ func (s schemas) of(t reflect.Type) object {
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return s.of(t.Elem())
+		return s.schemaOf(t.Elem())
 	case reflect.String:
 		return object{"type": "string"}
 	case reflect.Bool:
@@ -67,9 +67,9 @@ func (s schemas) of(t reflect.Type) object {
 	case reflect.Float64:
 		return object{"type": "number"}
 	case reflect.Slice:
-		return object{"type": "array", "items": s.of(t.Elem())}
+		return object{"type": "array", "items": s.schemaOf(t.Elem())}
 	case reflect.Map:
-		return object{"type": "object", "additionalProperties": s.of(t.Elem())}
+		return object{"type": "object", "additionalProperties": s.schemaOf(t.Elem())}
 	case reflect.Struct:
 		return s.ofStruct(t)
 	}
@@ -83,7 +83,7 @@ func (s schemas) ofStruct(t reflect.Type) object {
 		return ref
 	}
 	s.named[name] = object{} // ends the recursion of types that hold themselves
-	properties, required := s.properties(t)
+	properties, required := s.propertiesOf(t)
 	schema := object{"type": "object", "properties": properties, "additionalProperties": false}
 	if len(required) > 0 {
 		schema["required"] = required
@@ -92,12 +92,12 @@ func (s schemas) ofStruct(t reflect.Type) object {
 	return ref
 }
 
-// properties are the fields of a struct, and the names of those that are
+// propertiesOf are the fields of a struct, and the names of those that are
 // always there.
-func (s schemas) properties(t reflect.Type) (properties object, required []string) {
+func (s schemas) propertiesOf(t reflect.Type) (properties object, required []string) {
 	properties = object{}
 	for f := range fieldsOf(t) {
-		properties[f.name] = s.of(f.Type)
+		properties[f.name] = s.schemaOf(f.Type)
 		if !f.optional {
 			required = append(required, f.name)
 		}
@@ -115,14 +115,14 @@ func schemaName(t reflect.Type) string {
 	return args[strings.LastIndex(args, ".")+1:] + name
 }
 
-// loosely is the schema of what is sent: the server fills in what is left
+// inputSchemaOf is the schema of what is sent: the server fills in what is left
 // out and says itself what must be there.
-func (s schemas) loosely(t reflect.Type) object {
+func (s schemas) inputSchemaOf(t reflect.Type) object {
 	if t.Kind() != reflect.Struct {
-		return s.of(t)
+		return s.schemaOf(t)
 	}
 	name := schemaName(t) + "Input"
-	properties, _ := s.properties(t)
+	properties, _ := s.propertiesOf(t)
 	s.named[name] = object{"type": "object", "properties": properties, "additionalProperties": false}
 	return object{"$ref": "#/components/schemas/" + name}
 }

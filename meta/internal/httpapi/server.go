@@ -43,14 +43,14 @@ func New(c Config) (*Server, error) {
 		access: c.Access, feed: c.Feed, backend: c.Backend, log: c.Log, observe: c.Observe, mux: http.NewServeMux(),
 		arrivals: bodies.NewArrivals(c.MaxArriving), room: bodies.NewRoom(bodies.DefaultRoom),
 	}
-	routes := s.routes()
+	routes := s.allRoutes()
 	var err error
-	if s.document, err = document(routes); err != nil {
+	if s.document, err = describeRoutes(routes); err != nil {
 		return nil, err
 	}
 	paths := map[string][]string{}
 	for _, r := range routes {
-		s.mux.Handle(r.method+" "+prefix+r.path, s.handler(r))
+		s.mux.Handle(r.method+" "+prefix+r.path, s.handlerOf(r))
 		paths[r.path] = append(paths[r.path], r.method)
 	}
 	for path, methods := range paths {
@@ -67,11 +67,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// handler runs one operation: who calls, may they, do it, say how it went.
-func (s *Server) handler(r route) http.Handler {
+// handlerOf runs one operation: who calls, may they, do it, say how it went.
+func (s *Server) handlerOf(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		rec := &recorder{ResponseWriter: w}
-		done := s.watch(r, req, rec)
+		done := s.watchRequest(r, req, rec)
 		defer done()
 		c := &call{Request: req, w: rec, server: s}
 		defer c.giveRoomBack()
@@ -93,14 +93,14 @@ func (s *Server) handler(r route) http.Handler {
 			err = r.serve(c)
 		}
 		if err != nil {
-			s.fail(rec, req, s.withNearest(err))
+			s.failRequest(rec, req, s.withNearest(err))
 		}
 	})
 }
 
-// fail answers with a problem, or breaks the connection when part of another
+// failRequest answers with a problem, or breaks the connection when part of another
 // answer is on its way: the reader must not take it for complete.
-func (s *Server) fail(rec *recorder, req *http.Request, err error) {
+func (s *Server) failRequest(rec *recorder, req *http.Request, err error) {
 	if rec.status == 0 {
 		writeProblem(rec, req, err, s.log)
 		return
@@ -114,7 +114,7 @@ func (s *Server) otherMethods(methods []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		writeProblem(w, r, &api.Problem{
-			Type: urn("method"), Status: http.StatusMethodNotAllowed,
+			Type: problemType("method"), Status: http.StatusMethodNotAllowed,
 			Detail: r.Method + " is not possible here", Hint: "possible are " + allow,
 		}, s.log)
 	})
@@ -126,8 +126,8 @@ func (s *Server) nothingHere(w http.ResponseWriter, r *http.Request) {
 	}, s.log)
 }
 
-// watch logs and counts a request when it ends, also by a panic.
-func (s *Server) watch(r route, req *http.Request, rec *recorder) func() {
+// watchRequest logs and counts a request when it ends, also by a panic.
+func (s *Server) watchRequest(r route, req *http.Request, rec *recorder) func() {
 	start := s.access.now()
 	return func() {
 		cause := recover()

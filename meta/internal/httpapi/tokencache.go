@@ -47,7 +47,7 @@ func (c *tokenCache) put(hash secretHash, t cachedToken, asked uint64) {
 	}
 }
 
-func (c *tokenCache) doubt(host string) {
+func (c *tokenCache) doubtHost(host string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forgotten++
@@ -65,7 +65,7 @@ func (c *tokenCache) drop(hash secretHash) {
 	delete(c.byHash, hash)
 }
 
-func (c *tokenCache) forget(gone func(api.Token) bool) {
+func (c *tokenCache) forgetTokens(gone func(api.Token) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forgotten++
@@ -83,7 +83,7 @@ type usedTokens struct {
 	at map[string]time.Time
 }
 
-func (u *usedTokens) note(t api.Token, now time.Time) {
+func (u *usedTokens) noteUse(t api.Token, now time.Time) {
 	if t.Role == api.RoleHost {
 		return
 	}

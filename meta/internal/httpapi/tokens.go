@@ -11,7 +11,7 @@ import (
 
 func (s *Server) accessRoutes() []route {
 	return []route{
-		{method: "GET", path: "/tokens", id: "listTokens", summary: "Tokens, without their secrets", role: api.RoleAdmin, query: listing(param{"role", "host: the credentials of hosts instead", ""}), endpoint: reads(s.listTokens)},
+		{method: "GET", path: "/tokens", id: "listTokens", summary: "Tokens, without their secrets", role: api.RoleAdmin, query: listingParams(param{"role", "host: the credentials of hosts instead", ""}), endpoint: reads(s.listTokens)},
 		{method: "POST", path: "/tokens", id: "createToken", summary: "Make a token; its secret is in this reply and nowhere else", role: api.RoleAdmin, endpoint: takes(http.StatusCreated, s.createToken)},
 		{method: "DELETE", path: "/tokens/{id}", id: "deleteToken", summary: "Make a token void at once", role: api.RoleAdmin, endpoint: acts(func(c *call) error {
 			id := c.PathValue("id")
@@ -21,12 +21,12 @@ func (s *Server) accessRoutes() []route {
 			}
 			return err
 		})},
-		{method: "POST", path: "/enroll", id: "enroll", summary: "Exchange an enrolment token for a host's own credential", role: api.RoleEnroll, endpoint: takes(http.StatusCreated, s.enroll)},
+		{method: "POST", path: "/enroll", id: "enroll", summary: "Exchange an enrolment token for a host's own credential", role: api.RoleEnroll, endpoint: takes(http.StatusCreated, s.enrollHost)},
 	}
 }
 
 func (s *Server) listTokens(c *call) (api.Page[api.Token], error) {
-	page, err := c.cursor()
+	page, err := c.pageCursor()
 	if err != nil {
 		return api.Page[api.Token]{}, err
 	}
@@ -36,13 +36,13 @@ func (s *Server) listTokens(c *call) (api.Page[api.Token], error) {
 	case string(api.RoleHost):
 		return s.backend.Tokens.Credentials(c.Context(), page)
 	default:
-		return api.Page[api.Token]{}, invalid("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", clip(role))
+		return api.Page[api.Token]{}, invalidField("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", clip(role))
 	}
 }
 
 func (s *Server) createToken(c *call, n api.NewToken) (api.Token, error) {
 	if n.TTL < 0 {
-		return api.Token{}, invalid("ttl", "ttl must not be negative: got %d", n.TTL)
+		return api.Token{}, invalidField("ttl", "ttl must not be negative: got %d", n.TTL)
 	}
 	token := api.Token{Name: n.Name, Role: n.Role}
 	if err := token.Validate(); err != nil {
@@ -55,14 +55,14 @@ func (s *Server) createToken(c *call, n api.NewToken) (api.Token, error) {
 	return s.backend.Tokens.CreateToken(c.Context(), c.actor(), token)
 }
 
-// enroll gives a host its credential.
-func (s *Server) enroll(c *call, e api.Enrolment) (api.Credential, error) {
-	if !s.access.enrols.take(s.access.Address(c.Request)) {
+// enrollHost gives a host its credential.
+func (s *Server) enrollHost(c *call, e api.Enrolment) (api.Credential, error) {
+	if !s.access.enrols.takeOne(s.access.Address(c.Request)) {
 		return api.Credential{}, tooMany("too many enrolments from this address", time.Minute/time.Duration(s.access.enrols.perMinute))
 	}
 	e.Hostname = strings.TrimSpace(e.Hostname) // as in reports
 	if !meta.ValidHostname(e.Hostname) {       // it could never report
-		return api.Credential{}, invalid("hostname", "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(e.Hostname), meta.MaxHostname)
+		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(e.Hostname), meta.MaxHostname)
 	}
 	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {

@@ -53,10 +53,10 @@ type Key []byte
 // Text is a mark as it is sent and stored.
 func (k Key) Text(m Mark) string {
 	body := m.Era + "." + strconv.FormatInt(m.Serial, 10)
-	return body + "." + k.sign(body)
+	return body + "." + k.signBody(body)
 }
 
-func (k Key) sign(body string) string {
+func (k Key) signBody(body string) string {
 	mac := hmac.New(sha256.New, k)
 	_, _ = mac.Write([]byte("serial mark " + body))
 	return hex.EncodeToString(mac.Sum(nil)[:12])
@@ -80,5 +80,5 @@ func (k Key) Read(text string) (m Mark, genuine func() bool, ok bool) {
 	if !found || era == "" || err != nil || serial < 0 {
 		return m, nil, false
 	}
-	return Mark{era, serial}, func() bool { return hmac.Equal([]byte(signature), []byte(k.sign(body))) }, true
+	return Mark{era, serial}, func() bool { return hmac.Equal([]byte(signature), []byte(k.signBody(body))) }, true
 }

@@ -24,8 +24,8 @@ type binaries struct {
 	fat    map[string][]string // universal files: path → arches
 }
 
-// look inspects the beginning of a regular file.
-func (b *binaries) look(e unpack.Entry) error {
+// inspectEntry inspects the beginning of a regular file.
+func (b *binaries) inspectEntry(e unpack.Entry) error {
 	if e.Kind != unpack.File || e.Size < 20 {
 		return nil
 	}
@@ -36,7 +36,7 @@ func (b *binaries) look(e unpack.Entry) error {
 	switch arches := archesOf(head); len(arches) {
 	case 0:
 	case 1:
-		b.add(arches[0], e.Path)
+		b.addBinary(arches[0], e.Path)
 	default:
 		if b.fat == nil {
 			b.fat = map[string][]string{}
@@ -46,7 +46,7 @@ func (b *binaries) look(e unpack.Entry) error {
 	return nil
 }
 
-func (b *binaries) add(arch, path string) {
+func (b *binaries) addBinary(arch, path string) {
 	if b.paths == nil {
 		b.paths = map[string]string{}
 	}
@@ -56,8 +56,8 @@ func (b *binaries) add(arch, path string) {
 	}
 }
 
-// warnings says which files are not for arch.
-func (b *binaries) warnings(arch string) []string {
+// archWarnings says which files are not for arch.
+func (b *binaries) archWarnings(arch string) []string {
 	var out []string
 	for _, other := range b.arches {
 		if other != arch {
@@ -76,8 +76,8 @@ func (b *binaries) warnings(arch string) []string {
 // defaultArch is what a tarball without any program is taken for.
 const defaultArch = "linux_amd64"
 
-// derive is the one arch that all programs are for.
-func (b *binaries) derive() (string, error) {
+// deriveArch is the one arch that all programs are for.
+func (b *binaries) deriveArch() (string, error) {
 	candidates := slices.Clone(b.arches)
 	for _, arches := range b.fat {
 		if len(b.arches) == 0 {
@@ -92,7 +92,7 @@ func (b *binaries) derive() (string, error) {
 	case 0:
 		return defaultArch, nil
 	}
-	return "", invalid("arch", "give the arch that this tarball is for", "the arch cannot be told from the tarball: it holds programs for %s", strings.Join(candidates, ", "))
+	return "", invalidField("arch", "give the arch that this tarball is for", "the arch cannot be told from the tarball: it holds programs for %s", strings.Join(candidates, ", "))
 }
 
 // archesOf reads an executable's header. Anything else is for no arch, and so
@@ -100,20 +100,20 @@ func (b *binaries) derive() (string, error) {
 func archesOf(head []byte) []string {
 	switch {
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return one(elfArch(head))
+		return archList(elfArch(head))
 	case len(head) < 8:
 		return nil
 	}
 	switch le, be := binary.LittleEndian.Uint32(head), binary.BigEndian.Uint32(head); {
 	case le == macho.Magic64 || le == macho.Magic32:
-		return one(machoArch(binary.LittleEndian.Uint32(head[4:])))
+		return archList(machoArch(binary.LittleEndian.Uint32(head[4:])))
 	case be == macho.MagicFat:
 		return fatArches(head)
 	}
 	return nil
 }
 
-func one(arch string) []string {
+func archList(arch string) []string {
 	if arch == "" {
 		return nil
 	}

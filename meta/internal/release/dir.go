@@ -28,7 +28,7 @@ func OpenDir(root string) (*Dir, error) {
 	return &Dir{root: root}, nil
 }
 
-func (d *Dir) path(sha256 string) string {
+func (d *Dir) blobPath(sha256 string) string {
 	return filepath.Join(d.root, "sha256", sha256[:2], sha256[2:])
 }
 
@@ -43,7 +43,7 @@ func (d *Dir) Put(_ context.Context, sha256 string, f *os.File, size int64) erro
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	path := d.path(sha256)
+	path := d.blobPath(sha256)
 	if kept, err := os.Stat(path); err == nil && kept.Size() == size {
 		now := time.Now()
 		if err := os.Chtimes(path, now, now); err != nil {
@@ -51,15 +51,15 @@ func (d *Dir) Put(_ context.Context, sha256 string, f *os.File, size int64) erro
 		}
 		return nil
 	}
-	if err := place(f.Name(), path); err != nil {
+	if err := placeBlob(f.Name(), path); err != nil {
 		return fmt.Errorf("cannot store artifact %s: %w", sha256, err)
 	}
 	return nil
 }
 
-// place renames from to path and makes path, and a directory made for it,
+// placeBlob renames from to path and makes path, and a directory made for it,
 // durable.
-func place(from, path string) error {
+func placeBlob(from, path string) error {
 	dir := filepath.Dir(path)
 	if err := os.Mkdir(dir, 0o750); err == nil {
 		if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
@@ -79,7 +79,7 @@ func (d *Dir) Open(_ context.Context, sha256 string) (*Content, error) {
 	if err := validDigest(sha256); err != nil {
 		return nil, err
 	}
-	f, err := plainfile.Open(d.path(sha256))
+	f, err := plainfile.Open(d.blobPath(sha256))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot open artifact %s: %w", sha256, ErrNoBlob)
 	}
@@ -126,7 +126,7 @@ func (d *Dir) Remove(_ context.Context, sha256 string, before time.Time) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	path := d.path(sha256)
+	path := d.blobPath(sha256)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.ModTime().Before(before) {
 		return nil

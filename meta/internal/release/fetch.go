@@ -120,9 +120,9 @@ func checkURL(u *url.URL) error {
 	return nil
 }
 
-// get opens an address; the body ends with an error when it stalls, and
+// openURL opens an address; the body ends with an error when it stalls, and
 // closing it ends everything.
-func (f *fetcher) get(ctx context.Context, address string, from Origin) (io.ReadCloser, int64, error) {
+func (f *fetcher) openURL(ctx context.Context, address string, from Origin) (io.ReadCloser, int64, error) {
 	u, err := url.Parse(address)
 	if err == nil {
 		err = checkURL(u)
@@ -138,7 +138,7 @@ func (f *fetcher) get(ctx context.Context, address string, from Origin) (io.Read
 		end()
 		return nil, 0, err
 	}
-	resp, err := from.do(f.client, req)
+	resp, err := from.sendRequest(f.client, req)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -149,7 +149,7 @@ func (f *fetcher) get(ctx context.Context, address string, from Origin) (io.Read
 	if resp.StatusCode != http.StatusOK {
 		end()
 		_ = resp.Body.Close()
-		return nil, 0, answered(resp)
+		return nil, 0, unexpectedStatus(resp)
 	}
 	body := &watched{ReadCloser: resp.Body, ctx: ctx, end: end, stall: f.stall}
 	body.timer = time.AfterFunc(f.stall, func() { cancel(errStalled) })
@@ -159,7 +159,7 @@ func (f *fetcher) get(ctx context.Context, address string, from Origin) (io.Read
 // errAbsent is the cause when a server answers that it has no such thing.
 var errAbsent = errors.New("not there")
 
-func answered(resp *http.Response) error {
+func unexpectedStatus(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusForbidden, http.StatusGone:
 		return fmt.Errorf("it answers %s: %w", resp.Status, errAbsent)
@@ -197,14 +197,14 @@ func (w *watched) Close() error {
 // {base}/{arch}/{agent}-{version}.tar.gz. Nothing of it is kept.
 func (s *Store) Register(ctx context.Context, d Declared, base string) (api.Artifact, error) {
 	if d.Arch == "" {
-		return api.Artifact{}, invalid("arch", "give the arch, such as linux_amd64", "is needed for an artifact hosted elsewhere, because it is a part of its address")
+		return api.Artifact{}, invalidField("arch", "give the arch, such as linux_amd64", "is needed for an artifact hosted elsewhere, because it is a part of its address")
 	}
 	if err := d.validate(); err != nil {
 		return api.Artifact{}, err
 	}
 	base = strings.TrimRight(base, "/")
 	a, err := s.fetchInto(ctx, d, tarballAt(base, d.Arch, d), func(d Declared, r io.Reader) (api.Artifact, error) {
-		return s.inspect(ctx, d, r, io.Discard)
+		return s.inspectTarball(ctx, d, r, io.Discard)
 	})
 	a.External = base
 	return a, err
@@ -235,7 +235,7 @@ func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Ar
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		return nil, invalid("tarball", "", "no address to fetch %s %s from", d.Agent, d.Version)
+		return nil, invalidField("tarball", "", "no address to fetch %s %s from", d.Agent, d.Version)
 	}
 	return nil, errors.Join(errs...)
 }
@@ -245,7 +245,7 @@ func (s *Store) Adopt(ctx context.Context, d Declared, bases []string) ([]api.Ar
 func (s *Store) adoptFrom(ctx context.Context, d Declared, base string) ([]api.Artifact, error) {
 	keep := func(d Declared, r io.Reader) (api.Artifact, error) {
 		if d.Look {
-			return s.inspect(ctx, d, r, io.Discard)
+			return s.inspectTarball(ctx, d, r, io.Discard)
 		}
 		return s.Receive(ctx, d, r)
 	}
@@ -296,7 +296,7 @@ func (s *Store) fetchBesideMD5(ctx context.Context, d Declared, address string, 
 
 // md5At is the digest in an .md5 file, or empty when there is no such file.
 func (s *Store) md5At(ctx context.Context, address string, from Origin) (string, error) {
-	body, _, err := s.fetch.get(ctx, address, from)
+	body, _, err := s.fetch.openURL(ctx, address, from)
 	if errors.Is(err, errAbsent) {
 		return "", nil
 	}
@@ -306,8 +306,8 @@ func (s *Store) md5At(ctx context.Context, address string, from Origin) (string,
 		_ = body.Close()
 	}
 	if err != nil {
-		e := invalid("external", "", "cannot fetch %s", address)
-		e.Err = bare(err)
+		e := invalidField("external", "", "cannot fetch %s", address)
+		e.Err = withoutURL(err)
 		return "", e
 	}
 	md5, err := meta.ParseMD5File(data)
@@ -319,10 +319,10 @@ func (s *Store) md5At(ctx context.Context, address string, from Origin) (string,
 
 // fetchInto opens an address and hands it to take with the size it announces.
 func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take func(Declared, io.Reader) (api.Artifact, error)) (api.Artifact, error) {
-	body, size, err := s.fetch.get(ctx, address, d.Origin)
+	body, size, err := s.fetch.openURL(ctx, address, d.Origin)
 	if err != nil {
-		e := invalid("external", "", "cannot fetch %s", address)
-		e.Err = bare(err)
+		e := invalidField("external", "", "cannot fetch %s", address)
+		e.Err = withoutURL(err)
 		return api.Artifact{}, e
 	}
 	defer func() { _ = body.Close() }()
@@ -332,13 +332,13 @@ func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take 
 	a, err := take(d, body)
 	var source *sourceError
 	if errors.As(err, &source) && ctx.Err() == nil {
-		return api.Artifact{}, invalid("external", "", "cannot fetch %s: %v", address, source.err)
+		return api.Artifact{}, invalidField("external", "", "cannot fetch %s: %v", address, source.err)
 	}
 	return a, err
 }
 
-// bare is err without the method and address that net/http puts before it.
-func bare(err error) error {
+// withoutURL is err without the method and address that net/http puts before it.
+func withoutURL(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		return ue.Err

@@ -22,13 +22,13 @@ func createIncoming(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(err, discard(f))
+		return nil, errors.Join(err, discardIncoming(f))
 	}
 	return f, nil
 }
 
-// discard closes f and removes it unless it has been moved away.
-func discard(f *os.File) error {
+// discardIncoming closes f and removes it unless it has been moved away.
+func discardIncoming(f *os.File) error {
 	err := os.Remove(f.Name())
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -36,8 +36,8 @@ func discard(f *os.File) error {
 	return errors.Join(err, f.Close())
 }
 
-// sweep removes incoming files that nobody holds, and says how many.
-func sweep(dir string) (int, error) {
+// sweepIncoming removes incoming files that nobody holds, and says how many.
+func sweepIncoming(dir string) (int, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return 0, fmt.Errorf("cannot sweep incoming artifacts: %w", err)

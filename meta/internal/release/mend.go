@@ -83,8 +83,8 @@ type topLevel struct {
 	holds string          // the directory at the root that holds a control
 }
 
-// see notes where an entry lies.
-func (t *topLevel) see(path string) {
+// noteEntry notes where an entry lies.
+func (t *topLevel) noteEntry(path string) {
 	top, rest, _ := strings.Cut(path, "/")
 	if t.names == nil {
 		t.names = map[string]bool{}
@@ -97,8 +97,8 @@ func (t *topLevel) see(path string) {
 	}
 }
 
-// mend is what is wrong with a tarball, with the command that mends it.
-func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
+// explainRefusal is what is wrong with a tarball, with the command that mends it.
+func explainRefusal(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 	file, agent := meta.TarballName(d.Agent, d.Version), d.Agent
 	if bad.Reason == unpack.Corrupt && !bytes.HasPrefix(head, []byte("\x1f\x8b")) {
 		for _, f := range formats {
@@ -107,10 +107,10 @@ func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 				if f.mend != "" {
 					hint = fmt.Sprintf(f.mend, file, agent)
 				}
-				return invalid("tarball", hint, "archive refused: %s is %s, and a release is a gzipped tar", file, f.name)
+				return invalidField("tarball", hint, "archive refused: %s is %s, and a release is a gzipped tar", file, f.name)
 			}
 		}
-		return invalid("tarball", hints[unpack.Corrupt], "archive refused: %s is not gzip: it begins with %q, and a release is a gzipped tar", file, head[:min(len(head), shownBytes)])
+		return invalidField("tarball", hints[unpack.Corrupt], "archive refused: %s is not gzip: it begins with %q, and a release is a gzipped tar", file, head[:min(len(head), shownBytes)])
 	}
 	hint := hints[bad.Reason]
 	if rest := withoutBadPart(file, agent, bad); rest != "" {
@@ -130,5 +130,5 @@ func mend(d Declared, head []byte, top topLevel, bad *unpack.Error) *api.Error {
 	case repairs[bad.Reason] != "":
 		hint = fmt.Sprintf(repack, file, agent, strings.ReplaceAll(repairs[bad.Reason], "%[2]s", agent))
 	}
-	return invalid("tarball", hint, "%v", bad)
+	return invalidField("tarball", hint, "%v", bad)
 }

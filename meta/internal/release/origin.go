@@ -20,8 +20,8 @@ type Origin struct {
 	CA   []byte // PEM of authorities that are believed beside the system's
 }
 
-// do sends a request, with the login if it is for the place the login is for.
-func (o Origin) do(c *http.Client, r *http.Request) (*http.Response, error) {
+// sendRequest sends a request, with the login if it is for the place the login is for.
+func (o Origin) sendRequest(c *http.Client, r *http.Request) (*http.Response, error) {
 	if o.User != nil && o.Host == r.URL.Host {
 		password, _ := o.User.Password()
 		r.SetBasicAuth(o.User.Username(), password)

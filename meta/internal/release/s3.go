@@ -114,11 +114,11 @@ func OpenS3(ctx context.Context, c S3Config) (*S3, error) {
 	if c.Public == "" {
 		c.Public = c.Endpoint
 	}
-	client, err := c.client(c.Endpoint)
+	client, err := c.newClient(c.Endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the artifact store: %w", err)
 	}
-	public, err := c.client(c.Public)
+	public, err := c.newClient(c.Public)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the artifact store: %w", err)
 	}
@@ -139,14 +139,14 @@ func OpenS3(ctx context.Context, c S3Config) (*S3, error) {
 	return s, nil
 }
 
-func (c S3Config) client(endpoint string) (*minio.Client, error) {
+func (c S3Config) newClient(endpoint string) (*minio.Client, error) {
 	return minio.New(endpoint, &minio.Options{
 		Creds:  credentials.NewStaticV4(c.AccessKey, c.SecretKey, c.SessionToken),
 		Secure: c.TLS, Region: c.Region, BucketLookup: minio.BucketLookupAuto,
 	})
 }
 
-func (s *S3) key(sha256 string) string {
+func (s *S3) objectKey(sha256 string) string {
 	return path.Join(s.config.Prefix, "sha256", sha256[:2], sha256[2:])
 }
 
@@ -160,7 +160,7 @@ func (s *S3) Put(ctx context.Context, sha256 string, f *os.File, size int64) err
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return wrapS3("store", sha256, err)
 	}
-	info, err := s.client.PutObject(ctx, s.config.Bucket, s.key(sha256), f, size, minio.PutObjectOptions{ContentType: "application/gzip"})
+	info, err := s.client.PutObject(ctx, s.config.Bucket, s.objectKey(sha256), f, size, minio.PutObjectOptions{ContentType: "application/gzip"})
 	if err == nil && info.Size != size {
 		err = fmt.Errorf("%d of %d bytes arrived", info.Size, size)
 	}
@@ -172,11 +172,11 @@ func (s *S3) Open(ctx context.Context, sha256 string) (*Content, error) {
 	if err := validDigest(sha256); err != nil {
 		return nil, err
 	}
-	info, err := s.client.StatObject(ctx, s.config.Bucket, s.key(sha256), minio.StatObjectOptions{})
+	info, err := s.client.StatObject(ctx, s.config.Bucket, s.objectKey(sha256), minio.StatObjectOptions{})
 	if err != nil {
 		return nil, wrapS3("open", sha256, err)
 	}
-	o, err := s.client.GetObject(ctx, s.config.Bucket, s.key(sha256), minio.GetObjectOptions{})
+	o, err := s.client.GetObject(ctx, s.config.Bucket, s.objectKey(sha256), minio.GetObjectOptions{})
 	if err != nil {
 		return nil, wrapS3("open", sha256, err)
 	}
@@ -196,7 +196,7 @@ func (s *S3) Redirect(ctx context.Context, sha256, fileName string) (string, err
 	if fileName != "" {
 		as.Set("response-content-disposition", fmt.Sprintf("attachment; filename=%q", fileName))
 	}
-	u, err := s.public.PresignedGetObject(ctx, s.config.Bucket, s.key(sha256), redirectLife, as)
+	u, err := s.public.PresignedGetObject(ctx, s.config.Bucket, s.objectKey(sha256), redirectLife, as)
 	if err != nil {
 		return "", wrapS3("sign an address of", sha256, err)
 	}
@@ -213,7 +213,7 @@ func (s *S3) List(ctx context.Context, fn func(Blob) error) error {
 			return fmt.Errorf("cannot list artifacts: %w", o.Err)
 		}
 		digest := strings.ReplaceAll(strings.TrimPrefix(o.Key, top), "/", "")
-		if validDigest(digest) != nil || s.key(digest) != o.Key {
+		if validDigest(digest) != nil || s.objectKey(digest) != o.Key {
 			continue // not ours
 		}
 		if err := fn(Blob{digest, o.Size, o.LastModified}); err != nil {
@@ -228,12 +228,12 @@ func (s *S3) Remove(ctx context.Context, sha256 string, before time.Time) error 
 	if err := validDigest(sha256); err != nil {
 		return err
 	}
-	info, err := s.client.StatObject(ctx, s.config.Bucket, s.key(sha256), minio.StatObjectOptions{})
+	info, err := s.client.StatObject(ctx, s.config.Bucket, s.objectKey(sha256), minio.StatObjectOptions{})
 	if isMissing(err) || err == nil && !info.LastModified.Before(before) {
 		return nil
 	}
 	if err == nil {
-		err = s.client.RemoveObject(ctx, s.config.Bucket, s.key(sha256), minio.RemoveObjectOptions{})
+		err = s.client.RemoveObject(ctx, s.config.Bucket, s.objectKey(sha256), minio.RemoveObjectOptions{})
 	}
 	return wrapS3("remove", sha256, err)
 }

@@ -41,7 +41,7 @@ func Open(c Config) (*Store, error) {
 	if err := os.MkdirAll(c.Incoming, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open the artifact store: %w", err)
 	}
-	if _, err := sweep(c.Incoming); err != nil {
+	if _, err := sweepIncoming(c.Incoming); err != nil {
 		return nil, err
 	}
 	limits := unpack.DefaultLimits()
@@ -73,15 +73,15 @@ type Declared struct {
 func (d Declared) validate() error {
 	switch {
 	case !meta.ValidName(d.Agent):
-		return invalid("agent", "", "%q cannot name an agent", clip(d.Agent))
+		return invalidField("agent", "", "%q cannot name an agent", clip(d.Agent))
 	case !meta.ValidName(d.Version):
-		return invalid("version", "", "%q cannot be a version", clip(d.Version))
+		return invalidField("version", "", "%q cannot be a version", clip(d.Version))
 	}
 	if d.Arch == "" {
 		return nil
 	}
 	if err := api.ValidArch(d.Arch); err != nil {
-		return invalid("arch", "", "%q %v", clip(d.Arch), err)
+		return invalidField("arch", "", "%q %v", clip(d.Arch), err)
 	}
 	return nil
 }
@@ -96,8 +96,8 @@ func (s *Store) Receive(ctx context.Context, d Declared, r io.Reader) (api.Artif
 	if err != nil {
 		return api.Artifact{}, fmt.Errorf("cannot receive artifact: %w", err)
 	}
-	defer func() { _ = discard(f) }()
-	a, err := s.inspect(ctx, d, r, f)
+	defer func() { _ = discardIncoming(f) }()
+	a, err := s.inspectTarball(ctx, d, r, f)
 	if err != nil {
 		return api.Artifact{}, err
 	}
@@ -107,8 +107,8 @@ func (s *Store) Receive(ctx context.Context, d Declared, r io.Reader) (api.Artif
 	return a, nil
 }
 
-// inspect reads a tarball to its end, copying it to w, and describes it.
-func (s *Store) inspect(ctx context.Context, d Declared, r io.Reader, w io.Writer) (api.Artifact, error) {
+// inspectTarball reads a tarball to its end, copying it to w, and describes it.
+func (s *Store) inspectTarball(ctx context.Context, d Declared, r io.Reader, w io.Writer) (api.Artifact, error) {
 	if d.Size > s.maxTarball {
 		return api.Artifact{}, s.tooLarge()
 	}
@@ -116,49 +116,49 @@ func (s *Store) inspect(ctx context.Context, d Declared, r io.Reader, w io.Write
 	var found binaries
 	var top topLevel
 	look := func(e unpack.Entry) error {
-		top.see(e.Path)
-		return found.look(e)
+		top.noteEntry(e.Path)
+		return found.inspectEntry(e)
 	}
 	if _, err := unpack.Release(ctx, in, s.unpack, look); err != nil {
 		if bad := (*unpack.Error)(nil); errors.As(err, &bad) && !in.over && in.writeErr == nil {
-			return api.Artifact{}, mend(d, in.head, top, bad)
+			return api.Artifact{}, explainRefusal(d, in.head, top, bad)
 		}
-		return api.Artifact{}, s.refused(in, err)
+		return api.Artifact{}, s.whyRefused(in, err)
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil { // what the archive's reader left
-		return api.Artifact{}, s.refused(in, err)
+		return api.Artifact{}, s.whyRefused(in, err)
 	}
-	a := in.artifact(d)
-	if err := d.agrees(a); err != nil {
+	a := in.artifactOf(d)
+	if err := d.compareWith(a); err != nil {
 		return api.Artifact{}, err
 	}
 	if a.Arch == "" {
-		arch, err := found.derive()
+		arch, err := found.deriveArch()
 		if err != nil {
 			return api.Artifact{}, err
 		}
 		a.Arch = arch
 	}
-	a.Warnings = found.warnings(a.Arch)
+	a.Warnings = found.archWarnings(a.Arch)
 	return a, nil
 }
 
-// agrees compares what was announced with what arrived.
-func (d Declared) agrees(a api.Artifact) error {
+// compareWith compares what was announced with what arrived.
+func (d Declared) compareWith(a api.Artifact) error {
 	if d.Size > 0 && d.Size != a.Size {
-		return invalid("size", "send it again", "%d bytes arrived instead of the %d announced", a.Size, d.Size)
+		return invalidField("size", "send it again", "%d bytes arrived instead of the %d announced", a.Size, d.Size)
 	}
 	if d.MD5 != "" && d.MD5 != a.MD5 {
 		return &api.Error{Kind: api.KindInvalid, Field: "md5", Message: "its md5 is " + a.MD5 + ", and its .md5 file says " + d.MD5, Err: ErrContradicted}
 	}
 	if d.SHA256 != "" && d.SHA256 != a.SHA256 {
-		return invalid("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, clip(d.SHA256))
+		return invalidField("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, clip(d.SHA256))
 	}
 	return nil
 }
 
-// refused says whose fault it is that a tarball could not be taken.
-func (s *Store) refused(in *meter, err error) error {
+// whyRefused says whose fault it is that a tarball could not be taken.
+func (s *Store) whyRefused(in *meter, err error) error {
 	switch {
 	case in.over:
 		return s.tooLarge()
@@ -189,7 +189,7 @@ func (s *Store) tooLarge() error {
 	return e
 }
 
-func invalid(field, hint, format string, args ...any) *api.Error {
+func invalidField(field, hint, format string, args ...any) *api.Error {
 	e := api.Errorf(api.KindInvalid, format, args...)
 	e.Field, e.Hint = field, hint
 	return e
@@ -265,7 +265,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (m *meter) artifact(d Declared) api.Artifact {
+func (m *meter) artifactOf(d Declared) api.Artifact {
 	return api.Artifact{
 		Agent: d.Agent, Version: d.Version, Arch: d.Arch, Size: m.size,
 		MD5: hex.EncodeToString(m.md5.Sum(nil)), SHA256: hex.EncodeToString(m.sha256.Sum(nil)),

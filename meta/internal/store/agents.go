@@ -20,7 +20,7 @@ func (r Reader) Agent(ctx context.Context, name string) (api.Agent, error) {
 
 // Agents lists agents by name; search is part of it.
 func (r Reader) Agents(ctx context.Context, search string, c api.Cursor) (api.Page[api.Agent], error) {
-	return agents.find(ctx, r.q, named(search), c)
+	return agents.findPage(ctx, r.q, nameContains(search), c)
 }
 
 // PutAgent creates or replaces an agent, as its Revision demands.
@@ -37,10 +37,10 @@ func (tx *Tx) PutAgent(ctx context.Context, a api.Agent) (api.Agent, error) {
 // rollouts.
 func (tx *Tx) DeleteAgent(ctx context.Context, name string, revision int64) error {
 	err := refuseUsed(ctx, tx.q, "agent", name, []use{
-		{"assignment", "assignments", matching("agent", name)},
-		{"rollout", "rollouts", matching("agent", name, "active", 1)},
-		{"hold", "holds", matching("scope_kind", string(api.ScopeAgent), "scope_name", name)},
-		{"release", "releases", matching("agent", name)},
+		{"assignment", "assignments", whereEqual("agent", name)},
+		{"rollout", "rollouts", whereEqual("agent", name, "active", 1)},
+		{"hold", "holds", whereEqual("scope_kind", string(api.ScopeAgent), "scope_name", name)},
+		{"release", "releases", whereEqual("agent", name)},
 	})
 	if err != nil {
 		return err

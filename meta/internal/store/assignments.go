@@ -23,12 +23,12 @@ var assignments = noun[api.Assignment]{
 }
 
 func scopeColumns(s api.Scope) []column {
-	return []column{{"scope_kind", string(s.Kind)}, {"scope_name", clean(s.Name)}}
+	return []column{{"scope_kind", string(s.Kind)}, {"scope_name", cleanText(s.Name)}}
 }
 
-func (w *where) scope(s api.Scope) {
+func (w *where) inScope(s api.Scope) {
 	w.equal("scope_kind", string(s.Kind))
-	w.equal("scope_name", clean(s.Name))
+	w.equal("scope_name", cleanText(s.Name))
 }
 
 // Assignment reads the assignment of an agent to a scope.
@@ -41,8 +41,8 @@ func (r Reader) Assignment(ctx context.Context, agent string, scope api.Scope) (
 func (r Reader) Assignments(ctx context.Context, agent string, scope api.Scope, c api.Cursor) (api.Page[api.Assignment], error) {
 	w := where{}
 	w.equal("agent", agent)
-	w.scope(scope)
-	return assignments.find(ctx, r.q, w, c)
+	w.inScope(scope)
+	return assignments.findPage(ctx, r.q, w, c)
 }
 
 // PutAssignment creates or replaces an assignment, as its Revision demands.
@@ -108,8 +108,8 @@ func (r Reader) Hold(ctx context.Context, id string) (api.Hold, error) {
 // with time.
 func (r Reader) Holds(ctx context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
 	w := where{}
-	w.scope(scope)
-	page, err := holds.find(ctx, r.q, w, c)
+	w.inScope(scope)
+	page, err := holds.findPage(ctx, r.q, w, c)
 	return api.Page[api.Hold]{Items: bareHolds(page.Items), Next: page.Next}, err
 }
 
@@ -133,7 +133,7 @@ func (tx *Tx) CreateHold(ctx context.Context, h api.Hold) (api.Hold, error) {
 
 // MoveHolds moves the ends of the holds that were in force at a time.
 func (tx *Tx) MoveHolds(ctx context.Context, at time.Time, by time.Duration) error {
-	all, err := holds.all(ctx, tx.q, where{})
+	all, err := holds.findAll(ctx, tx.q, where{})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type auditEntry struct {
 func insertAudit(ctx context.Context, q querier, serial int64, e auditEntry) error {
 	_, err := q.ExecContext(ctx, `INSERT INTO audit (time, serial, actor, origin, action, kind, name, was, now)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		micros(e.Time), serial, clean(e.Actor.Name), clean(e.Actor.From), e.Action, e.Kind, clean(e.Name), string(e.Before), string(e.After))
+		toMicros(e.Time), serial, cleanText(e.Actor.Name), cleanText(e.Actor.From), e.Action, e.Kind, cleanText(e.Name), string(e.Before), string(e.After))
 	return err
 }
 
@@ -33,12 +33,12 @@ func (r Reader) Audit(ctx context.Context, f api.AuditFilter, c api.Cursor) (api
 	w.equal("action", f.Action)
 	w.equal("kind", f.Kind)
 	w.equal("name", f.Name)
-	w.period("time", f.Since, f.Until)
-	if err := w.before("id", c.After); err != nil {
+	w.inPeriod("time", f.Since, f.Until)
+	if err := w.beforeCursor("id", c.After); err != nil {
 		return api.Page[api.AuditEntry]{}, err
 	}
 	query := `SELECT id, time, actor, origin, action, kind, name, was, now FROM audit` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
-	return list(ctx, r.q, "list audit log", pageSize(c), query, w.args, scanAudit, func(e api.AuditEntry) string {
+	return listPage(ctx, r.q, "list audit log", pageSize(c), query, w.args, scanAudit, func(e api.AuditEntry) string {
 		return strconv.FormatInt(e.ID, 10)
 	})
 }
@@ -50,7 +50,7 @@ func (r Reader) AuditSince(ctx context.Context, serial int64) ([]api.AuditEntry,
 	w.add("serial > %s", serial)
 	query := `SELECT id, time, actor, origin, action, kind, name, was, now FROM audit` + w.sql() +
 		` AND kind IN ('agent', 'strategy', 'group', 'assignment', 'hold') ORDER BY id DESC`
-	return all(ctx, r.q, "list audit log", query, w.args, scanAudit)
+	return listAll(ctx, r.q, "list audit log", query, w.args, scanAudit)
 }
 
 func scanAudit(rows *sql.Rows) (e api.AuditEntry, err error) {
@@ -94,7 +94,7 @@ func (n noun[T]) redactDoc(doc []byte) []byte {
 	if len(doc) == 0 || json.Unmarshal(doc, &v) != nil {
 		return nil
 	}
-	doc, err := json.Marshal(n.public(v))
+	doc, err := json.Marshal(n.withoutSecrets(v))
 	if err != nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ const (
 
 // AuditValues lists the values that a column of the audit log has.
 func (r Reader) AuditValues(ctx context.Context, c AuditColumn) ([]string, error) {
-	return all(ctx, r.q, "list values of the audit log", `SELECT DISTINCT `+string(c)+` FROM audit`, nil, func(rows *sql.Rows) (v string, err error) {
+	return listAll(ctx, r.q, "list values of the audit log", `SELECT DISTINCT `+string(c)+` FROM audit`, nil, func(rows *sql.Rows) (v string, err error) {
 		err = rows.Scan(&v)
 		return v, err
 	})

@@ -72,7 +72,7 @@ type archiveBytes struct {
 // are not part of it.
 func (s *Store) Backup(ctx context.Context, w io.Writer) (rows int64, err error) {
 	zip := gzip.NewWriter(w)
-	err = s.view(ctx, "back up", func(tx *sql.Tx) error {
+	err = s.inView(ctx, "back up", func(tx *sql.Tx) error {
 		rows, err = s.writeArchive(ctx, tx, json.NewEncoder(zip))
 		return err
 	})
@@ -144,20 +144,20 @@ func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error)
 	}
 	in := &archiveReader{lines: bufio.NewReaderSize(zip, 1<<20)}
 	var head archiveHeader
-	if err := in.next(&head); err != nil || head.Format != archiveFormat || head.Version != archiveVersion {
+	if err := in.readNext(&head); err != nil || head.Format != archiveFormat || head.Version != archiveVersion {
 		return 0, notAnArchive(err)
 	}
 	if head.Schema < 1 {
 		return 0, notAnArchive(fmt.Errorf("its schema is version %d", head.Schema))
 	}
-	s, err := connect(ctx, c)
+	s, err := connectTo(ctx, c)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	err = s.inTx(ctx, "restore", func(tx *sql.Tx) error {
-		rows, err = s.restore(ctx, tx, head, in)
-		return callback(err)
+		rows, err = s.restoreArchive(ctx, tx, head, in)
+		return callbackFault(err)
 	})
 	return rows, err
 }
@@ -167,7 +167,7 @@ var errInUse = &api.Error{Kind: api.KindExists, Message: "cannot restore: the da
 // Unused returns the error of [Restore] when a database is in use, and changes
 // nothing.
 func Unused(ctx context.Context, c Config) (err error) {
-	s, err := connect(ctx, c)
+	s, err := connectTo(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -177,9 +177,9 @@ func Unused(ctx context.Context, c Config) (err error) {
 		case err != nil:
 			return err
 		case at > 0:
-			return callback(errInUse)
+			return callbackFault(errInUse)
 		}
-		return callback(errLook)
+		return callbackFault(errLook)
 	})
 	if errors.Is(err, errLook) {
 		err = nil
@@ -194,7 +194,7 @@ func notAnArchive(err error) error {
 	return &api.Error{Kind: api.KindInvalid, Message: "this is not a complete ops-meta backup", Err: err}
 }
 
-func (s *Store) restore(ctx context.Context, tx *sql.Tx, head archiveHeader, in *archiveReader) (int64, error) {
+func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHeader, in *archiveReader) (int64, error) {
 	at, err := s.lockSchema(ctx, tx)
 	if err != nil {
 		return 0, err
@@ -236,7 +236,7 @@ type archiveReader struct{ lines *bufio.Reader }
 
 const maxArchiveLine = 64 << 20
 
-func (a *archiveReader) line() ([]byte, error) {
+func (a *archiveReader) readLine() ([]byte, error) {
 	var line []byte
 	for {
 		part, err := a.lines.ReadSlice('\n')
@@ -250,8 +250,8 @@ func (a *archiveReader) line() ([]byte, error) {
 	}
 }
 
-func (a *archiveReader) next(into any) error {
-	line, err := a.line()
+func (a *archiveReader) readNext(into any) error {
+	line, err := a.readLine()
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (a *archiveReader) next(into any) error {
 func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
 	load, seen := &loader{}, map[string]bool{}
 	for {
-		line, err := in.line()
+		line, err := in.readLine()
 		if err != nil {
 			return rows, err
 		}
@@ -272,7 +272,7 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 			}
 			continue
 		}
-		if err := s.flush(ctx, tx, load); err != nil {
+		if err := s.flushRows(ctx, tx, load); err != nil {
 			return rows, err
 		}
 		var head struct {
@@ -283,7 +283,7 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 			return rows, notAnArchive(err)
 		}
 		if head.End {
-			return rows, errors.Join(complete(rows, head.Rows), everyTable(seen))
+			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen))
 		}
 		if seen[head.Table] {
 			return rows, notAnArchive(fmt.Errorf("table %.64q is in it twice", head.Table))
@@ -305,7 +305,7 @@ func everyTable(seen map[string]bool) error {
 	return nil
 }
 
-func complete(read, written int64) error {
+func checkComplete(read, written int64) error {
 	if read != written {
 		return notAnArchive(fmt.Errorf("%d of %d rows", read, written))
 	}
@@ -345,7 +345,7 @@ func (s *Store) loadRow(ctx context.Context, tx *sql.Tx, l *loader, line []byte)
 	if len(l.args) < chunk*l.columns {
 		return nil
 	}
-	return s.flush(ctx, tx, l)
+	return s.flushRows(ctx, tx, l)
 }
 
 func readCell(cell json.RawMessage) (any, error) {
@@ -367,11 +367,11 @@ func readCell(cell json.RawMessage) (any, error) {
 	return n, err
 }
 
-func (s *Store) flush(ctx context.Context, tx *sql.Tx, l *loader) error {
+func (s *Store) flushRows(ctx context.Context, tx *sql.Tx, l *loader) error {
 	if len(l.args) == 0 {
 		return nil
 	}
-	err := s.dialect.insert(ctx, tx, bulk{into: l.into, width: l.columns, args: l.args})
+	err := s.dialect.insertRows(ctx, tx, bulk{into: l.into, width: l.columns, args: l.args})
 	l.args = l.args[:0]
 	return err
 }

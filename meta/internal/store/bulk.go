@@ -19,9 +19,9 @@ type bulk struct {
 	args     []any
 }
 
-func (d dialect) insert(ctx context.Context, q querier, b bulk) error {
+func (d dialect) insertRows(ctx context.Context, q querier, b bulk) error {
 	for part := range slices.Chunk(b.args, chunk*b.width) {
-		query := `INSERT INTO ` + b.into + ` VALUES ` + d.rows(len(part)/b.width, b.width, b.computed) + b.conflict
+		query := `INSERT INTO ` + b.into + ` VALUES ` + d.valueRows(len(part)/b.width, b.width, b.computed) + b.conflict
 		if _, err := q.ExecContext(ctx, query, part...); err != nil {
 			return err
 		}
@@ -29,8 +29,8 @@ func (d dialect) insert(ctx context.Context, q querier, b bulk) error {
 	return nil
 }
 
-// rows writes "(?, ?), (?, ?)" as the database wants it.
-func (d dialect) rows(rows, width int, computed string) string {
+// valueRows writes "(?, ?), (?, ?)" as the database wants it.
+func (d dialect) valueRows(rows, width int, computed string) string {
 	var s strings.Builder
 	for row := range rows {
 		if row > 0 {

@@ -22,19 +22,19 @@ const (
 // fail.
 func (s *Store) Check(ctx context.Context) []api.Check {
 	checks := []api.Check{
-		s.check(ctx, "database", s.checkDatabase),
-		s.check(ctx, "database schema", s.checkSchema),
-		s.check(ctx, "database integrity", s.checkIntegrity),
-		s.check(ctx, "database contents", s.checkContents),
-		s.check(ctx, "rollout counters", s.checkCounters),
-		s.check(ctx, "undelivered notifications", s.checkOutbox),
-		s.check(ctx, "leader", s.checkLeases),
-		s.check(ctx, "clock", s.checkClock),
+		s.runCheck(ctx, "database", s.checkDatabase),
+		s.runCheck(ctx, "database schema", s.checkSchema),
+		s.runCheck(ctx, "database integrity", s.checkIntegrity),
+		s.runCheck(ctx, "database contents", s.checkContents),
+		s.runCheck(ctx, "rollout counters", s.checkCounters),
+		s.runCheck(ctx, "undelivered notifications", s.checkOutbox),
+		s.runCheck(ctx, "leader", s.checkLeases),
+		s.runCheck(ctx, "clock", s.checkClock),
 	}
 	return checks
 }
 
-func (s *Store) check(ctx context.Context, name string, look func(context.Context, *api.Check) error) api.Check {
+func (s *Store) runCheck(ctx context.Context, name string, look func(context.Context, *api.Check) error) api.Check {
 	c := api.Check{Name: name, Level: levelOK}
 	if err := look(ctx, &c); err != nil {
 		c.Level, c.Detail = levelError, err.Error()
@@ -48,7 +48,7 @@ func (s *Store) checkDatabase(ctx context.Context, c *api.Check) error {
 		query = `SELECT version()`
 	}
 	if err := s.reader.QueryRowContext(ctx, query).Scan(&c.Detail); err != nil {
-		return fault("reach the database", err)
+		return faultOf("reach the database", err)
 	}
 	// Also that it can be written: a full disk or a standby can only be read.
 	return s.ProveWritable(ctx)
@@ -57,7 +57,7 @@ func (s *Store) checkDatabase(ctx context.Context, c *api.Check) error {
 func (s *Store) checkSchema(ctx context.Context, c *api.Check) error {
 	at, err := schemaVersion(ctx, s.reader)
 	if err != nil {
-		return fault("read the schema's version", err)
+		return faultOf("read the schema's version", err)
 	}
 	all, err := allMigrations(s.dialect)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Store) checkIntegrity(ctx context.Context, c *api.Check) error {
 	if s.dialect.Postgres {
 		return nil
 	}
-	lines, err := all(ctx, s.reader, "check integrity", `PRAGMA integrity_check(20)`, nil, func(rows *sql.Rows) (line string, err error) {
+	lines, err := listAll(ctx, s.reader, "check integrity", `PRAGMA integrity_check(20)`, nil, func(rows *sql.Rows) (line string, err error) {
 		return line, rows.Scan(&line)
 	})
 	c.Detail = strings.Join(lines, "; ")
@@ -90,7 +90,7 @@ func (s *Store) checkContents(ctx context.Context, c *api.Check) error {
 	for _, table := range []string{"hosts", "agents", "releases", "artifacts", "groups", "assignments", "rollouts", "grants", "host_events", "audit"} {
 		var n int64
 		if err := s.reader.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+table).Scan(&n); err != nil {
-			return fault("count "+table, err)
+			return faultOf("count "+table, err)
 		}
 		parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(table, "_", " ")))
 	}
@@ -106,7 +106,7 @@ func (s *Store) checkCounters(ctx context.Context, c *api.Check) error {
 		OR s.succeeded <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage AND g.outcome = 'succeeded')
 		OR s.failed <> (SELECT COUNT(*) FROM grants g WHERE g.rollout = s.rollout AND g.stage = s.stage AND g.outcome = 'failed'))
 		ORDER BY s.rollout, s.stage LIMIT 5`
-	wrong, err := all(ctx, s.reader, "compare counters", query, nil, func(rows *sql.Rows) (string, error) {
+	wrong, err := listAll(ctx, s.reader, "compare counters", query, nil, func(rows *sql.Rows) (string, error) {
 		var rollout string
 		var stage int
 		err := rows.Scan(&rollout, &stage)
@@ -122,7 +122,7 @@ func (s *Store) checkCounters(ctx context.Context, c *api.Check) error {
 
 // checkLeases says who looks after the rollouts, and until when.
 func (s *Store) checkLeases(ctx context.Context, c *api.Check) error {
-	leases, err := s.leases(ctx, s.dialect, s.id)
+	leases, err := s.listLeases(ctx, s.dialect, s.id)
 	c.Detail = "nobody has led yet"
 	for _, l := range leases {
 		if l.Name != "rollouts" {
@@ -148,7 +148,7 @@ const longestLease = 6 * time.Hour
 const clockOff = 5 * time.Second
 
 func (s *Store) checkClock(ctx context.Context, c *api.Check) error {
-	ahead, err := s.clock(ctx)
+	ahead, err := s.clockAhead(ctx)
 	c.Detail = "this machine's and the database's agree"
 	if ahead.Abs() > clockOff {
 		c.Level, c.Detail = levelWarning, fmt.Sprintf("the database's is %s ahead of this machine's", ahead.Round(time.Second))
@@ -164,5 +164,5 @@ func (s *Store) checkOutbox(ctx context.Context, c *api.Check) error {
 	if dead > 0 {
 		c.Level, c.Hint = levelWarning, "look at the dead letters, mend the receiver and retry them"
 	}
-	return fault("count notifications", err)
+	return faultOf("count notifications", err)
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// fault gives an error of the database its kind. Errors that have one, and
+// faultOf gives an error of the database its kind. Errors that have one, and
 // those of callbacks, pass as they are.
-func fault(what string, err error) error {
+func faultOf(what string, err error) error {
 	var own callbackError
 	if errors.As(err, &own) {
 		return own.err
@@ -25,7 +25,7 @@ func fault(what string, err error) error {
 	return &api.Error{Kind: kindOf(err), Message: "cannot " + what, Err: err}
 }
 
-// callbackError carries an error of the caller's function through [fault].
+// callbackError carries an error of the caller's function through [faultOf].
 type callbackError struct{ err error }
 
 func (e callbackError) Error() string { return e.err.Error() }

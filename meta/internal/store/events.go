@@ -16,9 +16,9 @@ func (s *Store) AppendEvents(ctx context.Context, events []api.Event) error {
 func (d dialect) insertEvents(ctx context.Context, q querier, events []api.Event) error {
 	args := make([]any, 0, 9*len(events))
 	for _, e := range events {
-		args = append(args, clean(e.Host), micros(e.Time), e.Kind, clean(e.Agent), clean(e.Rollout), clean(e.From), clean(e.To), clean(e.Reason), clean(e.Message))
+		args = append(args, cleanText(e.Host), toMicros(e.Time), e.Kind, cleanText(e.Agent), cleanText(e.Rollout), cleanText(e.From), cleanText(e.To), cleanText(e.Reason), cleanText(e.Message))
 	}
-	return d.insert(ctx, q, bulk{into: `host_events (host, time, kind, agent, rollout, was, now, reason, message)`, width: 9, args: args})
+	return d.insertRows(ctx, q, bulk{into: `host_events (host, time, kind, agent, rollout, was, now, reason, message)`, width: 9, args: args})
 }
 
 // Events lists hosts' events, the newest first.
@@ -28,12 +28,12 @@ func (r Reader) Events(ctx context.Context, f api.EventFilter, c api.Cursor) (ap
 	w.equal("agent", f.Agent)
 	w.equal("rollout", f.Rollout)
 	w.equal("kind", f.Kind)
-	w.period("time", f.Since, f.Until)
-	if err := w.before("id", c.After); err != nil {
+	w.inPeriod("time", f.Since, f.Until)
+	if err := w.beforeCursor("id", c.After); err != nil {
 		return api.Page[api.Event]{}, err
 	}
 	query := `SELECT id, host, time, kind, agent, rollout, was, now, reason, message FROM host_events` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
-	return list(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
+	return listPage(ctx, r.q, "list events", pageSize(c), query, w.args, scanEvent, func(e api.Event) string {
 		return strconv.FormatInt(e.ID, 10)
 	})
 }

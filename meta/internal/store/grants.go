@@ -35,7 +35,7 @@ func (s *Store) Steer(ctx context.Context, actor api.Actor, rollout string, do f
 	}
 	err = s.inTx(ctx, fmt.Sprintf("steer rollout %q", rollout), func(sqlTx *sql.Tx) error {
 		tx := s.newTx(sqlTx, actor, 0)
-		return callback(locked(tx))
+		return callbackFault(locked(tx))
 	})
 	if !errors.Is(err, errNeedsWrite) {
 		return 0, err
@@ -46,18 +46,18 @@ func (s *Store) Steer(ctx context.Context, actor api.Actor, rollout string, do f
 // LockRollout reads a rollout and keeps everybody else from changing it, or
 // granting by it, until the transaction ends.
 func (tx *Tx) LockRollout(ctx context.Context, id string) (api.Rollout, error) {
-	if err := tx.lock(ctx, id); err != nil {
+	if err := tx.lockRollout(ctx, id); err != nil {
 		return api.Rollout{}, err
 	}
 	return tx.Rollout(ctx, id)
 }
 
-func (tx *Tx) lock(ctx context.Context, rollout string) error {
+func (tx *Tx) lockRollout(ctx context.Context, rollout string) error {
 	if !tx.store.dialect.Postgres { // SQLite's transaction has locked everything
 		return nil
 	}
-	_, err := tx.q.ExecContext(ctx, `SELECT 1 FROM rollouts WHERE name = $1 FOR UPDATE`, clean(rollout))
-	return fault(fmt.Sprintf("lock rollout %q", rollout), err)
+	_, err := tx.q.ExecContext(ctx, `SELECT 1 FROM rollouts WHERE name = $1 FOR UPDATE`, cleanText(rollout))
+	return faultOf(fmt.Sprintf("lock rollout %q", rollout), err)
 }
 
 // clockSlack is what the clocks of two servers may differ by.
@@ -68,16 +68,16 @@ const clockSlack = time.Minute
 // that time has come.
 func (tx *Tx) RecentGrants(ctx context.Context, rollout string, after time.Time) (n int, err error) {
 	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM grants WHERE rollout = $1 AND granted > $2 AND granted <= $3`,
-		clean(rollout), micros(after), micros(tx.now.Add(clockSlack))).Scan(&n)
-	return n, fault("count recent grants", err)
+		cleanText(rollout), toMicros(after), toMicros(tx.now.Add(clockSlack))).Scan(&n)
+	return n, faultOf("count recent grants", err)
 }
 
 // HostBusy reports whether another rollout's exclusive grant to the host is
 // not yet judged.
 func (tx *Tx) HostBusy(ctx context.Context, rollout, host string) (busy bool, err error) {
 	err = tx.q.QueryRowContext(ctx, `SELECT COUNT(*) > 0 FROM grants WHERE host = $1 AND rollout <> $2 AND outcome = '' AND exclusive = 1`,
-		clean(host), clean(rollout)).Scan(&busy)
-	return busy, fault("look for other grants", err)
+		cleanText(host), cleanText(rollout)).Scan(&busy)
+	return busy, faultOf("look for other grants", err)
 }
 
 // PutGrant makes a grant of a rollout that the transaction has locked and
@@ -90,16 +90,16 @@ func (tx *Tx) PutGrant(ctx context.Context, g api.Grant, exclusive bool) error {
 	if exclusive {
 		flag = 1
 	}
-	inserted, err := changed(tx.q.ExecContext(ctx, `INSERT INTO grants (rollout, host, stage, granted, deadline, exclusive)
+	inserted, err := rowsChanged(tx.q.ExecContext(ctx, `INSERT INTO grants (rollout, host, stage, granted, deadline, exclusive)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		clean(g.Rollout), clean(g.Host), g.Stage, micros(g.Granted), micros(g.Deadline), flag))
+		cleanText(g.Rollout), cleanText(g.Host), g.Stage, toMicros(g.Granted), toMicros(g.Deadline), flag))
 	if err != nil {
-		return fault("write grant", err)
+		return faultOf("write grant", err)
 	}
 	if !inserted {
 		return tx.whyNotGranted(ctx, g)
 	}
-	return tx.tally(ctx, g.Rollout, g.Stage, "granted", 1)
+	return tx.addToTally(ctx, g.Rollout, g.Stage, "granted", 1)
 }
 
 // whyNotGranted tells by which of the two unique keys the grant was refused;
@@ -118,8 +118,8 @@ func (tx *Tx) whyNotGranted(ctx context.Context, g api.Grant) error {
 // withdrawGrants takes the grants of a host that are not judged back, as if
 // they had not been made.
 func (tx *Tx) withdrawGrants(ctx context.Context, host string) error {
-	open, err := all(ctx, tx.q, "list open grants", `SELECT `+grantColumns+` FROM grants WHERE host = $1 AND outcome = '' ORDER BY rollout`,
-		[]any{clean(host)}, scanGrantRow)
+	open, err := listAll(ctx, tx.q, "list open grants", `SELECT `+grantColumns+` FROM grants WHERE host = $1 AND outcome = '' ORDER BY rollout`,
+		[]any{cleanText(host)}, scanGrantRow)
 	if err != nil {
 		return err
 	}
@@ -132,53 +132,53 @@ func (tx *Tx) withdrawGrants(ctx context.Context, host string) error {
 }
 
 func (tx *Tx) withdrawGrant(ctx context.Context, g api.Grant) error {
-	if err := tx.lock(ctx, g.Rollout); err != nil {
+	if err := tx.lockRollout(ctx, g.Rollout); err != nil {
 		return err
 	}
-	gone, err := changed(tx.q.ExecContext(ctx, `DELETE FROM grants WHERE rollout = $1 AND host = $2 AND outcome = ''`, clean(g.Rollout), clean(g.Host)))
+	gone, err := rowsChanged(tx.q.ExecContext(ctx, `DELETE FROM grants WHERE rollout = $1 AND host = $2 AND outcome = ''`, cleanText(g.Rollout), cleanText(g.Host)))
 	if err != nil || !gone { // it was judged meanwhile
-		return fault("withdraw grant", err)
+		return faultOf("withdraw grant", err)
 	}
-	return tx.tally(ctx, g.Rollout, g.Stage, "granted", -1)
+	return tx.addToTally(ctx, g.Rollout, g.Stage, "granted", -1)
 }
 
 // MoveDeadlines gives more time to the grants of a rollout that are not
 // judged: to one host's, or to all when host is empty.
 func (tx *Tx) MoveDeadlines(ctx context.Context, rollout, host string, by time.Duration) error {
-	w := matching("rollout", clean(rollout), "outcome", "")
-	w.equal("host", clean(host))
+	w := whereEqual("rollout", cleanText(rollout), "outcome", "")
+	w.equal("host", cleanText(host))
 	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = deadline + `+fmt.Sprint(by.Microseconds())+w.sql(), w.args...)
-	return fault("move deadlines", err)
+	return faultOf("move deadlines", err)
 }
 
 // BoundDeadlines keeps the deadlines of what is not judged between two times.
 func (tx *Tx) BoundDeadlines(ctx context.Context, rollout string, least, most time.Time) error {
 	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = CASE WHEN deadline < $2 THEN $2 ELSE $3 END
-		WHERE rollout = $1 AND outcome = '' AND (deadline < $2 OR deadline > $3)`, clean(rollout), micros(least), micros(most))
-	return fault("bound deadlines", err)
+		WHERE rollout = $1 AND outcome = '' AND (deadline < $2 OR deadline > $3)`, cleanText(rollout), toMicros(least), toMicros(most))
+	return faultOf("bound deadlines", err)
 }
 
 // ReopenGrants makes the failed grants of a rollout that the transaction has
 // locked open again, as made now, and takes them out of its counts. A host that
 // has another rollout's exclusive grant is left out.
 func (tx *Tx) ReopenGrants(ctx context.Context, rollout string, deadline time.Time) (reopened []api.Grant, err error) {
-	reopened, err = all(ctx, tx.q, "reopen grants", `UPDATE grants SET outcome = '', judged = 0, reason = '', host_reason = '', granted = $2, deadline = $3
+	reopened, err = listAll(ctx, tx.q, "reopen grants", `UPDATE grants SET outcome = '', judged = 0, reason = '', host_reason = '', granted = $2, deadline = $3
 		WHERE rollout = $1 AND outcome = 'failed' AND NOT (exclusive = 1 AND EXISTS (
 			SELECT 1 FROM grants AS other WHERE other.host = grants.host AND other.rollout <> $1 AND other.outcome = '' AND other.exclusive = 1))
-		RETURNING `+grantColumns, []any{clean(rollout), micros(tx.now), micros(deadline)}, scanGrantRow)
+		RETURNING `+grantColumns, []any{cleanText(rollout), toMicros(tx.now), toMicros(deadline)}, scanGrantRow)
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range reopened {
-		if err := tx.tally(ctx, rollout, g.Stage, "failed", -1); err != nil {
+		if err := tx.addToTally(ctx, rollout, g.Stage, "failed", -1); err != nil {
 			return nil, err
 		}
 	}
-	_, err = tx.q.ExecContext(ctx, `UPDATE rollout_stages SET forgiven = failed WHERE rollout = $1 AND forgiven > failed`, clean(rollout))
-	return reopened, fault("count grants", err)
+	_, err = tx.q.ExecContext(ctx, `UPDATE rollout_stages SET forgiven = failed WHERE rollout = $1 AND forgiven > failed`, cleanText(rollout))
+	return reopened, faultOf("count grants", err)
 }
 
-func changed(result sql.Result, err error) (bool, error) {
+func rowsChanged(result sql.Result, err error) (bool, error) {
 	if err != nil {
 		return false, err
 	}
@@ -203,11 +203,11 @@ func scanGrantRow(rows *sql.Rows) (api.Grant, error) { return scanGrant(rows) }
 
 // Grant reads the grant of a rollout to a host.
 func (r Reader) Grant(ctx context.Context, rollout, host string) (api.Grant, error) {
-	g, err := scanGrant(r.q.QueryRowContext(ctx, `SELECT `+grantColumns+` FROM grants WHERE rollout = $1 AND host = $2`, clean(rollout), clean(host)))
+	g, err := scanGrant(r.q.QueryRowContext(ctx, `SELECT `+grantColumns+` FROM grants WHERE rollout = $1 AND host = $2`, cleanText(rollout), cleanText(host)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return g, notFound("grant", nameOf(rollout, host))
 	}
-	return g, fault("read grant", err)
+	return g, faultOf("read grant", err)
 }
 
 // Grants lists grants by rollout and host.
@@ -218,12 +218,12 @@ func (r Reader) Grants(ctx context.Context, f api.GrantFilter, c api.Cursor) (ap
 		if !ok {
 			return api.Page[api.Grant]{}, badCursor(c.After)
 		}
-		w.args = append(w.args, clean(rollout), clean(host))
+		w.args = append(w.args, cleanText(rollout), cleanText(host))
 		n := len(w.args)
 		w.conds = append(w.conds, fmt.Sprintf("(rollout > $%d OR (rollout = $%d AND host > $%d))", n-1, n-1, n))
 	}
 	query := `SELECT ` + grantColumns + ` FROM grants` + w.sql() + ` ORDER BY rollout, host` + w.limit(c)
-	return list(ctx, r.q, "list grants", pageSize(c), query, w.args, scanGrantRow, func(g api.Grant) string {
+	return listPage(ctx, r.q, "list grants", pageSize(c), query, w.args, scanGrantRow, func(g api.Grant) string {
 		return nameOf(g.Rollout, g.Host)
 	})
 }
@@ -244,7 +244,7 @@ func grantWhere(f api.GrantFilter) where {
 // judged since a time, which other replicas may have done.
 func (r Reader) GrantsSince(ctx context.Context, rollout string, since time.Time, visit func(api.Grant) error) error {
 	query := `SELECT ` + grantColumns + ` FROM grants WHERE rollout = $1 AND (granted >= $2 OR judged >= $2)`
-	return each(ctx, r.q, "list recent grants", query, []any{clean(rollout), micros(since)}, func(rows *sql.Rows) error {
+	return eachRow(ctx, r.q, "list recent grants", query, []any{cleanText(rollout), toMicros(since)}, func(rows *sql.Rows) error {
 		g, err := scanGrant(rows)
 		if err != nil {
 			return err
@@ -257,5 +257,5 @@ func (r Reader) GrantsSince(ctx context.Context, rollout string, since time.Time
 // due first.
 func (r Reader) DueGrants(ctx context.Context, now time.Time, limit int) ([]api.Grant, error) {
 	query := `SELECT ` + grantColumns + ` FROM grants WHERE outcome = '' AND deadline <= $1 ORDER BY deadline` + fmt.Sprintf(" LIMIT %d", limit)
-	return all(ctx, r.q, "list due grants", query, []any{micros(now)}, scanGrantRow)
+	return listAll(ctx, r.q, "list due grants", query, []any{toMicros(now)}, scanGrantRow)
 }

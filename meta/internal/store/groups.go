@@ -26,7 +26,7 @@ func (r Reader) Group(ctx context.Context, name string) (api.Group, error) {
 
 // Groups lists groups by name; search is part of it.
 func (r Reader) Groups(ctx context.Context, search string, c api.Cursor) (api.Page[api.Group], error) {
-	return groups.find(ctx, r.q, named(search), c)
+	return groups.findPage(ctx, r.q, nameContains(search), c)
 }
 
 // PutGroup creates or replaces a group, as its Revision demands.
@@ -36,8 +36,8 @@ func (tx *Tx) PutGroup(ctx context.Context, g api.Group) (api.Group, error) {
 
 // DeleteGroup deletes a group that nothing is for.
 func (tx *Tx) DeleteGroup(ctx context.Context, name string, revision int64) error {
-	scope := matching("scope_kind", string(api.ScopeGroup), "scope_name", name)
-	running := matching("scope_kind", string(api.ScopeGroup), "scope_name", name, "active", 1)
+	scope := whereEqual("scope_kind", string(api.ScopeGroup), "scope_name", name)
+	running := whereEqual("scope_kind", string(api.ScopeGroup), "scope_name", name, "active", 1)
 	err := refuseUsed(ctx, tx.q, "group", name, []use{
 		{"assignment", "assignments", scope},
 		{"hold", "holds", scope},
@@ -54,7 +54,7 @@ func (tx *Tx) DeleteGroup(ctx context.Context, name string, revision int64) erro
 
 // refuseStaged refuses to delete a group that a stage names.
 func (tx *Tx) refuseStaged(ctx context.Context, group string) error {
-	known, err := strategies.all(ctx, tx.q, where{})
+	known, err := strategies.findAll(ctx, tx.q, where{})
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (r Reader) Strategy(ctx context.Context, name string) (api.Strategy, error)
 
 // Strategies lists strategies by name; search is part of it.
 func (r Reader) Strategies(ctx context.Context, search string, c api.Cursor) (api.Page[api.Strategy], error) {
-	return strategies.find(ctx, r.q, named(search), c)
+	return strategies.findPage(ctx, r.q, nameContains(search), c)
 }
 
 // PutStrategy creates or replaces a strategy, as its Revision demands. The
@@ -118,7 +118,7 @@ func (tx *Tx) needStageGroups(ctx context.Context, s api.Strategy) error {
 
 // DeleteStrategy deletes a strategy that no agent rolls out with.
 func (tx *Tx) DeleteStrategy(ctx context.Context, name string, revision int64) error {
-	known, err := agents.all(ctx, tx.q, where{})
+	known, err := agents.findAll(ctx, tx.q, where{})
 	if err != nil {
 		return err
 	}

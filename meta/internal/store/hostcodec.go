@@ -25,7 +25,7 @@ func encodeHost(b []byte, h api.Host) []byte {
 	b = append(b, hostEncoding)
 	b = putText(b, h.IP, h.Arch, h.RunUser, h.UpdaterVersion, h.BootID, h.Dialect)
 	b = binary.AppendVarint(b, h.BootTime)
-	b = binary.AppendVarint(b, micros(h.FirstSeen))
+	b = binary.AppendVarint(b, toMicros(h.FirstSeen))
 	b = binary.AppendUvarint(b, uint64(len(h.Labels)))
 	for _, key := range slices.Sorted(maps.Keys(h.Labels)) {
 		b = putText(b, key, h.Labels[key])
@@ -73,32 +73,32 @@ func decodeHost(doc string, h *api.Host) error {
 		return errHostEncoding
 	}
 	d := hostDecoder{rest: doc[1:]}
-	d.texts(&h.IP, &h.Arch, &h.RunUser, &h.UpdaterVersion, &h.BootID, &h.Dialect)
-	h.BootTime = d.number()
-	h.FirstSeen = fromMicros(d.number())
-	if n := d.length(2); n > 0 {
+	d.readTexts(&h.IP, &h.Arch, &h.RunUser, &h.UpdaterVersion, &h.BootID, &h.Dialect)
+	h.BootTime = d.readNumber()
+	h.FirstSeen = fromMicros(d.readNumber())
+	if n := d.readLength(2); n > 0 {
 		if h.Labels == nil {
 			h.Labels = make(map[string]string, n)
 		}
 		for range n {
-			key := d.text()
-			h.Labels[key] = d.text()
+			key := d.readText()
+			h.Labels[key] = d.readText()
 		}
 	}
-	n := d.length(1)
+	n := d.readLength(1)
 	for range n {
-		h.Problems = append(h.Problems, d.text())
+		h.Problems = append(h.Problems, d.readText())
 	}
-	n = d.length(12)
+	n = d.readLength(12)
 	if h.Agents == nil || cap(h.Agents) < n {
 		h.Agents = make([]api.HostAgent, n)
 	}
 	h.Agents = h.Agents[:n]
 	for i := range h.Agents {
-		d.agent(doc[0], &h.Agents[i])
+		d.readAgent(doc[0], &h.Agents[i])
 	}
 	if doc[0] >= 2 {
-		h.Protocol, h.Pace = int(d.number()), int(d.number())
+		h.Protocol, h.Pace = int(d.readNumber()), int(d.readNumber())
 	}
 	if d.bad {
 		return errHostEncoding
@@ -113,35 +113,35 @@ type hostDecoder struct {
 	bad  bool
 }
 
-func (d *hostDecoder) agent(encoding byte, a *api.HostAgent) {
+func (d *hostDecoder) readAgent(encoding byte, a *api.HostAgent) {
 	*a = api.HostAgent{}
-	d.texts(&a.Name, &a.Version, &a.Status, (*string)(&a.Phase), &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
-	a.Since = d.number()
-	a.Progress = math.Float64frombits(d.unsigned())
-	flags := d.unsigned()
+	d.readTexts(&a.Name, &a.Version, &a.Status, (*string)(&a.Phase), &a.PreviousVersion, &a.Error, &a.RunUser, &a.WorkDir, &a.HoldReason)
+	a.Since = d.readNumber()
+	a.Progress = math.Float64frombits(d.readUnsigned())
+	flags := d.readUnsigned()
 	a.Held, a.Orphaned = flags&flagHeld != 0, flags&flagOrphaned != 0
 	if encoding >= 3 {
-		a.Reason = d.text()
+		a.Reason = d.readText()
 	}
 }
 
-func (d *hostDecoder) texts(into ...*string) {
+func (d *hostDecoder) readTexts(into ...*string) {
 	for _, s := range into {
-		*s = d.text()
+		*s = d.readText()
 	}
 }
 
-func (d *hostDecoder) text() string {
-	n := d.length(1)
+func (d *hostDecoder) readText() string {
+	n := d.readLength(1)
 	s := d.rest[:n]
 	d.rest = d.rest[n:]
 	return s
 }
 
-// length reads a number of things that take at least size bytes each, so that
+// readLength reads a number of things that take at least size bytes each, so that
 // a broken row can't ask for the machine's memory.
-func (d *hostDecoder) length(size int) int {
-	n := d.unsigned()
+func (d *hostDecoder) readLength(size int) int {
+	n := d.readUnsigned()
 	if n > uint64(len(d.rest)/size) {
 		d.bad, d.rest = true, ""
 		return 0
@@ -149,7 +149,7 @@ func (d *hostDecoder) length(size int) int {
 	return int(n)
 }
 
-func (d *hostDecoder) unsigned() (n uint64) {
+func (d *hostDecoder) readUnsigned() (n uint64) {
 	for shift := 0; shift < 64; shift += 7 {
 		if len(d.rest) == 0 {
 			break
@@ -165,7 +165,7 @@ func (d *hostDecoder) unsigned() (n uint64) {
 	return 0
 }
 
-func (d *hostDecoder) number() int64 {
-	n := d.unsigned()
+func (d *hostDecoder) readNumber() int64 {
+	n := d.readUnsigned()
 	return int64(n>>1) ^ -int64(n&1)
 }

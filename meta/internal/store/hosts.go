@@ -21,12 +21,12 @@ func (s *Store) FlushSeen(ctx context.Context, seen []api.HostSeen) error {
 }
 
 func (s *Store) upsertSeen(ctx context.Context, tx *sql.Tx, seen []api.HostSeen) error {
-	latest := lastOf(seen, func(s api.HostSeen) string { return clean(s.Host) })
+	latest := lastOf(seen, func(s api.HostSeen) string { return cleanText(s.Host) })
 	args := make([]any, 0, 2*len(latest))
 	for _, one := range latest {
-		args = append(args, clean(one.Host), micros(one.Seen))
+		args = append(args, cleanText(one.Host), toMicros(one.Seen))
 	}
-	return s.dialect.insert(ctx, tx, bulk{
+	return s.dialect.insertRows(ctx, tx, bulk{
 		into: `host_seen (name, seen)`, width: 2, args: args,
 		conflict: ` ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE excluded.seen > host_seen.seen`,
 	})
@@ -54,7 +54,7 @@ func (s *Store) SaveReports(ctx context.Context, reports []api.HostReport) error
 	if len(reports) == 0 {
 		return nil
 	}
-	latest := lastOf(reports, func(r api.HostReport) string { return clean(r.Host.Name) })
+	latest := lastOf(reports, func(r api.HostReport) string { return cleanText(r.Host.Name) })
 	seen := make([]api.HostSeen, len(latest))
 	for i, r := range latest {
 		seen[i] = api.HostSeen{Host: r.Host.Name, Seen: r.Host.LastSeen}
@@ -77,9 +77,9 @@ func (s *Store) SaveReports(ctx context.Context, reports []api.HostReport) error
 func (s *Store) upsertHosts(ctx context.Context, tx *sql.Tx, reports []api.HostReport) error {
 	args := make([]any, 0, 2*len(reports))
 	for _, r := range reports {
-		args = append(args, clean(r.Host.Name), encodeHost(nil, r.Host))
+		args = append(args, cleanText(r.Host.Name), encodeHost(nil, r.Host))
 	}
-	return s.dialect.insert(ctx, tx, bulk{
+	return s.dialect.insertRows(ctx, tx, bulk{
 		into: `hosts (name, doc, changed)`, width: 2, args: args, computed: s.dialect.Now,
 		conflict: ` ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, changed = excluded.changed`,
 	})
@@ -124,7 +124,7 @@ const overlap = 15 * time.Second
 func (s *Store) HostsSince(ctx context.Context, since Mark, visit func(api.Host) error) (Mark, error) {
 	var now int64
 	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&now); err != nil {
-		return since, fault("read the database's clock", err)
+		return since, faultOf("read the database's clock", err)
 	}
 	next := Mark(now - overlap.Microseconds())
 	if since == 0 {
@@ -148,7 +148,7 @@ func (r Reader) loadHosts(ctx context.Context, w where, visit func(api.Host) err
 
 func (r Reader) loadRows(ctx context.Context, w where, tail string, visit func(StoredHost) error) error {
 	query := `SELECT h.name, h.doc, s.seen FROM hosts h LEFT JOIN host_seen s ON s.name = h.name` + w.sql() + tail
-	return each(ctx, r.q, "load hosts", query, w.args, func(rows *sql.Rows) error {
+	return eachRow(ctx, r.q, "load hosts", query, w.args, func(rows *sql.Rows) error {
 		var s StoredHost
 		var doc sql.RawBytes
 		var seen sql.NullInt64
@@ -163,7 +163,7 @@ func (r Reader) loadRows(ctx context.Context, w where, tail string, visit func(S
 // Host reads one host as it was last stored.
 func (r Reader) Host(ctx context.Context, name string) (api.Host, error) {
 	var found *api.Host
-	w := matching("h.name", clean(name))
+	w := whereEqual("h.name", cleanText(name))
 	err := r.loadHosts(ctx, w, func(h api.Host) error { found = &h; return nil })
 	if err != nil {
 		return api.Host{}, err
@@ -177,7 +177,7 @@ func (r Reader) Host(ctx context.Context, name string) (api.Host, error) {
 // LoadSeen calls visit with when each host was last seen by any replica, if
 // that is after a time.
 func (r Reader) LoadSeen(ctx context.Context, after time.Time, visit func(api.HostSeen) error) error {
-	return each(ctx, r.q, "load last seen", `SELECT name, seen FROM host_seen WHERE seen > $1`, []any{micros(after)}, func(rows *sql.Rows) error {
+	return eachRow(ctx, r.q, "load last seen", `SELECT name, seen FROM host_seen WHERE seen > $1`, []any{toMicros(after)}, func(rows *sql.Rows) error {
 		var name string
 		var at int64
 		if err := rows.Scan(&name, &at); err != nil {
@@ -190,7 +190,7 @@ func (r Reader) LoadSeen(ctx context.Context, after time.Time, visit func(api.Ho
 // CountHosts returns how many hosts are known.
 func (r Reader) CountHosts(ctx context.Context) (n int, err error) {
 	err = r.q.QueryRowContext(ctx, `SELECT COUNT(*) FROM hosts`).Scan(&n)
-	return n, fault("count hosts", err)
+	return n, faultOf("count hosts", err)
 }
 
 // DeleteHost forgets a host: its report, its timeline, its credential, and the
@@ -201,7 +201,7 @@ func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 	if api.KindOf(err) == api.KindNotFound && err != nil {
 		// It may have enrolled and never reported.
 		if _, credentialErr := tx.HostToken(ctx, name); credentialErr == nil {
-			h, err = api.Host{Name: clean(name)}, nil
+			h, err = api.Host{Name: cleanText(name)}, nil
 		}
 	}
 	if err != nil {
@@ -214,11 +214,11 @@ func (tx *Tx) DeleteHost(ctx context.Context, name string) error {
 		`DELETE FROM tokens WHERE host = $1`,
 	} {
 		if _, err := tx.q.ExecContext(ctx, statement, h.Name); err != nil {
-			return fault(fmt.Sprintf("delete host %q", name), err)
+			return faultOf(fmt.Sprintf("delete host %q", name), err)
 		}
 	}
 	if err := tx.withdrawGrants(ctx, h.Name); err != nil {
 		return err
 	}
-	return tx.record("delete", "host", h.Name, h, nil)
+	return tx.recordChange("delete", "host", h.Name, h, nil)
 }

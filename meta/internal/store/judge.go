@@ -51,11 +51,11 @@ func (tx *Tx) JudgeGrants(ctx context.Context, judgements []Judgement) (took []J
 	})
 	for i, j := range sorted {
 		if i == 0 || sorted[i-1].Rollout != j.Rollout {
-			if err := tx.lock(ctx, j.Rollout); err != nil {
+			if err := tx.lockRollout(ctx, j.Rollout); err != nil {
 				return nil, err
 			}
 		}
-		done, err := tx.judge(ctx, j)
+		done, err := tx.judgeGrant(ctx, j)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (tx *Tx) JudgeGrants(ctx context.Context, judgements []Judgement) (took []J
 
 var counterOf = map[string]string{api.OutcomeSucceeded: "succeeded", api.OutcomeFailed: "failed"}
 
-func (tx *Tx) judge(ctx context.Context, j Judgement) (took bool, err error) {
+func (tx *Tx) judgeGrant(ctx context.Context, j Judgement) (took bool, err error) {
 	if counterOf[j.Outcome] == "" || j.Undo && j.Outcome != api.OutcomeFailed {
 		return false, &api.Error{Kind: api.KindInvalid, Field: "outcome", Message: fmt.Sprintf("outcome %q is not known", j.Outcome)}
 	}
@@ -79,31 +79,31 @@ func (tx *Tx) judge(ctx context.Context, j Judgement) (took bool, err error) {
 	var stage int
 	err = tx.q.QueryRowContext(ctx, `UPDATE grants SET outcome = $4, judged = $5, reason = $6, host_reason = $7
 		WHERE rollout = $1 AND host = $2 AND outcome = $3 RETURNING stage`,
-		clean(j.Rollout), clean(j.Host), was, j.Outcome, micros(j.Time), clean(j.Reason), clean(j.HostReason)).Scan(&stage)
+		cleanText(j.Rollout), cleanText(j.Host), was, j.Outcome, toMicros(j.Time), cleanText(j.Reason), cleanText(j.HostReason)).Scan(&stage)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fault("judge grant", err)
+		return false, faultOf("judge grant", err)
 	}
 	if j.Undo {
-		if err := tx.tally(ctx, j.Rollout, stage, counterOf[was], -1); err != nil {
+		if err := tx.addToTally(ctx, j.Rollout, stage, counterOf[was], -1); err != nil {
 			return false, err
 		}
 	}
-	if err := tx.tally(ctx, j.Rollout, stage, counterOf[j.Outcome], 1); err != nil {
+	if err := tx.addToTally(ctx, j.Rollout, stage, counterOf[j.Outcome], 1); err != nil {
 		return false, err
 	}
 	if err := tx.store.dialect.insertEvents(ctx, tx.q, j.Events); err != nil {
-		return false, fault("write events", err)
+		return false, faultOf("write events", err)
 	}
-	return true, fault("write notifications", insertNotes(ctx, tx.q, j.Time, j.Notes))
+	return true, faultOf("write notifications", insertNotes(ctx, tx.q, j.Time, j.Notes))
 }
 
-// tally changes a counter of a stage.
-func (tx *Tx) tally(ctx context.Context, rollout string, stage int, counter string, by int) error {
+// addToTally changes a counter of a stage.
+func (tx *Tx) addToTally(ctx context.Context, rollout string, stage int, counter string, by int) error {
 	_, err := tx.q.ExecContext(ctx, `INSERT INTO rollout_stages (rollout, stage, `+counter+`) VALUES ($1, $2, $3)
 		ON CONFLICT (rollout, stage) DO UPDATE SET `+counter+` = rollout_stages.`+counter+` + excluded.`+counter,
-		clean(rollout), stage, by)
-	return fault("count grants", err)
+		cleanText(rollout), stage, by)
+	return faultOf("count grants", err)
 }

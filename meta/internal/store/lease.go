@@ -16,7 +16,7 @@ import (
 func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (leads bool, err error) {
 	now := s.dialect.Now
 	err = s.inTx(ctx, "take lease", func(tx *sql.Tx) error {
-		leads, err = changed(tx.ExecContext(ctx, `INSERT INTO leases (name, holder, expires) VALUES ($1, $2, `+now+` + $3)
+		leads, err = rowsChanged(tx.ExecContext(ctx, `INSERT INTO leases (name, holder, expires) VALUES ($1, $2, `+now+` + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
 			WHERE leases.holder = excluded.holder OR leases.expires <= `+now+` OR leases.expires > `+now+` + $3`, name, s.id, ttl.Microseconds()))
 		return err
@@ -30,7 +30,7 @@ func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (le
 // SQLite's directory proves.
 func (s *Store) EndLeases(ctx context.Context, jumped time.Duration) error {
 	now := s.dialect.Now
-	return s.exec(ctx, "end leases", `UPDATE leases SET expires = CASE WHEN expires + $1 > `+now+` THEN `+now+` ELSE expires + $1 END`, jumped.Microseconds())
+	return s.execWrite(ctx, "end leases", `UPDATE leases SET expires = CASE WHEN expires + $1 > `+now+` THEN `+now+` ELSE expires + $1 END`, jumped.Microseconds())
 }
 
 // Lease is who has a lease until when.
@@ -41,8 +41,8 @@ type Lease struct {
 }
 
 // Leases lists those that are held or were held last.
-func (r Reader) leases(ctx context.Context, d dialect, id string) ([]Lease, error) {
-	return all(ctx, r.q, "list leases", `SELECT name, holder, expires - `+d.Now+` FROM leases ORDER BY name`, nil, func(rows *sql.Rows) (l Lease, err error) {
+func (r Reader) listLeases(ctx context.Context, d dialect, id string) ([]Lease, error) {
+	return listAll(ctx, r.q, "list leases", `SELECT name, holder, expires - `+d.Now+` FROM leases ORDER BY name`, nil, func(rows *sql.Rows) (l Lease, err error) {
 		var holder string
 		var us int64
 		err = rows.Scan(&l.Name, &holder, &us)
@@ -52,18 +52,18 @@ func (r Reader) leases(ctx context.Context, d dialect, id string) ([]Lease, erro
 }
 
 // Clock is how far the database's clock is ahead of ours.
-func (s *Store) clock(ctx context.Context) (ahead time.Duration, err error) {
+func (s *Store) clockAhead(ctx context.Context) (ahead time.Duration, err error) {
 	var us int64
 	begun := time.Now()
 	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&us); err != nil {
-		return 0, fault("read the database's clock", err)
+		return 0, faultOf("read the database's clock", err)
 	}
 	return time.UnixMicro(us).Sub(begun.Add(time.Since(begun) / 2)), nil
 }
 
 // Resign gives a lease up, so that another replica need not wait for its end.
 func (s *Store) Resign(ctx context.Context, name string) error {
-	return s.exec(ctx, "resign lease", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE name = $1 AND holder = $2`, name, s.id)
+	return s.execWrite(ctx, "resign lease", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE name = $1 AND holder = $2`, name, s.id)
 }
 
 // Vacant is for how long nobody has held the lease of a name, by the
@@ -74,5 +74,5 @@ func (s *Store) Vacant(ctx context.Context, name string) (time.Duration, error) 
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
-	return time.Duration(us) * time.Microsecond, fault("read lease", err)
+	return time.Duration(us) * time.Microsecond, faultOf("read lease", err)
 }

@@ -56,9 +56,9 @@ func allMigrations(d dialect) ([]migration, error) {
 // latest stands for the newest version that this ops-meta knows.
 const latest = -1
 
-// migrate brings the schema up to date in one transaction, one process at a
+// migrateSchema brings the schema up to date in one transaction, one process at a
 // time.
-func (s *Store) migrate(ctx context.Context) error {
+func (s *Store) migrateSchema(ctx context.Context) error {
 	return s.inTx(ctx, "migrate database", func(tx *sql.Tx) error {
 		at, err := s.lockSchema(ctx, tx)
 		if err != nil {
@@ -99,14 +99,14 @@ func (s *Store) migrateTo(ctx context.Context, tx *sql.Tx, from, to int) error {
 		return api.Errorf(api.KindInvalid, "schema version %d is of a newer ops-meta, this one knows %d: use the newer one", max(from, to), len(all))
 	}
 	for _, m := range all[from:to] {
-		if err := s.apply(ctx, tx, m); err != nil {
+		if err := s.applyMigration(ctx, tx, m); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) apply(ctx context.Context, tx *sql.Tx, m migration) error {
+func (s *Store) applyMigration(ctx context.Context, tx *sql.Tx, m migration) error {
 	if _, err := tx.ExecContext(ctx, m.sql); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (r Reader) NotifyTarget(ctx context.Context, name string) (api.NotifyTarget
 // NotifyTargets lists targets with their secrets by name; search is part of
 // it.
 func (r Reader) NotifyTargets(ctx context.Context, search string, c api.Cursor) (api.Page[api.NotifyTarget], error) {
-	return targets.find(ctx, r.q, named(search), c)
+	return targets.findPage(ctx, r.q, nameContains(search), c)
 }
 
 // FillNotifyTarget gives a target that comes without its secret or its whole

@@ -34,7 +34,7 @@ type column struct {
 // nameOf joins the parts of a name. Only the last may contain a slash.
 func nameOf(parts ...string) string { return strings.Join(parts, "/") }
 
-func (n noun[T]) encode(v T) ([]byte, error) {
+func (n noun[T]) encodeDoc(v T) ([]byte, error) {
 	*n.revision(&v) = 0
 	if n.strip != nil {
 		n.strip(&v)
@@ -42,7 +42,7 @@ func (n noun[T]) encode(v T) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-func (n noun[T]) decode(doc []byte, revision int64) (T, error) {
+func (n noun[T]) decodeDoc(doc []byte, revision int64) (T, error) {
 	var v T
 	if err := json.Unmarshal(doc, &v); err != nil {
 		return v, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored " + n.kind, Err: err}
@@ -51,39 +51,39 @@ func (n noun[T]) decode(doc []byte, revision int64) (T, error) {
 	return v, nil
 }
 
-func (n noun[T]) scan(rows *sql.Rows) (v T, err error) {
+func (n noun[T]) scanRow(rows *sql.Rows) (v T, err error) {
 	var revision int64
 	var doc sql.RawBytes
 	if err := rows.Scan(&revision, &doc); err != nil {
 		return v, err
 	}
-	return n.decode(doc, revision)
+	return n.decodeDoc(doc, revision)
 }
 
 func (n noun[T]) get(ctx context.Context, q querier, name string) (v T, err error) {
 	var revision int64
 	var doc []byte
-	err = q.QueryRowContext(ctx, `SELECT revision, doc FROM `+n.table+` WHERE name = $1`, clean(name)).Scan(&revision, &doc)
+	err = q.QueryRowContext(ctx, `SELECT revision, doc FROM `+n.table+` WHERE name = $1`, cleanText(name)).Scan(&revision, &doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, notFound(n.kind, name)
 	}
 	if err != nil {
-		return v, fault(fmt.Sprintf("read %s %q", n.kind, name), err)
+		return v, faultOf(fmt.Sprintf("read %s %q", n.kind, name), err)
 	}
-	return n.decode(doc, revision)
+	return n.decodeDoc(doc, revision)
 }
 
-// find lists what matches, by name.
-func (n noun[T]) find(ctx context.Context, q querier, w where, c api.Cursor) (api.Page[T], error) {
+// findPage lists what matches, by name.
+func (n noun[T]) findPage(ctx context.Context, q querier, w where, c api.Cursor) (api.Page[T], error) {
 	if c.After != "" {
-		w.add("name > %s", clean(c.After))
+		w.add("name > %s", cleanText(c.After))
 	}
 	query := `SELECT revision, doc FROM ` + n.table + w.sql() + ` ORDER BY name` + w.limit(c)
-	return list(ctx, q, "list "+n.table, pageSize(c), query, w.args, n.scan, n.name)
+	return listPage(ctx, q, "list "+n.table, pageSize(c), query, w.args, n.scanRow, n.name)
 }
 
-func (n noun[T]) all(ctx context.Context, q querier, w where) ([]T, error) {
-	return all(ctx, q, "list "+n.table, `SELECT revision, doc FROM `+n.table+w.sql()+` ORDER BY name`, w.args, n.scan)
+func (n noun[T]) findAll(ctx context.Context, q querier, w where) ([]T, error) {
+	return listAll(ctx, q, "list "+n.table, `SELECT revision, doc FROM `+n.table+w.sql()+` ORDER BY name`, w.args, n.scanRow)
 }
 
 // put creates or replaces v. Its revision says what must be there: 0 whatever
@@ -102,12 +102,12 @@ func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
 	if err := checkRevision(n.kind, name, want, exists, *n.revision(&before)); err != nil {
 		return v, err
 	}
-	doc, err := n.encode(v)
+	doc, err := n.encodeDoc(v)
 	if err != nil {
 		return v, err
 	}
 	if exists {
-		old, err := n.encode(before)
+		old, err := n.encodeDoc(before)
 		if err != nil {
 			return v, err
 		}
@@ -115,17 +115,17 @@ func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
 			return before, nil
 		}
 	}
-	if err := n.write(ctx, tx, v, doc, exists); err != nil {
+	if err := n.writeRow(ctx, tx, v, doc, exists); err != nil {
 		return v, err
 	}
 	*n.revision(&v) = tx.serial
 	if exists {
-		return v, tx.record("update", n.kind, name, n.public(before), n.public(v))
+		return v, tx.recordChange("update", n.kind, name, n.withoutSecrets(before), n.withoutSecrets(v))
 	}
-	return v, tx.record("create", n.kind, name, nil, n.public(v))
+	return v, tx.recordChange("create", n.kind, name, nil, n.withoutSecrets(v))
 }
 
-func (n noun[T]) public(v T) T {
+func (n noun[T]) withoutSecrets(v T) T {
 	if n.redact != nil {
 		n.redact(&v)
 	}
@@ -148,14 +148,14 @@ func checkRevision(kind, name string, want int64, exists bool, have int64) error
 	return nil
 }
 
-func (n noun[T]) write(ctx context.Context, tx *Tx, v T, doc []byte, exists bool) error {
-	names, args := []string{"name", "revision", "doc"}, []any{clean(n.name(v)), tx.serial, string(doc)}
+func (n noun[T]) writeRow(ctx context.Context, tx *Tx, v T, doc []byte, exists bool) error {
+	names, args := []string{"name", "revision", "doc"}, []any{cleanText(n.name(v)), tx.serial, string(doc)}
 	if n.columns != nil {
 		for _, c := range n.columns(v) {
 			names, args = append(names, c.name), append(args, c.value)
 		}
 	}
-	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + tx.store.dialect.rows(1, len(names), "")
+	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + tx.store.dialect.valueRows(1, len(names), "")
 	if exists {
 		var set []string
 		for i, column := range names[1:] {
@@ -164,7 +164,7 @@ func (n noun[T]) write(ctx context.Context, tx *Tx, v T, doc []byte, exists bool
 		query = `UPDATE ` + n.table + ` SET ` + strings.Join(set, ", ") + ` WHERE name = $1`
 	}
 	_, err := tx.q.ExecContext(ctx, query, args...)
-	return fault(fmt.Sprintf("write %s %q", n.kind, n.name(v)), err)
+	return faultOf(fmt.Sprintf("write %s %q", n.kind, n.name(v)), err)
 }
 
 // remove deletes the thing; revision 0 whatever it is.
@@ -176,20 +176,20 @@ func (n noun[T]) remove(ctx context.Context, tx *Tx, name string, revision int64
 	if err := checkRevision(n.kind, name, revision, true, *n.revision(&before)); err != nil {
 		return err
 	}
-	if _, err := tx.q.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE name = $1`, clean(name)); err != nil {
-		return fault(fmt.Sprintf("delete %s %q", n.kind, name), err)
+	if _, err := tx.q.ExecContext(ctx, `DELETE FROM `+n.table+` WHERE name = $1`, cleanText(name)); err != nil {
+		return faultOf(fmt.Sprintf("delete %s %q", n.kind, name), err)
 	}
-	return tx.record("delete", n.kind, name, n.public(before), nil)
+	return tx.recordChange("delete", n.kind, name, n.withoutSecrets(before), nil)
 }
 
-// uses returns the name of a row of a table that matches, empty when none does.
-func uses(ctx context.Context, q querier, table string, w where) (string, error) {
+// nameInUse returns the name of a row of a table that matches, empty when none does.
+func nameInUse(ctx context.Context, q querier, table string, w where) (string, error) {
 	var name string
 	err := q.QueryRowContext(ctx, `SELECT name FROM `+table+w.sql()+` ORDER BY name LIMIT 1`, w.args...).Scan(&name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
-	return name, fault("look into "+table, err)
+	return name, faultOf("look into "+table, err)
 }
 
 // use is a place where something may be in use.
@@ -201,7 +201,7 @@ type use struct {
 
 func refuseUsed(ctx context.Context, q querier, kind, name string, places []use) error {
 	for _, p := range places {
-		by, err := uses(ctx, q, p.table, p.where)
+		by, err := nameInUse(ctx, q, p.table, p.where)
 		if err != nil {
 			return err
 		}
@@ -212,8 +212,8 @@ func refuseUsed(ctx context.Context, q querier, kind, name string, places []use)
 	return nil
 }
 
-// matching is a where of equal columns: matching("agent", a, "version", v).
-func matching(pairs ...any) where {
+// whereEqual is a where of equal columns: matching("agent", a, "version", v).
+func whereEqual(pairs ...any) where {
 	var w where
 	for i := 0; i < len(pairs); i += 2 {
 		w.add(pairs[i].(string)+" = %s", pairs[i+1])

@@ -13,7 +13,7 @@ import (
 
 // Notify owes notifications, in the same transaction as what they tell.
 func (tx *Tx) Notify(ctx context.Context, notes ...api.Notification) error {
-	return fault("write notification", insertNotes(ctx, tx.q, tx.now, notes))
+	return faultOf("write notification", insertNotes(ctx, tx.q, tx.now, notes))
 }
 
 // Notify owes notifications that come with no other change.
@@ -24,7 +24,7 @@ func (s *Store) Notify(ctx context.Context, notes ...api.Notification) error {
 func insertNotes(ctx context.Context, q querier, now time.Time, notes []api.Notification) error {
 	for _, n := range notes {
 		_, err := q.ExecContext(ctx, `INSERT INTO outbox (created, kind, target, payload, next_at) VALUES ($1, $2, $3, $4, $5)`,
-			micros(now), n.Kind, clean(n.Target), base64.StdEncoding.EncodeToString(n.Payload), micros(now))
+			toMicros(now), n.Kind, cleanText(n.Target), base64.StdEncoding.EncodeToString(n.Payload), toMicros(now))
 		if err != nil {
 			return err
 		}
@@ -60,9 +60,9 @@ func (s *Store) ClaimNotifications(ctx context.Context, now time.Time, lease tim
 		skip = ` FOR UPDATE SKIP LOCKED`
 	}
 	err = s.inTx(ctx, "claim notifications", func(tx *sql.Tx) error {
-		notes, err = all(ctx, tx, "claim notifications", `UPDATE outbox SET attempts = attempts + 1, next_at = $2
+		notes, err = listAll(ctx, tx, "claim notifications", `UPDATE outbox SET attempts = attempts + 1, next_at = $2
 			WHERE id IN (SELECT id FROM outbox WHERE dead = 0 AND (next_at <= $1 OR next_at > $3) ORDER BY next_at`+fmt.Sprintf(" LIMIT %d", limit)+skip+`)
-			RETURNING `+noteColumns, []any{micros(now), micros(now.Add(lease)), micros(now.Add(longestRetry))}, scanNote)
+			RETURNING `+noteColumns, []any{toMicros(now), toMicros(now.Add(lease)), toMicros(now.Add(longestRetry))}, scanNote)
 		return err
 	})
 	return notes, err
@@ -70,58 +70,58 @@ func (s *Store) ClaimNotifications(ctx context.Context, now time.Time, lease tim
 
 // NotificationDelivered settles a notification.
 func (s *Store) NotificationDelivered(ctx context.Context, id int64) error {
-	return s.exec(ctx, "settle notification", `DELETE FROM outbox WHERE id = $1`, id)
+	return s.execWrite(ctx, "settle notification", `DELETE FROM outbox WHERE id = $1`, id)
 }
 
 // NotificationFailed notes why an attempt failed and when the next one is due.
 func (s *Store) NotificationFailed(ctx context.Context, id int64, reason string, next time.Time) error {
-	return s.exec(ctx, "postpone notification", `UPDATE outbox SET error = $2, next_at = $3 WHERE id = $1`, id, clean(reason), micros(next))
+	return s.execWrite(ctx, "postpone notification", `UPDATE outbox SET error = $2, next_at = $3 WHERE id = $1`, id, cleanText(reason), toMicros(next))
 }
 
 // NotificationDead gives a notification up; it stays in the list of the dead.
 func (s *Store) NotificationDead(ctx context.Context, id int64, reason string) error {
-	return s.exec(ctx, "give notification up", `UPDATE outbox SET error = $2, dead = 1 WHERE id = $1`, id, clean(reason))
+	return s.execWrite(ctx, "give notification up", `UPDATE outbox SET error = $2, dead = 1 WHERE id = $1`, id, cleanText(reason))
 }
 
-func (s *Store) exec(ctx context.Context, what, query string, args ...any) error {
+func (s *Store) execWrite(ctx context.Context, what, query string, args ...any) error {
 	_, err := s.writer.ExecContext(ctx, query, args...)
-	return fault(what, err)
+	return faultOf(what, err)
 }
 
 // DeadLetters lists notifications that were given up, newest first.
 func (r Reader) DeadLetters(ctx context.Context, c api.Cursor) (api.Page[api.Notification], error) {
-	w := matching("dead", 1)
-	if err := w.before("id", c.After); err != nil {
+	w := whereEqual("dead", 1)
+	if err := w.beforeCursor("id", c.After); err != nil {
 		return api.Page[api.Notification]{}, err
 	}
 	query := `SELECT ` + noteColumns + ` FROM outbox` + w.sql() + ` ORDER BY id DESC` + w.limit(c)
-	return list(ctx, r.q, "list dead notifications", pageSize(c), query, w.args, scanNote, func(n api.Notification) string {
+	return listPage(ctx, r.q, "list dead notifications", pageSize(c), query, w.args, scanNote, func(n api.Notification) string {
 		return strconv.FormatInt(n.ID, 10)
 	})
 }
 
 // ReviveNotification makes a dead notification due again.
 func (tx *Tx) ReviveNotification(ctx context.Context, id int64) error {
-	done, err := changed(tx.q.ExecContext(ctx, `UPDATE outbox SET dead = 0, attempts = 0, next_at = $2 WHERE id = $1 AND dead = 1`, id, micros(tx.now)))
+	done, err := rowsChanged(tx.q.ExecContext(ctx, `UPDATE outbox SET dead = 0, attempts = 0, next_at = $2 WHERE id = $1 AND dead = 1`, id, toMicros(tx.now)))
 	if err != nil {
-		return fault("revive notification", err)
+		return faultOf("revive notification", err)
 	}
 	name := strconv.FormatInt(id, 10)
 	if !done {
 		return notFound("dead notification", name)
 	}
-	return tx.record("revive", "notification", name, nil, nil)
+	return tx.recordChange("revive", "notification", name, nil, nil)
 }
 
 // DropNotification forgets a dead notification.
 func (tx *Tx) DropNotification(ctx context.Context, id int64) error {
-	done, err := changed(tx.q.ExecContext(ctx, `DELETE FROM outbox WHERE id = $1 AND dead = 1`, id))
+	done, err := rowsChanged(tx.q.ExecContext(ctx, `DELETE FROM outbox WHERE id = $1 AND dead = 1`, id))
 	if err != nil {
-		return fault("drop notification", err)
+		return faultOf("drop notification", err)
 	}
 	name := strconv.FormatInt(id, 10)
 	if !done {
 		return notFound("dead notification", name)
 	}
-	return tx.record("drop", "notification", name, nil, nil)
+	return tx.recordChange("drop", "notification", name, nil, nil)
 }

@@ -23,7 +23,7 @@ func (s *Store) openPostgres() error {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "ops-meta"
 	}
-	s.writer = stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(settle))
+	s.writer = stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(boundSession))
 	conns := s.cfg.MaxConns
 	if conns == 0 {
 		conns = 16
@@ -35,10 +35,10 @@ func (s *Store) openPostgres() error {
 	return nil
 }
 
-// settle bounds what a replica that hangs, or whose machine is gone, can keep
+// boundSession bounds what a replica that hangs, or whose machine is gone, can keep
 // from the others: it holds rows' locks. SET rather than startup parameters,
 // which some proxies refuse.
-func settle(ctx context.Context, conn *pgx.Conn) error {
+func boundSession(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, `SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s';
 		SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3`)
 	return err

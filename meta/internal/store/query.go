@@ -48,23 +48,23 @@ func (w *where) equal(column, value string) {
 // contains looks for part of a text, in any case.
 func (w *where) contains(column, part string) {
 	if part != "" {
-		w.add("LOWER("+column+`) LIKE %s ESCAPE '\'`, "%"+likeEscaper.Replace(strings.ToLower(clean(part)))+"%")
+		w.add("LOWER("+column+`) LIKE %s ESCAPE '\'`, "%"+likeEscaper.Replace(strings.ToLower(cleanText(part)))+"%")
 	}
 }
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-func (w *where) period(column string, since, until time.Time) {
+func (w *where) inPeriod(column string, since, until time.Time) {
 	if !since.IsZero() {
-		w.add(column+" >= %s", micros(since))
+		w.add(column+" >= %s", toMicros(since))
 	}
 	if !until.IsZero() {
-		w.add(column+" < %s", micros(until))
+		w.add(column+" < %s", toMicros(until))
 	}
 }
 
-// before continues a newest-first listing after the row whose id is the cursor.
-func (w *where) before(column, cursor string) error {
+// beforeCursor continues a newest-first listing after the row whose id is the cursor.
+func (w *where) beforeCursor(column, cursor string) error {
 	if cursor == "" {
 		return nil
 	}
@@ -76,8 +76,8 @@ func (w *where) before(column, cursor string) error {
 	return nil
 }
 
-// after continues an oldest-first listing after the row whose id is the cursor.
-func (w *where) after(column, cursor string) error {
+// afterCursor continues an oldest-first listing after the row whose id is the cursor.
+func (w *where) afterCursor(column, cursor string) error {
 	if cursor == "" {
 		return nil
 	}
@@ -89,8 +89,8 @@ func (w *where) after(column, cursor string) error {
 	return nil
 }
 
-// named looks for part of the name.
-func named(search string) where {
+// nameContains looks for part of the name.
+func nameContains(search string) where {
 	var w where
 	w.contains("name", search)
 	return w
@@ -111,12 +111,12 @@ func (w *where) sql() string {
 // next one.
 func (w *where) limit(c api.Cursor) string { return fmt.Sprintf(" LIMIT %d", pageSize(c)+1) }
 
-// list reads a page; cursor is the Next that continues after an item.
-func list[T any](ctx context.Context, q querier, what string, size int, query string, args []any,
+// listPage reads a page; cursor is the Next that continues after an item.
+func listPage[T any](ctx context.Context, q querier, what string, size int, query string, args []any,
 	scan func(*sql.Rows) (T, error), cursor func(T) string,
 ) (api.Page[T], error) {
 	page := api.Page[T]{Items: []T{}}
-	items, err := all(ctx, q, what, query, args, scan)
+	items, err := listAll(ctx, q, what, query, args, scan)
 	if err != nil {
 		return page, err
 	}
@@ -128,9 +128,9 @@ func list[T any](ctx context.Context, q querier, what string, size int, query st
 	return page, nil
 }
 
-func all[T any](ctx context.Context, q querier, what, query string, args []any, scan func(*sql.Rows) (T, error)) ([]T, error) {
+func listAll[T any](ctx context.Context, q querier, what, query string, args []any, scan func(*sql.Rows) (T, error)) ([]T, error) {
 	var items []T
-	err := each(ctx, q, what, query, args, func(rows *sql.Rows) error {
+	err := eachRow(ctx, q, what, query, args, func(rows *sql.Rows) error {
 		item, err := scan(rows)
 		if err == nil {
 			items = append(items, item)
@@ -140,23 +140,23 @@ func all[T any](ctx context.Context, q querier, what, query string, args []any, 
 	return items, err
 }
 
-func each(ctx context.Context, q querier, what, query string, args []any, row func(*sql.Rows) error) error {
+func eachRow(ctx context.Context, q querier, what, query string, args []any, row func(*sql.Rows) error) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return fault(what, err)
+		return faultOf(what, err)
 	}
 	defer func() { _ = rows.Close() }() // what fails is in rows.Err
 	for rows.Next() {
 		if err := row(rows); err != nil {
-			return fault(what, err)
+			return faultOf(what, err)
 		}
 	}
-	return fault(what, rows.Err())
+	return faultOf(what, rows.Err())
 }
 
-// clean makes text of the network fit for a column: PostgreSQL takes neither
+// cleanText makes text of the network fit for a column: PostgreSQL takes neither
 // NUL nor invalid UTF-8.
-func clean(s string) string {
+func cleanText(s string) string {
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "�")
 	}

@@ -38,7 +38,7 @@ func (r Reader) Release(ctx context.Context, agent, version string) (api.Release
 	if err != nil {
 		return rel, err
 	}
-	found, err := r.artifactsOf(ctx, matching("agent", agent, "version", version))
+	found, err := r.artifactsOf(ctx, whereEqual("agent", agent, "version", version))
 	rel.Artifacts = found[nameOf(agent, version)]
 	return withArtifacts(rel), err
 }
@@ -47,7 +47,7 @@ func (r Reader) Release(ctx context.Context, agent, version string) (api.Release
 func (r Reader) Releases(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Release], error) {
 	w := where{}
 	w.equal("agent", agent)
-	page, err := releases.find(ctx, r.q, w, c)
+	page, err := releases.findPage(ctx, r.q, w, c)
 	if err != nil {
 		return page, err
 	}
@@ -80,7 +80,7 @@ func withArtifacts(r api.Release) api.Release {
 
 // artifactsOf finds artifacts by the name of their release.
 func (r Reader) artifactsOf(ctx context.Context, w where) (map[string][]api.Artifact, error) {
-	stored, err := artifacts.all(ctx, r.q, w)
+	stored, err := artifacts.findAll(ctx, r.q, w)
 	found := map[string][]api.Artifact{}
 	for _, a := range stored {
 		name := nameOf(a.Agent, a.Version)
@@ -115,8 +115,8 @@ func (tx *Tx) PutRelease(ctx context.Context, rel api.Release) (api.Release, err
 func (tx *Tx) DeleteRelease(ctx context.Context, agent, version string, revision int64) error {
 	name := nameOf(agent, version)
 	err := refuseUsed(ctx, tx.q, "release", name, []use{
-		{"assignment", "assignments", matching("agent", agent, "version", version)},
-		{"rollout", "rollouts", matching("agent", agent, "version", version, "active", 1)},
+		{"assignment", "assignments", whereEqual("agent", agent, "version", version)},
+		{"rollout", "rollouts", whereEqual("agent", agent, "version", version, "active", 1)},
 	})
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (tx *Tx) DeleteRelease(ctx context.Context, agent, version string, revision
 	if err := releases.remove(ctx, tx, name, revision); err != nil {
 		return err
 	}
-	stored, err := artifacts.all(ctx, tx.q, matching("agent", agent, "version", version))
+	stored, err := artifacts.findAll(ctx, tx.q, whereEqual("agent", agent, "version", version))
 	for _, a := range stored {
 		if err := artifacts.remove(ctx, tx, artifacts.name(a), 0); err != nil {
 			return err
@@ -142,7 +142,7 @@ func (r Reader) Artifact(ctx context.Context, agent, version, arch string) (api.
 // Contents calls each with the SHA-256 of every content that an artifact
 // needs: what is kept beyond them is garbage.
 func (r Reader) Contents(ctx context.Context, visit func(sha256 string) error) error {
-	return each(ctx, r.q, "list contents", `SELECT DISTINCT sha256 FROM artifacts`, nil, func(rows *sql.Rows) error {
+	return eachRow(ctx, r.q, "list contents", `SELECT DISTINCT sha256 FROM artifacts`, nil, func(rows *sql.Rows) error {
 		var sum string
 		if err := rows.Scan(&sum); err != nil {
 			return err

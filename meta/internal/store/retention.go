@@ -13,7 +13,7 @@ import (
 // gets long. The audit log is kept for good.
 func (s *Store) DeleteEvents(ctx context.Context, before time.Time, limit int) (deleted int64, err error) {
 	err = s.inTx(ctx, "delete old events", func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `DELETE FROM host_events WHERE id IN (SELECT id FROM host_events WHERE time < $1 LIMIT $2)`, micros(before), limit)
+		result, err := tx.ExecContext(ctx, `DELETE FROM host_events WHERE id IN (SELECT id FROM host_events WHERE time < $1 LIMIT $2)`, toMicros(before), limit)
 		if err == nil {
 			deleted, err = result.RowsAffected()
 		}
@@ -28,7 +28,7 @@ func (s *Store) DeleteEvents(ctx context.Context, before time.Time, limit int) (
 func (s *Store) DeleteGrants(ctx context.Context, before time.Time, limit int) (deleted int64, err error) {
 	err = s.inTx(ctx, "delete old grants", func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `DELETE FROM grants WHERE (rollout, host) IN
-			(SELECT g.rollout, g.host FROM rollouts r JOIN grants g ON g.rollout = r.name WHERE r.active = 0 AND g.granted < $1 LIMIT $2)`, micros(before), limit)
+			(SELECT g.rollout, g.host FROM rollouts r JOIN grants g ON g.rollout = r.name WHERE r.active = 0 AND g.granted < $1 LIMIT $2)`, toMicros(before), limit)
 		if err == nil {
 			deleted, err = result.RowsAffected()
 		}

@@ -25,7 +25,7 @@ var rollouts = noun[api.Rollout]{
 			active = 1
 		}
 		return append(scopeColumns(r.Scope), column{"agent", r.Agent}, column{"version", r.Version},
-			column{"state", string(r.State)}, column{"active", active}, column{"stage", r.Stage}, column{"created", micros(r.CreatedAt)})
+			column{"state", string(r.State)}, column{"active", active}, column{"stage", r.Stage}, column{"created", toMicros(r.CreatedAt)})
 	},
 }
 
@@ -44,7 +44,7 @@ func inForce(r api.Rollout) bool {
 
 // Rollout reads one rollout with its progress.
 func (r Reader) Rollout(ctx context.Context, id string) (api.Rollout, error) {
-	found, err := r.findRollouts(ctx, matching("name", clean(id)), "")
+	found, err := r.findRollouts(ctx, whereEqual("name", cleanText(id)), "")
 	if err != nil {
 		return api.Rollout{}, err
 	}
@@ -75,7 +75,7 @@ func (r Reader) Rollouts(ctx context.Context, f api.RolloutFilter, c api.Cursor)
 	if size := pageSize(c); len(found) > size {
 		page.Items = page.Items[:size]
 		last := page.Items[size-1]
-		page.Next = fmt.Sprintf("%d,%s", micros(last.CreatedAt), last.ID)
+		page.Next = fmt.Sprintf("%d,%s", toMicros(last.CreatedAt), last.ID)
 	}
 	return page, nil
 }
@@ -89,24 +89,24 @@ func rolloutsAfter(w *where, cursor string) error {
 	if _, err := fmt.Sscan(at, &created); err != nil || id == "" {
 		return badCursor(cursor)
 	}
-	w.args = append(w.args, created, clean(id))
+	w.args = append(w.args, created, cleanText(id))
 	n := len(w.args)
 	w.conds = append(w.conds, fmt.Sprintf("(created < $%d OR (created = $%d AND name < $%d))", n-1, n-1, n))
 	return nil
 }
 
 func (r Reader) rolloutsInForce(ctx context.Context) ([]api.Rollout, error) {
-	return r.findRollouts(ctx, matching("active", 1), ` ORDER BY created, name`)
+	return r.findRollouts(ctx, whereEqual("active", 1), ` ORDER BY created, name`)
 }
 
 func (r Reader) findRollouts(ctx context.Context, w where, tail string) ([]api.Rollout, error) {
 	query := `SELECT revision, doc, progress FROM rollouts` + w.sql() + tail
-	found, err := all(ctx, r.q, "list rollouts", query, w.args, scanRollout)
+	found, err := listAll(ctx, r.q, "list rollouts", query, w.args, scanRollout)
 	if err != nil {
 		return nil, err
 	}
 	for i := range found {
-		if err := r.count(ctx, &found[i]); err != nil {
+		if err := r.countGrants(ctx, &found[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +119,7 @@ func scanRollout(rows *sql.Rows) (r api.Rollout, err error) {
 	if err := rows.Scan(&revision, &doc, &progress); err != nil {
 		return r, err
 	}
-	if r, err = rollouts.decode(doc, revision); err != nil {
+	if r, err = rollouts.decodeDoc(doc, revision); err != nil {
 		return r, err
 	}
 	r.Progress = make([]api.StageCount, len(r.Strategy.Stages))
@@ -134,10 +134,10 @@ func scanRollout(rows *sql.Rows) (r api.Rollout, err error) {
 	return r, nil
 }
 
-// count overlays what grants counted.
-func (r Reader) count(ctx context.Context, ro *api.Rollout) error {
+// countGrants overlays what grants counted.
+func (r Reader) countGrants(ctx context.Context, ro *api.Rollout) error {
 	query := `SELECT stage, granted, succeeded, failed, forgiven FROM rollout_stages WHERE rollout = $1`
-	return each(ctx, r.q, "count grants", query, []any{ro.ID}, func(rows *sql.Rows) error {
+	return eachRow(ctx, r.q, "count grants", query, []any{ro.ID}, func(rows *sql.Rows) error {
 		var stage int
 		var n api.StageCount
 		if err := rows.Scan(&stage, &n.Granted, &n.Succeeded, &n.Failed, &n.Forgiven); err != nil {
@@ -174,7 +174,7 @@ func (tx *Tx) CreateRollout(ctx context.Context, r api.Rollout, t api.Transition
 		return r, err
 	}
 	r.Progress = progress
-	return r, tx.moved(ctx, r, t, notes)
+	return r, tx.writeMove(ctx, r, t, notes)
 }
 
 // UpdateRollout replaces a rollout that still has r's Revision (Conflict when
@@ -188,7 +188,7 @@ func (tx *Tx) UpdateRollout(ctx context.Context, r api.Rollout, t api.Transition
 	if err != nil {
 		return r, err
 	}
-	r.UpdatedAt, r.Progress = tx.now, exact(r.Progress, stored.Progress)
+	r.UpdatedAt, r.Progress = tx.now, withStoredCounts(r.Progress, stored.Progress)
 	progress := r.Progress
 	r, err = rollouts.put(ctx, tx, r)
 	if err != nil {
@@ -198,12 +198,12 @@ func (tx *Tx) UpdateRollout(ctx context.Context, r api.Rollout, t api.Transition
 	if t.To == "" {
 		t = api.Transition{}
 	}
-	return r, tx.moved(ctx, r, t, notes)
+	return r, tx.writeMove(ctx, r, t, notes)
 }
 
-// exact takes from the stored progress what grants count: they may have gone
+// withStoredCounts takes from the stored progress what grants count: they may have gone
 // on since the other was read.
-func exact(progress, stored []api.StageCount) []api.StageCount {
+func withStoredCounts(progress, stored []api.StageCount) []api.StageCount {
 	taken := make([]api.StageCount, len(stored))
 	copy(taken, progress)
 	for i, p := range stored {
@@ -212,11 +212,11 @@ func exact(progress, stored []api.StageCount) []api.StageCount {
 	return taken
 }
 
-func (tx *Tx) moved(ctx context.Context, r api.Rollout, t api.Transition, notes []api.Notification) error {
+func (tx *Tx) writeMove(ctx context.Context, r api.Rollout, t api.Transition, notes []api.Notification) error {
 	if err := writeProgress(ctx, tx.q, r.ID, r.Progress); err != nil {
 		return err
 	}
-	if err := forgive(ctx, tx.q, r); err != nil {
+	if err := forgiveFailures(ctx, tx.q, r); err != nil {
 		return err
 	}
 	if t.To != "" {
@@ -225,24 +225,24 @@ func (tx *Tx) moved(ctx context.Context, r api.Rollout, t api.Transition, notes 
 		if err != nil {
 			return err
 		}
-		_, err = tx.q.ExecContext(ctx, `INSERT INTO transitions (rollout, time, doc) VALUES ($1, $2, $3)`, r.ID, micros(t.Time), string(doc))
+		_, err = tx.q.ExecContext(ctx, `INSERT INTO transitions (rollout, time, doc) VALUES ($1, $2, $3)`, r.ID, toMicros(t.Time), string(doc))
 		if err != nil {
-			return fault("write transition", err)
+			return faultOf("write transition", err)
 		}
 	}
 	return tx.Notify(ctx, notes...)
 }
 
-// forgive stores how many failures of each stage were before the last resume;
+// forgiveFailures stores how many failures of each stage were before the last resume;
 // the transaction holds the rollout's row, so no judgement falls between.
-func forgive(ctx context.Context, q querier, r api.Rollout) error {
+func forgiveFailures(ctx context.Context, q querier, r api.Rollout) error {
 	for stage, n := range r.Progress {
 		if n.Forgiven == 0 {
 			continue
 		}
 		_, err := q.ExecContext(ctx, `UPDATE rollout_stages SET forgiven = $3 WHERE rollout = $1 AND stage = $2`, r.ID, stage, n.Forgiven)
 		if err != nil {
-			return fault("write progress", err)
+			return faultOf("write progress", err)
 		}
 	}
 	return nil
@@ -263,17 +263,17 @@ func writeProgress(ctx context.Context, q querier, rollout string, progress []ap
 		return err
 	}
 	_, err = q.ExecContext(ctx, `UPDATE rollouts SET progress = $2 WHERE name = $1`, rollout, string(doc))
-	return fault("write progress", err)
+	return faultOf("write progress", err)
 }
 
 // Transitions lists what happened to a rollout, oldest first.
 func (r Reader) Transitions(ctx context.Context, rollout string, c api.Cursor) (api.Page[api.Transition], error) {
-	w := matching("rollout", clean(rollout))
-	if err := w.after("id", c.After); err != nil {
+	w := whereEqual("rollout", cleanText(rollout))
+	if err := w.afterCursor("id", c.After); err != nil {
 		return api.Page[api.Transition]{}, err
 	}
 	query := `SELECT id, doc FROM transitions` + w.sql() + ` ORDER BY id` + w.limit(c)
-	page, err := list(ctx, r.q, "list transitions", pageSize(c), query, w.args, scanTransition, func(t storedTransition) string {
+	page, err := listPage(ctx, r.q, "list transitions", pageSize(c), query, w.args, scanTransition, func(t storedTransition) string {
 		return strconv.FormatInt(t.id, 10)
 	})
 	bare := api.Page[api.Transition]{Items: []api.Transition{}, Next: page.Next}
@@ -302,7 +302,7 @@ func scanTransition(rows *sql.Rows) (t storedTransition, err error) {
 // LatestRollout reads the newest rollout of an agent to a scope: NotFound when
 // there was none.
 func (r Reader) LatestRollout(ctx context.Context, agent string, scope api.Scope) (api.Rollout, error) {
-	w := matching("agent", agent, "scope_kind", string(scope.Kind), "scope_name", clean(scope.Name))
+	w := whereEqual("agent", agent, "scope_kind", string(scope.Kind), "scope_name", cleanText(scope.Name))
 	found, err := r.findRollouts(ctx, w, ` ORDER BY created DESC, name DESC LIMIT 1`)
 	if err == nil && len(found) == 0 {
 		err = notFound("rollout of agent", agent)
@@ -318,6 +318,6 @@ const maxHistory = 200
 
 // RolloutsOf lists the rollouts of a release, the newest first.
 func (r Reader) RolloutsOf(ctx context.Context, agent, version string) ([]api.Rollout, error) {
-	w := matching("agent", agent, "version", version)
+	w := whereEqual("agent", agent, "version", version)
 	return r.findRollouts(ctx, w, fmt.Sprintf(` ORDER BY created DESC, name DESC LIMIT %d`, maxHistory))
 }

@@ -20,7 +20,7 @@ func (s *Store) SaveSamples(ctx context.Context, samples []api.Sample) error {
 				return err
 			}
 			_, err = tx.ExecContext(ctx, `INSERT INTO samples (agent, time, doc) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-				clean(sample.Agent), micros(sample.At), string(doc))
+				cleanText(sample.Agent), toMicros(sample.At), string(doc))
 			if err != nil {
 				return err
 			}
@@ -34,13 +34,13 @@ func (s *Store) SaveSamples(ctx context.Context, samples []api.Sample) error {
 // are samples of, since more cannot be told apart in a chart.
 func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]api.Sample, error) {
 	w := where{}
-	w.equal("agent", clean(agent))
-	w.period("time", since, time.Time{})
-	first := fmt.Sprintf("(SELECT MIN(time) FROM samples WHERE time >= %d)", micros(since))
+	w.equal("agent", cleanText(agent))
+	w.inPeriod("time", since, time.Time{})
+	first := fmt.Sprintf("(SELECT MIN(time) FROM samples WHERE time >= %d)", toMicros(since))
 	part := "(time - " + first + ") * 200 / (SELECT MAX(time) - " + first + " + 1 FROM samples)"
 	query := `SELECT doc FROM samples JOIN (SELECT agent AS a, MAX(time) AS t FROM samples` + w.sql() + ` GROUP BY agent, ` + part +
 		`) newest ON agent = a AND time = t ORDER BY time, agent`
-	samples, err := all(ctx, r.q, "list samples", query, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {
+	samples, err := listAll(ctx, r.q, "list samples", query, w.args, func(rows *sql.Rows) (sample api.Sample, err error) {
 		var doc sql.RawBytes
 		if err := rows.Scan(&doc); err != nil {
 			return sample, err
@@ -56,5 +56,5 @@ func (r Reader) Samples(ctx context.Context, agent string, since time.Time) ([]a
 // DeleteSamples deletes samples from before a time, and those that a clock which
 // was ahead has left in the future.
 func (s *Store) DeleteSamples(ctx context.Context, before time.Time) error {
-	return s.exec(ctx, "delete old samples", `DELETE FROM samples WHERE time < $1 OR time > $2`, micros(before), micros(time.Now().Add(time.Hour)))
+	return s.execWrite(ctx, "delete old samples", `DELETE FROM samples WHERE time < $1 OR time > $2`, toMicros(before), toMicros(time.Now().Add(time.Hour)))
 }

@@ -11,15 +11,15 @@ import (
 	"slices"
 )
 
-// setting reads a setting: NotFound when it was never written.
-func (r Reader) setting(ctx context.Context, name string) ([]byte, error) {
+// readSetting reads a setting: NotFound when it was never written.
+func (r Reader) readSetting(ctx context.Context, name string) ([]byte, error) {
 	var value string
 	err := r.q.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, notFound("setting", name)
 	}
 	if err != nil {
-		return nil, fault(fmt.Sprintf("read setting %q", name), err)
+		return nil, faultOf(fmt.Sprintf("read setting %q", name), err)
 	}
 	return base64.StdEncoding.DecodeString(value)
 }
@@ -39,7 +39,7 @@ func (s *Store) EnsureSecret(ctx context.Context, name string, size int) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return Reader{q: s.writer}.setting(ctx, name)
+	return Reader{q: s.writer}.readSetting(ctx, name)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -31,7 +31,7 @@ func (s *Store) LineageKey(ctx context.Context) (lineage.Key, error) {
 	}
 	return key, s.inTx(ctx, "begin the first era", func(tx *sql.Tx) error {
 		r := Reader{q: tx}
-		eras, err := r.eras(ctx)
+		eras, err := r.readEras(ctx)
 		if err != nil || len(eras) > 0 {
 			return err
 		}
@@ -47,7 +47,7 @@ func (s *Store) LineageKey(ctx context.Context) (lineage.Key, error) {
 
 // jsonSetting reads a setting into v; one that was never written leaves v.
 func (r Reader) jsonSetting(ctx context.Context, name string, v any) error {
-	doc, err := r.setting(ctx, name)
+	doc, err := r.readSetting(ctx, name)
 	if api.KindOf(err) == api.KindNotFound {
 		return nil
 	}
@@ -67,10 +67,10 @@ func putSetting(ctx context.Context, q querier, name string, v any) error {
 	}
 	_, err = q.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
 		name, base64.StdEncoding.EncodeToString(doc))
-	return fault(fmt.Sprintf("write setting %q", name), err)
+	return faultOf(fmt.Sprintf("write setting %q", name), err)
 }
 
-func (r Reader) eras(ctx context.Context) (eras []string, err error) {
+func (r Reader) readEras(ctx context.Context) (eras []string, err error) {
 	return eras, r.jsonSetting(ctx, erasSetting, &eras)
 }
 
@@ -96,7 +96,7 @@ func (tx *Tx) BeginStandstill(ctx context.Context, st api.Standstill, above int6
 	if err := putSetting(ctx, tx.q, standstillSetting, st); err != nil {
 		return err
 	}
-	return tx.record("begin", "standstill", "fleet", before, st)
+	return tx.recordChange("begin", "standstill", "fleet", before, st)
 }
 
 // KeepStandstill changes what is noted of the standstill in force.
@@ -115,9 +115,9 @@ func (tx *Tx) EndStandstill(ctx context.Context, reason string) error {
 		return &api.Error{Kind: api.KindConflict, Message: "the fleet does not stand still", Hint: "ops-meta standstill says how it is"}
 	}
 	if _, err := tx.q.ExecContext(ctx, `DELETE FROM settings WHERE name = $1`, standstillSetting); err != nil {
-		return fault("end the standstill", err)
+		return faultOf("end the standstill", err)
 	}
-	return tx.record("end", "standstill", "fleet", before, map[string]string{"reason": reason})
+	return tx.recordChange("end", "standstill", "fleet", before, map[string]string{"reason": reason})
 }
 
 // raiseSerial gives the write a serial above one that was said before.
@@ -127,11 +127,11 @@ func (tx *Tx) raiseSerial(ctx context.Context, above int64) error {
 	}
 	tx.serial = above + 1
 	_, err := tx.q.ExecContext(ctx, `UPDATE counters SET value = $1 WHERE name = 'serial'`, tx.serial)
-	return fault("raise the serial", err)
+	return faultOf("raise the serial", err)
 }
 
 func newEra(ctx context.Context, q querier) error {
-	eras, err := Reader{q: q}.eras(ctx)
+	eras, err := Reader{q: q}.readEras(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,6 +152,6 @@ func standStill(ctx context.Context, q querier, backedUp time.Time) error {
 // RenewDeadlines gives the grants of a rollout that are not judged their whole
 // time again, from now on.
 func (tx *Tx) RenewDeadlines(ctx context.Context, rollout string, length time.Duration) error {
-	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = $1 WHERE rollout = $2 AND outcome = ''`, micros(tx.now.Add(length)), clean(rollout))
-	return fault("renew deadlines", err)
+	_, err := tx.q.ExecContext(ctx, `UPDATE grants SET deadline = $1 WHERE rollout = $2 AND outcome = ''`, toMicros(tx.now.Add(length)), cleanText(rollout))
+	return faultOf("renew deadlines", err)
 }

@@ -53,11 +53,11 @@ type Store struct {
 // Open opens the database, creating and migrating it as needed. A database of
 // a newer ops-meta is refused.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	s, err := connect(ctx, c)
+	s, err := connectTo(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.migrateSchema(ctx); err != nil {
 		if s.path != "" {
 			err = fmt.Errorf("cannot use %s: %w", s.path, err)
 		}
@@ -66,8 +66,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// connect makes a store of a database as it is.
-func connect(ctx context.Context, c Config) (*Store, error) {
+// connectTo makes a store of a database as it is.
+func connectTo(ctx context.Context, c Config) (*Store, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Store) inTx(ctx context.Context, what string, do func(*sql.Tx) error) e
 			break
 		}
 	}
-	return fault(what, err)
+	return faultOf(what, err)
 }
 
 func (s *Store) tryTx(ctx context.Context, do func(*sql.Tx) error) error {
@@ -145,21 +145,21 @@ func (s *Store) tryTx(ctx context.Context, do func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// view runs do in a reading transaction that sees one moment.
-func (s *Store) view(ctx context.Context, what string, do func(*sql.Tx) error) error {
+// inView runs do in a reading transaction that sees one moment.
+func (s *Store) inView(ctx context.Context, what string, do func(*sql.Tx) error) error {
 	opts := &sql.TxOptions{ReadOnly: true}
 	if s.dialect.Postgres {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
 	tx, err := s.reader.BeginTx(ctx, opts)
 	if err != nil {
-		return fault(what, err)
+		return faultOf(what, err)
 	}
 	defer tx.Rollback()
-	return fault(what, do(tx))
+	return faultOf(what, do(tx))
 }
 
-func micros(t time.Time) int64 {
+func toMicros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

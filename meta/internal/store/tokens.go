@@ -38,7 +38,7 @@ func (tx *Tx) CreateTokenWithSecret(ctx context.Context, t api.Token, secret str
 	if err := insertToken(ctx, tx.q, t, secret); err != nil {
 		return t, err
 	}
-	if err := tx.record("create", "token", t.Name, nil, t); err != nil {
+	if err := tx.recordChange("create", "token", t.Name, nil, t); err != nil {
 		return t, err
 	}
 	t.Secret = secret
@@ -54,11 +54,11 @@ func insertToken(ctx context.Context, q querier, t api.Token, secret string) err
 		return err
 	}
 	_, err = q.ExecContext(ctx, `INSERT INTO tokens (id, name, host, hash, doc) VALUES ($1, $2, $3, $4, $5)`,
-		t.ID, clean(t.Name), clean(t.Host), hashOf(secret), string(doc))
+		t.ID, cleanText(t.Name), cleanText(t.Host), hashOf(secret), string(doc))
 	if err != nil && kindOf(err) == api.KindExists {
 		return &api.Error{Kind: api.KindExists, Message: fmt.Sprintf("token %q exists already", t.Name), Hint: "choose another name or delete it first"}
 	}
-	return fault(fmt.Sprintf("write token %q", t.Name), err)
+	return faultOf(fmt.Sprintf("write token %q", t.Name), err)
 }
 
 // Authenticate finds the token of a secret: NotFound when there is none. It
@@ -73,7 +73,7 @@ func (r Reader) Authenticate(ctx context.Context, secret string) (api.Token, err
 		return api.Token{}, &api.Error{Kind: api.KindNotFound, Message: "there is no such token"}
 	}
 	if err != nil {
-		return api.Token{}, fault("look for token", err)
+		return api.Token{}, faultOf("look for token", err)
 	}
 	return decodeToken(doc, used)
 }
@@ -92,7 +92,7 @@ func decodeToken(doc []byte, used int64) (t api.Token, err error) {
 // Tokens lists tokens by identifier, the oldest first, without hosts'
 // credentials.
 func (r Reader) Tokens(ctx context.Context, c api.Cursor) (api.Page[api.Token], error) {
-	return r.listTokens(ctx, matching("host", ""), c)
+	return r.listTokens(ctx, whereEqual("host", ""), c)
 }
 
 // Credentials lists hosts' credentials by identifier.
@@ -104,10 +104,10 @@ func (r Reader) Credentials(ctx context.Context, c api.Cursor) (api.Page[api.Tok
 
 func (r Reader) listTokens(ctx context.Context, w where, c api.Cursor) (api.Page[api.Token], error) {
 	if c.After != "" {
-		w.add("id > %s", clean(c.After))
+		w.add("id > %s", cleanText(c.After))
 	}
 	query := `SELECT doc, last_used FROM tokens` + w.sql() + ` ORDER BY id` + w.limit(c)
-	return list(ctx, r.q, "list tokens", pageSize(c), query, w.args, func(rows *sql.Rows) (t api.Token, err error) {
+	return listPage(ctx, r.q, "list tokens", pageSize(c), query, w.args, func(rows *sql.Rows) (t api.Token, err error) {
 		var doc sql.RawBytes
 		var used int64
 		if err := rows.Scan(&doc, &used); err != nil {
@@ -122,21 +122,21 @@ func (r Reader) listTokens(ctx context.Context, w where, c api.Cursor) (api.Page
 func (tx *Tx) DeleteToken(ctx context.Context, idOrName string) error {
 	var id string
 	var doc []byte
-	err := tx.q.QueryRowContext(ctx, `SELECT id, doc FROM tokens WHERE id = $1 OR (name = $1 AND host = '')`, clean(idOrName)).Scan(&id, &doc)
+	err := tx.q.QueryRowContext(ctx, `SELECT id, doc FROM tokens WHERE id = $1 OR (name = $1 AND host = '')`, cleanText(idOrName)).Scan(&id, &doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return notFound("token", idOrName)
 	}
 	if err != nil {
-		return fault("look for token", err)
+		return faultOf("look for token", err)
 	}
 	t, err := decodeToken(doc, 0)
 	if err != nil {
 		return err
 	}
 	if _, err := tx.q.ExecContext(ctx, `DELETE FROM tokens WHERE id = $1`, id); err != nil {
-		return fault("delete token", err)
+		return faultOf("delete token", err)
 	}
-	return tx.record("delete", "token", t.Name, t, nil)
+	return tx.recordChange("delete", "token", t.Name, t, nil)
 }
 
 // HostCredential is what EnrollHost gives a host.
@@ -161,7 +161,7 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 			return err
 		}
 		if c.Replace {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1 AND last_used = 0`, clean(c.Host)); err != nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1 AND last_used = 0`, cleanText(c.Host)); err != nil {
 				return err
 			}
 		}
@@ -182,12 +182,12 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 func (r Reader) HostToken(ctx context.Context, host string) (api.Token, error) {
 	var doc []byte
 	var used int64
-	err := r.q.QueryRowContext(ctx, `SELECT doc, last_used FROM tokens WHERE host = $1 AND host <> ''`, clean(host)).Scan(&doc, &used)
+	err := r.q.QueryRowContext(ctx, `SELECT doc, last_used FROM tokens WHERE host = $1 AND host <> ''`, cleanText(host)).Scan(&doc, &used)
 	if errors.Is(err, sql.ErrNoRows) {
 		return api.Token{}, notFound("credential of host", host)
 	}
 	if err != nil {
-		return api.Token{}, fault("look for credential", err)
+		return api.Token{}, faultOf("look for credential", err)
 	}
 	return decodeToken(doc, used)
 }
@@ -196,7 +196,7 @@ func (r Reader) HostToken(ctx context.Context, host string) (api.Token, error) {
 // over by enrolling it again; NotFound when somebody just has.
 func (s *Store) FirstUse(ctx context.Context, id string, at time.Time) error {
 	return s.inTx(ctx, "note the first use of a credential", func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = CASE WHEN last_used = 0 THEN $2 ELSE last_used END WHERE id = $1`, id, micros(at))
+		result, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = CASE WHEN last_used = 0 THEN $2 ELSE last_used END WHERE id = $1`, id, toMicros(at))
 		if err != nil {
 			return err
 		}
@@ -211,7 +211,7 @@ func (s *Store) FirstUse(ctx context.Context, id string, at time.Time) error {
 func (s *Store) TouchTokens(ctx context.Context, used map[string]time.Time) error {
 	return s.inTx(ctx, "note use of tokens", func(tx *sql.Tx) error {
 		for _, id := range sortedKeys(used) {
-			_, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, micros(used[id]))
+			_, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, toMicros(used[id]))
 			if err != nil {
 				return err
 			}

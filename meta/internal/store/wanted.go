@@ -11,12 +11,12 @@ import (
 // change of what is wanted.
 func (r Reader) Serial(ctx context.Context) (serial int64, err error) {
 	err = r.q.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'serial'`).Scan(&serial)
-	return serial, fault("read serial", err)
+	return serial, faultOf("read serial", err)
 }
 
 // Wanted reads everything that decides what hosts are told, at one moment.
 func (s *Store) Wanted(ctx context.Context) (w api.Wanted, err error) {
-	err = s.view(ctx, "read what is wanted", func(tx *sql.Tx) error {
+	err = s.inView(ctx, "read what is wanted", func(tx *sql.Tx) error {
 		w, err = Reader{q: tx}.Wanted(ctx)
 		return err
 	})
@@ -27,16 +27,16 @@ func (s *Store) Wanted(ctx context.Context) (w api.Wanted, err error) {
 func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 	steps := []func() error{
 		func() (err error) { w.Serial, err = r.Serial(ctx); return err },
-		func() (err error) { w.Agents, err = agents.all(ctx, r.q, where{}); return err },
-		func() (err error) { w.Groups, err = groups.all(ctx, r.q, where{}); return err },
-		func() (err error) { w.Strategies, err = strategies.all(ctx, r.q, where{}); return err },
-		func() (err error) { w.Assignments, err = assignments.all(ctx, r.q, where{}); return err },
+		func() (err error) { w.Agents, err = agents.findAll(ctx, r.q, where{}); return err },
+		func() (err error) { w.Groups, err = groups.findAll(ctx, r.q, where{}); return err },
+		func() (err error) { w.Strategies, err = strategies.findAll(ctx, r.q, where{}); return err },
+		func() (err error) { w.Assignments, err = assignments.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
 		func() (err error) { w.Standstill, err = r.Standstill(ctx); return err },
-		func() (err error) { w.Eras, err = r.eras(ctx); return err },
+		func() (err error) { w.Eras, err = r.readEras(ctx); return err },
 		func() (err error) { w.Rollouts, err = r.rolloutsInForce(ctx); return err },
 		func() error {
-			stored, err := holds.all(ctx, r.q, where{})
+			stored, err := holds.findAll(ctx, r.q, where{})
 			w.Holds = bareHolds(stored)
 			return err
 		},
@@ -50,7 +50,7 @@ func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 }
 
 func (r Reader) allReleases(ctx context.Context) ([]api.Release, error) {
-	items, err := releases.all(ctx, r.q, where{})
+	items, err := releases.findAll(ctx, r.q, where{})
 	if err != nil {
 		return nil, err
 	}

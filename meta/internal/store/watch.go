@@ -42,15 +42,15 @@ func (h *hub) leave(c chan struct{}) {
 	delete(h.waiters, c)
 }
 
-func (h *hub) tell() {
+func (h *hub) wakeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.waiters {
-		wake(c)
+		wakeWaiter(c)
 	}
 }
 
-func wake(c chan struct{}) {
+func wakeWaiter(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default: // it is awake already
@@ -74,7 +74,7 @@ func (s *Store) Watch(ctx context.Context) <-chan Change {
 	}
 	var listening sync.WaitGroup
 	if s.dialect.Postgres {
-		listening.Go(func() { s.listen(ctx, awake) })
+		listening.Go(func() { s.listenForWrites(ctx, awake) })
 	}
 	s.wg.Go(func() {
 		defer close(changes)
@@ -82,12 +82,12 @@ func (s *Store) Watch(ctx context.Context) <-chan Change {
 		defer s.hub.leave(awake)
 		defer stop()
 		defer cancel()
-		s.follow(ctx, awake, last, changes)
+		s.followSerial(ctx, awake, last, changes)
 	})
 	return changes
 }
 
-func (s *Store) follow(ctx context.Context, awake <-chan struct{}, last int64, changes chan<- Change) {
+func (s *Store) followSerial(ctx context.Context, awake <-chan struct{}, last int64, changes chan<- Change) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
@@ -116,8 +116,8 @@ func (s *Store) lookAtSerial(ctx context.Context) (int64, error) {
 	return s.Serial(ctx)
 }
 
-// listen waits for notifications, reconnecting for as long as it takes.
-func (s *Store) listen(ctx context.Context, awake chan struct{}) {
+// listenForWrites waits for notifications, reconnecting for as long as it takes.
+func (s *Store) listenForWrites(ctx context.Context, awake chan struct{}) {
 	for ctx.Err() == nil {
 		s.listenOnce(ctx, awake)
 		select {
@@ -142,11 +142,11 @@ func (s *Store) listenOnce(ctx context.Context, awake chan struct{}) {
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return
 	}
-	wake(awake)
+	wakeWaiter(awake)
 	for {
 		if _, err := conn.WaitForNotification(ctx); err != nil {
 			return
 		}
-		wake(awake)
+		wakeWaiter(awake)
 	}
 }

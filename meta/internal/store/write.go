@@ -38,15 +38,15 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 			return err
 		}
 		tx := s.newTx(sqlTx, actor, serial)
-		if err := callback(do(tx)); err != nil {
+		if err := callbackFault(do(tx)); err != nil {
 			return err
 		}
 		serial = tx.serial // it may have been raised
 		if len(tx.entries) == 0 {
 			serial--
-			return tx.same(ctx)
+			return tx.endUnchanged(ctx)
 		}
-		return tx.finish(ctx)
+		return tx.finishWrite(ctx)
 	})
 	var e *api.Error
 	if errors.As(err, &e) && errors.Is(e.Err, errUnchanged) {
@@ -55,7 +55,7 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 	if err != nil {
 		return 0, err
 	}
-	s.hub.tell()
+	s.hub.wakeAll()
 	return serial, nil
 }
 
@@ -63,8 +63,8 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 // and the audit log need not say it: the serial stays.
 func (tx *Tx) Keep() { tx.keep = true }
 
-// same ends a write without audit entries.
-func (tx *Tx) same(ctx context.Context) error {
+// endUnchanged ends a write without audit entries.
+func (tx *Tx) endUnchanged(ctx context.Context) error {
 	if !tx.keep {
 		return errUnchanged
 	}
@@ -88,9 +88,9 @@ func (s *Store) newTx(tx *sql.Tx, actor api.Actor, serial int64) *Tx {
 	return &Tx{Reader: Reader{q: tx}, store: s, actor: actor, serial: serial, now: time.Now().UTC().Truncate(time.Microsecond)}
 }
 
-// callback marks an error as the caller's own, unless the transaction is to
+// callbackFault marks an error as the caller's own, unless the transaction is to
 // run again.
-func callback(err error) error {
+func callbackFault(err error) error {
 	if err == nil || isRetryable(err) {
 		return err
 	}
@@ -103,7 +103,7 @@ func (tx *Tx) Serial() int64 { return tx.serial }
 // Now is the time of the write.
 func (tx *Tx) Now() time.Time { return tx.now }
 
-func (tx *Tx) finish(ctx context.Context) error {
+func (tx *Tx) finishWrite(ctx context.Context) error {
 	for _, e := range tx.entries {
 		if err := insertAudit(ctx, tx.q, tx.serial, e); err != nil {
 			return err
@@ -116,9 +116,9 @@ func (tx *Tx) finish(ctx context.Context) error {
 	return err
 }
 
-// record notes what the audit log will say. before and after are nil when
+// recordChange notes what the audit log will say. before and after are nil when
 // there was or is nothing.
-func (tx *Tx) record(action, kind, name string, before, after any) error {
+func (tx *Tx) recordChange(action, kind, name string, before, after any) error {
 	if tx.serial == 0 {
 		return errNeedsWrite
 	}
@@ -173,7 +173,7 @@ func withSaid(doc json.RawMessage, said string) json.RawMessage {
 // Record adds an audit entry for something that is not a row of the store,
 // such as a login or a backup. It makes the write count as a change.
 func (tx *Tx) Record(action, kind, name string, before, after any) error {
-	return tx.record(action, kind, name, before, after)
+	return tx.recordChange(action, kind, name, before, after)
 }
 
 func auditJSON(v any) (json.RawMessage, error) {

@@ -31,9 +31,9 @@ func agentsPage(v *visit) error {
 	}
 	data := agentsView{Agents: agents.Items, Overview: map[string]api.AgentOverview{}, Shares: map[string][]share{}}
 	for _, a := range overview.Agents {
-		data.Overview[a.Name], data.Shares[a.Name] = a, shares(a.Versions)
+		data.Overview[a.Name], data.Shares[a.Name] = a, versionShares(a.Versions)
 	}
-	v.render(http.StatusOK, "agents", "Agents", data)
+	v.renderPage(http.StatusOK, "agents", "Agents", data)
 	return nil
 }
 
@@ -76,11 +76,11 @@ func agentPage(v *visit) error {
 	data.Assignments, data.Rollouts, data.Overview.Name = assignments.Items, rollouts.Items, name
 	for _, a := range overview.Agents {
 		if a.Name == name {
-			data.Overview, data.Shares = a, shares(a.Versions)
+			data.Overview, data.Shares = a, versionShares(a.Versions)
 		}
 	}
 	data.Chart = versionChart(history, data.Overview)
-	v.render(http.StatusOK, "agent", name, data)
+	v.renderPage(http.StatusOK, "agent", name, data)
 	return nil
 }
 
@@ -91,7 +91,7 @@ type publishView struct {
 }
 
 func publishPage(v *visit) error {
-	v.render(http.StatusOK, "publish", "Publish a release", publishView{Agent: v.r.URL.Query().Get("agent")})
+	v.renderPage(http.StatusOK, "publish", "Publish a release", publishView{Agent: v.r.URL.Query().Get("agent")})
 	return nil
 }
 
@@ -99,12 +99,12 @@ func publishPage(v *visit) error {
 // browser that is still sending shows no answer.
 const maxDrained = 256 << 20
 
-// publish streams an uploaded tarball on to the API: it is never kept here.
-func publish(v *visit) error {
+// publishTarball streams an uploaded tarball on to the API: it is never kept here.
+func publishTarball(v *visit) error {
 	var upload api.Upload
 	to, err := v.publishForm(&upload)
 	if err == nil {
-		return v.redirect(to)
+		return v.redirectTo(to)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(v.r.Body, maxDrained))
 	return v.showAgain(err, "publish", "Publish a release", func(p *api.Problem) any {
@@ -199,7 +199,7 @@ func confirmUnassign(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "confirm", "Remove an assignment", confirmView{
+	v.renderPage(http.StatusOK, "confirm", "Remove an assignment", confirmView{
 		Question: "Stop saying that " + scope.String() + " runs " + assignment.Agent + " " + assignment.Version + "?",
 		Effect: plural(impact.Hosts, "host belongs", "hosts belong") + " to this scope. Those that another rule covers follow it; " +
 			"the others keep what they run and report it as orphaned.",
@@ -209,7 +209,7 @@ func confirmUnassign(v *visit) error {
 	return nil
 }
 
-func unassign(v *visit) error {
+func deleteAssignment(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func unassign(v *visit) error {
 	if err := v.api.DeleteAssignment(v.r.Context(), agent, scope, 0); err != nil {
 		return err
 	}
-	return v.redirect("/agents/" + url.PathEscape(agent))
+	return v.redirectTo("/agents/" + url.PathEscape(agent))
 }
 
 // confirmView asks before a change, saying what it does to how many hosts.

@@ -38,7 +38,7 @@ func changesPage(v *visit) error {
 	for _, e := range page.Items {
 		data.Entries = append(data.Entries, changeEntry{AuditEntry: e, Diff: diffJSON(e.Before, e.After)})
 	}
-	v.render(http.StatusOK, "changes", "Changes", data)
+	v.renderPage(http.StatusOK, "changes", "Changes", data)
 	return nil
 }
 
@@ -49,8 +49,8 @@ var bookkeeping = []string{"revision", "createdAt", "updatedAt", "progress", "st
 // their path, in order, without bookkeeping.
 func diffJSON(before, after json.RawMessage) []fieldDiff {
 	b, a := map[string]string{}, map[string]string{}
-	flatten(b, "", before)
-	flatten(a, "", after)
+	flattenJSON(b, "", before)
+	flattenJSON(a, "", after)
 	keys := maps.Clone(b)
 	maps.Copy(keys, a)
 	var out []fieldDiff
@@ -62,12 +62,12 @@ func diffJSON(before, after json.RawMessage) []fieldDiff {
 	return out
 }
 
-func flatten(into map[string]string, path string, value json.RawMessage) {
+func flattenJSON(into map[string]string, path string, value json.RawMessage) {
 	value = bytes.TrimSpace(value)
 	var fields map[string]json.RawMessage
 	if len(value) > 0 && value[0] == '{' && json.Unmarshal(value, &fields) == nil {
 		for key, v := range fields {
-			flatten(into, strings.TrimPrefix(path+"."+key, "."), v)
+			flattenJSON(into, strings.TrimPrefix(path+"."+key, "."), v)
 		}
 		return
 	}

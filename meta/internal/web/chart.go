@@ -48,7 +48,7 @@ type timeline struct {
 	top int
 }
 
-func (t timeline) x(i int) float64 {
+func (t timeline) xAt(i int) float64 {
 	span := t.at[len(t.at)-1].Sub(t.at[0])
 	if span <= 0 {
 		return chartWidth
@@ -56,11 +56,11 @@ func (t timeline) x(i int) float64 {
 	return chartWidth * float64(t.at[i].Sub(t.at[0])) / float64(span)
 }
 
-func (t timeline) y(n int) float64 {
+func (t timeline) yOf(n int) float64 {
 	return chartHeight - (chartHeight-4)*float64(n)/float64(max(t.top, 1))
 }
 
-func point(x, y float64) string { return fmt.Sprintf("%.1f,%.1f", x, y) }
+func pointText(x, y float64) string { return fmt.Sprintf("%.1f,%.1f", x, y) }
 
 // versionChart stacks an agent's versions, the oldest at the bottom. It is
 // empty until there are two samples. Versions that run now have the colours
@@ -82,23 +82,23 @@ func versionChart(history []api.Sample, now api.AgentOverview) stackChart {
 		axis.top = max(axis.top, total)
 	}
 	chart := stackChart{From: axis.at[0], To: axis.at[len(axis.at)-1], Top: axis.top}
-	newest, colour := newestFirst(all), colours(now.Versions, all)
+	newest, colour := newestFirst(all), versionColours(now.Versions, all)
 	base := make([]int, len(samples))
 	for _, version := range slices.Backward(newest) {
-		chart.Areas = append(chart.Areas, area{Label: version, Colour: colour[version], Points: axis.band(samples, version, base)})
+		chart.Areas = append(chart.Areas, area{Label: version, Colour: colour[version], Points: axis.bandOf(samples, version, base)})
 	}
 	last := samples[len(samples)-1]
 	chart.Summary = fmt.Sprintf("%s over time. Now: %s.", agent, countsInWords(newest, last.Versions))
 	return chart
 }
 
-// band is the polygon of one version on top of base, which it raises.
-func (t timeline) band(samples []api.Sample, version string, base []int) string {
+// bandOf is the polygon of one version on top of base, which it raises.
+func (t timeline) bandOf(samples []api.Sample, version string, base []int) string {
 	lower, upper := make([]string, len(samples)), make([]string, len(samples))
 	for i, s := range samples {
-		lower[i] = point(t.x(i), t.y(base[i]))
+		lower[i] = pointText(t.xAt(i), t.yOf(base[i]))
 		base[i] += s.Versions[version]
-		upper[i] = point(t.x(i), t.y(base[i]))
+		upper[i] = pointText(t.xAt(i), t.yOf(base[i]))
 	}
 	slices.Reverse(lower)
 	return strings.Join(append(upper, lower...), " ")
@@ -132,13 +132,13 @@ func failureChart(history []api.Sample) lineChart {
 	}
 	points := make([]string, len(axis.at))
 	for i, at := range axis.at {
-		points[i] = point(axis.x(i), axis.y(failing[at]))
+		points[i] = pointText(axis.xAt(i), axis.yOf(failing[at]))
 	}
 	line := strings.Join(points, " ")
 	last := failing[axis.at[len(axis.at)-1]]
 	return lineChart{
 		From: axis.at[0], To: axis.at[len(axis.at)-1], Top: axis.top, Points: line,
-		Floor:   point(0, chartHeight) + " " + line + " " + point(chartWidth, chartHeight),
+		Floor:   pointText(0, chartHeight) + " " + line + " " + pointText(chartWidth, chartHeight),
 		Summary: fmt.Sprintf("Failing agents over the last day: now %d, at most %d.", last, axis.top),
 	}
 }

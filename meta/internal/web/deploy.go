@@ -29,7 +29,7 @@ type deployView struct {
 // nowStrategy stands for an assignment at once, without a rollout.
 const nowStrategy = "(now)"
 
-func (d deployView) scope() (api.Scope, error) {
+func (d deployView) chosenScope() (api.Scope, error) {
 	if d.Host != "" {
 		return api.Scope{Kind: api.ScopeHost, Name: d.Host}, nil
 	}
@@ -46,25 +46,25 @@ func deployPage(v *visit) error {
 		Agent: q.Get("agent"), Version: q.Get("version"), Scope: q.Get("scope"), Host: q.Get("host"),
 		Strategy: q.Get("strategy"), Cmd: q.Get("cmd"),
 	}
-	if err := data.fill(v); err != nil {
+	if err := data.fillChoices(v); err != nil {
 		return err
 	}
 	if q.Has("preview") {
-		if err := data.preview(v); err != nil {
+		if err := data.previewImpact(v); err != nil {
 			return data.showProblem(v, err)
 		}
 	}
-	v.render(http.StatusOK, "deploy", "Deploy", data)
+	v.renderPage(http.StatusOK, "deploy", "Deploy", data)
 	return nil
 }
 
-// preview asks what the deployment would change.
-func (d *deployView) preview(v *visit) error {
-	scope, err := d.scope()
+// previewImpact asks what the deployment would change.
+func (d *deployView) previewImpact(v *visit) error {
+	scope, err := d.chosenScope()
 	if err != nil {
 		return err
 	}
-	next, err := d.assignment(v, scope)
+	next, err := d.nextAssignment(v, scope)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,8 @@ func (d *deployView) showProblem(v *visit, err error) error {
 	return v.showAgain(err, "deploy", "Deploy", func(p *api.Problem) any { d.Problem = p; return *d })
 }
 
-// fill reads what there is to choose from.
-func (d *deployView) fill(v *visit) error {
+// fillChoices reads what there is to choose from.
+func (d *deployView) fillChoices(v *visit) error {
 	ctx := v.r.Context()
 	agents, err := v.api.Agents(ctx, api.ListOptions{Limit: api.MaxPage})
 	if err != nil {
@@ -109,8 +109,8 @@ func (d *deployView) fill(v *visit) error {
 	return err
 }
 
-// deploy makes the rollout, or the assignment when it was asked for at once.
-func deploy(v *visit) error {
+// deployForm makes the rollout, or the assignment when it was asked for at once.
+func deployForm(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
@@ -119,24 +119,24 @@ func deploy(v *visit) error {
 		Agent: form.Get("agent"), Version: form.Get("version"), Scope: form.Get("scope"),
 		Strategy: form.Get("strategy"), Cmd: form.Get("cmd"), Reason: form.Get("reason"),
 	}
-	to, err := data.deploy(v)
+	to, err := data.carryOut(v)
 	if err == nil {
-		return v.redirect(to)
+		return v.redirectTo(to)
 	}
-	if fillErr := data.fill(v); fillErr != nil {
+	if fillErr := data.fillChoices(v); fillErr != nil {
 		return fillErr
 	}
 	return data.showProblem(v, err)
 }
 
-// deploy returns the address of the page that shows what comes of it.
-func (d *deployView) deploy(v *visit) (string, error) {
-	scope, err := d.scope()
+// carryOut returns the address of the page that shows what comes of it.
+func (d *deployView) carryOut(v *visit) (string, error) {
+	scope, err := d.chosenScope()
 	if err != nil {
 		return "", err
 	}
 	if d.AtOnce() {
-		return "/agents/" + url.PathEscape(d.Agent), d.assign(v, scope)
+		return "/agents/" + url.PathEscape(d.Agent), d.writeAssignment(v, scope)
 	}
 	rollout, err := v.api.CreateRollout(v.r.Context(), api.NewRollout{
 		Agent: d.Agent, Version: d.Version, Scope: scope, Strategy: d.Strategy, Reason: d.Reason,
@@ -147,9 +147,9 @@ func (d *deployView) deploy(v *visit) (string, error) {
 // AtOnce reports whether it is an assignment instead of a rollout.
 func (d deployView) AtOnce() bool { return d.Strategy == nowStrategy || d.Cmd != "" }
 
-// assignment is the one in force, with what the form says; its Revision is
+// nextAssignment is the one in force, with what the form says; its Revision is
 // [api.MustNotExist] when there is none yet.
-func (d *deployView) assignment(v *visit, scope api.Scope) (api.Assignment, error) {
+func (d *deployView) nextAssignment(v *visit, scope api.Scope) (api.Assignment, error) {
 	next, err := v.api.Assignment(v.r.Context(), d.Agent, scope)
 	if isNotFound(err) {
 		next, err = api.Assignment{Agent: d.Agent, Scope: scope, Revision: api.MustNotExist}, nil
@@ -161,9 +161,9 @@ func (d *deployView) assignment(v *visit, scope api.Scope) (api.Assignment, erro
 	return next, err
 }
 
-// assign changes of the assignment what the form says and nothing else.
-func (d *deployView) assign(v *visit, scope api.Scope) error {
-	next, err := d.assignment(v, scope)
+// writeAssignment changes of the assignment what the form says and nothing else.
+func (d *deployView) writeAssignment(v *visit, scope api.Scope) error {
+	next, err := d.nextAssignment(v, scope)
 	if err != nil {
 		return err
 	}

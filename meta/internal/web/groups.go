@@ -22,7 +22,7 @@ func groupsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "groups", "Groups", groups.Items)
+	v.renderPage(http.StatusOK, "groups", "Groups", groups.Items)
 	return nil
 }
 
@@ -38,7 +38,7 @@ type groupView struct {
 func editGroup(v *visit) error {
 	name := v.r.URL.Query().Get("name")
 	if name == "" {
-		v.render(http.StatusOK, "group", "New group", groupView{New: true})
+		v.renderPage(http.StatusOK, "group", "New group", groupView{New: true})
 		return nil
 	}
 	group, err := v.api.Group(v.r.Context(), name)
@@ -49,7 +49,7 @@ func editGroup(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "group", name, groupView{Group: group, Labels: labelLines(group.Selector.Labels), Matches: &matches})
+	v.renderPage(http.StatusOK, "group", name, groupView{Group: group, Labels: labelLines(group.Selector.Labels), Matches: &matches})
 	return nil
 }
 
@@ -64,18 +64,18 @@ func saveGroup(v *visit) error {
 		var matches api.Page[api.Host]
 		if matches, err = v.api.MatchSelector(v.r.Context(), data.Group.Selector, api.ListOptions{Limit: 10}); err == nil {
 			data.Matches = &matches
-			v.render(http.StatusOK, "group", data.Group.Name, data)
+			v.renderPage(http.StatusOK, "group", data.Group.Name, data)
 			return nil
 		}
 	} else if err == nil {
 		if _, err = v.api.PutGroup(v.r.Context(), data.Group); err == nil {
-			return v.redirect("/groups")
+			return v.redirectTo("/groups")
 		}
 	}
 	if !errors.As(err, &data.Problem) {
 		return err
 	}
-	v.render(data.Problem.Status, "group", data.Group.Name, data)
+	v.renderPage(data.Problem.Status, "group", data.Group.Name, data)
 	return nil
 }
 
@@ -85,8 +85,8 @@ func groupFromForm(r *http.Request) (groupView, error) {
 	data := groupView{New: revision == 0, Labels: form.Get("labels"), Group: api.Group{
 		Name: strings.TrimSpace(form.Get("name")), Description: form.Get("description"), Revision: revision,
 		Selector: api.Selector{
-			Hosts: lines(form.Get("hosts")), Prefixes: lines(form.Get("prefixes")), Globs: lines(form.Get("globs")),
-			Regexps: lines(form.Get("regexps")), CIDRs: lines(form.Get("cidrs")), Arches: lines(form.Get("arches")),
+			Hosts: splitLines(form.Get("hosts")), Prefixes: splitLines(form.Get("prefixes")), Globs: splitLines(form.Get("globs")),
+			Regexps: splitLines(form.Get("regexps")), CIDRs: splitLines(form.Get("cidrs")), Arches: splitLines(form.Get("arches")),
 		},
 	}}
 	if data.New {
@@ -100,7 +100,7 @@ func groupFromForm(r *http.Request) (groupView, error) {
 	return data, err
 }
 
-func lines(text string) []string {
+func splitLines(text string) []string {
 	var out []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
@@ -112,7 +112,7 @@ func lines(text string) []string {
 
 func parseLabels(text string) (map[string]string, error) {
 	var labels map[string]string
-	for _, line := range lines(text) {
+	for _, line := range splitLines(text) {
 		key, value, ok := strings.Cut(line, "=")
 		if !ok {
 			return nil, &api.Problem{Title: fmt.Sprintf("%q is not a label", line), Status: http.StatusBadRequest, Hint: "Write one key=value a line.", Field: "labels"}
@@ -141,5 +141,5 @@ func deleteGroup(v *visit) error {
 	if err := v.api.DeleteGroup(v.r.Context(), v.r.PostFormValue("name"), seen); err != nil {
 		return err
 	}
-	return v.redirect("/groups")
+	return v.redirectTo("/groups")
 }

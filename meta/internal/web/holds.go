@@ -16,7 +16,7 @@ func holdsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "holds", "Holds", holds.Items)
+	v.renderPage(http.StatusOK, "holds", "Holds", holds.Items)
 	return nil
 }
 
@@ -33,15 +33,15 @@ type holdView struct {
 
 func newHold(v *visit) error {
 	data := holdView{Scope: v.r.URL.Query().Get("scope")}
-	if err := data.fill(v); err != nil {
+	if err := data.fillChoices(v); err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "hold", "Hold", data)
+	v.renderPage(http.StatusOK, "hold", "Hold", data)
 	return nil
 }
 
-// fill reads what there is to choose from.
-func (d *holdView) fill(v *visit) error {
+// fillChoices reads what there is to choose from.
+func (d *holdView) fillChoices(v *visit) error {
 	groups, err := v.api.Groups(v.r.Context(), api.ListOptions{Limit: api.MaxPage})
 	if err != nil {
 		return err
@@ -60,21 +60,21 @@ func createHold(v *visit) error {
 	}
 	form := v.r.PostForm
 	data := holdView{Scope: form.Get("scope"), Host: form.Get("host"), Reason: form.Get("reason"), For: form.Get("for")}
-	hold, err := data.hold(v.cfg.Now())
+	hold, err := data.holdOf(v.cfg.Now())
 	if err == nil {
 		_, err = v.api.CreateHold(v.r.Context(), hold)
 	}
 	if err == nil {
-		return v.redirect("/holds")
+		return v.redirectTo("/holds")
 	}
-	if fillErr := data.fill(v); fillErr != nil {
+	if fillErr := data.fillChoices(v); fillErr != nil {
 		return fillErr
 	}
 	return v.showAgain(err, "hold", "Hold", func(p *api.Problem) any { data.Problem = p; return data })
 }
 
-// hold is what the form asks for.
-func (d *holdView) hold(now time.Time) (api.Hold, error) {
+// holdOf is what the form asks for.
+func (d *holdView) holdOf(now time.Time) (api.Hold, error) {
 	hold := api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: d.Host}, Reason: d.Reason}
 	if d.Host == "" {
 		var err error
@@ -105,11 +105,11 @@ func confirmRelease(v *visit) error {
 		return &api.Problem{Title: "There is no such hold", Status: http.StatusNotFound, Detail: "It was released, or its time is over."}
 	}
 	hold := holds.Items[i]
-	hosts, err := held(ctx, v.api, hold.Scope)
+	hosts, err := countHeld(ctx, v.api, hold.Scope)
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "confirm", "Release a hold", confirmView{
+	v.renderPage(http.StatusOK, "confirm", "Release a hold", confirmView{
 		Question: "Release the hold on " + hold.Scope.String() + "?",
 		Effect: "It says: " + hold.Reason + ". " + plural(hosts, "host", "hosts") + " may change again, at once where another version is assigned, " +
 			"and take part in rollouts that are under way.",
@@ -118,8 +118,8 @@ func confirmRelease(v *visit) error {
 	return nil
 }
 
-// held counts the known hosts that a scope covers.
-func held(ctx context.Context, c *api.Client, s api.Scope) (int, error) {
+// countHeld counts the known hosts that a scope covers.
+func countHeld(ctx context.Context, c *api.Client, s api.Scope) (int, error) {
 	q := api.HostQuery{Limit: 1}
 	switch s.Kind {
 	case api.ScopeHost:
@@ -138,5 +138,5 @@ func releaseHold(v *visit) error {
 	if err := v.api.DeleteHold(v.r.Context(), v.r.PathValue("id")); err != nil {
 		return err
 	}
-	return v.redirect("/holds")
+	return v.redirectTo("/holds")
 }

@@ -55,7 +55,7 @@ func hostsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "hosts", "Hosts", hostsView{
+	v.renderPage(http.StatusOK, "hosts", "Hosts", hostsView{
 		Query: query, State: v.r.URL.Query().Get("state"), States: hostStates, Page: page, Groups: groups.Items, Agents: agents.Items,
 	})
 	return nil
@@ -89,6 +89,6 @@ func hostPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "host", host.Name, hostView{Host: host, Explain: explanation, Events: events, Kind: q.Get("kind"), Kinds: eventKinds})
+	v.renderPage(http.StatusOK, "host", host.Name, hostView{Host: host, Explain: explanation, Events: events, Kind: q.Get("kind"), Kinds: eventKinds})
 	return nil
 }

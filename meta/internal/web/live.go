@@ -14,12 +14,12 @@ import (
 // changes all the time, a person reads at leisure.
 const liveEvery = time.Second
 
-// live nudges an open page by a server-sent event whenever something changed;
+// streamNudges nudges an open page by a server-sent event whenever something changed;
 // the page then asks for itself again. The first nudge comes at once: what
 // changed while the page was on its way, or while the connection was cut, must
 // not wait for the next change. The event carries no content, so nothing can be
 // seen through it that the page does not show.
-func live(v *visit) error {
+func streamNudges(v *visit) error {
 	out := http.NewResponseController(v.w)
 	ctx, cancel := context.WithCancel(v.r.Context())
 	defer cancel()
@@ -54,7 +54,7 @@ func live(v *visit) error {
 	defer pause.Stop()
 	keepAlive := time.NewTicker(20 * time.Second)
 	defer keepAlive.Stop()
-	if err := write(v.w, out, ": hello\n\n"); err != nil {
+	if err := writeEvent(v.w, out, ": hello\n\n"); err != nil {
 		return nil //nolint:nilerr // the visitor has left
 	}
 	for {
@@ -76,7 +76,7 @@ func live(v *visit) error {
 			pause.Reset(liveEvery)
 			text = "event: change\ndata: \n\n"
 		}
-		if err := write(v.w, out, text); err != nil {
+		if err := writeEvent(v.w, out, text); err != nil {
 			return nil //nolint:nilerr // the visitor has left
 		}
 	}
@@ -93,7 +93,7 @@ func refuseLive(v *visit, err error) error {
 	return nil
 }
 
-func write(w http.ResponseWriter, out *http.ResponseController, text string) error {
+func writeEvent(w http.ResponseWriter, out *http.ResponseController, text string) error {
 	if _, err := fmt.Fprint(w, text); err != nil {
 		return err
 	}

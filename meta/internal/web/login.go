@@ -40,17 +40,17 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 		s.renderLogin(w, status, view)
 		return
 	}
-	sealed, err := s.seal.seal(token)
+	sealed, err := s.seal.sealToken(token)
 	if err != nil {
 		s.renderLogin(w, http.StatusInternalServerError, loginView{Next: next, Error: err.Error()})
 		return
 	}
-	http.SetCookie(w, cookie(sealed, s.cfg.Secure))
+	http.SetCookie(w, sessionCookieFor(sealed, s.cfg.Secure))
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, cookie("", s.cfg.Secure))
+	http.SetCookie(w, sessionCookieFor("", s.cfg.Secure))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
@@ -66,7 +66,7 @@ func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
 	case r.Header.Get("HX-Request") != "":
 		w.Header().Set("HX-Redirect", "/login")
 		w.WriteHeader(http.StatusUnauthorized)
-	case accepts(r, "text/event-stream"):
+	case acceptsMedia(r, "text/event-stream"):
 		http.Error(w, "log in first", http.StatusUnauthorized)
 	case !wantsPage(r):
 		s.cfg.NotFound.ServeHTTP(w, r)
@@ -82,11 +82,11 @@ func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
 // wantsPage tells a browser that asks for a page, or sends one's form, from
 // programs, which accept anything or say nothing.
 func wantsPage(r *http.Request) bool {
-	return accepts(r, "text/html") || accepts(r, "application/xhtml+xml")
+	return acceptsMedia(r, "text/html") || acceptsMedia(r, "application/xhtml+xml")
 }
 
-// accepts reports whether a request names a media type as one it takes.
-func accepts(r *http.Request, media string) bool {
+// acceptsMedia reports whether a request names a media type as one it takes.
+func acceptsMedia(r *http.Request, media string) bool {
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, params, err := mime.ParseMediaType(part)
 		if err == nil && kind == media {

@@ -50,9 +50,9 @@ func overviewPage(v *visit) error {
 		Rollouts: rollouts.Items, Failing: failing.Items, Failures: failureChart(history),
 	}
 	for _, a := range overview.Agents {
-		data.Cards = append(data.Cards, agentCard{AgentOverview: a, Shares: shares(a.Versions), Chart: versionChart(history, a)})
+		data.Cards = append(data.Cards, agentCard{AgentOverview: a, Shares: versionShares(a.Versions), Chart: versionChart(history, a)})
 	}
-	v.render(http.StatusOK, "overview", "Fleet", data)
+	v.renderPage(http.StatusOK, "overview", "Fleet", data)
 	return nil
 }
 
@@ -66,13 +66,13 @@ type share struct {
 	Colour  int
 }
 
-func shares(versions map[string]int) []share {
+func versionShares(versions map[string]int) []share {
 	total := 0
 	for _, n := range versions {
 		total += n
 	}
 	var out []share
-	offset, colour := 0.0, colours(versions, nil)
+	offset, colour := 0.0, versionColours(versions, nil)
 	for _, version := range newestFirst(versions) {
 		part := percent(versions[version], total)
 		out = append(out, share{Version: version, Hosts: versions[version], Offset: offset, Percent: part, Colour: colour[version]})
@@ -81,9 +81,9 @@ func shares(versions map[string]int) []share {
 	return out
 }
 
-// colours gives each version one of the eight there are: first those that run
+// versionColours gives each version one of the eight there are: first those that run
 // now, so that these have the same in every drawing, then those of the past.
-func colours(now, past map[string]int) map[string]int {
+func versionColours(now, past map[string]int) map[string]int {
 	out := make(map[string]int, len(past))
 	for _, versions := range []map[string]int{now, past} {
 		for _, version := range newestFirst(versions) {

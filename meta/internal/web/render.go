@@ -39,7 +39,7 @@ func parsePages(files embed.FS, now func() time.Time) (map[string]*template.Temp
 	if err != nil {
 		return nil, err
 	}
-	base, err := template.New("").Funcs(funcs(now)).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	base, err := template.New("").Funcs(templateFuncs(now)).ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("cannot parse the page's layout: %w", err)
 	}
@@ -61,18 +61,18 @@ func parsePages(files embed.FS, now func() time.Time) (map[string]*template.Temp
 	return pages, nil
 }
 
-// render writes the page whole or not at all: a template that fails half-way
+// renderPage writes the page whole or not at all: a template that fails half-way
 // must not leave half a page.
-func (v *visit) render(status int, page, title string, data any) {
+func (v *visit) renderPage(status int, page, title string, data any) {
 	nav := "/" + strings.SplitN(strings.TrimPrefix(v.r.URL.Path, "/"), "/", 2)[0]
-	v.write(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data, Still: v.standing()})
+	v.writePage(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data, Still: v.standstillInForce()})
 }
 
 func (s *site) renderLogin(w http.ResponseWriter, status int, data loginView) {
-	s.write(w, status, "login", view{Title: "Log in", Data: data})
+	s.writePage(w, status, "login", view{Title: "Log in", Data: data})
 }
 
-func (s *site) write(w http.ResponseWriter, status int, page string, data view) {
+func (s *site) writePage(w http.ResponseWriter, status int, page string, data view) {
 	var out bytes.Buffer
 	if err := s.pages[page].ExecuteTemplate(&out, "layout", data); err != nil {
 		s.cfg.Log.Error().Err(err).Str("page", page).Msg("cannot render")
@@ -84,7 +84,7 @@ func (s *site) write(w http.ResponseWriter, status int, page string, data view) 
 	_, _ = out.WriteTo(w)
 }
 
-func funcs(now func() time.Time) template.FuncMap {
+func templateFuncs(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
 		"ago":       func(t time.Time) string { return ago(now(), t) },
 		"unix":      func(s int64) time.Time { return time.Unix(s, 0).UTC() },
@@ -98,8 +98,8 @@ func funcs(now func() time.Time) template.FuncMap {
 		"query":     withQuery,
 		"address":   meta.RedactURL,
 		"scope":     func(s api.Scope) string { return s.String() },
-		"mood":      mood,
-		"words":     words,
+		"mood":      moodOf,
+		"words":     splitWords,
 		"list":      func(items ...any) []any { return items },
 		"seconds":   func(n int) string { return (time.Duration(n) * time.Second).String() },
 		"contains":  strings.Contains,
@@ -187,8 +187,8 @@ func withQuery(u, key, value string) (string, error) {
 	return parsed.String(), nil
 }
 
-// mood is the colour class of a state, status or phase.
-func mood(state string) string {
+// moodOf is the colour class of a state, status or phase.
+func moodOf(state string) string {
 	switch state {
 	case "started", "idle", "ok", "completed", "succeeded":
 		return "good"
@@ -205,8 +205,8 @@ func mood(state string) string {
 	return "calm"
 }
 
-// words turns a camelCase state into words.
-func words(state string) string {
+// splitWords turns a camelCase state into words.
+func splitWords(state string) string {
 	var b strings.Builder
 	for _, r := range state {
 		if r >= 'A' && r <= 'Z' {
@@ -233,7 +233,7 @@ func eventMood(e api.Event) string {
 	case api.EventGrant:
 		return "busy"
 	}
-	return mood(e.To)
+	return moodOf(e.To)
 }
 
 func stageOf(r api.Rollout) string {

@@ -24,7 +24,7 @@ func rolloutHostsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "rollouthosts", "Hosts of "+rollout.Agent+" "+rollout.Version, rolloutHostsView{
+	v.renderPage(http.StatusOK, "rollouthosts", "Hosts of "+rollout.Agent+" "+rollout.Version, rolloutHostsView{
 		Rollout: rollout, State: q.Get("state"), States: api.RolloutHostStates(), Page: page,
 	})
 	return nil

@@ -21,7 +21,7 @@ func rolloutsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "rollouts", "Rollouts", rolloutsView{State: q.Get("state"), Page: page})
+	v.renderPage(http.StatusOK, "rollouts", "Rollouts", rolloutsView{State: q.Get("state"), Page: page})
 	return nil
 }
 
@@ -57,17 +57,17 @@ type bar struct {
 func stageViews(r api.Rollout) []stageView {
 	var out []stageView
 	for i, stage := range r.Strategy.Stages {
-		view := stageView{Stage: stage, Number: i + 1, Current: i == r.Stage && !ended(r.State), Done: i < r.Stage || r.State == api.RolloutCompleted}
+		view := stageView{Stage: stage, Number: i + 1, Current: i == r.Stage && !hasEnded(r.State), Done: i < r.Stage || r.State == api.RolloutCompleted}
 		if i < len(r.Progress) {
 			view.StageCount = r.Progress[i]
 		}
-		view.Bars = bars(view.StageCount)
+		view.Bars = stageBars(view.StageCount)
 		out = append(out, view)
 	}
 	return out
 }
 
-func bars(c api.StageCount) []bar {
+func stageBars(c api.StageCount) []bar {
 	whole := max(c.Size, c.Granted+c.Already)
 	parts := []bar{
 		{Kind: "already", Hosts: c.Already},
@@ -83,7 +83,7 @@ func bars(c api.StageCount) []bar {
 	return slices.DeleteFunc(parts, func(b bar) bool { return b.Hosts == 0 })
 }
 
-func ended(s api.RolloutState) bool {
+func hasEnded(s api.RolloutState) bool {
 	return s == api.RolloutCompleted || s == api.RolloutAborted
 }
 
@@ -95,9 +95,9 @@ func actionsFor(r api.Rollout) []string {
 	case api.RolloutAwaitingApproval:
 		return append([]string{api.ActionApprove, api.ActionPause}, endsOf(r)...)
 	case api.RolloutRunning:
-		return append(again(r, api.ActionPause), endsOf(r)...)
+		return append(resumeActions(r, api.ActionPause), endsOf(r)...)
 	case api.RolloutPaused, api.RolloutInconclusive:
-		return append(again(r, api.ActionResume), endsOf(r)...)
+		return append(resumeActions(r, api.ActionResume), endsOf(r)...)
 	case api.RolloutCompleted, api.RolloutAborted:
 		if r.Previous == "" || r.Previous == r.Version || r.Reason == "rolled-back" {
 			return nil // there is no way back, or it was gone already
@@ -109,8 +109,8 @@ func actionsFor(r api.Rollout) []string {
 	return nil
 }
 
-// again is first, and retry where a host has failed.
-func again(r api.Rollout, first string) []string {
+// resumeActions is first, and retry where a host has failed.
+func resumeActions(r api.Rollout, first string) []string {
 	if slices.ContainsFunc(r.Progress, func(c api.StageCount) bool { return c.Failed > 0 }) {
 		return []string{first, api.ActionRetry}
 	}
@@ -139,7 +139,7 @@ func rolloutPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "rollout", rollout.Agent+" "+rollout.Version, rolloutView{
+	v.renderPage(http.StatusOK, "rollout", rollout.Agent+" "+rollout.Version, rolloutView{
 		Rollout: rollout, Stages: stageViews(rollout), Transitions: transitions.Items, Failed: failed.Items, Actions: actionsFor(rollout),
 	})
 	return nil
@@ -188,7 +188,7 @@ func confirmRolloutAction(v *visit) error {
 		return errNotFound
 	}
 	title := strings.ToUpper(action[:1]) + action[1:]
-	v.render(http.StatusOK, "confirm", title+" a rollout", confirmView{
+	v.renderPage(http.StatusOK, "confirm", title+" a rollout", confirmView{
 		Question: fmt.Sprintf("%s the rollout of %s %s to %s?", title, rollout.Agent, rollout.Version, rollout.Scope),
 		Effect:   effect, Action: v.r.URL.Path, Button: title, Reason: true,
 		Danger: action == api.ActionAbort || action == api.ActionRollback, Back: "/rollouts/" + url.PathEscape(id),
@@ -204,5 +204,5 @@ func actOnRollout(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.redirect("/rollouts/" + url.PathEscape(rollout.ID))
+	return v.redirectTo("/rollouts/" + url.PathEscape(rollout.ID))
 }

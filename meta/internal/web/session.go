@@ -43,7 +43,7 @@ func newSealer(key [32]byte, now func() time.Time) (*sealer, error) {
 	return &sealer{aead: aead, now: now}, nil
 }
 
-func (s *sealer) seal(token string) (string, error) {
+func (s *sealer) sealToken(token string) (string, error) {
 	plain, err := json.Marshal(session{Token: token, Expires: s.now().Add(sessionLife).Unix()})
 	if err != nil {
 		return "", err
@@ -54,8 +54,8 @@ func (s *sealer) seal(token string) (string, error) {
 // errNoSession says that the visitor has to log in.
 var errNoSession = errors.New("no session")
 
-// open returns the token of a request's session.
-func (s *sealer) open(r *http.Request) (string, error) {
+// openSession returns the token of a request's session.
+func (s *sealer) openSession(r *http.Request) (string, error) {
 	c, err := r.Cookie(sessionCookie)
 	if err != nil || len(c.Value) > 4096 {
 		return "", errNoSession
@@ -78,8 +78,8 @@ func (s *sealer) open(r *http.Request) (string, error) {
 	return sess.Token, nil
 }
 
-// cookie is the Set-Cookie of a session; an empty value ends it.
-func cookie(value string, secure bool) *http.Cookie {
+// sessionCookieFor is the Set-Cookie of a session; an empty value ends it.
+func sessionCookieFor(value string, secure bool) *http.Cookie {
 	c := &http.Cookie{
 		Name: sessionCookie, Value: value, Path: "/", HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds()),

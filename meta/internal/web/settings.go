@@ -26,10 +26,10 @@ type settingsView struct {
 func settingsPage(v *visit) error { return v.showSettings(settingsView{}) }
 
 func (v *visit) showSettings(data settingsView) error {
-	if err := data.fill(v); err != nil {
+	if err := data.fillSettings(v); err != nil {
 		return err
 	}
-	v.render(http.StatusOK, "settings", "Settings", data)
+	v.renderPage(http.StatusOK, "settings", "Settings", data)
 	return nil
 }
 
@@ -37,12 +37,12 @@ func (v *visit) showSettings(data settingsView) error {
 func (v *visit) showSettingsAgain(err error, data settingsView) error {
 	return v.showAgain(err, "settings", "Settings", func(p *api.Problem) any {
 		data.Problem = p
-		_ = data.fill(v) // what cannot be listed is missing from a page that already says what is wrong
+		_ = data.fillSettings(v) // what cannot be listed is missing from a page that already says what is wrong
 		return data
 	})
 }
 
-func (d *settingsView) fill(v *visit) error {
+func (d *settingsView) fillSettings(v *visit) error {
 	ctx := v.r.Context()
 	d.Roles = []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll}
 	var err error
@@ -92,7 +92,7 @@ func createToken(v *visit) error {
 
 func confirmDeleteToken(v *visit) error {
 	q := v.r.URL.Query()
-	v.render(http.StatusOK, "confirm", "Revoke a token", confirmView{
+	v.renderPage(http.StatusOK, "confirm", "Revoke a token", confirmView{
 		Question: "Revoke the token " + q.Get("name") + "?", Effect: "Whoever uses it is refused from now on. It cannot be given back.",
 		Action: "/settings/tokens/delete", Button: "Revoke it", Danger: true, Back: "/settings", Hidden: map[string]string{"id": q.Get("id")},
 	})
@@ -106,7 +106,7 @@ func deleteToken(v *visit) error {
 	if err := v.api.DeleteToken(v.r.Context(), v.r.PostFormValue("id")); err != nil {
 		return err
 	}
-	return v.redirect("/settings")
+	return v.redirectTo("/settings")
 }
 
 func saveTarget(v *visit) error {
@@ -116,17 +116,17 @@ func saveTarget(v *visit) error {
 	form := v.r.PostForm
 	target := api.NotifyTarget{
 		Name: form.Get("name"), Kind: form.Get("kind"), URL: form.Get("url"), Secret: form.Get("secret"),
-		Addresses: lines(form.Get("addresses")), Events: lines(form.Get("events")), Revision: api.MustNotExist,
+		Addresses: splitLines(form.Get("addresses")), Events: splitLines(form.Get("events")), Revision: api.MustNotExist,
 	}
 	if _, err := v.api.PutNotifyTarget(v.r.Context(), target); err != nil {
 		return v.showSettingsAgain(err, settingsView{Target: target})
 	}
-	return v.redirect("/settings")
+	return v.redirectTo("/settings")
 }
 
 func confirmDeleteTarget(v *visit) error {
 	name := v.r.URL.Query().Get("name")
-	v.render(http.StatusOK, "confirm", "Remove a target", confirmView{
+	v.renderPage(http.StatusOK, "confirm", "Remove a target", confirmView{
 		Question: "Remove the notification target " + name + "?", Effect: "It is told of nothing any more.",
 		Action: "/settings/targets/delete", Button: "Remove it", Danger: true, Back: "/settings", Hidden: map[string]string{"name": name},
 	})
@@ -145,7 +145,7 @@ func retryDead(v *visit) error {
 	if err := v.api.RetryDeadLetter(v.r.Context(), id); err != nil {
 		return err
 	}
-	return v.redirect("/settings")
+	return v.redirectTo("/settings")
 }
 
 func deleteTarget(v *visit) error {
@@ -155,5 +155,5 @@ func deleteTarget(v *visit) error {
 	if err := v.api.DeleteNotifyTarget(v.r.Context(), v.r.PostFormValue("name"), 0); err != nil {
 		return err
 	}
-	return v.redirect("/settings")
+	return v.redirectTo("/settings")
 }

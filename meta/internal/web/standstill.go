@@ -22,7 +22,7 @@ func standstillPage(v *visit) error {
 		return err
 	}
 	looked := cmp.Or(v.r.URL.Query().Get("looked"), r.Seen)
-	v.render(http.StatusOK, "standstill", "Standstill", standstillView{r, looked})
+	v.renderPage(http.StatusOK, "standstill", "Standstill", standstillView{r, looked})
 	return nil
 }
 
@@ -34,12 +34,12 @@ func endStandstill(v *visit) error {
 	if _, err := v.api.EndStandstill(v.r.Context(), api.EndStandstill{Seen: form.Get("seen"), Reason: form.Get("reason")}); err != nil {
 		return err
 	}
-	return v.redirect("/")
+	return v.redirectTo("/")
 }
 
-// standing is the standstill in force, for the banner on every page; a page
+// standstillInForce is the standstill in force, for the banner on every page; a page
 // does without when that cannot be found out.
-func (v *visit) standing() *api.Standstill {
+func (v *visit) standstillInForce() *api.Standstill {
 	if v.api == nil || v.viewer.Name == "" {
 		return nil
 	}

@@ -67,16 +67,16 @@ func New(cfg Config) (http.Handler, error) {
 	if s.pages, err = parsePages(templates, cfg.Now); err != nil {
 		return nil, err
 	}
-	return s.routes()
+	return s.newMux()
 }
 
-func (s *site) routes() (http.Handler, error) {
+func (s *site) newMux() (http.Handler, error) {
 	files, err := fs.Sub(assets, "assets")
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /assets/", http.StripPrefix("/assets/", cached(http.FileServerFS(files))))
+	mux.Handle("GET /assets/", http.StripPrefix("/assets/", withCaching(http.FileServerFS(files))))
 	mux.HandleFunc("GET /login", s.showLogin)
 	mux.HandleFunc("POST /login", s.login)
 	mux.HandleFunc("POST /logout", s.logout)
@@ -92,15 +92,15 @@ func (s *site) routes() (http.Handler, error) {
 		"GET /rollouts/{id}/{action}":   confirmRolloutAction,
 		"POST /rollouts/{id}/{action}":  actOnRollout,
 		"GET /deploy":                   deployPage,
-		"POST /deploy":                  deploy,
+		"POST /deploy":                  deployForm,
 		"GET /publish":                  publishPage,
-		"POST /publish":                 publish,
+		"POST /publish":                 publishTarball,
 		"GET /groups":                   groupsPage,
 		"GET /groups/edit":              editGroup,
 		"POST /groups/edit":             saveGroup,
 		"POST /groups/delete":           deleteGroup,
 		"GET /assignments/delete":       confirmUnassign,
-		"POST /assignments/delete":      unassign,
+		"POST /assignments/delete":      deleteAssignment,
 		"GET /holds":                    holdsPage,
 		"GET /holds/new":                newHold,
 		"POST /holds/new":               createHold,
@@ -117,23 +117,23 @@ func (s *site) routes() (http.Handler, error) {
 		"POST /settings/dead/retry":     retryDead,
 		"GET /standstill":               standstillPage,
 		"POST /standstill":              endStandstill,
-		"GET /live":                     live,
+		"GET /live":                     streamNudges,
 	} {
-		mux.HandleFunc(pattern, s.visitor(h))
+		mux.HandleFunc(pattern, s.forVisitor(h))
 	}
 	mux.HandleFunc("/", s.noPage)
-	return secured(mux), nil
+	return withSecurityHeaders(mux), nil
 }
 
 // noPage answers for every path that is not a page: by one to a browser whose
 // visitor has logged in, else by the server's own words. It never leads to the
 // login page, which programs would take for what they asked for.
 func (s *site) noPage(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.seal.open(r); err != nil || !wantsPage(r) {
+	if _, err := s.seal.openSession(r); err != nil || !wantsPage(r) {
 		s.cfg.NotFound.ServeHTTP(w, r)
 		return
 	}
-	s.visitor(func(*visit) error { return errNotFound })(w, r)
+	s.forVisitor(func(*visit) error { return errNotFound })(w, r)
 }
 
 // visit is one request of a visitor who has logged in.
@@ -145,10 +145,10 @@ type visit struct {
 	viewer api.Identity
 }
 
-// visitor admits who has a session to h and shows what h returns as an error.
-func (s *site) visitor(h func(*visit) error) http.HandlerFunc {
+// forVisitor admits who has a session to h and shows what h returns as an error.
+func (s *site) forVisitor(h func(*visit) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		token, err := s.seal.open(r)
+		token, err := s.seal.openSession(r)
 		if err != nil {
 			s.toLogin(w, r)
 			return
@@ -159,26 +159,26 @@ func (s *site) visitor(h func(*visit) error) http.HandlerFunc {
 			err = h(v)
 		}
 		if err != nil && r.Context().Err() == nil {
-			v.fail(err)
+			v.showError(err)
 		}
 	}
 }
 
 var errNotFound = &api.Problem{Title: "There is no such page", Status: http.StatusNotFound, Hint: "Use the menu above."}
 
-// fail shows an error as a page with its status.
-func (v *visit) fail(err error) {
+// showError shows an error as a page with its status.
+func (v *visit) showError(err error) {
 	p := &api.Problem{Title: "This did not work", Status: http.StatusInternalServerError, Detail: err.Error()}
 	errors.As(err, &p)
 	if p.Status == http.StatusUnauthorized {
-		http.SetCookie(v.w, cookie("", v.cfg.Secure))
+		http.SetCookie(v.w, sessionCookieFor("", v.cfg.Secure))
 		v.toLogin(v.w, v.r)
 		return
 	}
 	if p.Status >= http.StatusInternalServerError {
 		v.cfg.Log.Error().Err(err).Str("path", v.r.URL.Path).Msg("page failed")
 	}
-	v.render(p.Status, "error", p.Title, p)
+	v.renderPage(p.Status, "error", p.Title, p)
 }
 
 // showAgain shows a form again with what is wrong about it, so that nothing
@@ -188,19 +188,19 @@ func (v *visit) showAgain(err error, page, title string, data func(*api.Problem)
 	if !errors.As(err, &p) || p.Status == http.StatusUnauthorized || p.Status >= http.StatusInternalServerError {
 		return err
 	}
-	v.render(p.Status, page, title, data(p))
+	v.renderPage(p.Status, page, title, data(p))
 	return nil
 }
 
-// redirect follows a write, so that reloading the page does not repeat it.
-func (v *visit) redirect(to string) error {
+// redirectTo follows a write, so that reloading the page does not repeat it.
+func (v *visit) redirectTo(to string) error {
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil
 }
 
-// secured sets what every answer carries: no script, style or picture from
+// withSecurityHeaders sets what every answer carries: no script, style or picture from
 // elsewhere, no framing, and no write that another site asks for.
-func secured(h http.Handler) http.Handler {
+func withSecurityHeaders(h http.Handler) http.Handler {
 	h = http.NewCrossOriginProtection().Handler(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -213,7 +213,7 @@ func secured(h http.Handler) http.Handler {
 	})
 }
 
-func cached(h http.Handler) http.Handler {
+func withCaching(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=3600")
 		h.ServeHTTP(w, r)
