@@ -93,7 +93,7 @@ func (s standstill) Standstill(ctx context.Context) (api.StandstillReport, error
 
 // judgeMove says what is known against the version that hosts would be told.
 func (s standstill) judgeMove(ctx context.Context, m *api.Move) (err error) {
-	m.Bad, err = assignments(s).badRelease(ctx, api.Assignment{Agent: m.Agent, Version: m.To, Cmd: m.Cmd})
+	m.Bad, err = assignments(s).warnOfTakenBack(ctx, api.Assignment{Agent: m.Agent, Version: m.To, Cmd: m.Cmd})
 	return err
 }
 
