@@ -82,7 +82,10 @@ func (a *app) assignSetCommand() *cobra.Command {
 			return err
 		}
 		verb := map[string]string{"set": "is now assigned", "made": "assigned"}[made]
-		return a.print(a.out, put, func(w io.Writer) { writef(w, "%s %s %s to %s\n", put.Agent, put.Version, verb, put.Scope) })
+		return a.print(a.out, put, func(w io.Writer) {
+			writef(w, "%s %s %s to %s\n", put.Agent, put.Version, verb, put.Scope)
+			a.warnOfUnknownHost(cmd.Context(), client, w, put.Scope)
+		})
 	}
 	t.flags(c)
 	f.StringVar(&as.Cmd, "cmd", "", "start or stop (default start)")

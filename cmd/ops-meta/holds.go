@@ -57,7 +57,10 @@ func (a *app) holdAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, made, func(w io.Writer) { writef(w, "%s held, hold %s\n", made.Scope, made.ID) })
+		return a.print(a.out, made, func(w io.Writer) {
+			writef(w, "%s held, hold %s\n", made.Scope, made.ID)
+			a.warnOfUnknownHost(cmd.Context(), client, w, made.Scope)
+		})
 	}
 	t.flags(c)
 	c.Flags().StringVar(&agent, "agent", "", "this agent everywhere")

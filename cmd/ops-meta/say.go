@@ -125,6 +125,17 @@ func (a *app) warnOfImpact(w io.Writer, i api.Impact) {
 	}
 }
 
+// warnOfUnknownHost says so where something was said of a host that nobody
+// knows: it may be yet to come, or misspelt.
+func (a *app) warnOfUnknownHost(ctx context.Context, c *api.Client, w io.Writer, scope api.Scope) {
+	if scope.Kind != api.ScopeHost {
+		return
+	}
+	if _, err := c.Host(ctx, scope.Name); isNotFound(err) {
+		writef(w, "%s\n", a.paint(a.out, yellow, "warning: "+err.Error()+" yet; "+hintOf(err)))
+	}
+}
+
 // refuseUnknown keeps a version from going out to a host that nobody knows, or
 // by a rollout to a group that no host is in: it would be complete at once.
 func (n newRollout) refuseUnknown(ctx context.Context, c *api.Client, i api.Impact) error {

@@ -109,12 +109,15 @@ func (s filters) namesKnown(agent string) (n names) {
 
 // hostsLike are some hosts whose names are like one that is not known.
 func (s filters) hostsLike(name string) (names []string) {
-	page, err := s.fleet.List(api.HostQuery{Search: name[:min(len(name), 3)], Limit: api.MaxPage})
-	if err != nil {
-		return nil
-	}
-	for _, h := range page.Items {
-		names = append(names, h.Name)
+	for _, begin := range []int{3, 1, 0} { // the typo may be in the beginning
+		page, err := s.fleet.List(api.HostQuery{Search: name[:min(len(name), begin)], Limit: api.MaxPage})
+		if err != nil {
+			return nil
+		}
+		names = namesOf(page.Items, func(h api.Host) string { return h.Name })
+		if api.Nearest(name, names) != "" {
+			break
+		}
 	}
 	return names
 }
