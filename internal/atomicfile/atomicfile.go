@@ -18,7 +18,7 @@ func Write(path string, data []byte, perm os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("cannot replace %s: %w", path, err)
 	}
-	if err := fill(f, data, perm); err != nil {
+	if err := writeAndSync(f, data, perm); err != nil {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("cannot replace %s: %w", path, err)
 	}
@@ -29,8 +29,8 @@ func Write(path string, data []byte, perm os.FileMode) error {
 	return SyncDir(dir)
 }
 
-// fill writes, syncs and closes f whatever happens.
-func fill(f *os.File, data []byte, perm os.FileMode) error {
+// writeAndSync writes, syncs and closes f whatever happens.
+func writeAndSync(f *os.File, data []byte, perm os.FileMode) error {
 	_, err := f.Write(data)
 	if err == nil {
 		err = f.Chmod(perm)

@@ -44,12 +44,12 @@ type Lock struct {
 func Take(ctx context.Context, r Request) (*Lock, error) {
 	deadline := time.Now().Add(r.Patience)
 	for {
-		f, err := open(r.Path, r.Create)
+		f, err := openLockFile(r.Path, r.Create)
 		if err != nil || f == nil {
 			return &Lock{}, err
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil && named(f, r.Path) {
+		if err == nil && stillNamed(f, r.Path) {
 			return &Lock{f, r.Path}, nil
 		}
 		_ = f.Close()
@@ -83,8 +83,8 @@ func (l *Lock) Remove() {
 	}
 }
 
-// open returns nil, nil where no lock can be had.
-func open(path string, create bool) (*os.File, error) {
+// openLockFile returns nil, nil where no lock can be had.
+func openLockFile(path string, create bool) (*os.File, error) {
 	flags := os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	if create {
 		flags |= os.O_CREATE
@@ -113,9 +113,9 @@ func removeForeign(path string) bool {
 	return unix.Lstat(path, &st) == nil && int(st.Uid) != os.Geteuid() && os.Remove(path) == nil
 }
 
-// named reports whether path still names f: it may have been removed between
+// stillNamed reports whether path still names f: it may have been removed between
 // opening and locking.
-func named(f *os.File, path string) bool {
+func stillNamed(f *os.File, path string) bool {
 	mine, err := f.Stat()
 	if err != nil {
 		return false

@@ -7,10 +7,10 @@ import (
 )
 
 // First is a random part of interval, for the wait before a first heartbeat.
-func First(interval time.Duration) time.Duration { return scale(interval, rand.Float64()) }
+func First(interval time.Duration) time.Duration { return scaleBy(interval, rand.Float64()) }
 
 // Around is interval ±10 %.
-func Around(interval time.Duration) time.Duration { return scale(interval, 0.9+0.2*rand.Float64()) }
+func Around(interval time.Duration) time.Duration { return scaleBy(interval, 0.9+0.2*rand.Float64()) }
 
 // Backoff is the wait before try n+1 after n failures: a random part of
 // base·2ⁿ⁻¹, which is capped at limit ("full jitter"). It is never less than a
@@ -22,7 +22,7 @@ func Backoff(base, limit time.Duration, failures int) time.Duration {
 			capped = d
 		}
 	}
-	return scale(capped, 0.1+0.9*rand.Float64())
+	return scaleBy(capped, 0.1+0.9*rand.Float64())
 }
 
-func scale(d time.Duration, f float64) time.Duration { return time.Duration(float64(d) * f) }
+func scaleBy(d time.Duration, f float64) time.Duration { return time.Duration(float64(d) * f) }

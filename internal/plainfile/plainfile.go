@@ -25,7 +25,7 @@ func (e *Error) Error() string { return "cannot use " + e.Path + ": " + e.Why }
 const never = syscall.O_NONBLOCK | syscall.O_CLOEXEC
 
 // Open opens path for reading, if it is a regular file and no link.
-func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0) }
+func Open(path string) (*os.File, error) { return openPlain(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0) }
 
 // Append opens path for reading and for writing at its end; it is made with
 // mode 0600 when missing. A file that has other names as well is refused like
@@ -49,10 +49,10 @@ func Append(path string) (*os.File, error) {
 // Lockable is [Append] for a file in which nothing is written, so that its
 // other names do no harm.
 func Lockable(path string) (*os.File, error) {
-	return open(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	return openPlain(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 }
 
-func open(path string, flags int, perm os.FileMode) (*os.File, error) {
+func openPlain(path string, flags int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|never, perm)
 	switch {
 	case errors.Is(err, syscall.ELOOP) && flags&syscall.O_NOFOLLOW != 0:
@@ -88,7 +88,7 @@ func Read(path string, limit int64) ([]byte, error) {
 // ReadLinked is [Read] for files of an administrator, who may have put a link
 // in their place.
 func ReadLinked(path string, limit int64) ([]byte, error) {
-	f, err := open(path, os.O_RDONLY, 0)
+	f, err := openPlain(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const hidden = utf8.RuneError
 // Text is s as one line: line breaks, tabs and control characters become
 // spaces, and what else does not show itself (bidirectional controls, zero
 // width characters, bytes that are no UTF-8) becomes U+FFFD.
-func Text(s string) string { return strings.Map(visible, s) }
+func Text(s string) string { return strings.Map(visibleRune, s) }
 
 // Lines is [Text] for text of several lines: line feeds and tabs stay, and a
 // carriage return before a line feed goes.
@@ -31,7 +31,7 @@ func Lines(s string) string {
 		if r == '\n' || r == '\t' {
 			return r
 		}
-		return visible(r)
+		return visibleRune(r)
 	}, s)
 }
 
@@ -50,13 +50,13 @@ func Line(s string) string {
 // JSON is a JSON text that means the same, with what does not show itself
 // escaped.
 func JSON(text string) string {
-	if strings.IndexFunc(text, escaped) < 0 {
+	if strings.IndexFunc(text, mustEscape) < 0 {
 		return text
 	}
 	var b strings.Builder
 	for _, r := range text {
 		switch {
-		case !escaped(r):
+		case !mustEscape(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
@@ -76,18 +76,18 @@ func Event(event map[string]any) error {
 			delete(event, key)
 			key = clean
 		}
-		event[key] = shown(value)
+		event[key] = shownValue(value)
 	}
 	return nil
 }
 
-func shown(value any) any {
+func shownValue(value any) any {
 	switch v := value.(type) {
 	case string:
 		return Text(v)
 	case []any:
 		for i := range v {
-			v[i] = shown(v[i])
+			v[i] = shownValue(v[i])
 		}
 	case map[string]any:
 		_ = Event(v)
@@ -97,9 +97,9 @@ func shown(value any) any {
 
 // escaped: r only occurs within the strings of a JSON text, unless it is the
 // white space between them.
-func escaped(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+func mustEscape(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
 
-func visible(r rune) rune {
+func visibleRune(r rune) rune {
 	switch {
 	case r < utf8.RuneSelf && r >= ' ' && r != 0x7f, unicode.IsPrint(r):
 		return r

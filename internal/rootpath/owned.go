@@ -40,9 +40,9 @@ func checkOwned(path string, fi fs.FileInfo, uid int) error {
 	if uid == 0 {
 		return checkInfo(path, fi)
 	}
-	if has := owner(fi); has != 0 && has != uint32(uid) {
-		me := name(uint32(uid))
-		return &Error{path, path, "belongs to " + name(has), "look at it before you give it to " + me + " with chown -R, or use another workDir"}
+	if has := ownerOf(fi); has != 0 && has != uint32(uid) {
+		me := userName(uint32(uid))
+		return &Error{path, path, "belongs to " + userName(has), "look at it before you give it to " + me + " with chown -R, or use another workDir"}
 	}
 	return nil
 }

@@ -45,17 +45,17 @@ func (e *Error) Error() string {
 // by anybody first: whoever makes it checks again afterwards.
 func Check(path string) error {
 	w := walk{asked: path, at: "/"}
-	if err := w.enter("/"); err != nil {
+	if err := w.enterDir("/"); err != nil {
 		return err
 	}
-	w.push(path)
+	w.pushPath(path)
 	for len(w.rest) > 0 {
-		if done, err := w.step(); done || err != nil {
+		if done, err := w.walkStep(); done || err != nil {
 			return err
 		}
 	}
 	if w.shared {
-		return w.error(w.at, "can be written by everybody", "use a directory of root's below it")
+		return w.errorAt(w.at, "can be written by everybody", "use a directory of root's below it")
 	}
 	return nil
 }
@@ -69,8 +69,8 @@ type walk struct {
 	links  int
 }
 
-// push puts the components of path before what is left to be walked.
-func (w *walk) push(path string) {
+// pushPath puts the components of path before what is left to be walked.
+func (w *walk) pushPath(path string) {
 	var parts []string
 	for part := range strings.SplitSeq(path, "/") {
 		if part != "" && part != "." {
@@ -80,12 +80,12 @@ func (w *walk) push(path string) {
 	w.rest = append(parts, w.rest...)
 }
 
-// step walks one component; done is true when there is nothing below.
-func (w *walk) step() (done bool, err error) {
+// walkStep walks one component; done is true when there is nothing below.
+func (w *walk) walkStep() (done bool, err error) {
 	part := w.rest[0]
 	w.rest = w.rest[1:]
 	if part == ".." {
-		return false, w.enter(filepath.Dir(w.at))
+		return false, w.enterDir(filepath.Dir(w.at))
 	}
 	next := filepath.Join(w.at, part)
 	fi, err := os.Lstat(next)
@@ -95,49 +95,49 @@ func (w *walk) step() (done bool, err error) {
 	case err != nil:
 		return true, fmt.Errorf("cannot judge %s: %w", w.asked, err)
 	case fi.Mode()&fs.ModeSymlink != 0:
-		return false, w.follow(next, fi)
+		return false, w.followLink(next, fi)
 	}
-	return false, w.enter(next)
+	return false, w.enterDir(next)
 }
 
-func (w *walk) follow(link string, fi fs.FileInfo) error {
-	if uid := owner(fi); uid != 0 {
-		return w.error(link, "is a link of "+name(uid), "remove it, or make it as root")
+func (w *walk) followLink(link string, fi fs.FileInfo) error {
+	if uid := ownerOf(fi); uid != 0 {
+		return w.errorAt(link, "is a link of "+userName(uid), "remove it, or make it as root")
 	}
 	if w.links++; w.links > maxLinks {
-		return w.error(link, "leads through too many links", "use the directory's own path")
+		return w.errorAt(link, "leads through too many links", "use the directory's own path")
 	}
 	target, err := os.Readlink(link)
 	if err != nil {
 		return fmt.Errorf("cannot judge %s: %w", w.asked, err)
 	}
-	w.push(target)
+	w.pushPath(target)
 	if filepath.IsAbs(target) {
-		return w.enter("/")
+		return w.enterDir("/")
 	}
 	return nil
 }
 
-// enter judges a directory.
-func (w *walk) enter(dir string) error {
+// enterDir judges a directory.
+func (w *walk) enterDir(dir string) error {
 	fi, err := os.Lstat(dir)
 	if err != nil {
 		return fmt.Errorf("cannot judge %s: %w", w.asked, err)
 	}
 	others := fi.Mode().Perm()&0o022 != 0
-	switch uid := owner(fi); {
+	switch uid := ownerOf(fi); {
 	case !fi.IsDir():
-		return w.error(dir, "is not a directory", "remove it, or use another path")
+		return w.errorAt(dir, "is not a directory", "remove it, or use another path")
 	case uid != 0:
-		return w.error(dir, "belongs to "+name(uid), "use a directory that only root can change, such as one below /opt")
+		return w.errorAt(dir, "belongs to "+userName(uid), "use a directory that only root can change, such as one below /opt")
 	case others && fi.Mode()&fs.ModeSticky == 0:
-		return w.error(dir, "can be written by others than root", "take that away: chmod go-w "+dir)
+		return w.errorAt(dir, "can be written by others than root", "take that away: chmod go-w "+dir)
 	}
 	w.at, w.shared = dir, others
 	return nil
 }
 
-func (w *walk) error(at, why, mend string) error {
+func (w *walk) errorAt(at, why, mend string) error {
 	return &Error{Path: w.asked, At: at, Why: why, Mend: mend}
 }
 
@@ -156,8 +156,8 @@ func CheckEntry(path string) error {
 }
 
 func checkInfo(path string, fi fs.FileInfo) error {
-	if uid := owner(fi); uid != 0 {
-		return &Error{path, path, "belongs to " + name(uid), "look at it before you give it to root: chown root:root " + path}
+	if uid := ownerOf(fi); uid != 0 {
+		return &Error{path, path, "belongs to " + userName(uid), "look at it before you give it to root: chown root:root " + path}
 	}
 	if fi.Mode()&fs.ModeSymlink == 0 && fi.Mode().Perm()&0o022 != 0 {
 		return &Error{path, path, "can be written by others than root", "take that away: chmod go-w " + path}
@@ -165,15 +165,15 @@ func checkInfo(path string, fi fs.FileInfo) error {
 	return nil
 }
 
-func owner(fi fs.FileInfo) uint32 {
+func ownerOf(fi fs.FileInfo) uint32 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return st.Uid
 	}
 	return ^uint32(0) // it cannot be told, so it is not root
 }
 
-// name is the user as people know it.
-func name(uid uint32) string {
+// userName is the user as people know it.
+func userName(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

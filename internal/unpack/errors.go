@@ -51,7 +51,7 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-func refuse(r Reason, path, format string, args ...any) *Error {
+func refuseEntry(r Reason, path, format string, args ...any) *Error {
 	return &Error{Reason: r, Path: path, Detail: fmt.Sprintf(format, args...)}
 }
 

@@ -22,7 +22,7 @@ const (
 func (t *tree) checkLinks(ctx context.Context) error {
 	f := follower{tree: t, ctx: ctx, ends: make(map[string]end, len(t.links)), steps: stepsPerFile * t.limits.MaxFiles}
 	for _, key := range t.links {
-		if _, err := f.follow(key, 0); err != nil {
+		if _, err := f.followLink(key, 0); err != nil {
 			return err
 		}
 	}
@@ -43,24 +43,24 @@ type follower struct {
 	steps int // that are left
 }
 
-// follow finds where the link of a key leads, walking its target's components
+// followLink finds where the link of a key leads, walking its target's components
 // one by one.
-func (f *follower) follow(key string, depth int) (end, error) {
+func (f *follower) followLink(key string, depth int) (end, error) {
 	link := f.tree.nodes[key]
 	e, known := f.ends[key]
 	switch {
 	case known && e.hops > 0:
 		return e, nil
 	case known || depth >= maxHops:
-		return end{}, refuse(BadLink, link.path, "the link leads through more than %d links", maxHops)
+		return end{}, refuseEntry(BadLink, link.path, "the link leads through more than %d links", maxHops)
 	}
 	f.ends[key] = end{}
 	e = end{at: parentOf(link.path), hops: 1}
 	for part := range strings.SplitSeq(link.target, "/") {
-		if err := f.step(link); err != nil {
+		if err := f.countStep(link); err != nil {
 			return end{}, err
 		}
-		if err := f.walk(&e, link, part, depth); err != nil {
+		if err := f.walkPart(&e, link, part, depth); err != nil {
 			return end{}, err
 		}
 	}
@@ -68,10 +68,10 @@ func (f *follower) follow(key string, depth int) (end, error) {
 	return e, nil
 }
 
-// step counts one component.
-func (f *follower) step(link node) error {
+// countStep counts one component.
+func (f *follower) countStep(link node) error {
 	if f.steps--; f.steps < 0 {
-		return refuse(BadLink, link.path, "the links of the archive are too many and too long to be followed")
+		return refuseEntry(BadLink, link.path, "the links of the archive are too many and too long to be followed")
 	}
 	if f.steps%lookUp == 0 {
 		return f.ctx.Err()
@@ -79,14 +79,14 @@ func (f *follower) step(link node) error {
 	return nil
 }
 
-// walk goes one component on.
-func (f *follower) walk(e *end, link node, part string, depth int) error {
+// walkPart goes one component on.
+func (f *follower) walkPart(e *end, link node, part string, depth int) error {
 	switch part {
 	case "", ".":
 		return nil
 	case "..":
 		if e.at == "" {
-			return refuse(LinkEscapes, link.path, "the link to %q leaves the tree", clip(link.target))
+			return refuseEntry(LinkEscapes, link.path, "the link to %q leaves the tree", clip(link.target))
 		}
 		e.at = parentOf(e.at)
 		return nil
@@ -96,19 +96,19 @@ func (f *follower) walk(e *end, link node, part string, depth int) error {
 		next = e.at + "/" + part
 	}
 	if len(next) > 2*f.tree.limits.MaxPath {
-		return refuse(BadLink, link.path, "the link leads to a path of more than %d bytes", 2*f.tree.limits.MaxPath)
+		return refuseEntry(BadLink, link.path, "the link leads to a path of more than %d bytes", 2*f.tree.limits.MaxPath)
 	}
-	key := fold(next)
+	key := foldCase(next)
 	if n, ok := f.tree.nodes[key]; !ok || n.kind != Symlink {
 		e.at = next
 		return nil
 	}
-	through, err := f.follow(key, depth+1)
+	through, err := f.followLink(key, depth+1)
 	if err != nil {
 		return err
 	}
 	if e.hops += through.hops; e.hops > maxHops {
-		return refuse(BadLink, link.path, "the link leads through more than %d links", maxHops)
+		return refuseEntry(BadLink, link.path, "the link leads through more than %d links", maxHops)
 	}
 	e.at = through.at
 	return nil

@@ -27,7 +27,7 @@ func Release(ctx context.Context, r io.Reader, l Limits, handle func(Entry) erro
 		return handle(e)
 	})
 	if err == nil && !found {
-		return Summary{}, refuse(NoControl, "", "there is no control script at its root: pack the release's content, not the directory that holds it")
+		return Summary{}, refuseEntry(NoControl, "", "there is no control script at its root: pack the release's content, not the directory that holds it")
 	}
 	return sum, err
 }
@@ -35,10 +35,10 @@ func Release(ctx context.Context, r io.Reader, l Limits, handle func(Entry) erro
 // checkControl looks at the beginning of control and puts it back.
 func checkControl(e *Entry) error {
 	if e.Kind != File {
-		return refuse(BadControl, e.Path, "control must be a regular file, not a directory or a link")
+		return refuseEntry(BadControl, e.Path, "control must be a regular file, not a directory or a link")
 	}
 	if e.Mode&0o100 == 0 {
-		return refuse(BadControl, e.Path, "mode %04o lacks the execute bit: chmod +x control before packing", e.Mode)
+		return refuseEntry(BadControl, e.Path, "mode %04o lacks the execute bit: chmod +x control before packing", e.Mode)
 	}
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(e.Body, head)
@@ -59,14 +59,14 @@ func judgeHead(head []byte) *Error {
 		if isBinary(head) {
 			return nil
 		}
-		return refuse(BadControl, ControlName, "it begins with neither an interpreter line such as #!/bin/sh nor a program's header")
+		return refuseEntry(BadControl, ControlName, "it begins with neither an interpreter line such as #!/bin/sh nor a program's header")
 	}
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	switch {
 	case bytes.HasSuffix(line, []byte("\r")):
-		return refuse(BadControl, ControlName, "its interpreter line ends in CRLF, so that no interpreter is found: convert it to LF line ends")
+		return refuseEntry(BadControl, ControlName, "its interpreter line ends in CRLF, so that no interpreter is found: convert it to LF line ends")
 	case len(bytes.TrimSpace(line[2:])) == 0:
-		return refuse(BadControl, ControlName, "its interpreter line names no interpreter")
+		return refuseEntry(BadControl, ControlName, "its interpreter line names no interpreter")
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, refuse(TooManyBytes, "", "more than %d bytes come out of it", b.limit)
+		return 0, refuseEntry(TooManyBytes, "", "more than %d bytes come out of it", b.limit)
 	}
 	if errors.Is(err, io.EOF) { // without bytes, see ahead.Read
 		b.ended = true
@@ -66,7 +66,7 @@ func (b *bounded) expectZeros() error {
 		n, err := b.Read(buf)
 		for _, c := range buf[:n] {
 			if c != 0 {
-				return refuse(TrailingData, "", "data follows the end of the archive")
+				return refuseEntry(TrailingData, "", "data follows the end of the archive")
 			}
 		}
 		switch {

@@ -35,9 +35,9 @@ type tree struct {
 
 func newTree(l Limits) *tree { return &tree{limits: l, nodes: make(map[string]node)} }
 
-// admit checks one header against the rules and the tree so far. skip is true
+// admitHeader checks one header against the rules and the tree so far. skip is true
 // for the root directory itself.
-func (t *tree) admit(hdr *tar.Header) (e Entry, skip bool, err error) {
+func (t *tree) admitHeader(hdr *tar.Header) (e Entry, skip bool, err error) {
 	kind, refused := kindOf(hdr)
 	if refused != nil {
 		return e, false, refused
@@ -59,7 +59,7 @@ func (t *tree) admit(hdr *tar.Header) (e Entry, skip bool, err error) {
 		e.Target, refused = t.hardlinkTarget(clean, hdr.Linkname)
 	}
 	if refused == nil {
-		refused = t.add(e)
+		refused = t.addEntry(e)
 	}
 	if refused != nil {
 		return e, false, refused
@@ -69,10 +69,10 @@ func (t *tree) admit(hdr *tar.Header) (e Entry, skip bool, err error) {
 
 func (t *tree) admitRoot(hdr *tar.Header, kind Kind) error {
 	if kind != Dir {
-		return refuse(BadPath, hdr.Name, "the root is not a directory")
+		return refuseEntry(BadPath, hdr.Name, "the root is not a directory")
 	}
 	if t.root {
-		return refuse(Duplicate, hdr.Name, "the path appears twice")
+		return refuseEntry(Duplicate, hdr.Name, "the path appears twice")
 	}
 	t.root = true
 	return nil
@@ -81,14 +81,14 @@ func (t *tree) admitRoot(hdr *tar.Header, kind Kind) error {
 // kindOf maps a header's type, and refuses what is not in a release.
 func kindOf(hdr *tar.Header) (Kind, *Error) {
 	if hdr.Mode&special != 0 {
-		return 0, refuse(SpecialBits, hdr.Name, "mode %04o has setuid, setgid or sticky bits", hdr.Mode&0o7777)
+		return 0, refuseEntry(SpecialBits, hdr.Name, "mode %04o has setuid, setgid or sticky bits", hdr.Mode&0o7777)
 	}
 	if hdr.Typeflag == tar.TypeGNUSparse {
-		return 0, refuse(Sparse, hdr.Name, "sparse files are not allowed")
+		return 0, refuseEntry(Sparse, hdr.Name, "sparse files are not allowed")
 	}
 	for key := range hdr.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
-			return 0, refuse(Sparse, hdr.Name, "sparse files are not allowed")
+			return 0, refuseEntry(Sparse, hdr.Name, "sparse files are not allowed")
 		}
 	}
 	switch hdr.Typeflag {
@@ -101,39 +101,39 @@ func kindOf(hdr *tar.Header) (Kind, *Error) {
 	case tar.TypeLink:
 		return Hardlink, nil
 	default:
-		return 0, refuse(SpecialFile, hdr.Name, "type %q is not a file, a directory or a link", hdr.Typeflag)
+		return 0, refuseEntry(SpecialFile, hdr.Name, "type %q is not a file, a directory or a link", hdr.Typeflag)
 	}
 }
 
 // cleanPath is name without ./ and doubled slashes, if it may be in a release.
 func (t *tree) cleanPath(name string) (string, *Error) {
 	if len(name) > t.limits.MaxPath {
-		return "", refuse(PathTooLong, name, "the path has more than %d bytes", t.limits.MaxPath)
+		return "", refuseEntry(PathTooLong, name, "the path has more than %d bytes", t.limits.MaxPath)
 	}
 	if name == "" || strings.HasPrefix(name, "/") {
-		return "", refuse(BadPath, name, "the path is not relative")
+		return "", refuseEntry(BadPath, name, "the path is not relative")
 	}
-	if !printable(name) {
-		return "", refuse(BadPath, name, "the path has control characters or is not UTF-8")
+	if !isPrintable(name) {
+		return "", refuseEntry(BadPath, name, "the path has control characters or is not UTF-8")
 	}
 	depth := 0
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case part == "..":
-			return "", refuse(BadPath, name, "the path has a .. component")
+			return "", refuseEntry(BadPath, name, "the path has a .. component")
 		case len(part) > maxComponent:
-			return "", refuse(PathTooLong, name, "a component has more than %d bytes", maxComponent)
+			return "", refuseEntry(PathTooLong, name, "a component has more than %d bytes", maxComponent)
 		case part != "" && part != ".":
 			depth++
 		}
 	}
 	if depth > t.limits.MaxDepth {
-		return "", refuse(TooDeep, name, "the path has more than %d components", t.limits.MaxDepth)
+		return "", refuseEntry(TooDeep, name, "the path has more than %d components", t.limits.MaxDepth)
 	}
 	return path.Clean(name), nil
 }
 
-func printable(s string) bool {
+func isPrintable(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}
@@ -145,11 +145,11 @@ func printable(s string) bool {
 func (t *tree) symlinkTarget(name, target string) (string, *Error) {
 	switch {
 	case len(target) > t.limits.MaxPath:
-		return "", refuse(PathTooLong, name, "the link's target has more than %d bytes", t.limits.MaxPath)
-	case target == "" || !printable(target):
-		return "", refuse(BadLink, name, "the link's target is empty or has control characters")
+		return "", refuseEntry(PathTooLong, name, "the link's target has more than %d bytes", t.limits.MaxPath)
+	case target == "" || !isPrintable(target):
+		return "", refuseEntry(BadLink, name, "the link's target is empty or has control characters")
 	case strings.HasPrefix(target, "/"):
-		return "", refuse(LinkEscapes, name, "the link leads to %q, outside the tree", clip(target))
+		return "", refuseEntry(LinkEscapes, name, "the link leads to %q, outside the tree", clip(target))
 	}
 	return target, nil
 }
@@ -157,36 +157,36 @@ func (t *tree) symlinkTarget(name, target string) (string, *Error) {
 func (t *tree) hardlinkTarget(name, target string) (string, *Error) {
 	clean, err := t.cleanPath(target)
 	if err != nil {
-		return "", refuse(LinkEscapes, name, "the hard link to %q is not allowed: %s", clip(target), err.Detail)
+		return "", refuseEntry(LinkEscapes, name, "the hard link to %q is not allowed: %s", clip(target), err.Detail)
 	}
-	if n, ok := t.nodes[fold(clean)]; !ok || n.kind != File || n.path != clean {
-		return "", refuse(BadLink, name, "the hard link's target %q is not an earlier file of the archive", clip(target))
+	if n, ok := t.nodes[foldCase(clean)]; !ok || n.kind != File || n.path != clean {
+		return "", refuseEntry(BadLink, name, "the hard link's target %q is not an earlier file of the archive", clip(target))
 	}
 	return clean, nil
 }
 
-// add puts e into the tree, below directories that are made when missing.
-func (t *tree) add(e Entry) *Error {
+// addEntry puts e into the tree, below directories that are made when missing.
+func (t *tree) addEntry(e Entry) *Error {
 	if err := t.addParents(e.Path); err != nil {
 		return err
 	}
-	key := fold(e.Path)
+	key := foldCase(e.Path)
 	old, exists := t.nodes[key]
 	switch {
 	case exists && old.path != e.Path:
-		return refuse(CaseCollision, e.Path, "it differs only by case from %q", clip(old.path))
+		return refuseEntry(CaseCollision, e.Path, "it differs only by case from %q", clip(old.path))
 	case exists && e.Kind == Dir && old.implied:
 		old.implied = false
 		t.nodes[key] = old
 		return nil
 	case exists:
-		return refuse(Duplicate, e.Path, "the path appears twice")
+		return refuseEntry(Duplicate, e.Path, "the path appears twice")
 	}
 	if e.Size > t.limits.MaxBytes-t.summary.Bytes {
-		return refuse(TooManyBytes, e.Path, "the files announce more than %d bytes", t.limits.MaxBytes)
+		return refuseEntry(TooManyBytes, e.Path, "the files announce more than %d bytes", t.limits.MaxBytes)
 	}
 	t.summary.Bytes += e.Size
-	return t.insert(key, node{path: e.Path, kind: e.Kind, target: e.Target})
+	return t.insertNode(key, node{path: e.Path, kind: e.Kind, target: e.Target})
 }
 
 // addParents makes sure that everything above p is a directory.
@@ -208,22 +208,22 @@ func (t *tree) addParents(p string) *Error {
 }
 
 func (t *tree) addParent(p, dir string) *Error {
-	key := fold(dir)
+	key := foldCase(dir)
 	old, exists := t.nodes[key]
 	switch {
 	case !exists:
-		return t.insert(key, node{path: dir, kind: Dir, implied: true})
+		return t.insertNode(key, node{path: dir, kind: Dir, implied: true})
 	case old.path != dir:
-		return refuse(CaseCollision, p, "its directory differs only by case from %q", clip(old.path))
+		return refuseEntry(CaseCollision, p, "its directory differs only by case from %q", clip(old.path))
 	case old.kind != Dir:
-		return refuse(BelowFile, p, "it lies below %q, which is not a directory", clip(old.path))
+		return refuseEntry(BelowFile, p, "it lies below %q, which is not a directory", clip(old.path))
 	}
 	return nil
 }
 
-func (t *tree) insert(key string, n node) *Error {
+func (t *tree) insertNode(key string, n node) *Error {
 	if len(t.nodes) >= t.limits.MaxFiles {
-		return refuse(TooManyFiles, n.path, "more than %d entries", t.limits.MaxFiles)
+		return refuseEntry(TooManyFiles, n.path, "more than %d entries", t.limits.MaxFiles)
 	}
 	t.nodes[key] = n
 	switch n.kind {
@@ -238,8 +238,8 @@ func (t *tree) insert(key string, n node) *Error {
 	return nil
 }
 
-// fold maps paths that a case-insensitive filesystem takes for one to one key.
-func fold(s string) string {
+// foldCase maps paths that a case-insensitive filesystem takes for one to one key.
+func foldCase(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
 			return strings.Map(foldRune, s)

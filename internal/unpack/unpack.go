@@ -99,22 +99,22 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 	src := &source{r: r}
 	in := newBuffered(src)
 	if head, _ := in.Peek(len(gzipMagic)); src.err == nil && !strings.HasPrefix(gzipMagic, string(head)) {
-		return Summary{}, refuse(Corrupt, "", "it is not gzip")
+		return Summary{}, refuseEntry(Corrupt, "", "it is not gzip")
 	}
 	gz, err := archiver.Gz{}.OpenReader(in)
 	if err != nil {
-		return Summary{}, blame(src, err)
+		return Summary{}, blameFor(src, err)
 	}
 	decompressed := newAhead(gz)
 	content := &bounded{r: decompressed, left: l.MaxBytes, limit: l.MaxBytes}
 	t := newTree(l)
-	err = extract(ctx, content, t, handle)
+	err = extractEntries(ctx, content, t, handle)
 	decompressed.close()
 	if closeErr := gz.Close(); err == nil && closeErr != nil {
 		err = closeErr
 	}
 	if err != nil {
-		return Summary{}, blame(src, err)
+		return Summary{}, blameFor(src, err)
 	}
 	if err := t.checkLinks(ctx); err != nil {
 		return Summary{}, err
@@ -122,14 +122,14 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 	return t.summary, nil
 }
 
-// extract walks the entries, then makes sure that nothing follows them.
-func extract(ctx context.Context, content *bounded, t *tree, handle func(Entry) error) error {
+// extractEntries walks the entries, then makes sure that nothing follows them.
+func extractEntries(ctx context.Context, content *bounded, t *tree, handle func(Entry) error) error {
 	err := archiver.Tar{}.Extract(ctx, content, func(_ context.Context, info archiver.FileInfo) error {
 		hdr, ok := info.Header.(*tar.Header)
 		if !ok {
-			return refuse(Corrupt, info.NameInArchive, "the entry has no tar header")
+			return refuseEntry(Corrupt, info.NameInArchive, "the entry has no tar header")
 		}
-		e, skip, err := t.admit(hdr)
+		e, skip, err := t.admitHeader(hdr)
 		if err != nil || skip {
 			return err
 		}
@@ -139,7 +139,7 @@ func extract(ctx context.Context, content *bounded, t *tree, handle func(Entry) 
 		return err
 	}
 	if content.ended {
-		return refuse(Truncated, "", "the end-of-archive marker is missing")
+		return refuseEntry(Truncated, "", "the end-of-archive marker is missing")
 	}
 	return content.expectZeros()
 }
@@ -166,9 +166,9 @@ func handOut(e Entry, info archiver.FileInfo, handle func(Entry) error) error {
 	return &handlerError{err}
 }
 
-// blame finds whose fault err is: the handler's, the reader's or the
+// blameFor finds whose fault err is: the handler's, the reader's or the
 // archive's.
-func blame(src *source, err error) error {
+func blameFor(src *source, err error) error {
 	var handler *handlerError
 	var own *Error
 	switch {

@@ -40,7 +40,7 @@ type sample struct {
 	wall, cpu time.Duration
 }
 
-func (b *bench) prepare(ctx context.Context) (err error) {
+func (b *bench) startServer(ctx context.Context) (err error) {
 	if b.program, err = filepath.Abs(b.program); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (b *bench) close() {
 	_ = b.server.Wait()
 }
 
-func (b *bench) ways() []way {
+func (b *bench) installWays() []way {
 	shell := func(script string) func(context.Context, string) (*exec.Cmd, error) {
 		return func(ctx context.Context, dir string) (*exec.Cmd, error) {
 			cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script, "bash", b.url, b.digest)
@@ -77,7 +77,7 @@ func (b *bench) ways() []way {
 	const pipe = `mkdir 1.0.0; curl -sf "$1" | tar xz -C 1.0.0`
 	const steps = `wget -q -O t.tar.gz "$1"; test "$(md5sum <t.tar.gz)" = "$2  -"; mkdir 1.0.0; tar zxf t.tar.gz -C 1.0.0; rm t.tar.gz`
 	return []way{
-		{"ops-updater child", b.child},
+		{"ops-updater child", b.childCommand},
 		{"curl | tar xz", shell(pipe)},
 		{"wget; md5sum; tar zxf", shell(steps)},
 		{"curl | tar xz; sync", shell(pipe + `; sync -f 1.0.0`)},
@@ -85,9 +85,9 @@ func (b *bench) ways() []way {
 	}
 }
 
-// child is the real program doing the real job: its input stays open until it
+// childCommand is the real program doing the real job: its input stays open until it
 // has answered, as in the sidecar.
-func (b *bench) child(ctx context.Context, dir string) (*exec.Cmd, error) {
+func (b *bench) childCommand(ctx context.Context, dir string) (*exec.Cmd, error) {
 	place := map[string]string{"Path": filepath.Join(dir, "bench"), "Name": "bench"}
 	job, err := json.Marshal(map[string]any{"op": "install", "dir": place, "install": map[string]any{
 		"Agent": "bench", "Version": "1.0.0", "Dir": place["Path"], "Tarballs": []string{b.url}, "MD5": b.digest,
@@ -123,26 +123,26 @@ func (a *answer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// measure runs all ways in turn, round after round, so that whatever else the
+// measureWays runs all ways in turn, round after round, so that whatever else the
 // machine does hits them alike.
-func (b *bench) measure(ctx context.Context, name, base string) error {
-	ways := b.ways()
+func (b *bench) measureWays(ctx context.Context, name, base string) error {
+	ways := b.installWays()
 	samples := make([][]sample, len(ways))
 	for round := range b.rounds {
 		for i := range ways {
 			w := (i + round) % len(ways)
-			s, err := b.once(ctx, ways[w], base)
+			s, err := b.runOnce(ctx, ways[w], base)
 			if err != nil {
 				return fmt.Errorf("%s on %s: %w", ways[w].name, name, err)
 			}
 			samples[w] = append(samples[w], s)
 		}
 	}
-	report(name, ways, samples)
+	printTable(name, ways, samples)
 	return nil
 }
 
-func (b *bench) once(ctx context.Context, w way, base string) (s sample, err error) {
+func (b *bench) runOnce(ctx context.Context, w way, base string) (s sample, err error) {
 	dir, err := os.MkdirTemp(base, "bench-install-")
 	if err != nil {
 		return s, err
@@ -161,11 +161,11 @@ func (b *bench) once(ctx context.Context, w way, base string) (s sample, err err
 		return s, err
 	}
 	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return s, check(dir)
+	return s, checkInstalled(dir)
 }
 
-// check makes sure that the work was done.
-func check(dir string) error {
+// checkInstalled makes sure that the work was done.
+func checkInstalled(dir string) error {
 	files := 0
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
@@ -179,7 +179,7 @@ func check(dir string) error {
 	return err
 }
 
-func report(name string, ways []way, samples [][]sample) {
+func printTable(name string, ways []way, samples [][]sample) {
 	ours := median(samples[0], func(s sample) float64 { return s.wall.Seconds() })
 	fmt.Printf("\non %s, medians of %d rounds\n", name, len(samples[0]))
 	fmt.Printf("%-30s %8s %8s %8s %8s\n", "", "seconds", "ratio", "fastest", "CPU s")

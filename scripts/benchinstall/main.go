@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 	if *serve != "" {
 		return serveFile(ctx, *serve)
 	}
-	if err := b.prepare(ctx); err != nil {
+	if err := b.startServer(ctx); err != nil {
 		return err
 	}
 	defer b.close()
@@ -45,7 +45,7 @@ func run(ctx context.Context) error {
 		if place.dir == "" {
 			continue
 		}
-		if err := b.measure(ctx, place.name, place.dir); err != nil {
+		if err := b.measureWays(ctx, place.name, place.dir); err != nil {
 			return err
 		}
 	}

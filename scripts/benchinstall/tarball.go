@@ -55,20 +55,20 @@ func writeTarball(path string) error {
 	buf := bufio.NewWriter(f)
 	gz := gzip.NewWriter(buf)
 	w := tar.NewWriter(gz)
-	err = fill(w)
+	err = fillTarball(w)
 	if err = errors.Join(err, w.Close(), gz.Close(), buf.Flush(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
 }
 
-func fill(w *tar.Writer) error {
+func fillTarball(w *tar.Writer) error {
 	t := newText()
-	if err := add(w, "control", 0o755, []byte(control)); err != nil {
+	if err := addFile(w, "control", 0o755, []byte(control)); err != nil {
 		return err
 	}
 	for i := range largeFiles {
-		if err := add(w, fmt.Sprintf("bin/program-%d", i), 0o755, t.make(largeSize)); err != nil {
+		if err := addFile(w, fmt.Sprintf("bin/program-%d", i), 0o755, t.makeText(largeSize)); err != nil {
 			return err
 		}
 	}
@@ -76,14 +76,14 @@ func fill(w *tar.Writer) error {
 		d := i / filesPerDir
 		name := fmt.Sprintf("lib/module-%d/part-%d/section-%d/file-%d.dat", d%7, d%50, d, i)
 		size := int(t.r.ExpFloat64() * smallMean)
-		if err := add(w, name, 0o644, t.make(size)); err != nil {
+		if err := addFile(w, name, 0o644, t.makeText(size)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func add(w *tar.Writer, name string, mode int64, content []byte) error {
+func addFile(w *tar.Writer, name string, mode int64, content []byte) error {
 	h := &tar.Header{Name: name, Mode: mode, Size: int64(len(content)), ModTime: time.Unix(1_600_000_000, 0)}
 	if err := w.WriteHeader(h); err != nil {
 		return err
@@ -102,12 +102,12 @@ type text struct {
 func newText() *text {
 	t := &text{r: rand.New(rand.NewPCG(2026, 75))}
 	for range 4096 {
-		t.words = append(t.words, t.noise(4+t.r.IntN(20)))
+		t.words = append(t.words, t.randomBytes(4+t.r.IntN(20)))
 	}
 	return t
 }
 
-func (t *text) noise(n int) []byte {
+func (t *text) randomBytes(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(t.r.Uint32())
@@ -115,11 +115,11 @@ func (t *text) noise(n int) []byte {
 	return b
 }
 
-func (t *text) make(size int) []byte {
+func (t *text) makeText(size int) []byte {
 	b := make([]byte, 0, size+32)
 	for len(b) < size {
 		if t.r.IntN(100) < noisePercent {
-			b = append(b, t.noise(10)...)
+			b = append(b, t.randomBytes(10)...)
 			continue
 		}
 		n := int(t.r.ExpFloat64() * 230)

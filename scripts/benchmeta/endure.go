@@ -10,16 +10,16 @@ import (
 	"github.com/ops-updater/ops-updater/scripts/fleetsim/sim"
 )
 
-// endure is d: all hosts known, paced, and the server restarted in between,
+// endureRestarts is d: all hosts known, paced, and the server restarted in between,
 // once politely and once not.
-func (b *bench) endure(ctx context.Context) error {
+func (b *bench) endureRestarts(ctx context.Context) error {
 	e := endured{}
 	p, err := b.startMeta(ctx, "endure")
 	if err != nil {
 		return err
 	}
 	address := p.URL[len("http://"):]
-	if err := publish(ctx, p, b.dir+"/endure"); err != nil {
+	if err := publishAgents(ctx, p, b.dir+"/endure"); err != nil {
 		return err
 	}
 	fleet, err := sim.New(sim.Config{Server: p.URL, Hosts: b.million, Seed: 2, Agents: lab.Agents, Labels: true, Workers: 64, Count: int64(b.million)})
@@ -35,7 +35,7 @@ func (b *bench) endure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err = b.bounce(ctx, &e, p, address, syscall.SIGTERM)
+	p, err = b.bounceServer(ctx, &e, p, address, syscall.SIGTERM)
 	if err != nil {
 		return err
 	}
@@ -51,24 +51,24 @@ func (b *bench) endure(ctx context.Context) error {
 			break
 		}
 		fleet.Disturb(true)
-		if p, err = b.bounce(ctx, &e, p, address, sig); err != nil {
+		if p, err = b.bounceServer(ctx, &e, p, address, sig); err != nil {
 			return err
 		}
 		pause(ctx, settle)
 		fleet.Disturb(false)
 	}
 	e.Report = <-done
-	if err := e.count(p); err != nil {
+	if err := e.addUsage(p); err != nil {
 		return err
 	}
 	fmt.Print(e)
 	return p.Stop(syscall.SIGTERM)
 }
 
-// bounce stops the server, starts it again on what it left, and counts both.
-func (b *bench) bounce(ctx context.Context, e *endured, p *lab.Process, address string, sig syscall.Signal) (*lab.Process, error) {
+// bounceServer stops the server, starts it again on what it left, and counts both.
+func (b *bench) bounceServer(ctx context.Context, e *endured, p *lab.Process, address string, sig syscall.Signal) (*lab.Process, error) {
 	if len(e.restarts) > 0 { // what came before the first is not measured
-		if err := e.count(p); err != nil {
+		if err := e.addUsage(p); err != nil {
 			return nil, err
 		}
 	}
@@ -84,8 +84,8 @@ func (b *bench) bounce(ctx context.Context, e *endured, p *lab.Process, address 
 	return next, err
 }
 
-// count adds a server's whole life, its start included.
-func (e *endured) count(p *lab.Process) error {
+// addUsage adds a server's whole life, its start included.
+func (e *endured) addUsage(p *lab.Process) error {
 	u, err := p.Usage()
 	if err != nil {
 		return err

@@ -65,8 +65,8 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	b.dir = dir
 	fmt.Printf("%d cores, %s\n\n", runtime.NumCPU(), runtime.Version())
-	if err = b.compare(ctx); err == nil && b.million > 0 {
-		err = b.endure(ctx)
+	if err = b.compareServers(ctx); err == nil && b.million > 0 {
+		err = b.endureRestarts(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("%w (kept %s)", err, dir)
@@ -86,9 +86,9 @@ func (r result) cpuEach() time.Duration {
 	return r.cpu / time.Duration(max(r.Heartbeats-r.Errors, 1))
 }
 
-// measure drives a fleet against a server and takes its usage before and
+// measureFleet drives a fleet against a server and takes its usage before and
 // after.
-func measure(ctx context.Context, p *lab.Process, fleet *sim.Sim) (result, error) {
+func measureFleet(ctx context.Context, p *lab.Process, fleet *sim.Sim) (result, error) {
 	before, err := p.Usage()
 	if err != nil {
 		return result{}, err
@@ -105,15 +105,15 @@ func measure(ctx context.Context, p *lab.Process, fleet *sim.Sim) (result, error
 	return r, ctx.Err()
 }
 
-// compare measures a, b and c in turns, so that what else the machine does
+// compareServers measures a, b and c in turns, so that what else the machine does
 // falls on all of them.
-func (b *bench) compare(ctx context.Context) error {
+func (b *bench) compareServers(ctx context.Context) error {
 	meta, err := b.startMeta(ctx, "compare")
 	if err != nil {
 		return err
 	}
 	defer meta.Stop(syscall.SIGTERM) //nolint:errcheck // its work is done
-	if err := publish(ctx, meta, b.dir+"/compare"); err != nil {
+	if err := publishAgents(ctx, meta, b.dir+"/compare"); err != nil {
 		return err
 	}
 	fleet, err := sim.New(sim.Config{Server: meta.URL, Hosts: b.hosts, Seed: 1, Agents: lab.Agents, Labels: true, Workers: 32, Count: int64(b.hosts)})
@@ -143,18 +143,18 @@ func (b *bench) compare(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			r, err := measure(ctx, m.p, fleet)
+			r, err := measureFleet(ctx, m.p, fleet)
 			if err != nil {
 				return err
 			}
 			*m.into = append(*m.into, r)
 		}
 	}
-	fmt.Print(compareTable(median(as), median(bs), median(cs)))
+	fmt.Print(compareTable(medianRound(as), medianRound(bs), medianRound(cs)))
 	return nil
 }
 
-func publish(ctx context.Context, p *lab.Process, data string) error {
+func publishAgents(ctx context.Context, p *lab.Process, data string) error {
 	c, err := lab.Admin(p.URL, data)
 	if err != nil {
 		return err
@@ -162,8 +162,8 @@ func publish(ctx context.Context, p *lab.Process, data string) error {
 	return lab.Publish(ctx, c)
 }
 
-// median is the round in the middle by the server's time per heartbeat.
-func median(rs []result) result {
+// medianRound is the round in the middle by the server's time per heartbeat.
+func medianRound(rs []result) result {
 	slices.SortFunc(rs, func(a, b result) int { return cmp.Compare(a.cpuEach(), b.cpuEach()) })
 	return rs[len(rs)/2]
 }

@@ -32,7 +32,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	cfg, err := parse(args)
+	cfg, err := parseFlags(args)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	r := fleet.Run(ctx)
-	if _, err := io.WriteString(out, text(r)); err != nil {
+	if _, err := io.WriteString(out, reportText(r)); err != nil {
 		return err
 	}
 	if r.Errors > 0 {
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-func parse(args []string) (sim.Config, error) {
+func parseFlags(args []string) (sim.Config, error) {
 	c := sim.Config{}
 	f := flag.NewFlagSet("fleetsim", flag.ContinueOnError)
 	f.StringVar(&c.Server, "server", "http://127.0.0.1:2002", "the server, on loopback")
@@ -84,7 +84,7 @@ func parse(args []string) (sim.Config, error) {
 	return c, f.Parse(args)
 }
 
-func text(r sim.Report) string {
+func reportText(r sim.Report) string {
 	out := new(strings.Builder)
 	fmt.Fprintf(out, "heartbeats   %d in %v, %.0f/s\n", r.Heartbeats, r.Elapsed.Round(time.Millisecond), r.PerSecond())
 	fmt.Fprintf(out, "latency      p50 %v, p99 %v, max %v; sent up to %v late\n", r.P50, r.P99, r.Max, r.Late.Round(time.Millisecond))

@@ -50,7 +50,7 @@ func main() {
 	}
 }
 
-func (t *trial) strategy() api.Strategy {
+func (t *trial) fiveStages() api.Strategy {
 	return api.Strategy{
 		Name: "five-stages", MaxInFlight: t.inFlight, Deadline: 300, MinSample: 50,
 		MaxFailed: t.hosts / 10, MaxFailedPct: 10,
@@ -77,14 +77,14 @@ func (t *trial) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = t.roll(ctx, p)
+	err = t.rollOut(ctx, p)
 	if err = errors.Join(err, p.Stop(syscall.SIGTERM)); err != nil {
 		return fmt.Errorf("%w (kept %s)", err, t.dir)
 	}
 	return os.RemoveAll(t.dir)
 }
 
-func (t *trial) roll(ctx context.Context, p *lab.Process) error {
+func (t *trial) rollOut(ctx context.Context, p *lab.Process) error {
 	c, err := lab.Admin(p.URL, t.dir+"/data")
 	if err != nil {
 		return err
@@ -112,12 +112,12 @@ func (t *trial) roll(ctx context.Context, p *lab.Process) error {
 	if err != nil {
 		return err
 	}
-	return t.watch(ctx, p, c, fleet)
+	return t.watchRollout(ctx, p, c, fleet)
 }
 
-// watch runs the fleet and the rollout until the rollout has ended.
-func (t *trial) watch(ctx context.Context, p *lab.Process, c *api.Client, fleet *sim.Sim) error {
-	strategy := t.strategy()
+// watchRollout runs the fleet and the rollout until the rollout has ended.
+func (t *trial) watchRollout(ctx context.Context, p *lab.Process, c *api.Client, fleet *sim.Sim) error {
+	strategy := t.fiveStages()
 	before, err := p.Usage()
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (t *trial) watch(ctx context.Context, p *lab.Process, c *api.Client, fleet 
 	running, stop := context.WithCancel(ctx)
 	done := make(chan sim.Report, 1)
 	go func() { done <- fleet.Run(running) }()
-	ro, err = t.follow(ctx, c, ro.ID)
+	ro, err = t.followRollout(ctx, c, ro.ID)
 	took := time.Since(began)
 	after, usageErr := p.Usage()
 	stop()
@@ -141,11 +141,11 @@ func (t *trial) watch(ctx context.Context, p *lab.Process, c *api.Client, fleet 
 	fmt.Printf("%s after %v: %s\n", ro.State, took.Round(time.Second), ro.Reason)
 	fmt.Printf("server: %.2f cores on average, %.0f heartbeats/s, peak RSS %d MB; p99 %v\n",
 		(after.CPU-before.CPU).Seconds()/took.Seconds(), report.PerSecond(), after.Peak>>20, report.P99.Round(time.Millisecond))
-	return t.verify(ro, report)
+	return t.verifyCounts(ro, report)
 }
 
-// follow asks once a second how the rollout stands, and checks its limits.
-func (t *trial) follow(ctx context.Context, c *api.Client, id string) (api.Rollout, error) {
+// followRollout asks once a second how the rollout stands, and checks its limits.
+func (t *trial) followRollout(ctx context.Context, c *api.Client, id string) (api.Rollout, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	stage := -1
@@ -156,7 +156,7 @@ func (t *trial) follow(ctx context.Context, c *api.Client, id string) (api.Rollo
 		if err != nil {
 			return ro, err
 		}
-		if err := t.within(ro); err != nil {
+		if err := t.checkLimits(ro); err != nil {
 			return ro, err
 		}
 		if ro.Stage != stage {
@@ -174,8 +174,8 @@ func (t *trial) follow(ctx context.Context, c *api.Client, id string) (api.Rollo
 	}
 }
 
-// within checks every limit of the strategy.
-func (t *trial) within(ro api.Rollout) error {
+// checkLimits checks every limit of the strategy.
+func (t *trial) checkLimits(ro api.Rollout) error {
 	flying := 0
 	for i, p := range ro.Progress {
 		flying += p.Granted - p.Succeeded - p.Failed
@@ -192,8 +192,8 @@ func (t *trial) within(ro api.Rollout) error {
 	return nil
 }
 
-// verify compares what the server counts with what the hosts run.
-func (t *trial) verify(ro api.Rollout, r sim.Report) error {
+// verifyCounts compares what the server counts with what the hosts run.
+func (t *trial) verifyCounts(ro api.Rollout, r sim.Report) error {
 	granted, succeeded, failed := 0, 0, 0
 	for _, p := range ro.Progress {
 		granted, succeeded, failed = granted+p.Granted, succeeded+p.Succeeded, failed+p.Failed

@@ -58,14 +58,14 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := p.await(ctx, p.URL+l.Ready); err != nil {
+	if err := p.awaitReady(ctx, p.URL+l.Ready); err != nil {
 		return nil, fmt.Errorf("%w; its log is %s", err, log.Name())
 	}
 	p.Took = time.Since(began)
 	return p, nil
 }
 
-func (p *Process) await(ctx context.Context, url string) error {
+func (p *Process) awaitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	client := &http.Client{Timeout: readyLimit}
@@ -141,11 +141,11 @@ func (p *Process) Usage() (Usage, error) {
 	}
 	return Usage{
 		CPU: time.Duration(user+system) * time.Second / clockTicks,
-		RSS: kilobytes(status, "VmRSS:"), Peak: kilobytes(status, "VmHWM:"),
+		RSS: bytesOf(status, "VmRSS:"), Peak: bytesOf(status, "VmHWM:"),
 	}, nil
 }
 
-func kilobytes(status []byte, key string) int64 {
+func bytesOf(status []byte, key string) int64 {
 	_, rest, _ := bytes.Cut(status, []byte(key))
 	n, _ := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
 	return n << 10

@@ -2,13 +2,13 @@ package sim
 
 import "hash/fnv"
 
-// chance draws a number in [0, 1) that depends on nothing but its arguments.
-func chance(seed uint64, parts ...uint64) float64 {
-	return float64(mix(seed, parts...)>>11) / (1 << 53)
+// drawChance draws a number in [0, 1) that depends on nothing but its arguments.
+func drawChance(seed uint64, parts ...uint64) float64 {
+	return float64(mixParts(seed, parts...)>>11) / (1 << 53)
 }
 
-// mix is splitmix64 over the parts.
-func mix(seed uint64, parts ...uint64) uint64 {
+// mixParts is splitmix64 over the parts.
+func mixParts(seed uint64, parts ...uint64) uint64 {
 	x := seed
 	for _, p := range parts {
 		x += 0x9e3779b97f4a7c15 ^ p

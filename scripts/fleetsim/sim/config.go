@@ -100,8 +100,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// address is the server's host:port, if it is on loopback.
-func (c Config) address() (string, error) {
+// serverAddress is the server's host:port, if it is on loopback.
+func (c Config) serverAddress() (string, error) {
 	u, err := url.Parse(c.Server)
 	if err != nil || u.Scheme != "http" || u.Host == "" {
 		return "", fmt.Errorf("server %q is not an http URL", c.Server)

@@ -36,52 +36,52 @@ type agent struct {
 }
 
 func (s *Sim) newHost(i int, now time.Time) *host {
-	h := &host{index: uint64(i), pace: s.cfg.Interval, booted: 1_700_000_000 + int64(mix(s.cfg.Seed, uint64(i), drawBoot)%1e7), agents: make([]agent, 0, len(s.cfg.Agents))}
+	h := &host{index: uint64(i), pace: s.cfg.Interval, booted: 1_700_000_000 + int64(mixParts(s.cfg.Seed, uint64(i), drawBoot)%1e7), agents: make([]agent, 0, len(s.cfg.Agents))}
 	for _, a := range s.cfg.Agents {
 		h.agents = append(h.agents, agent{name: a.Name, version: a.Version, phase: meta.PhaseIdle})
 	}
-	h.due = now.Add(time.Duration(float64(s.cfg.Interval) * s.draw(h, drawStart)))
+	h.due = now.Add(time.Duration(float64(s.cfg.Interval) * s.drawNow(h, drawStart)))
 	return h
 }
 
-func (s *Sim) draw(h *host, what uint64) float64 {
-	return chance(s.cfg.Seed, h.index, what, h.beats)
+func (s *Sim) drawNow(h *host, what uint64) float64 {
+	return drawChance(s.cfg.Seed, h.index, what, h.beats)
 }
 
-// fixed draws what stays the same for a host's life.
-func (s *Sim) fixed(h *host, what uint64) float64 { return chance(s.cfg.Seed, h.index, what) }
+// drawOnce draws what stays the same for a host's life.
+func (s *Sim) drawOnce(h *host, what uint64) float64 { return drawChance(s.cfg.Seed, h.index, what) }
 
-func (s *Sim) dialect(h *host) meta.Dialect {
-	if s.fixed(h, drawDialect) < s.cfg.Legacy {
+func (s *Sim) dialectOf(h *host) meta.Dialect {
+	if s.drawOnce(h, drawDialect) < s.cfg.Legacy {
 		return meta.DialectLegacy
 	}
 	return meta.DialectV1
 }
 
-// name has the same length for all hosts, as names in a fleet tend to.
-func (s *Sim) name(h *host) string {
+// nameOf has the same length for all hosts, as names in a fleet tend to.
+func (s *Sim) nameOf(h *host) string {
 	digits := strconv.Itoa(int(h.index))
 	return s.cfg.Prefix + "-" + "0000000"[:max(7-len(digits), 0)] + digits
 }
 
-// step lets happen what happens to a host between two heartbeats.
-func (s *Sim) step(h *host, now time.Time) {
+// stepHost lets happen what happens to a host between two heartbeats.
+func (s *Sim) stepHost(h *host, now time.Time) {
 	for i := range h.agents {
-		s.advance(h, &h.agents[i], now)
+		s.advanceUpgrade(h, &h.agents[i], now)
 	}
-	if len(h.agents) > 0 && s.draw(h, drawChange) < s.cfg.Changed {
+	if len(h.agents) > 0 && s.drawNow(h, drawChange) < s.cfg.Changed {
 		a := &h.agents[int(h.beats)%len(h.agents)]
 		a.stopped = !a.stopped
 	}
-	if s.draw(h, drawRestart) < s.cfg.Restarts {
+	if s.drawNow(h, drawRestart) < s.cfg.Restarts {
 		h.boots++
 		h.booted = now.Unix()
 	}
 }
 
-// advance moves an upgrade on: downloading ends in probation or back on the
+// advanceUpgrade moves an upgrade on: downloading ends in probation or back on the
 // previous version, probation in content.
-func (s *Sim) advance(h *host, a *agent, now time.Time) {
+func (s *Sim) advanceUpgrade(h *host, a *agent, now time.Time) {
 	if a.want == "" || now.Before(a.until) {
 		return
 	}
@@ -89,7 +89,7 @@ func (s *Sim) advance(h *host, a *agent, now time.Time) {
 	case meta.PhaseProbation:
 		a.phase, a.want = meta.PhaseIdle, ""
 	default:
-		if s.fails(h, a.name, a.want) {
+		if s.failsOn(h, a.name, a.want) {
 			a.phase, a.quarantined, a.failure = meta.PhaseRolledBack, a.want, "status was stoped for 30 s after the start of "+a.want
 			return
 		}
@@ -98,20 +98,20 @@ func (s *Sim) advance(h *host, a *agent, now time.Time) {
 	}
 }
 
-// fails is the fate of a version on a host: it never changes.
-func (s *Sim) fails(h *host, name, version string) bool {
+// failsOn is the fate of a version on a host: it never changes.
+func (s *Sim) failsOn(h *host, name, version string) bool {
 	for _, f := range s.cfg.Failures {
 		if f.Agent == name && f.Version == version {
-			return chance(s.cfg.Seed, h.index, drawFate, hashText(name+"@"+version)) < f.Share
+			return drawChance(s.cfg.Seed, h.index, drawFate, hashText(name+"@"+version)) < f.Share
 		}
 	}
 	return false
 }
 
-// obey does what a reply says, as far as a sidecar would.
-func (s *Sim) obey(h *host, desired []meta.DesiredAgent, now time.Time) {
+// obeyReply does what a reply says, as far as a sidecar would.
+func (s *Sim) obeyReply(h *host, desired []meta.DesiredAgent, now time.Time) {
 	for _, d := range desired {
-		a := h.agent(d.Name)
+		a := h.agentNamed(d.Name)
 		switch {
 		case d.Cmd == meta.CmdStop:
 			a.stopped = true
@@ -125,12 +125,12 @@ func (s *Sim) obey(h *host, desired []meta.DesiredAgent, now time.Time) {
 			}
 		default:
 			a.want, a.rollout, a.phase, a.failure = d.Version, d.Rollout, meta.PhaseDownloading, ""
-			a.until = now.Add(s.jitter(h, s.cfg.Upgrade))
+			a.until = now.Add(s.jitterOf(h, s.cfg.Upgrade))
 		}
 	}
 }
 
-func (h *host) agent(name string) *agent {
+func (h *host) agentNamed(name string) *agent {
 	for i := range h.agents {
 		if h.agents[i].name == name {
 			return &h.agents[i]
@@ -140,15 +140,15 @@ func (h *host) agent(name string) *agent {
 	return &h.agents[len(h.agents)-1]
 }
 
-// jitter is d ±10 %.
-func (s *Sim) jitter(h *host, d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*s.draw(h, drawJitter)))
+// jitterOf is d ±10 %.
+func (s *Sim) jitterOf(h *host, d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*s.drawNow(h, drawJitter)))
 }
 
-// plan says when a host reports next: after its interval, or when an upgrade
+// planNext says when a host reports next: after its interval, or when an upgrade
 // comes to its next phase.
-func (s *Sim) plan(h *host, now time.Time) {
-	h.due = now.Add(s.jitter(h, h.pace))
+func (s *Sim) planNext(h *host, now time.Time) {
+	h.due = now.Add(s.jitterOf(h, h.pace))
 	for i := range h.agents {
 		a := &h.agents[i]
 		if a.want != "" && a.phase != meta.PhaseRolledBack && a.until.Before(h.due) {
@@ -157,10 +157,10 @@ func (s *Sim) plan(h *host, now time.Time) {
 	}
 }
 
-// report is what a host says now.
-func (s *Sim) report(h *host, now time.Time) meta.HeartbeatRequest {
-	legacy := s.dialect(h) == meta.DialectLegacy
-	req := meta.HeartbeatRequest{Hostname: s.name(h), RealAgents: make([]meta.RealAgent, 0, len(h.agents))}
+// reportOf is what a host says now.
+func (s *Sim) reportOf(h *host, now time.Time) meta.HeartbeatRequest {
+	legacy := s.dialectOf(h) == meta.DialectLegacy
+	req := meta.HeartbeatRequest{Hostname: s.nameOf(h), RealAgents: make([]meta.RealAgent, 0, len(h.agents))}
 	for i := range h.agents {
 		a := &h.agents[i]
 		ra := meta.RealAgent{Name: a.name, Version: a.version, Status: meta.StatusStarted, Timestamp: now.Unix()}
@@ -182,8 +182,8 @@ func (s *Sim) report(h *host, now time.Time) meta.HeartbeatRequest {
 	req.IP = fmt.Sprintf("10.%d.%d.%d", h.index>>16&255, h.index>>8&255, h.index&255)
 	req.RunUser, req.UpdaterVersion, req.Protocol = "root", "1.0.0", meta.Protocol
 	req.Arch = s.cfg.Arches[int(h.index)%len(s.cfg.Arches)]
-	boot := mix(s.cfg.Seed, h.index, drawBoot, h.boots)
-	req.BootID = fmt.Sprintf("%08x-%04x-4000-8000-%012x", boot>>32, boot>>16&0xffff, mix(boot, 1)&(1<<48-1))
+	boot := mixParts(s.cfg.Seed, h.index, drawBoot, h.boots)
+	req.BootID = fmt.Sprintf("%08x-%04x-4000-8000-%012x", boot>>32, boot>>16&0xffff, mixParts(boot, 1)&(1<<48-1))
 	req.BootTime = h.booted
 	if s.cfg.Labels {
 		req.Labels = map[string]string{"zone": "z" + strconv.Itoa(int(h.index%4)), "rack": "r" + strconv.Itoa(int(h.index%500))}

@@ -36,7 +36,7 @@ func New(cfg Config) (*Sim, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	address, err := cfg.address()
+	address, err := cfg.serverAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Sim) Drive(change func(*Config)) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	address, err := cfg.address()
+	address, err := cfg.serverAddress()
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Sim) Drive(change func(*Config)) error {
 // context ends, and tells what it saw.
 func (s *Sim) Run(ctx context.Context) Report {
 	start := time.Now()
-	s.prepare(start)
+	s.prepareRun(start)
 	ctx, cancel := context.WithDeadline(ctx, s.deadline)
 	defer cancel()
 	workers := make([]worker, min(s.cfg.Workers, len(s.hosts)))
@@ -78,10 +78,10 @@ func (s *Sim) Run(ctx context.Context) Report {
 		wg.Go(func() { workers[i].run(ctx, s) })
 	}
 	wg.Wait()
-	return s.summary(workers, time.Since(start))
+	return s.sumUp(workers, time.Since(start))
 }
 
-func (s *Sim) prepare(now time.Time) {
+func (s *Sim) prepareRun(now time.Time) {
 	s.sent, s.next, s.deadline = 0, 0, now.Add(s.cfg.Duration)
 	s.queue = s.queue[:0]
 	for _, h := range s.hosts {
@@ -92,16 +92,16 @@ func (s *Sim) prepare(now time.Time) {
 	}
 	for _, h := range s.hosts {
 		if h.due.Before(now) || h.due.Sub(now) > s.cfg.Interval {
-			h.due = now.Add(time.Duration(float64(s.cfg.Interval) * s.draw(h, drawStart)))
+			h.due = now.Add(time.Duration(float64(s.cfg.Interval) * s.drawNow(h, drawStart)))
 		}
 		s.queue = append(s.queue, h)
 	}
 	heap.Init(&s.queue)
 }
 
-// take is the host whose turn it is, nil when the run is over. Its heartbeat
+// takeHost is the host whose turn it is, nil when the run is over. Its heartbeat
 // is due at its due time.
-func (s *Sim) take() *host {
+func (s *Sim) takeHost() *host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cfg.Count > 0 && s.sent >= s.cfg.Count {
@@ -145,8 +145,8 @@ func (s *Sim) LastReply() []byte {
 	return s.reply
 }
 
-func (s *Sim) keep(h *host, reply []byte) {
-	if s.dialect(h) != meta.DialectV1 {
+func (s *Sim) keepReply(h *host, reply []byte) {
+	if s.dialectOf(h) != meta.DialectV1 {
 		return
 	}
 	s.mu.Lock()
@@ -154,7 +154,7 @@ func (s *Sim) keep(h *host, reply []byte) {
 	s.reply = reply
 }
 
-func (s *Sim) summary(workers []worker, took time.Duration) Report {
+func (s *Sim) sumUp(workers []worker, took time.Duration) Report {
 	r := Report{Elapsed: took, Versions: make(map[string]int), Phases: make(map[string]int), Statuses: make(map[int]int64)}
 	var calm, disturbed histogram
 	for i := range workers {
@@ -205,14 +205,14 @@ func (w *worker) run(ctx context.Context, s *Sim) {
 	w.statuses = make(map[int]int64)
 	defer w.conn.close()
 	for ctx.Err() == nil {
-		h := s.take()
+		h := s.takeHost()
 		if h == nil {
 			return
 		}
 		if s.cfg.Interval > 0 && !wait(ctx, time.Until(h.due)) {
 			return
 		}
-		w.beat(ctx, s, h)
+		w.sendBeat(ctx, s, h)
 		s.giveBack(h)
 	}
 }
@@ -231,20 +231,20 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// beat is one heartbeat of one host, who has the worker for itself.
-func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
+// sendBeat is one heartbeat of one host, who has the worker for itself.
+func (w *worker) sendBeat(ctx context.Context, s *Sim, h *host) {
 	now := time.Now()
 	if s.cfg.Interval > 0 {
 		w.late = max(w.late, now.Sub(h.due))
 	}
-	s.step(h, now)
-	body, err := json.Marshal(s.report(h, now))
+	s.stepHost(h, now)
+	body, err := json.Marshal(s.reportOf(h, now))
 	if err != nil {
-		w.fail(err)
+		w.noteError(err)
 		return
 	}
 	path, etag := meta.PathV1, ""
-	if s.dialect(h) == meta.DialectLegacy {
+	if s.dialectOf(h) == meta.DialectLegacy {
 		path = meta.PathLegacy
 	}
 	if s.cfg.Conditional {
@@ -254,7 +254,7 @@ func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
 	if s.disturbed.Load() {
 		latency = &w.disturbed
 	}
-	a, err := w.conn.exchange(ctx, path, etag, body)
+	a, err := w.conn.exchangeBeat(ctx, path, etag, body)
 	if err != nil && ctx.Err() != nil {
 		return // the run is over
 	}
@@ -263,33 +263,33 @@ func (w *worker) beat(ctx context.Context, s *Sim, h *host) {
 	if err == nil {
 		latency.add(time.Since(sent))
 		w.statuses[a.status]++
-		err = s.learn(h, a)
+		err = s.learnReply(h, a)
 	}
 	if err != nil {
-		w.fail(err)
+		w.noteError(err)
 	}
-	s.plan(h, time.Now())
+	s.planNext(h, time.Now())
 }
 
-// learn obeys an answer, unless it is what was said before.
-func (s *Sim) learn(h *host, a answer) error {
+// learnReply obeys an answer, unless it is what was said before.
+func (s *Sim) learnReply(h *host, a answer) error {
 	if a.status != http.StatusOK || (a.etag != "" && a.etag == h.etag) {
 		return nil
 	}
-	resp, err := desired(a.body)
+	resp, err := decodeReply(a.body)
 	if err != nil {
 		return err
 	}
 	h.etag = a.etag
-	s.keep(h, a.body)
-	s.obey(h, resp.DesiredAgents, time.Now())
+	s.keepReply(h, a.body)
+	s.obeyReply(h, resp.DesiredAgents, time.Now())
 	if resp.Interval > 0 && s.cfg.Interval > 0 {
 		h.pace = time.Duration(resp.Interval) * time.Second
 	}
 	return nil
 }
 
-func (w *worker) fail(err error) {
+func (w *worker) noteError(err error) {
 	w.errors++
 	if w.firstError == "" {
 		w.firstError = err.Error()

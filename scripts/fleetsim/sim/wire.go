@@ -38,18 +38,18 @@ type answer struct {
 	body   []byte // valid until the next exchange
 }
 
-// exchange sends a heartbeat and reads its answer. A kept connection that the
+// exchangeBeat sends a heartbeat and reads its answer. A kept connection that the
 // server closed meanwhile is replaced once.
-func (c *conn) exchange(ctx context.Context, path, etag string, body []byte) (answer, error) {
+func (c *conn) exchangeBeat(ctx context.Context, path, etag string, body []byte) (answer, error) {
 	fresh := c.tcp == nil
-	a, err := c.try(ctx, path, etag, body)
+	a, err := c.tryExchange(ctx, path, etag, body)
 	if err != nil && !fresh && ctx.Err() == nil {
-		a, err = c.try(ctx, path, etag, body)
+		a, err = c.tryExchange(ctx, path, etag, body)
 	}
 	return a, err
 }
 
-func (c *conn) try(ctx context.Context, path, etag string, body []byte) (answer, error) {
+func (c *conn) tryExchange(ctx context.Context, path, etag string, body []byte) (answer, error) {
 	if c.tcp == nil {
 		tcp, err := c.dialer.DialContext(ctx, "tcp", c.address)
 		if err != nil {
@@ -57,7 +57,7 @@ func (c *conn) try(ctx context.Context, path, etag string, body []byte) (answer,
 		}
 		c.tcp, c.in = tcp, bufio.NewReader(tcp)
 	}
-	a, reuse, err := c.speak(path, etag, body)
+	a, reuse, err := c.sendAndRead(path, etag, body)
 	if err != nil || !reuse {
 		c.close()
 	}
@@ -71,7 +71,7 @@ func (c *conn) close() {
 	}
 }
 
-func (c *conn) speak(path, etag string, body []byte) (answer, bool, error) {
+func (c *conn) sendAndRead(path, etag string, body []byte) (answer, bool, error) {
 	if err := c.tcp.SetDeadline(time.Now().Add(exchangeLimit)); err != nil {
 		return answer{}, false, err
 	}
@@ -88,10 +88,10 @@ func (c *conn) speak(path, etag string, body []byte) (answer, bool, error) {
 	if _, err := c.tcp.Write(c.out.Bytes()); err != nil {
 		return answer{}, false, err
 	}
-	return c.read()
+	return c.readAnswer()
 }
 
-func (c *conn) read() (answer, bool, error) {
+func (c *conn) readAnswer() (answer, bool, error) {
 	line, err := c.in.ReadSlice('\n')
 	if err != nil {
 		return answer{}, false, err
@@ -140,8 +140,8 @@ func (c *conn) readBody(status, length int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(c.in, maxReply)) // until the connection closes
 }
 
-// desired reads what a reply wants; unknown fields don't matter to a host.
-func desired(body []byte) (meta.HeartbeatResponse, error) {
+// decodeReply reads what a reply wants; unknown fields don't matter to a host.
+func decodeReply(body []byte) (meta.HeartbeatResponse, error) {
 	var resp meta.HeartbeatResponse
 	if err := json.Unmarshal(body, &resp); err != nil {
 		return resp, fmt.Errorf("cannot read a reply: %w", err)
