@@ -33,8 +33,9 @@ var layers = map[string][]string{
 
 	// What every program needs that runs others on a host.
 	"internal/host/localsocket": {"internal/plainfile"},
-	"internal/host/runas":       {"internal/lastwords"},
+	"internal/host/mount":       {},
 	"internal/host/process":     {"internal/printable"},
+	"internal/host/runas":       {"internal/lastwords"},
 	"internal/host/status":      {"meta"},
 
 	// The contracts.
@@ -43,13 +44,16 @@ var layers = map[string][]string{
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
-	"updater/agent":              {"meta", "updater/plan", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/printable", "internal/rootpath", "internal/lastwords"},
-	"updater/install":            {"meta", "internal/faultpoint", "internal/filelock", "internal/unpack", "internal/jitter", "internal/plainfile", "internal/rootpath"},
 	"updater/plan":               {"meta", "internal/host/status"},
-	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
 	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
-	"updater":                    {"meta", "updater/config", "updater/plan", "internal/host/status", "updater/agent", "updater/install", "internal/host/runas", "updater/local", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
-	"updater/cli":                {"meta", "updater", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
+	"updater/job":                {"meta", "updater/plan", "internal/host/process"},
+	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/mount", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/lastwords", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/install":            {"meta", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack"},
+	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/atomicfile", "internal/faultpoint", "internal/rootpath"},
+	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},
+	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
+	"updater":                    {"meta", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/cli":                {"meta", "updater", "updater/child", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
@@ -90,6 +94,15 @@ var impure = []string{"os", "net", "syscall", "golang.org/x/sys"}
 
 const contract = module + "/meta"
 
+// onlyFor lists who may import what must not be reached otherwise: what reads or
+// writes below a work directory runs in the child alone, so that the resident
+// process cannot.
+var onlyFor = map[string][]string{
+	"updater/agent":   {"updater/child"},
+	"updater/install": {"updater/child"},
+	"updater/child":   {"updater/cli"}, // which hands its process over
+}
+
 // house is what every package of the module imports, by its name in layers, on
 // each system that the sidecar is built for.
 func house(t *testing.T) map[string][]string {
@@ -123,6 +136,9 @@ func TestEveryPackageImportsOnlyItsLayers(t *testing.T) {
 			own, ours := strings.CutPrefix(imp, module+"/")
 			if ours && !slices.Contains(allowed, own) {
 				t.Errorf("%s imports %s, which its layer does not allow", name, own)
+			}
+			if alone := onlyFor[own]; ours && alone != nil && !slices.Contains(alone, name) {
+				t.Errorf("%s imports %s, which is for %v alone", name, own, alone)
 			}
 		}
 	}

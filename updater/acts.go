@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -14,7 +14,7 @@ import (
 func (k *keeper) start(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
 	k.note()
-	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(OpStart, step.To), nil)
+	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(job.OpStart, step.To), nil)
 	if isMachinery(err) {
 		return err
 	}
@@ -37,10 +37,10 @@ func (k *keeper) start(ctx context.Context, s plan.Situation, step plan.Step) er
 // stop stops what runs; its directory stays.
 func (k *keeper) stop(ctx context.Context, step plan.Step) error {
 	ctx = context.WithoutCancel(ctx)
-	var r Result
+	var r job.Result
 	err := k.readyToStop(ctx, step.From)
 	if err == nil {
-		r, err = k.do(ctx, step.From.RunUser, k.job(OpStop, step.From), nil)
+		r, err = k.do(ctx, step.From.RunUser, k.job(job.OpStop, step.From), nil)
 	}
 	if isMachinery(err) {
 		return err
@@ -65,12 +65,12 @@ func (k *keeper) stop(ctx context.Context, step plan.Step) error {
 // A failed fetch is reported and changes nothing.
 func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.configAt = time.Now()
-	job := k.job(OpConfig, step.To)
-	job.Config, job.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
-	if job.Config != nil {
-		job.Config.Route = k.e.config().Route
+	order := k.job(job.OpConfig, step.To)
+	order.Config, order.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
+	if order.Config != nil {
+		order.Config.Route = k.e.config().Route
 	}
-	r, err := k.do(ctx, step.To.RunUser, job, nil)
+	r, err := k.do(ctx, step.To.RunUser, order, nil)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -83,8 +83,8 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 	}
 	key := plan.ConfigDigestKey(r.Config.Digest)
 	if b, blocked := k.rec.BlockFor(key, time.Now()); blocked && r.Config.Changed {
-		job.Op = OpRestoreConfig
-		_, err := k.do(ctx, step.To.RunUser, job, nil)
+		order.Op = job.OpRestoreConfig
+		_, err := k.do(ctx, step.To.RunUser, order, nil)
 		k.configFailed(step, b.Explain())
 		return err
 	}
@@ -116,9 +116,9 @@ func (k *keeper) madeAnew(ctx context.Context, s plan.Situation, step plan.Step)
 		return false
 	}
 	k.digestAt = s.Now
-	job := k.job(OpDigest, plan.Target{Place: w.Place})
-	job.Install = &install.Job{MD5URL: source, Limits: k.e.config().Limits, Route: k.e.config().Route}
-	r, err := k.do(ctx, w.Place.RunUser, job, nil)
+	order := k.job(job.OpDigest, plan.Target{Place: w.Place})
+	order.Install = &job.Install{MD5URL: source, Limits: k.e.config().Limits, Route: k.e.config().Route}
+	r, err := k.do(ctx, w.Place.RunUser, order, nil)
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
 		return false
 	}

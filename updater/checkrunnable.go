@@ -8,9 +8,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/internal/host/mount"
 	"github.com/ops-updater/ops-updater/updater/config"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // checkRunnable says beforehand what would keep a control script from being
@@ -36,13 +38,13 @@ func checkRunnable(ctx context.Context, c config.Config) []Finding {
 }
 
 func checkMount(name, dir string) []Finding {
-	if at, is := agent.MountedReadOnly(dir); is {
+	if at, is := mount.ReadOnly(dir); is {
 		return []Finding{{
 			Name: name, Verdict: VerdictWarn, Detail: fmt.Sprintf("nothing can be written in %s: %s is mounted read-only", dir, at),
 			Mend: fmt.Sprintf("mount -o remount,rw %s once its disk is well; until then no version there can be changed", at),
 		}}
 	}
-	at, is := agent.MountedNoexec(dir)
+	at, is := mount.Noexec(dir)
 	if !is {
 		return nil
 	}
@@ -57,13 +59,13 @@ func checkMount(name, dir string) []Finding {
 func checkScript(ctx context.Context, c config.Config, name string, at plan.Place) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
 	defer cancel()
-	w, err := startWorker(ctx, at.RunUser)
+	w, err := pool.Start(ctx, at.RunUser)
 	if err != nil {
 		return nil
 	}
-	defer w.close()
-	job := Job{Op: OpCheck, Dir: dirOf(at, name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
-	if _, err = w.do(ctx, job, sudoTimeout, nil); !isHostFault(err) {
+	defer w.Close()
+	order := job.Job{Op: job.OpCheck, Dir: dirOf(at, name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
+	if _, err = w.Do(ctx, order, sudoTimeout, nil); !isHostFault(err) {
 		return nil
 	}
 	return []Finding{{

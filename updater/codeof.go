@@ -4,18 +4,20 @@ import (
 	"errors"
 
 	"github.com/ops-updater/ops-updater/internal/host/runas"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // codeOf is the code of an error for programs, or nothing.
 func codeOf(err error) string {
-	if je, ok := errors.AsType[*JobError](err); ok {
+	if je, ok := errors.AsType[*job.Error](err); ok {
 		return je.Reason
 	}
 	if _, ok := errors.AsType[*runas.Error](err); ok {
 		return plan.CodeNoChild
 	}
-	if errors.Is(err, errChildLost) {
+	if errors.Is(err, pool.ErrLost) {
 		return plan.CodeLost
 	}
 	return ""

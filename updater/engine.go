@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // ErrUnknownAgent is returned for the name of an agent that is neither wanted
@@ -27,13 +28,13 @@ var ErrUnknownAgent = errors.New("no such agent on this host")
 type Engine struct {
 	cfg     atomic.Pointer[EngineConfig]
 	access  stateAccess
-	owner   agent.Owner // this sidecar, towards others on the same work directories
+	owner   job.Owner // this sidecar, towards others on the same work directories
 	holds   *holdBook
 	damage  damageBook
 	warned  atomic.Pointer[string] // what is wrong with the host, not with one agent
 	slots   *slots                 // of installs
 	notify  chan struct{}
-	pool    *pool
+	pool    *pool.Pool
 	outputs outputBook
 
 	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
@@ -68,8 +69,8 @@ func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 		keepers: map[string]*keeper{},
 	}
 	e.cfg.Store(&cfg)
-	e.owner = agent.ThisOwner(cfg.VarDir)
-	e.pool = newPool(e.startChild)
+	e.owner = job.ThisOwner(cfg.VarDir)
+	e.pool = pool.New(e.startChild)
 	e.outputs.of = map[string]outputs{}
 	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName), access); err != nil {
 		e.damage.add(err)
@@ -133,7 +134,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	<-ctx.Done()
 	e.group.Wait()
-	e.pool.close()
+	e.pool.Close()
 	return nil
 }
 

@@ -12,9 +12,8 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/config"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/local"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
@@ -30,9 +29,9 @@ type EngineConfig struct {
 	Concurrency int           // installs at once
 	Probation   time.Duration // of a version for which the server says nothing else
 	Keep        int           // complete versions per agent, at least 2
-	Limits      install.Limits
-	Route       install.Route // of downloads
-	Env         []string      // KEY=value, added to the environment of control scripts
+	Limits      job.Limits
+	Route       job.Route // of downloads
+	Env         []string  // KEY=value, added to the environment of control scripts
 
 	StatusTimeout time.Duration // of control status, pid and health
 	StartTimeout  time.Duration // until status says started
@@ -54,7 +53,7 @@ func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 		Concurrency: c.Concurrency, Probation: c.Probation, Keep: c.Keep, Route: routeOf(c),
 		StatusTimeout: c.StatusTimeout, StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout,
 		CheckEvery: c.CheckEvery, ConfigEvery: c.ConfigEvery,
-		Limits: install.Limits{
+		Limits: job.Limits{
 			MaxDownload: c.MaxDownloadSize, MaxUnpacked: c.MaxUnpackedSize, MaxFiles: c.MaxFiles, MaxConfig: c.MaxRemoteConfig,
 			Reserve: c.Reserve, MaxRate: c.MaxDownloadRate, StallTimeout: c.StallTimeout, Retries: c.Retries, SyncTimeout: c.SyncTimeout,
 		},
@@ -70,8 +69,8 @@ func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 // routeOf is how children reach servers. They may run as a user who cannot read
 // ca_file, so they are given its content; one that cannot be read has been
 // refused with the heartbeats before.
-func routeOf(c config.Config) install.Route {
-	r := install.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
+func routeOf(c config.Config) job.Route {
+	r := job.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
 	if c.TLS.CAFile != "" {
 		pem, _ := plainfile.ReadLinked(c.TLS.CAFile, meta.MaxCertificates)
 		r.CA = string(pem)
@@ -102,8 +101,8 @@ func (c EngineConfig) complete() (EngineConfig, error) {
 	return c, nil
 }
 
-func (c EngineConfig) timeouts() agent.Timeouts {
-	return agent.Timeouts{Status: c.StatusTimeout, Start: c.StartTimeout, Stop: c.StopTimeout}
+func (c EngineConfig) timeouts() job.Timeouts {
+	return job.Timeouts{Status: c.StatusTimeout, Start: c.StartTimeout, Stop: c.StopTimeout}
 }
 
 // wishes takes a reply apart with this host's defaults filled in.

@@ -208,7 +208,7 @@ func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bo
 		}
 	}
 	k := newKeeper(e, name, readState)
-	defer k.dismiss()
+	defer k.returnChildren()
 	k.asked = asked
 	k.want(w)
 	return plan.Next(k.observe(ctx))

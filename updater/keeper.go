@@ -12,8 +12,9 @@ import (
 	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/internal/jitter"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // keeper looks after one agent: it observes, plans one step, acts, and begins
@@ -36,7 +37,7 @@ type keeper struct {
 	owns       bool        // the agent was ours to look after at the last look
 	last       plan.Target // as seen at the last look; none after we changed it ourselves
 	others     string      // what somebody else did to the agent, until it is as wanted again
-	crew       map[string]*lent
+	children   map[string]*pool.Lent
 
 	mu      sync.Mutex
 	saved   bool // a record of the agent is on disk
@@ -48,12 +49,12 @@ type keeper struct {
 	orders  int           // counts what came in
 	cleared bool          // an operator wants everything tried again
 	giveUp  context.CancelFunc
-	fire    context.CancelFunc
+	endRun  context.CancelFunc
 }
 
 func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	k := &keeper{
-		e: e, name: name, wake: make(chan struct{}, 1), crew: map[string]*lent{},
+		e: e, name: name, wake: make(chan struct{}, 1), children: map[string]*pool.Lent{},
 		looked: make(chan struct{}), calm: make(chan struct{}), guest: access == readState,
 	}
 	var err error
@@ -79,13 +80,13 @@ func (k *keeper) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k.mu.Lock()
-	k.fire = cancel
+	k.endRun = cancel
 	k.mu.Unlock()
-	defer k.dismiss()
+	defer k.returnChildren()
 	defer k.e.outputs.drop(k.name)
 	for ctx.Err() == nil {
 		pause := k.tend(ctx)
-		k.dismiss()
+		k.returnChildren()
 		if pause <= 0 {
 			continue
 		}
@@ -182,7 +183,7 @@ func (k *keeper) observe(ctx context.Context) plan.Situation {
 		s.At = wish.Place
 		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	}
-	if s.Code == reasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
+	if s.Code == job.ReasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
 		s.Left, s.At = s.At, wish.Place
 		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
 	}
@@ -196,9 +197,9 @@ func (k *keeper) observe(ctx context.Context) plan.Situation {
 
 // see returns what is there, or why that could not be seen and the code of that.
 func (k *keeper) see(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
-	job := k.job(OpInspect, plan.Target{Place: at})
-	job.Guest = k.guest || !k.looksAfter()
-	r, err := k.do(ctx, at.RunUser, job, nil)
+	order := k.job(job.OpInspect, plan.Target{Place: at})
+	order.Guest = k.guest || !k.looksAfter()
+	r, err := k.do(ctx, at.RunUser, order, nil)
 	if err != nil {
 		return plan.Observation{Status: status.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
@@ -224,9 +225,9 @@ func (k *keeper) hold(w plan.Wish) *plan.Hold {
 }
 
 // job is a job on the agent's directory in t's place.
-func (k *keeper) job(op Op, t plan.Target) Job {
+func (k *keeper) job(op job.Op, t plan.Target) job.Job {
 	cfg := k.e.config()
-	return Job{Op: op, Dir: dirOf(t.Place, k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
+	return job.Job{Op: op, Dir: dirOf(t.Place, k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
 }
 
 // knownVersions are those that the journal has seen run.
@@ -239,35 +240,35 @@ func (k *keeper) knownVersions() (versions []string) {
 	return versions
 }
 
-// do has a job done by the hands of user. Hands that are lost are replaced:
+// do has a job done by a child that is user. One that is lost is replaced:
 // every job may be repeated.
-func (k *keeper) do(ctx context.Context, user string, job Job, progress func(install.Progress)) (Result, error) {
+func (k *keeper) do(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
 	const tries = 3
 	for try := 1; ; try++ {
-		r, err := k.doOnce(ctx, user, job, progress)
-		if err == nil || !errors.Is(err, errChildLost) || try == tries || ctx.Err() != nil {
+		r, err := k.doOnce(ctx, user, order, progress)
+		if err == nil || !errors.Is(err, pool.ErrLost) || try == tries || ctx.Err() != nil {
 			return r, err
 		}
-		k.log().Warn().Err(err).Str("op", string(job.Op)).Msg("the child is replaced")
+		k.log().Warn().Err(err).Str("op", string(order.Op)).Msg("the child is replaced")
 	}
 }
 
-func (k *keeper) doOnce(ctx context.Context, user string, job Job, progress func(install.Progress)) (Result, error) {
-	h := k.crew[user]
+func (k *keeper) doOnce(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
+	h := k.children[user]
 	if h == nil {
 		var err error
-		if h, err = k.e.pool.lend(ctx, user, k.urgent()); err != nil {
-			return Result{}, machineryError{err}
+		if h, err = k.e.pool.Lend(ctx, user, k.urgent()); err != nil {
+			return job.Result{}, machineryError{err}
 		}
-		k.crew[user] = h
+		k.children[user] = h
 	}
-	r, err := h.do(ctx, job, job.patience(), progress)
-	if errors.Is(err, errChildLost) || ctx.Err() != nil || job.readsStrangers() {
-		k.e.pool.lose(h)
-		delete(k.crew, user)
+	r, err := h.Do(ctx, order, order.Patience(), progress)
+	if errors.Is(err, pool.ErrLost) || ctx.Err() != nil || order.ReadsStrangers() {
+		k.e.pool.Lose(h)
+		delete(k.children, user)
 	}
 	if err == nil {
-		k.noteOutput(user, job, r)
+		k.noteOutput(user, order, r)
 	}
 	return r, err
 }
@@ -275,14 +276,14 @@ func (k *keeper) doOnce(ctx context.Context, user string, job Job, progress func
 // urgent: something was or may be stopped, or another child waits already.
 func (k *keeper) urgent() bool {
 	t := k.rec.Txn
-	return len(k.crew) > 0 || t != nil && (t.Phase == meta.PhaseStopping || t.Phase == meta.PhaseStarting || t.Phase == meta.PhaseRollingBack)
+	return len(k.children) > 0 || t != nil && (t.Phase == meta.PhaseStopping || t.Phase == meta.PhaseStarting || t.Phase == meta.PhaseRollingBack)
 }
 
-// dismiss gives the children to whoever needs one.
-func (k *keeper) dismiss() {
-	for user, h := range k.crew {
-		k.e.pool.giveBack(h)
-		delete(k.crew, user)
+// returnChildren gives the children to whoever needs one.
+func (k *keeper) returnChildren() {
+	for user, h := range k.children {
+		k.e.pool.GiveBack(h)
+		delete(k.children, user)
 	}
 }
 
@@ -294,7 +295,7 @@ func (e machineryError) Unwrap() error { return e.err }
 
 func isMachinery(err error) bool {
 	var m machineryError
-	return errors.As(err, &m) || errors.Is(err, errChildLost) || isOthers(err)
+	return errors.As(err, &m) || errors.Is(err, pool.ErrLost) || isOthers(err)
 }
 
 // save writes the journal.

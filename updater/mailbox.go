@@ -152,8 +152,8 @@ func (k *keeper) forgettable() bool {
 func (k *keeper) leave() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.fire != nil {
-		k.fire()
+	if k.endRun != nil {
+		k.endRun()
 	}
 }
 

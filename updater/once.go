@@ -89,7 +89,7 @@ func PlanOffline(ctx context.Context, config config.Config, log zerolog.Logger) 
 	if err != nil {
 		return local.Plan{}, err
 	}
-	defer engine.pool.close()
+	defer engine.pool.Close()
 	return planOf(ctx, engine)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -19,12 +20,12 @@ func (e *Engine) Output(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	s := k.snapshot()
-	h, err := e.pool.lend(ctx, s.RunUser, false)
+	h, err := e.pool.Lend(ctx, s.RunUser, false)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the output of %s: %w", name, err)
 	}
-	defer e.pool.lose(h)
+	defer e.pool.Lose(h)
 	dir := dirOf(plan.Place{WorkDir: s.WorkDir}, name)
-	r, err := h.do(ctx, Job{Op: OpOutput, Dir: dir}, outputPatience, nil)
+	r, err := h.Do(ctx, job.Job{Op: job.OpOutput, Dir: dir}, outputPatience, nil)
 	return r.Output, err
 }

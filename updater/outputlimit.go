@@ -7,7 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/job"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // What an agent writes to the output that control start gave it is cut every
@@ -35,7 +36,7 @@ func pauseForOutput(freed int64, since time.Duration) time.Duration {
 // outputs are the directories in which .control.out is to be cut, each with a
 // process of its agent as far as one is known: where somebody removed the file,
 // that process still has it.
-type outputs map[agent.Dir]int
+type outputs map[job.Dir]int
 
 // outputBook knows the outputs of each user. A user is in it for as long as
 // somebody cuts for them.
@@ -45,7 +46,7 @@ type outputBook struct {
 }
 
 // note adds an output; first says that nobody cuts for user yet.
-func (b *outputBook) note(user string, d agent.Dir, pid int) (first bool) {
+func (b *outputBook) note(user string, d job.Dir, pid int) (first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if first = b.of[user] == nil; first {
@@ -60,7 +61,7 @@ func (b *outputBook) drop(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, of := range b.of {
-		maps.DeleteFunc(of, func(d agent.Dir, _ int) bool { return d.Name == name })
+		maps.DeleteFunc(of, func(d job.Dir, _ int) bool { return d.Name == name })
 	}
 }
 
@@ -77,15 +78,15 @@ func (b *outputBook) due(user string) outputs {
 
 // noteOutput follows where the agent may write to, by the jobs that were done:
 // a look says where it is now. Whoever only asks cuts nothing.
-func (k *keeper) noteOutput(user string, job Job, r Result) {
-	if job.Op == OpInspect || job.Op == OpEvict || job.Op == OpDisown {
+func (k *keeper) noteOutput(user string, order job.Job, r job.Result) {
+	if order.Op == job.OpInspect || order.Op == job.OpEvict || order.Op == job.OpDisown {
 		k.e.outputs.drop(k.name)
 	}
-	nothing := job.Op == OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
-	if nothing || job.Guest || job.Op == OpEvict || job.Op == OpDisown {
+	nothing := order.Op == job.OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
+	if nothing || order.Guest || order.Op == job.OpEvict || order.Op == job.OpDisown {
 		return
 	}
-	if k.e.outputs.note(user, job.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
+	if k.e.outputs.note(user, order.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
 		k.e.limitOutputsOf(user)
 	}
 }
@@ -117,20 +118,20 @@ func (e *Engine) limitOutputsOf(user string) {
 // cutOutputs returns how much the agent that wrote most had written. An output
 // that cannot be reached is left until a look at its agent can.
 func (e *Engine) cutOutputs(ctx context.Context, user string, due outputs) (freed int64) {
-	var child *lent
+	var child *pool.Lent
 	defer func() {
 		if child != nil {
-			e.pool.lose(child) // nobody needs it for a long while
+			e.pool.Lose(child) // nobody needs it for a long while
 		}
 	}()
 	for d, pid := range due {
 		var err error
 		if child == nil {
-			if child, err = e.pool.lend(ctx, user, true); err != nil {
+			if child, err = e.pool.Lend(ctx, user, true); err != nil {
 				return freed // looks at the agents fail as well, and say why
 			}
 		}
-		r, err := child.do(ctx, Job{Op: OpLimitOutput, Dir: d, Pid: pid}, cutPatience, nil)
+		r, err := child.Do(ctx, job.Job{Op: job.OpLimitOutput, Dir: d, Pid: pid}, cutPatience, nil)
 		if ctx.Err() != nil {
 			return freed
 		}
@@ -138,8 +139,8 @@ func (e *Engine) cutOutputs(ctx context.Context, user string, due outputs) (free
 			e.config().Log.Warn().Err(err).Str("agent", d.Name).Msg("cannot bound the agent's output until the next look at it")
 			e.outputs.drop(d.Name)
 		}
-		if errors.Is(err, errChildLost) {
-			e.pool.lose(child)
+		if errors.Is(err, pool.ErrLost) {
+			e.pool.Lose(child)
 			child = nil
 		}
 		freed = max(freed, r.Freed)

@@ -7,10 +7,11 @@ import (
 	"fmt"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
-// Which of several sidecars looks after an agent: see [agent.Owner].
+// Which of several sidecars looks after an agent: see [job.Owner].
 
 // looksAfter reports whether the agent is ours to look after: somebody wants
 // something of it, or we have begun something with it.
@@ -32,7 +33,7 @@ func (k *keeper) disownUnwanted(ctx context.Context, s plan.Situation) {
 	if k.owns = s.Seen.OwnedBy == "" && k.looksAfter(); k.owns || !had {
 		return
 	}
-	if _, err := k.do(ctx, s.At.RunUser, k.job(OpDisown, plan.Target{Place: s.At}), nil); err != nil {
+	if _, err := k.do(ctx, s.At.RunUser, k.job(job.OpDisown, plan.Target{Place: s.At}), nil); err != nil {
 		k.log().Warn().Err(err).Msg("cannot leave the agent to another sidecar")
 	}
 }
@@ -53,6 +54,6 @@ func (k *keeper) noticeOthers(s plan.Situation) {
 // isOthers: another sidecar, or another run of the control script, was in the
 // way. That is neither the release's fault nor the agent's.
 func isOthers(err error) bool {
-	je := (*JobError)(nil)
-	return errors.As(err, &je) && (je.Reason == reasonBusy || je.Reason == reasonOwned)
+	je := (*job.Error)(nil)
+	return errors.As(err, &je) && (je.Reason == job.ReasonBusy || je.Reason == job.ReasonOwned)
 }

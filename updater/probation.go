@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -28,7 +29,7 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 	tick := time.NewTicker(min(max(length/20, 50*time.Millisecond), 2*time.Second))
 	defer tick.Stop()
 	for {
-		r, err := k.do(ctx, t.To.RunUser, k.job(OpProbe, t.To), nil)
+		r, err := k.do(ctx, t.To.RunUser, k.job(job.OpProbe, t.To), nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -36,7 +37,7 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 			return err // nobody could look: that is not the version's fault
 		}
 		if r.Probe.Status.Host { // nor is it here
-			return machineryError{&JobError{Message: "cannot look at " + t.To.Version + " on probation: " + r.Probe.Status.Detail, Reason: r.Probe.Status.Code, Host: true}}
+			return machineryError{&job.Error{Message: "cannot look at " + t.To.Version + " on probation: " + r.Probe.Status.Detail, Reason: r.Probe.Status.Code, Host: true}}
 		}
 		if r.Probe.Unasked != "" {
 			if unasked++; unasked >= plan.MaxDoubts {
@@ -60,7 +61,7 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 			return k.commit(ctx, t, "before it proved itself, because something else is wanted")
 		}
 		k.watched(judge, length)
-		k.dismiss() // between two looks no child is needed
+		k.returnChildren() // between two looks no child is needed
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -16,7 +17,7 @@ import (
 // readyToSwitch is an error where stopping what runs would lead nowhere. What is
 // wrong with the version that runs is never held against the new one.
 func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
-	if _, err := k.do(ctx, t.To.RunUser, k.job(OpReady, t.To), nil); err != nil {
+	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpReady, t.To), nil); err != nil {
 		return err
 	}
 	if t.From.Version == "" {
@@ -27,13 +28,13 @@ func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
 
 // readyToStop is an error where the control script of what runs cannot be run.
 func (k *keeper) readyToStop(ctx context.Context, now plan.Target) error {
-	_, err := k.do(ctx, now.RunUser, k.job(OpCanStop, now), nil)
-	je, ok := errors.AsType[*JobError](err)
+	_, err := k.do(ctx, now.RunUser, k.job(job.OpCanStop, now), nil)
+	je, ok := errors.AsType[*job.Error](err)
 	if !ok {
 		return err
 	}
 	said := fmt.Sprintf("%s runs on, because it could neither be stopped properly nor come back: %s", now.Version, je.Message)
-	return &JobError{Message: said, Reason: je.Reason, Host: true}
+	return &job.Error{Message: said, Reason: je.Reason, Host: true}
 }
 
 // waitForHost turns a fault of the host's into one that only delays what must
@@ -50,7 +51,7 @@ func waitForHost(doing string, err error) error {
 
 // isHostFault: neither the release nor we ourselves failed, but this host.
 func isHostFault(err error) bool {
-	je, ok := errors.AsType[*JobError](err)
+	je, ok := errors.AsType[*job.Error](err)
 	return ok && je.Host
 }
 
@@ -66,7 +67,7 @@ func (k *keeper) readyToRollBack(ctx context.Context, t *plan.Txn) error {
 	if t.From.Version == "" {
 		return nil
 	}
-	_, err := k.do(ctx, t.From.RunUser, k.job(OpCanRun, t.From), nil)
+	_, err := k.do(ctx, t.From.RunUser, k.job(job.OpCanRun, t.From), nil)
 	if err := waitForHost("go back to "+t.From.Version, err); err != nil {
 		return err
 	}
@@ -79,8 +80,8 @@ func (k *keeper) restoreConfigOf(ctx context.Context, t *plan.Txn) error {
 	if t.Act != plan.ActConfig {
 		return nil
 	}
-	job := k.job(OpRestoreConfig, t.To)
-	job.Config = remoteConfig(t.Wish.Agent)
-	_, err := k.do(ctx, t.To.RunUser, job, nil)
+	order := k.job(job.OpRestoreConfig, t.To)
+	order.Config = remoteConfig(t.Wish.Agent)
+	_, err := k.do(ctx, t.To.RunUser, order, nil)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -57,7 +58,7 @@ func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
 		return false, nil
 	}
-	r, err := k.do(ctx, t.To.RunUser, k.job(OpInspect, t.To), nil)
+	r, err := k.do(ctx, t.To.RunUser, k.job(job.OpInspect, t.To), nil)
 	if err == nil && (r.Seen.Busy || r.Seen.OwnedBy != "") {
 		return false, machineryError{errors.New(r.Seen.Status.String())}
 	}
@@ -82,7 +83,7 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 	faultpoint.Hit("sidecar.flippedBack")
 	var startErr error
 	if t.From.Version != "" {
-		if _, startErr = k.do(ctx, t.From.RunUser, k.job(OpStart, t.From), nil); isMachinery(startErr) {
+		if _, startErr = k.do(ctx, t.From.RunUser, k.job(job.OpStart, t.From), nil); isMachinery(startErr) {
 			return startErr
 		}
 	}
@@ -95,32 +96,32 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 // is tried again later.
 func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	if t.Act == plan.ActConfig {
-		job := k.job(OpRestoreConfig, t.To)
-		job.Config = remoteConfig(t.Wish.Agent)
-		if _, err := k.do(ctx, t.To.RunUser, job, nil); err != nil {
+		order := k.job(job.OpRestoreConfig, t.To)
+		order.Config = remoteConfig(t.Wish.Agent)
+		if _, err := k.do(ctx, t.To.RunUser, order, nil); err != nil {
 			return machineryError{err}
 		}
 	}
-	op, target := OpActivate, t.From
+	op, target := job.OpActivate, t.From
 	switch {
 	case t.From.Version == "":
-		op, target = OpDeactivate, t.To
+		op, target = job.OpDeactivate, t.To
 	case t.From.Place != t.To.Place && t.From.WorkDir != t.To.WorkDir:
 		return nil // the place it comes from was never touched
 	}
 	_, err := k.do(ctx, target.RunUser, k.job(op, target), nil)
-	je := (*JobError)(nil)
+	je := (*job.Error)(nil)
 	switch {
 	case err == nil:
 		k.reportVersion(t.From.Version)
 		return nil
-	case errors.As(err, &je) && je.Reason == reasonIncomplete:
+	case errors.As(err, &je) && je.Reason == job.ReasonIncomplete:
 		// The previous version is gone: better nothing than the failed one.
 		t.Failure = plan.JoinSentences(t.Failure, err.Error())
 		t.From = plan.Target{}
 		return k.flipBack(ctx, t)
-	case op == OpActivate:
-		_, startErr := k.do(ctx, target.RunUser, k.job(OpStart, target), nil)
+	case op == job.OpActivate:
+		_, startErr := k.do(ctx, target.RunUser, k.job(job.OpStart, target), nil)
 		return machineryError{errors.Join(err, startErr)}
 	}
 	return machineryError{err}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -21,7 +22,7 @@ func (k *keeper) outdated(ctx context.Context, t *plan.Txn) string {
 		if target.Place == (plan.Place{}) || target.Version == "" {
 			continue
 		}
-		r, err := k.do(ctx, target.RunUser, k.job(OpInspect, target), nil)
+		r, err := k.do(ctx, target.RunUser, k.job(job.OpInspect, target), nil)
 		if err != nil || r.Seen.Version == "" {
 			continue // nothing is known that speaks against it
 		}

@@ -10,8 +10,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -124,29 +123,29 @@ func (k *keeper) dropSuspect(ctx context.Context, t *plan.Txn) error {
 	return k.prune(ctx, t.To.Place, t.To.Version)
 }
 
-func (k *keeper) installJob(t *plan.Txn) Job {
+func (k *keeper) installJob(t *plan.Txn) job.Job {
 	cfg := k.e.config()
 	a := t.Wish.Agent
-	job := k.job(OpInstall, t.To)
-	job.Install = &install.Job{
-		Agent: a.Name, Version: a.Version, Dir: job.Dir.Path,
+	order := k.job(job.OpInstall, t.To)
+	order.Install = &job.Install{
+		Agent: a.Name, Version: a.Version, Dir: order.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
 		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
 	}
 	if a.Tarball != "" { // a version that is there needs none
-		job.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
+		order.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
 	}
-	return job
+	return order
 }
 
-func remoteConfig(a meta.DesiredAgent) *install.Config {
+func remoteConfig(a meta.DesiredAgent) *job.RemoteConfig {
 	if a.ConfigFileName == "" || a.ConfigRemoteURL == "" {
 		return nil
 	}
-	return &install.Config{FileName: a.ConfigFileName, URL: a.ConfigRemoteURL}
+	return &job.RemoteConfig{FileName: a.ConfigFileName, URL: a.ConfigRemoteURL}
 }
 
-func (k *keeper) progress(t *plan.Txn, p install.Progress) {
+func (k *keeper) progress(t *plan.Txn, p job.Progress) {
 	if p.Phase == meta.PhaseStaging && t.Phase == meta.PhaseDownloading {
 		k.mustEnter(t, meta.PhaseStaging)
 	}
@@ -180,7 +179,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	faultpoint.Hit("sidecar.stopped")
 	k.fallBackOnProven(t)
 	k.mustEnter(t, meta.PhaseStarting)
-	if _, err := k.do(ctx, t.To.RunUser, k.job(OpActivate, t.To), nil); isMachinery(err) {
+	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpActivate, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = codeOf(err)
@@ -188,7 +187,7 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	}
 	faultpoint.Hit("sidecar.activated")
 	k.reportVersion(t.To.Version)
-	if _, err := k.do(ctx, t.To.RunUser, k.job(OpStart, t.To), nil); isMachinery(err) {
+	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpStart, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = cmp.Or(codeOf(err), plan.CodeNotStarted)
@@ -234,7 +233,7 @@ func (k *keeper) stopOld(ctx context.Context, t *plan.Txn) error {
 
 // evict ends what root runs in a place whose control script others can change.
 func (k *keeper) evict(ctx context.Context, t *plan.Txn) error {
-	r, err := k.do(ctx, t.Left.RunUser, k.job(OpEvict, plan.Target{Place: t.Left}), nil)
+	r, err := k.do(ctx, t.Left.RunUser, k.job(job.OpEvict, plan.Target{Place: t.Left}), nil)
 	if err == nil && len(r.Stopped.Killed) > 0 {
 		t.Notes = plan.JoinSentences(t.Notes, r.Stopped.String())
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
@@ -243,7 +242,7 @@ func (k *keeper) evict(ctx context.Context, t *plan.Txn) error {
 }
 
 func (k *keeper) stopOne(ctx context.Context, t *plan.Txn, old plan.Target) error {
-	r, err := k.do(ctx, old.RunUser, k.job(OpStop, old), nil)
+	r, err := k.do(ctx, old.RunUser, k.job(job.OpStop, old), nil)
 	if err != nil {
 		return err
 	}
@@ -282,7 +281,7 @@ func (k *keeper) refuse(ctx context.Context, t *plan.Txn, cause error) error {
 		cause = errors.Join(cause, err)
 	}
 	release := false
-	if je := (*JobError)(nil); errors.As(cause, &je) {
+	if je := (*job.Error)(nil); errors.As(cause, &je) {
 		release = je.Permanent
 	}
 	key := t.Key
@@ -329,7 +328,7 @@ func (k *keeper) tidy(ctx context.Context, t *plan.Txn) {
 	}
 	for _, p := range places {
 		err := k.prune(ctx, p, "")
-		if err == nil || codeOf(err) == reasonUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
+		if err == nil || codeOf(err) == job.ReasonUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")
@@ -344,16 +343,16 @@ func (k *keeper) prune(ctx context.Context, at plan.Place, drop string) error {
 	k.mu.Lock()
 	w := k.wish
 	k.mu.Unlock()
-	job := k.job(OpPrune, plan.Target{Place: at})
-	job.Prune = &agent.PruneJob{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.config().Keep), Drop: drop}
+	order := k.job(job.OpPrune, plan.Target{Place: at})
+	order.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.config().Keep), Drop: drop}
 	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
 		if v != "" && v != drop {
-			job.Prune.Keep = append(job.Prune.Keep, v)
+			order.Prune.Keep = append(order.Prune.Keep, v)
 		}
 	}
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {
-		job.Prune.Keep = append(job.Prune.Keep, t.From.Version)
+		order.Prune.Keep = append(order.Prune.Keep, t.From.Version)
 	}
-	_, err := k.do(ctx, at.RunUser, job, nil)
+	_, err := k.do(ctx, at.RunUser, order, nil)
 	return err
 }

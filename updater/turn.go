@@ -6,13 +6,13 @@ import (
 	"errors"
 
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // installInTurn installs once there is a slot. A download that crawls while
 // others wait is ended, and goes on from where it was in its next turn.
-func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (Result, error) {
+func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (job.Result, error) {
 	cfg := k.e.config()
 	s := &slot{agent: k.name, grace: min(cmp.Or(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
 	if limit := cfg.Limits.MaxRate; limit > 0 {
@@ -20,7 +20,7 @@ func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (Result, error)
 	}
 	for {
 		if err := k.awaitSlot(ctx, s); err != nil {
-			return Result{}, err
+			return job.Result{}, err
 		}
 		r, err := k.installWithSlot(ctx, t, s)
 		k.e.slots.leave(s)
@@ -36,7 +36,7 @@ func (k *keeper) awaitSlot(ctx context.Context, s *slot) error {
 	waited := false
 	err := k.e.slots.take(ctx, s, func(holders []string) {
 		if !waited {
-			k.dismiss() // who waits needs no child
+			k.returnChildren() // who waits needs no child
 			k.e.changed()
 		}
 		waited = true
@@ -49,7 +49,7 @@ func (k *keeper) awaitSlot(ctx context.Context, s *slot) error {
 }
 
 // installWithSlot gives errYielded when the slot was wanted back.
-func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (Result, error) {
+func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (job.Result, error) {
 	turn, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	k.e.slots.onYield(s, end)
@@ -61,19 +61,19 @@ func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (Res
 }
 
 // install has the wanted version completed by a child.
-func (k *keeper) install(ctx context.Context, t *plan.Txn, s *slot) (Result, error) {
+func (k *keeper) install(ctx context.Context, t *plan.Txn, s *slot) (job.Result, error) {
 	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
-		return Result{}, err
+		return job.Result{}, err
 	}
 	if t.Act == plan.ActChangeUser {
-		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(OpClaim, t.To), nil); err != nil {
-			return Result{}, err
+		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(job.OpClaim, t.To), nil); err != nil {
+			return job.Result{}, err
 		}
 	}
 	if err := k.dropSuspect(ctx, t); err != nil {
-		return Result{}, err
+		return job.Result{}, err
 	}
-	return k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p install.Progress) {
+	return k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p job.Progress) {
 		if p.Phase == meta.PhaseStaging {
 			k.e.slots.downloaded(s, -1)
 		} else {

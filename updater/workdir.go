@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ops-updater/ops-updater/internal/host/runas"
-	"github.com/ops-updater/ops-updater/updater/agent"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
+	"github.com/ops-updater/ops-updater/updater/pool"
 )
 
 // startChild starts a child as user, who is created first where the
 // configuration allows that.
-func (e *Engine) startChild(ctx context.Context, user string) (hands, error) {
+func (e *Engine) startChild(ctx context.Context, user string) (pool.Child, error) {
 	if cfg := e.config(); cfg.CreateUsers {
 		created, err := runas.Ensure(ctx, user)
 		if err != nil {
@@ -27,7 +28,7 @@ func (e *Engine) startChild(ctx context.Context, user string) (hands, error) {
 			cfg.Log.Info().Str("user", user).Msg("user created")
 		}
 	}
-	w, err := startWorker(ctx, user)
+	w, err := pool.Start(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +130,6 @@ func empty(fd int) bool {
 	return len(names) == 0
 }
 
-func dirOf(p plan.Place, name string) agent.Dir {
-	return agent.Dir{Path: filepath.Join(p.WorkDir, name), Name: name}
+func dirOf(p plan.Place, name string) job.Dir {
+	return job.Dir{Path: filepath.Join(p.WorkDir, name), Name: name}
 }

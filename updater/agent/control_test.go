@@ -11,6 +11,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 func newRunner(t *testing.T, h agenttest.Habits) agent.Runner {
@@ -24,7 +25,7 @@ func newRunner(t *testing.T, h agenttest.Habits) agent.Runner {
 func runnerFor(dir string) agent.Runner {
 	return agent.Runner{
 		Dir:      agent.Dir{Path: dir, Name: "falcon"},
-		Timeouts: agent.Timeouts{Status: 20 * time.Second, Start: 20 * time.Second, Stop: 20 * time.Second},
+		Timeouts: job.Timeouts{Status: 20 * time.Second, Start: 20 * time.Second, Stop: 20 * time.Second},
 		Env:      agent.Environment(nil),
 	}
 }
@@ -338,7 +339,7 @@ func TestReasonsAreSaidForPeople(t *testing.T) {
 	if want := "unknown: control status did not return within 3s"; outcomes.String() != want {
 		t.Errorf("status %q; want %q", outcomes, want)
 	}
-	for want, s := range map[string]agent.Stopped{
+	for want, s := range map[string]job.Stopped{
 		"": {},
 		"stopping did not go by the book, killed 12 13: 1.0.0: it hangs":                            {Killed: []int{12, 13}, Why: "1.0.0: it hangs"},
 		"stopping did not go by the book, no process of it was left to kill: 1.0.0: no interpreter": {Why: "1.0.0: no interpreter"},

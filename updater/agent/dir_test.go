@@ -13,6 +13,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -107,7 +108,7 @@ func TestI5PruneKeepsWhatIsNeeded(t *testing.T) {
 	for _, f := range []string{"data/keep.db", ".staging-1.0.4/app", ".trash-0.9/app", ".part-1.0.4", "..version.tmp-12", ".part-1.0.9", ".part-1.0.9.json", "notes.txt"} {
 		agenttest.Write(t, filepath.Join(d.Path, f), "x", 0o644)
 	}
-	removed, err := d.Prune(agent.PruneJob{Keep: []string{"1.0.0"}, Count: 3, Wanted: "1.0.9"})
+	removed, err := d.Prune(job.Prune{Keep: []string{"1.0.0"}, Count: 3, Wanted: "1.0.9"})
 	if err != nil || !slices.Equal(removed, []string{"1.0.1"}) {
 		t.Fatalf("removed %v, %v; want 1.0.1 only: 1.0.0 is kept, 1.0.2 runs, 1.0.3 is the newest other", removed, err)
 	}
@@ -115,11 +116,11 @@ func TestI5PruneKeepsWhatIsNeeded(t *testing.T) {
 	if got := list(t, d.Path); !slices.Equal(got, want) {
 		t.Fatalf("left %v; want %v", got, want)
 	}
-	removed, err = d.Prune(agent.PruneJob{Keep: []string{"1.0.0", "1.0.3"}, Count: 9, Drop: "1.0.3"})
+	removed, err = d.Prune(job.Prune{Keep: []string{"1.0.0", "1.0.3"}, Count: 9, Drop: "1.0.3"})
 	if err != nil || !slices.Equal(removed, []string{"1.0.3"}) {
 		t.Fatalf("removed %v, %v; want the dropped 1.0.3", removed, err)
 	}
-	if removed, err = d.Prune(agent.PruneJob{Drop: "1.0.2"}); err != nil || !slices.Equal(removed, []string{"1.0.0"}) {
+	if removed, err = d.Prune(job.Prune{Drop: "1.0.2"}); err != nil || !slices.Equal(removed, []string{"1.0.0"}) {
 		t.Fatalf("removed %v, %v; want 1.0.0, never the running 1.0.2", removed, err)
 	}
 }

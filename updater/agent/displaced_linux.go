@@ -54,7 +54,7 @@ func (r Runner) owned(pid int, path string) bool {
 		// Not to be cleaned: it leads up from where the link leads.
 		there, err := readOwner(process.File(pid, "cwd") + strings.Repeat("/..", depth) + "/" + ownerFile)
 		if err == nil && r.Owner != nil {
-			return there.same(*r.Owner)
+			return there.Same(*r.Owner)
 		}
 	}
 	return true

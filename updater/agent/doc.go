@@ -11,7 +11,7 @@
 //	  .control.lock    the queue of all runs of the control script
 //	  .owner           the sidecar that looks after it
 //
-// Its code runs in the short-lived child, as the agent's own user: the
-// resident process never reads or writes below {workDir}, because another user
-// can rewrite everything there.
+// Only package child may import it: its code runs in the short-lived child, as
+// the agent's own user, because another user can rewrite everything below
+// {workDir}.
 package agent

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/host/process"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // evictPatience is how long an agent may take to end after SIGTERM when its
@@ -18,8 +19,8 @@ const evictPatience = 10 * time.Second
 // Evict ends this user's processes that were started from the directory,
 // without running or reading anything there: others can change it by now. A
 // process on a terminal is a person who looks around, and not ended.
-func (d Dir) Evict(ctx context.Context) (Stopped, error) {
-	s := Stopped{Why: "its control script in " + d.Path + " is not to be trusted any more"}
+func (d Dir) Evict(ctx context.Context) (job.Stopped, error) {
+	s := job.Stopped{Why: "its control script in " + d.Path + " is not to be trusted any more"}
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		victims, known := d.leftBehind()
 		if !known {

@@ -9,36 +9,20 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/host/status"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
-
-// Timeouts bound the runs of a control script.
-type Timeouts struct {
-	Status time.Duration `json:"status"` // also pid and health
-	Start  time.Duration `json:"start"`  // until status says started
-	Stop   time.Duration `json:"stop"`   // until status says stoped
-}
-
-// wholeAnswer is how long a question may take at least within a start or stop,
-// however short that is: one that we cut short is no evidence.
-const wholeAnswer = 10 * time.Second
-
-// statusWithin is the timeout of questions within an act that nothing
-// interrupts: the end of the sidecar must not wait much longer than the act.
-func (t Timeouts) statusWithin(act time.Duration) time.Duration {
-	return min(t.Status, max(act, wholeAnswer))
-}
 
 // Runner asks and moves one agent through its control script.
 type Runner struct {
 	Dir      Dir
-	Timeouts Timeouts
+	Timeouts job.Timeouts
 	Env      []string // complete; see [Environment]
 	Tasks    int      // of [ControlJob]
 
-	Owner *Owner   // the sidecar that looks after the agent; nil: none in particular
-	Known []string // versions that ran here, as far as is known
-	Guest bool     // only asks, for somebody who does not look after the agent: writes and ends nothing
+	Owner *job.Owner // the sidecar that looks after the agent; nil: none in particular
+	Known []string   // versions that ran here, as far as is known
+	Guest bool       // only asks, for somebody who does not look after the agent: writes and ends nothing
 
 	inTurn bool // of the queue already
 }

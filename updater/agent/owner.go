@@ -7,11 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
-	"github.com/ops-updater/ops-updater/internal/host/process"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // ownerFile says which sidecar looks after the agent: from the first look
@@ -23,40 +22,10 @@ const ownerFile = ".owner"
 // maxOwnerFile is far more than an owner takes.
 const maxOwnerFile = 8 << 10
 
-// Owner is a sidecar: the process, and the var directory that tells one
-// installation from another.
-type Owner struct {
-	Process process.ID `json:"process"`
-	VarDir  string     `json:"varDir"`
-	VarID   string     `json:"varId,omitempty"` // device and inode: a path may lead elsewhere in a container
-}
-
-// ThisOwner is the sidecar that is this process and has varDir locked.
-func ThisOwner(varDir string) Owner {
-	o := Owner{Process: process.Identify(os.Getpid()), VarDir: varDir}
-	if real, err := filepath.EvalSymlinks(varDir); err == nil {
-		o.VarDir = real
-	}
-	if fi, err := os.Stat(varDir); err == nil {
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			o.VarID = fmt.Sprintf("%d:%d", st.Dev, st.Ino)
-		}
-	}
-	return o
-}
-
-func (o Owner) String() string {
-	return fmt.Sprintf("the ops-updater with pid %d and var_dir %s", o.Process.Pid, o.VarDir)
-}
-
-// same: the same installation, also after a restart. Its var directory is
-// locked, so that there is never more than one of it.
-func (o Owner) same(other Owner) bool { return o.VarDir == other.VarDir && o.VarID == other.VarID }
-
 // OwnedError says that another sidecar looks after the agent.
 type OwnedError struct {
 	Name  string
-	Owner Owner
+	Owner job.Owner
 }
 
 func (e *OwnedError) Error() string {
@@ -64,16 +33,16 @@ func (e *OwnedError) Error() string {
 }
 
 // foreignOwner is the sidecar that looks after the agent and is not o, or nil.
-func (d Dir) foreignOwner(o Owner) *Owner {
+func (d Dir) foreignOwner(o job.Owner) *job.Owner {
 	there, err := d.readOwner()
-	if err != nil || there.same(o) || there.Process == o.Process || !there.Process.Alive() {
+	if err != nil || there.Same(o) || there.Process == o.Process || !there.Process.Alive() {
 		return nil // nobody, ourselves, or somebody who is gone
 	}
 	return &there
 }
 
 // own makes o the owner, unless somebody else is.
-func (d Dir) own(o Owner) error {
+func (d Dir) own(o job.Owner) error {
 	if other := d.foreignOwner(o); other != nil {
 		return &OwnedError{d.Name, *other}
 	}
@@ -94,15 +63,15 @@ func (d Dir) own(o Owner) error {
 }
 
 // Disown leaves the agent to whoever wants it, if it is o's.
-func (d Dir) Disown(o Owner) {
-	if there, err := d.readOwner(); err == nil && there.same(o) {
+func (d Dir) Disown(o job.Owner) {
+	if there, err := d.readOwner(); err == nil && there.Same(o) {
 		_ = os.Remove(d.file(ownerFile))
 	}
 }
 
-func (d Dir) readOwner() (o Owner, err error) { return readOwner(d.file(ownerFile)) }
+func (d Dir) readOwner() (o job.Owner, err error) { return readOwner(d.file(ownerFile)) }
 
-func readOwner(file string) (o Owner, err error) {
+func readOwner(file string) (o job.Owner, err error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return o, err

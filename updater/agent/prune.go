@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // Names of what an install leaves behind when it is cut short, and of what a
@@ -21,14 +22,6 @@ const (
 	ownerTemp     = "." + ownerFile + ".tmp-"
 )
 
-// PruneJob says what may stay.
-type PruneJob struct {
-	Keep   []string `json:"keep"`             // versions
-	Count  int      `json:"count"`            // of versions; the newest others are kept up to it
-	Drop   string   `json:"drop,omitempty"`   // a version that goes in any case but when .version names it
-	Wanted string   `json:"wanted,omitempty"` // the version whose half-done download may be resumed
-}
-
 // Prune removes every complete version that is not kept, what interrupted
 // installs left, and downloads that nobody will resume. The version that
 // .version names stays in any case; directories that are no version (they have
@@ -36,7 +29,7 @@ type PruneJob struct {
 //
 // A version is renamed out of the way first: a directory named like a version
 // is complete, also while it is being removed.
-func (d Dir) Prune(job PruneJob) ([]string, error) {
+func (d Dir) Prune(job job.Prune) ([]string, error) {
 	current, err := d.Current()
 	if err != nil {
 		return nil, err
@@ -59,7 +52,7 @@ func (d Dir) Prune(job PruneJob) ([]string, error) {
 }
 
 // surplus is what of versions goes.
-func (d Dir) surplus(versions []string, current string, job PruneJob) []string {
+func (d Dir) surplus(versions []string, current string, job job.Prune) []string {
 	room := job.Count
 	versions = slices.DeleteFunc(versions, func(v string) bool {
 		kept := v == current || slices.Contains(job.Keep, v) && v != job.Drop

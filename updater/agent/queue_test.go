@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // gated is an agent whose verb waits until open is called, and says when it has
@@ -209,7 +210,7 @@ func TestWhatIsNoLockFileIsSaidAndNeitherFollowedNorWaitedOn(t *testing.T) {
 		for _, file := range []string{".control.lock", ".control.run", ".owner"} {
 			t.Run(name+" "+file, func(t *testing.T) {
 				r := newRunner(t, agenttest.Habits{})
-				owner := agent.ThisOwner(t.TempDir())
+				owner := job.ThisOwner(t.TempDir())
 				r.Owner = &owner
 				if err := plant(filepath.Join(r.Dir.Path, file)); err != nil {
 					t.Fatal(err)

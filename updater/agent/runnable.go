@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ops-updater/ops-updater/internal/host/mount"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
@@ -138,7 +139,7 @@ func (d Dir) mayExecute(file, mend string) error {
 	if err := unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS); err == nil {
 		return nil
 	}
-	if at, is := mountedNoexec(file); is {
+	if at, is := mount.Noexec(file); is {
 		return hostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
 	}
 	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, process.UserName(os.Geteuid()), mend)

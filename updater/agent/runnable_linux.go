@@ -4,59 +4,11 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// mountedNoexec reports whether file lies on a filesystem that nothing is
-// executed from, and where that is mounted.
-func mountedNoexec(file string) (at string, is bool) { return mountedWith(unix.ST_NOEXEC, file) }
-
-func mountedWith(flag int64, file string) (at string, is bool) {
-	var st unix.Statfs_t
-	if unix.Statfs(file, &st) != nil || int64(st.Flags)&flag == 0 { //nolint:unconvert // other machines have other types
-		return "", false
-	}
-	return mountPoint(file), true
-}
-
-// MountedNoexec reports whether nothing can be executed below dir, and which
-// mount is to blame. A directory that is not there yet is judged by the one
-// that it would be made in.
-func MountedNoexec(dir string) (at string, is bool) { return mountedNoexec(existing(dir)) }
-
-// MountedReadOnly reports the same of a filesystem that cannot be written.
-func MountedReadOnly(dir string) (at string, is bool) {
-	return mountedWith(unix.ST_RDONLY, existing(dir))
-}
-
-func existing(dir string) string {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == "/" {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
-// mountPoint is the first directory up from file that lies on another device.
-func mountPoint(file string) string {
-	if real, err := filepath.EvalSymlinks(file); err == nil {
-		file = real
-	}
-	var here, above unix.Stat_t
-	for file != "/" {
-		parent := filepath.Dir(file)
-		if unix.Stat(file, &here) != nil || unix.Stat(parent, &above) != nil || here.Dev != above.Dev {
-			return file
-		}
-		file = parent
-	}
-	return file
-}
 
 // machines are the kinds of programs that a kernel runs natively, by what uname
 // calls it.

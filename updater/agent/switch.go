@@ -11,36 +11,14 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // killPatience is how long a killed agent may take to be gone.
 const killPatience = 5 * time.Second
 
-// Stopped is what it took to stop an agent.
-type Stopped struct {
-	Killed []int  `json:"killed,omitempty"` // processes that had to be killed, with their groups where those are the agent's
-	Why    string `json:"why,omitempty"`    // they had to be, or how else it did not go by the book
-	Spared string `json:"spared,omitempty"` // strangers that control pid names, which were left alone
-}
-
-// String says what did not go by the book, or nothing.
-func (s Stopped) String() string {
-	if s.Why == "" {
-		return s.Spared
-	}
-	force := "no process of it was left to kill"
-	if len(s.Killed) > 0 {
-		force = "killed " + strings.Trim(fmt.Sprint(s.Killed), "[]")
-	}
-	said := "stopping did not go by the book, " + force + ": " + s.Why
-	if s.Spared != "" {
-		said += "; " + s.Spared
-	}
-	return said
-}
-
-// spare notes a stranger that is not touched.
-func (s *Stopped) spare(version string, n named) {
+// spareStranger notes a stranger that is not touched.
+func spareStranger(s *job.Stopped, version string, n named) {
 	s.Spared = strings.TrimPrefix(s.Spared+"; "+version+" had stopped, and nothing was done to the process that its pid file is about: "+n.String(), "; ")
 }
 
@@ -48,14 +26,14 @@ func (s *Stopped) spare(version string, n named) {
 // runs. It returns once status says stoped. When that does not happen in time,
 // the process group of `control pid` is killed. An error means that something
 // may still run: nothing else may be started then.
-func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
-	var s Stopped
+func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
+	var s job.Stopped
 	r, done, err := r.takeTurn(ctx, r.Timeouts.Stop)
 	if err != nil {
 		return s, fmt.Errorf("cannot stop %s %s: %w", r.Dir.Name, version, err)
 	}
 	defer done()
-	r.Timeouts.Status = r.Timeouts.statusWithin(r.Timeouts.Stop)
+	r.Timeouts.Status = r.Timeouts.StatusWithin(r.Timeouts.Stop)
 	if err := mayReach(r.Dir.file(version, control)); err != nil {
 		return s, err
 	}
@@ -82,7 +60,7 @@ func (r Runner) Stop(ctx context.Context, version string) (Stopped, error) {
 
 // endDeleted ends what runs on of version directories that somebody removed: no
 // control script knows of it any more.
-func (r Runner) endDeleted(ctx context.Context, s *Stopped) error {
+func (r Runner) endDeleted(ctx context.Context, s *job.Stopped) error {
 	_, victims := r.displaced()
 	if len(victims) == 0 {
 		return nil
@@ -101,11 +79,11 @@ func (r Runner) endDeleted(ctx context.Context, s *Stopped) error {
 	return fmt.Errorf("cannot stop %s: %s does not end", r.Dir.Name, victims[0])
 }
 
-func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
+func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) error {
 	before, n := r.statusAndProcess(ctx, version)
 	if before.Stopped() {
 		if n.stranger() {
-			s.spare(version, n)
+			spareStranger(s, version, n)
 		}
 		return nil
 	}
@@ -116,7 +94,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *Stopped) error {
 	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
 	ask := func() status.Status { stopped(); return last }
 	if n.stranger() { // a script that believes its pid file would kill it
-		s.spare(version, n)
+		spareStranger(s, version, n)
 		return r.kill(version, n, s, "control stop was not run, because "+n.String(), ask)
 	}
 	deadline := time.Now().Add(r.Timeouts.Stop)
@@ -148,7 +126,7 @@ func stopFailure(o Outcome, err error, last *status.Status) string {
 // kill ends what stop did not: the process that the script named, with its
 // group, and where it named none of the agent's, the processes that lie in the
 // version directory. Nothing else is ever killed.
-func (r Runner) kill(version string, n named, s *Stopped, why string, ask func() status.Status) error {
+func (r Runner) kill(version string, n named, s *job.Stopped, why string, ask func() status.Status) error {
 	if n.pid != 0 && n.kin == process.Undecided {
 		why += "; " + n.String() + " and was not killed"
 	}
@@ -188,7 +166,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		return fmt.Errorf("cannot start %s %s: %w", r.Dir.Name, version, err)
 	}
 	defer done()
-	r.Timeouts.Status = r.Timeouts.statusWithin(r.Timeouts.Start)
+	r.Timeouts.Status = r.Timeouts.StatusWithin(r.Timeouts.Start)
 	last, n := r.statusAndProcess(ctx, version)
 	if last.Started() {
 		return nil

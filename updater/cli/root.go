@@ -22,6 +22,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater"
+	childprocess "github.com/ops-updater/ops-updater/updater/child"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -211,7 +212,7 @@ func child(stdio Stdio) *cobra.Command {
 	return &cobra.Command{
 		Use: "child", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return updater.Child(cmd.Context(), stdio.In, stdio.Out)
+			return childprocess.Serve(cmd.Context(), stdio.In, stdio.Out)
 		},
 	}
 }

@@ -33,7 +33,7 @@ func BenchmarkRun(b *testing.B) {
 	server := serve(b, content(r.tarball))
 	b.SetBytes(int64(2200 * (6_000 + 4*len(words))))
 	for b.Loop() {
-		j := job(b, r, server.URL)
+		j := testJob(b, r, server.URL)
 		j.Dir = filepath.Join(b.TempDir(), "agent")
 		if _, err := install.Run(b.Context(), j, nil); err != nil {
 			b.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/go-resty/resty/v2"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 const (
@@ -34,7 +35,7 @@ func (silent) Debugf(string, ...any) {}
 
 // newClient makes the HTTP client of one job. It has no total timeout: bodies
 // are watched by [stream].
-func newClient(r Route, stall time.Duration) (*resty.Client, error) {
+func newClient(r job.Route, stall time.Duration) (*resty.Client, error) {
 	through := http.ProxyFromEnvironment
 	if r.Proxy != "" {
 		u, err := url.Parse(r.Proxy)
@@ -43,7 +44,7 @@ func newClient(r Route, stall time.Duration) (*resty.Client, error) {
 		}
 		through = http.ProxyURL(u)
 	}
-	trust, err := r.tls()
+	trust, err := tlsOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +68,9 @@ func newClient(r Route, stall time.Duration) (*resty.Client, error) {
 	return c, nil
 }
 
-// tls is whom to believe. What is downloaded may be kept on a server of the
+// tlsOf is whom to believe. What is downloaded may be kept on a server of the
 // world, so the system's authorities stay.
-func (r Route) tls() (*tls.Config, error) {
+func tlsOf(r job.Route) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // asked for by the configuration, with a warning
 	if r.CA == "" {
 		return c, nil

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // configMode is for a configuration that the release does not bring itself;
@@ -23,8 +24,8 @@ const configMode = 0o644
 // before; digest is the sha256 of the content that is there now, as far as that
 // is known. It tries once: the next heartbeat comes soon. Every error is an
 // [*Error].
-func FetchConfig(ctx context.Context, dir, version string, c Config, limits Limits) (changed bool, digest string, err error) {
-	if err := errors.Join(c.validate(), limits.validate()); err != nil {
+func FetchConfig(ctx context.Context, dir, version string, c job.RemoteConfig, limits job.Limits) (changed bool, digest string, err error) {
+	if err := errors.Join(checkConfig(c), checkLimits(limits)); err != nil {
 		return false, "", permanently(ReasonBadJob, "cannot fetch a configuration: %w", err)
 	}
 	if !meta.ValidName(version) || !filepath.IsAbs(dir) {
@@ -37,7 +38,7 @@ func FetchConfig(ctx context.Context, dir, version string, c Config, limits Limi
 	return changed, digest, nil
 }
 
-func fetchConfig(ctx context.Context, dir string, c Config, l Limits) (changed bool, digest string, err error) {
+func fetchConfig(ctx context.Context, dir string, c job.RemoteConfig, l job.Limits) (changed bool, digest string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return false, "", err

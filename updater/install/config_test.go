@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 func TestConfigIsThereWhenTheVersionIs(t *testing.T) {
 	r := newRelease(t, 1000)
 	for _, name := range []string{"cfg.json", "empty"} { // a new file; one that the release brings
-		j := job(t, r, serve(t, content(r.tarball)).URL)
-		j.Config = &install.Config{FileName: name, URL: serve(t, says(`{"a":1}`)).URL}
+		j := testJob(t, r, serve(t, content(r.tarball)).URL)
+		j.Config = &job.RemoteConfig{FileName: name, URL: serve(t, says(`{"a":1}`)).URL}
 		if _, err := install.Run(t.Context(), j, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -44,8 +45,8 @@ func TestI4InstallWithoutItsConfigIsNoInstall(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			j := job(t, r, serve(t, content(r.tarball)).URL)
-			j.Config = &install.Config{FileName: c.file, URL: serve(t, c.handler).URL}
+			j := testJob(t, r, serve(t, content(r.tarball)).URL)
+			j.Config = &job.RemoteConfig{FileName: c.file, URL: serve(t, c.handler).URL}
 			_, err := install.Run(t.Context(), j, nil)
 			mustFail(t, err, c.reason, c.permanent)
 			if _, err := os.Stat(filepath.Join(j.Dir, j.Version)); err == nil {
@@ -86,7 +87,7 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 		if s.reason == install.ReasonStalled {
 			l.StallTimeout = 100 * time.Millisecond
 		}
-		changed, digest, err := install.FetchConfig(t.Context(), dir, "1.0.0", install.Config{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
+		changed, digest, err := install.FetchConfig(t.Context(), dir, "1.0.0", job.RemoteConfig{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
 		if (s.reason == "") != (err == nil) || changed != s.changed {
 			t.Errorf("%s: changed %v, %v", s.name, changed, err)
 		}
@@ -107,7 +108,7 @@ func TestFetchConfigGoesThroughTheProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Host)) })
-	c := install.Config{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Route: install.Route{Proxy: proxy.URL}}
+	c := job.RemoteConfig{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Route: job.Route{Proxy: proxy.URL}}
 	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestFetchConfigFollowsNoLinkOut(t *testing.T) {
 	_ = os.Mkdir(filepath.Join(dir, "1.0.0"), 0o755)
 	_ = os.Symlink(outside, filepath.Join(dir, "1.0.0", "cfg.json"))
 	_ = os.Symlink(filepath.Dir(outside), filepath.Join(dir, "2.0.0"))
-	c := install.Config{FileName: "cfg.json", URL: serve(t, says("theirs")).URL}
+	c := job.RemoteConfig{FileName: "cfg.json", URL: serve(t, says("theirs")).URL}
 	if changed, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil || !changed {
 		t.Errorf("a link in its place: %v, %v", changed, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // TestMain lets this test program be a child that installs: the job comes on
@@ -35,20 +36,20 @@ func TestMain(m *testing.M) {
 }
 
 type outcome struct {
-	Progress install.Progress
+	Progress job.Progress
 	Done     bool
-	Result   install.Result
+	Result   job.Installed
 	Reason   string
 	Message  string
 }
 
 func child() {
-	var j install.Job
+	var j job.Install
 	out := json.NewEncoder(os.Stdout)
 	err := json.NewDecoder(os.Stdin).Decode(&j)
-	var res install.Result
+	var res job.Installed
 	if err == nil {
-		res, err = install.Run(context.Background(), j, func(p install.Progress) { _ = out.Encode(outcome{Progress: p}) })
+		res, err = install.Run(context.Background(), j, func(p job.Progress) { _ = out.Encode(outcome{Progress: p}) })
 	}
 	o := outcome{Done: true, Result: res}
 	if e := (*install.Error)(nil); errors.As(err, &e) {
@@ -59,7 +60,7 @@ func child() {
 
 // startChild starts a child process with j; each line it prints comes through
 // the scanner.
-func startChild(t testing.TB, j install.Job, attr *syscall.SysProcAttr) (*exec.Cmd, *json.Decoder) {
+func startChild(t testing.TB, j job.Install, attr *syscall.SysProcAttr) (*exec.Cmd, *json.Decoder) {
 	t.Helper()
 	b, err := json.Marshal(j)
 	if err != nil {
@@ -99,7 +100,7 @@ func TestI2KilledChildIsMadeGoodByTheNext(t *testing.T) {
 	for name, n := range map[string]int{"during the download": 1 << 20, "while staging, nearly at the end": len(r.tarball) - 10} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, inTurn(holdAt(n), content(r.tarball)))
-			j := job(t, r, server.URL)
+			j := testJob(t, r, server.URL)
 			cmd, out := startChild(t, j, nil)
 			for o := (outcome{}); o.Progress.Done < int64(n); {
 				if err := out.Decode(&o); err != nil || o.Done {
@@ -201,7 +202,7 @@ func numbered(n int) (members []tar.Header) {
 func mustRefuse(t *testing.T, r release, reason string) {
 	t.Helper()
 	server := serve(t, content(r.tarball))
-	j := job(t, r, server.URL)
+	j := testJob(t, r, server.URL)
 	j.Limits.MaxFiles, j.Limits.MaxUnpacked = 100, 10<<20
 	_, err := install.Run(t.Context(), j, nil)
 	mustFail(t, err, reason, true)
@@ -262,7 +263,7 @@ func TestI5FullDiskIsLeftAsItWas(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(mount(t, c.options), "agent")
-			j := job(t, r, serve(t, c.handler).URL)
+			j := testJob(t, r, serve(t, c.handler).URL)
 			j.Dir, j.Limits.Reserve = dir, c.reserve
 			_, err := install.Run(t.Context(), j, nil)
 			if c.told == "fine" {
@@ -283,7 +284,7 @@ func TestI5FullDiskIsLeftAsItWas(t *testing.T) {
 
 func TestReadOnlyDiskIsToldSo(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	j.Dir = filepath.Join(mount(t, "size=1m"), "agent")
 	if err := os.Mkdir(j.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -298,7 +299,7 @@ func TestReadOnlyDiskIsToldSo(t *testing.T) {
 func TestForeignDirectoryIsToldSo(t *testing.T) {
 	needRoot(t)
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	dir, err := os.MkdirTemp("", "install")
 	if err != nil {
 		t.Fatal(err)
@@ -322,7 +323,7 @@ func TestForeignDirectoryIsToldSo(t *testing.T) {
 
 func TestSomethingElseUnderTheVersionsName(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	if err := errors.Join(os.MkdirAll(j.Dir, 0o755), os.Symlink("/etc", filepath.Join(j.Dir, j.Version))); err != nil {
 		t.Fatal(err)
 	}
@@ -333,8 +334,8 @@ func TestSomethingElseUnderTheVersionsName(t *testing.T) {
 // TestI3TwoInstallsOfOneAgentTakeTurns runs the same job twice at once.
 func TestI3TwoInstallsOfOneAgentTakeTurns(t *testing.T) {
 	r := newRelease(t, 2<<20)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
-	results := make(chan install.Result, 2)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
+	results := make(chan job.Installed, 2)
 	for range 2 {
 		go func() {
 			res, err := install.Run(context.Background(), j, nil)
@@ -352,7 +353,7 @@ func TestI3TwoInstallsOfOneAgentTakeTurns(t *testing.T) {
 
 func TestLongNamesFit(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	j.Agent, j.Version = strings.Repeat("a", 128), strings.Repeat("1", 128)
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
@@ -363,7 +364,7 @@ func TestLongNamesFit(t *testing.T) {
 // TestSlowSyncfsFallsBackToEachFile gives syncfs no time at all.
 func TestSlowSyncfsFallsBackToEachFile(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	j.Limits.SyncTimeout = 1
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)

@@ -14,17 +14,18 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // download brings the whole tarball through one pass after the other until one
 // has the wanted digest.
 type download struct {
-	job     Job // with its defaults
+	job     job.Install
 	client  *resty.Client
 	limiter *rate.Limiter
 	free    *guard
 	want    digests
-	report  func(Progress)
+	report  func(job.Progress)
 }
 
 // limit is the most bytes the tarball may have.
@@ -251,7 +252,7 @@ func (d *download) copy(ps *pass, from io.Reader, total int64) error {
 		if werr := ps.take(b[:n]); werr != nil {
 			return werr
 		}
-		d.report(Progress{Phase: meta.PhaseDownloading, Done: ps.size, Total: total})
+		d.report(job.Progress{Phase: meta.PhaseDownloading, Done: ps.size, Total: total})
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

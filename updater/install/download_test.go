@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // A cut download goes on where it stopped, in the same run.
@@ -55,7 +56,7 @@ func TestDownloadGoesOnAfterACut(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, c.handler)
-			j := job(t, r, server.URL)
+			j := testJob(t, r, server.URL)
 			if _, err := install.Run(t.Context(), j, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -111,11 +112,11 @@ func stalling(b []byte, n int) http.HandlerFunc {
 func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 	r, other := newRelease(t, 300_000), newRelease(t, 310_000)
 	whole := content(r.tarball)
-	patient := func(*install.Job) {}
-	size := func(j *install.Job) { j.Size = int64(len(r.tarball)) }
+	patient := func(*job.Install) {}
+	size := func(j *job.Install) { j.Size = int64(len(r.tarball)) }
 	cases := map[string]struct {
 		handler   http.HandlerFunc
-		change    func(*install.Job)
+		change    func(*job.Install)
 		reason    string
 		permanent bool
 		requests  int
@@ -129,29 +130,29 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 		"304 to no question":        {status(304), patient, install.ReasonServerError, false, 3, true},
 		"429 for hours":             {retryLater("7200"), patient, install.ReasonServerBusy, false, 1, true},
 		"wrong tarball, twice":      {content(other.tarball), patient, install.ReasonWrongDigest, true, 2, false},
-		"wrong sha256, right md5":   {whole, func(j *install.Job) { j.SHA256 = other.sha256 }, install.ReasonWrongDigest, true, 2, false},
-		"right sha256, wrong md5":   {whole, func(j *install.Job) { j.SHA256, j.MD5 = r.sha256, other.md5 }, install.ReasonWrongDigest, true, 2, false},
+		"wrong sha256, right md5":   {whole, func(j *job.Install) { j.SHA256 = other.sha256 }, install.ReasonWrongDigest, true, 2, false},
+		"right sha256, wrong md5":   {whole, func(j *job.Install) { j.SHA256, j.MD5 = r.sha256, other.md5 }, install.ReasonWrongDigest, true, 2, false},
 		"an HTML page":              {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>login</html>") }, patient, install.ReasonWrongDigest, true, 2, false},
 		"other size than announced": {content(other.tarball), size, install.ReasonWrongSize, true, 2, false},
 		"endless, size announced":   {endless, size, install.ReasonTooLarge, true, 2, false},
-		"endless, size configured":  {endless, func(j *install.Job) { j.Limits.MaxDownload = 1 << 20 }, install.ReasonTooLarge, true, 2, false},
-		"larger than configured":    {whole, func(j *install.Job) { j.Limits.MaxDownload = 1000 }, install.ReasonTooLarge, true, 2, false},
-		"stalls for ever":           {stalling(r.tarball, 100_000), func(j *install.Job) { j.Limits.StallTimeout = 300 * time.Millisecond }, install.ReasonStalled, false, -1, true},
-		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(j *install.Job) { j.Limits.StallTimeout = 200 * time.Millisecond }, install.ReasonUnreachable, false, 3, true},
+		"endless, size configured":  {endless, func(j *job.Install) { j.Limits.MaxDownload = 1 << 20 }, install.ReasonTooLarge, true, 2, false},
+		"larger than configured":    {whole, func(j *job.Install) { j.Limits.MaxDownload = 1000 }, install.ReasonTooLarge, true, 2, false},
+		"stalls for ever":           {stalling(r.tarball, 100_000), func(j *job.Install) { j.Limits.StallTimeout = 300 * time.Millisecond }, install.ReasonStalled, false, -1, true},
+		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(j *job.Install) { j.Limits.StallTimeout = 200 * time.Millisecond }, install.ReasonUnreachable, false, 3, true},
 		"redirects for ever":        {redirect("/"), patient, install.ReasonBadRedirect, true, 6, false},
 		"redirect to a file":        {redirect("file:///etc/passwd"), patient, install.ReasonBadRedirect, true, 1, false},
 		"redirect to ftp":           {redirect("ftp://127.0.0.1/x"), patient, install.ReasonBadRedirect, true, 1, false},
-		"no digest":                 {whole, func(j *install.Job) { j.MD5 = "" }, install.ReasonNoDigest, true, 0, false},
-		"name with a slash":         {whole, func(j *install.Job) { j.Version = "../1.0" }, install.ReasonBadJob, true, 0, false},
-		"relative directory":        {whole, func(j *install.Job) { j.Dir = "agents" }, install.ReasonBadJob, true, 0, false},
-		"no address":                {whole, func(j *install.Job) { j.Tarballs = nil }, install.ReasonBadJob, false, 0, false},
-		"more than free":            {whole, func(j *install.Job) { j.Limits.Reserve = 1 << 60 }, install.ReasonNoSpace, false, 1, false},
+		"no digest":                 {whole, func(j *job.Install) { j.MD5 = "" }, install.ReasonNoDigest, true, 0, false},
+		"name with a slash":         {whole, func(j *job.Install) { j.Version = "../1.0" }, install.ReasonBadJob, true, 0, false},
+		"relative directory":        {whole, func(j *job.Install) { j.Dir = "agents" }, install.ReasonBadJob, true, 0, false},
+		"no address":                {whole, func(j *job.Install) { j.Tarballs = nil }, install.ReasonBadJob, false, 0, false},
+		"more than free":            {whole, func(j *job.Install) { j.Limits.Reserve = 1 << 60 }, install.ReasonNoSpace, false, 1, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := serve(t, c.handler)
-			j := job(t, r, server.URL)
+			j := testJob(t, r, server.URL)
 			dir := j.Dir
 			c.change(&j)
 			_, err := install.Run(t.Context(), j, nil)
@@ -188,7 +189,7 @@ func retryLater(v string) http.HandlerFunc {
 func TestServersRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, inTurn(retryLater("2"), content(r.tarball))).URL)
+	j := testJob(t, r, serve(t, inTurn(retryLater("2"), content(r.tarball))).URL)
 	began := time.Now()
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
@@ -213,7 +214,7 @@ func TestMirrorsAreTriedInOrder(t *testing.T) {
 	}
 	for name, handlers := range cases {
 		t.Run(name, func(t *testing.T) {
-			j := job(t, r)
+			j := testJob(t, r)
 			j.Limits.MaxDownload = 10 << 20
 			for _, h := range handlers {
 				j.Tarballs = append(j.Tarballs, serve(t, h).URL)
@@ -224,7 +225,7 @@ func TestMirrorsAreTriedInOrder(t *testing.T) {
 			r.mustBe(t, j)
 		})
 	}
-	j := job(t, r, serve(t, status(404)).URL, serve(t, content(other.tarball)).URL)
+	j := testJob(t, r, serve(t, status(404)).URL, serve(t, content(other.tarball)).URL)
 	_, err := install.Run(t.Context(), j, nil)
 	mustFail(t, err, install.ReasonWrongDigest, true)
 	if !strings.Contains(fmt.Sprint(err), "404") {
@@ -258,7 +259,7 @@ func TestPartOfAnEarlierRunIsUsed(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, inTurn(cutAfter(1_000_000, content(r.tarball)), content(r.tarball)))
-			j := job(t, r, server.URL)
+			j := testJob(t, r, server.URL)
 			j.Limits.Retries = 0
 			_, err := install.Run(t.Context(), j, nil)
 			mustFail(t, err, install.ReasonUnreachable, false)
@@ -313,7 +314,7 @@ func TestDigestComesFromItsFile(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			j := job(t, r, serve(t, content(r.tarball)).URL)
+			j := testJob(t, r, serve(t, content(r.tarball)).URL)
 			j.MD5, j.MD5URL = "", serve(t, c.file).URL+"/agent-1.0.0.tar.gz.md5"
 			if c.reason == install.ReasonStalled {
 				j.Limits.StallTimeout = 200 * time.Millisecond
@@ -338,7 +339,7 @@ func TestRedirectsCarryNoCredentialsToAnotherHost(t *testing.T) {
 	r := newRelease(t, 1000)
 	storage := serve(t, content(r.tarball))
 	front := serve(t, redirect(storage.URL+"/blob"))
-	j := job(t, r, strings.Replace(front.URL, "http://", "http://falcon:secret@", 1))
+	j := testJob(t, r, strings.Replace(front.URL, "http://", "http://falcon:secret@", 1))
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +356,7 @@ func TestRedirectsCarryNoCredentialsToAnotherHost(t *testing.T) {
 
 func TestPasswordsInAddressesAreNotTold(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, strings.Replace(serve(t, status(404)).URL, "http://", "http://falcon:secret@", 1))
+	j := testJob(t, r, strings.Replace(serve(t, status(404)).URL, "http://", "http://falcon:secret@", 1))
 	if _, err := install.Run(t.Context(), j, nil); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
@@ -371,7 +372,7 @@ func TestHTTPSNeverLeadsDownToHTTP(t *testing.T) {
 	plain := serve(t, content(r.tarball))
 	secure := httptest.NewTLSServer(redirect(plain.URL))
 	t.Cleanup(secure.Close)
-	j := job(t, r, secure.URL)
+	j := testJob(t, r, secure.URL)
 	_, err := install.Run(t.Context(), j, nil)
 	mustFail(t, err, install.ReasonUnreachable, false) // its certificate is nobody's
 	next, _ := http.NewRequest(http.MethodGet, plain.URL, nil)
@@ -387,7 +388,7 @@ func TestHTTPSNeverLeadsDownToHTTP(t *testing.T) {
 func TestRateIsLimited(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, 200_000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	j.Limits.MaxRate = int64(len(r.tarball)) // a second, less the burst of a quarter
 	began := time.Now()
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
@@ -401,7 +402,7 @@ func TestRateIsLimited(t *testing.T) {
 func TestOurOwnSlownessIsNoStall(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	j.Limits.MaxRate, j.Limits.StallTimeout = int64(len(r.tarball)/2), time.Second
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
@@ -417,7 +418,7 @@ func TestProxyIsUsed(t *testing.T) {
 		}
 		content(r.tarball)(w, req)
 	})
-	j := job(t, r, "http://releases.invalid/agent.tar.gz")
+	j := testJob(t, r, "http://releases.invalid/agent.tar.gz")
 	j.Route.Proxy = proxy.URL
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
@@ -434,17 +435,17 @@ func TestWhoIsBelieved(t *testing.T) {
 	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	cases := []struct {
 		name   string
-		route  install.Route
+		route  job.Route
 		reason string // empty: it is installed
 	}{
-		{"the system's authorities only", install.Route{}, install.ReasonUnreachable},
-		{"ours", install.Route{CA: own}, ""},
-		{"anybody", install.Route{Insecure: true}, ""},
-		{"no certificate", install.Route{CA: "nonsense"}, install.ReasonBadJob},
+		{"the system's authorities only", job.Route{}, install.ReasonUnreachable},
+		{"ours", job.Route{CA: own}, ""},
+		{"anybody", job.Route{Insecure: true}, ""},
+		{"no certificate", job.Route{CA: "nonsense"}, install.ReasonBadJob},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			j := job(t, r, server.URL)
+			j := testJob(t, r, server.URL)
 			j.Route = tc.route
 			_, err := install.Run(t.Context(), j, nil)
 			if tc.reason == "" && err != nil {
@@ -460,9 +461,9 @@ func TestWhoIsBelieved(t *testing.T) {
 func TestEndOfContextKeepsThePart(t *testing.T) {
 	r := newRelease(t, 3<<20)
 	server := serve(t, inTurn(stalling(r.tarball, 1<<20), content(r.tarball)))
-	j := job(t, r, server.URL)
+	j := testJob(t, r, server.URL)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := install.Run(ctx, j, func(p install.Progress) {
+	_, err := install.Run(ctx, j, func(p job.Progress) {
 		if p.Done >= 1<<20 {
 			cancel()
 		}

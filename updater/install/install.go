@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // reportInterval is how often the end of unpacking is reported.
@@ -25,62 +26,62 @@ const reportInterval = 200 * time.Millisecond
 // and on the disk. Every error is an [*Error]; then there is no such directory,
 // and nothing is left but a part that the next run goes on with. report is
 // called from one goroutine at a time; nil is fine.
-func Run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
+func Run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Installed, error) {
 	if report == nil {
-		report = func(Progress) {}
+		report = func(job.Progress) {}
 	}
-	if err := job.validate(); err != nil {
-		return Result{}, permanently(ReasonBadJob, "cannot install: %w", err)
+	if err := checkJob(j); err != nil {
+		return job.Installed{}, permanently(ReasonBadJob, "cannot install: %w", err)
 	}
-	r, err := run(ctx, job, report)
+	r, err := run(ctx, j, report)
 	if err != nil {
-		return Result{}, onDisk(fmt.Sprintf("install %s %s", job.Agent, job.Version), err)
+		return job.Installed{}, onDisk(fmt.Sprintf("install %s %s", j.Agent, j.Version), err)
 	}
 	return r, nil
 }
 
-func run(ctx context.Context, job Job, report func(Progress)) (Result, error) {
-	place, err := openPlace(ctx, job.Dir)
+func run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Installed, error) {
+	place, err := openPlace(ctx, j.Dir)
 	if err != nil {
-		return Result{}, err
+		return job.Installed{}, err
 	}
 	defer place.close()
-	present, err := place.has(job.Version)
+	present, err := place.has(j.Version)
 	if err != nil || present {
-		return Result{Present: present}, err
+		return job.Installed{Present: present}, err
 	}
-	if len(job.Tarballs) == 0 { // the reply is at fault, not the release
-		return Result{}, failed(ReasonBadJob, "cannot download %s %s: no tarball is named", job.Agent, job.Version)
+	if len(j.Tarballs) == 0 { // the reply is at fault, not the release
+		return job.Installed{}, failed(ReasonBadJob, "cannot download %s %s: no tarball is named", j.Agent, j.Version)
 	}
-	if err := cleanStale(place.root, partName(job.Agent, job.Version)); err != nil {
-		return Result{}, err
+	if err := cleanStale(place.root, partName(j.Agent, j.Version)); err != nil {
+		return job.Installed{}, err
 	}
-	client, err := newClient(job.Route, job.Limits.StallTimeout)
+	client, err := newClient(j.Route, j.Limits.StallTimeout)
 	if err != nil {
-		return Result{}, err
+		return job.Installed{}, err
 	}
 	defer client.GetClient().CloseIdleConnections()
-	in := &installation{job: job, place: place, files: small{client, job.Limits.StallTimeout, job.Limits.Retries}, report: report}
-	want, err := in.files.wanted(ctx, job)
+	in := &installation{job: j, place: place, files: small{client, j.Limits.StallTimeout, j.Limits.Retries}, report: report}
+	want, err := in.files.wanted(ctx, j)
 	if err != nil {
-		return Result{}, err
+		return job.Installed{}, err
 	}
 	return in.install(ctx, want)
 }
 
 // installation is one run, from the known digest on.
 type installation struct {
-	job    Job
+	job    job.Install
 	place  *place
 	files  small
-	report func(Progress)
+	report func(job.Progress)
 	stage  *stage
 	part   *part
 }
 
-func (in *installation) install(ctx context.Context, want digests) (r Result, err error) {
+func (in *installation) install(ctx context.Context, want digests) (r job.Installed, err error) {
 	free := &guard{dir: in.place.dir, reserve: in.job.Limits.Reserve}
-	in.stage = newStage(in.place.root, in.job.Version, in.job.Limits.unpack(), free)
+	in.stage = newStage(in.place.root, in.job.Version, unpackLimits(in.job.Limits), free)
 	d := &download{
 		job: in.job, client: in.files.client, limiter: newLimiter(in.job.Limits.MaxRate),
 		free: free, want: want, report: in.report,
@@ -102,7 +103,7 @@ func (in *installation) install(ctx context.Context, want digests) (r Result, er
 		return r, err
 	}
 	got := ps.digests()
-	return Result{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes}, nil
+	return job.Installed{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes}, nil
 }
 
 // unpacked waits for the rest of the unpacking, which has gone on during the
@@ -113,7 +114,7 @@ func (in *installation) unpacked(ps *pass) (staged, error) {
 	defer ticker.Stop()
 	ps.flow.end(nil)
 	for {
-		in.report(Progress{Phase: meta.PhaseStaging, Done: in.stage.written.Load()})
+		in.report(job.Progress{Phase: meta.PhaseStaging, Done: in.stage.written.Load()})
 		select {
 		case <-ps.done:
 			return ps.settle()

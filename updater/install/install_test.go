@@ -8,16 +8,17 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 func TestRunInstallsTheRelease(t *testing.T) {
 	r := newRelease(t, 3<<20)
 	server := serve(t, content(r.tarball))
-	j := job(t, r, server.URL+"/agent-1.0.0.tar.gz")
+	j := testJob(t, r, server.URL+"/agent-1.0.0.tar.gz")
 	j.SHA256, j.Size = strings.ToUpper(r.sha256), int64(len(r.tarball))
 	var phases []meta.Phase
-	var last install.Progress
-	res, err := install.Run(t.Context(), j, func(p install.Progress) {
+	var last job.Progress
+	res, err := install.Run(t.Context(), j, func(p job.Progress) {
 		if len(phases) == 0 || phases[len(phases)-1] != p.Phase {
 			phases = append(phases, p.Phase)
 		}
@@ -44,7 +45,7 @@ func TestRunInstallsTheRelease(t *testing.T) {
 
 func TestModesAndTimesOfAReleaseAreSane(t *testing.T) {
 	r := newRelease(t, 1000)
-	j := job(t, r, serve(t, content(r.tarball)).URL)
+	j := testJob(t, r, serve(t, content(r.tarball)).URL)
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestAPageOrAProxyInPlaceOfAFileIsNamed(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			server := serve(t, c.answer)
-			j := job(t, newRelease(t, 1000), server.URL+"/agent-1.0.0.tar.gz")
+			j := testJob(t, newRelease(t, 1000), server.URL+"/agent-1.0.0.tar.gz")
 			j.Limits.Retries = 0
 			if c.digests {
 				j.MD5, j.SHA256, j.MD5URL = "", "", server.URL+"/agent-1.0.0.tar.gz.md5"

@@ -9,6 +9,7 @@ import (
 	"github.com/go-resty/resty/v2"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // digestFileLimit bounds a .md5 file: one line of md5sum is far shorter.
@@ -70,21 +71,21 @@ func (g small) try(ctx context.Context, url string, limit int64) ([]byte, *setba
 
 // wanted finds what the tarball must hash to, asking the server when the job
 // does not say. Without any digest nothing is installed.
-func (g small) wanted(ctx context.Context, job Job) (digests, error) {
-	want := newDigests(job.MD5, job.SHA256)
+func (g small) wanted(ctx context.Context, j job.Install) (digests, error) {
+	want := newDigests(j.MD5, j.SHA256)
 	if want != (digests{}) {
 		return want, nil
 	}
-	if job.MD5URL == "" {
-		return want, permanently(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", job.Agent, job.Version)
+	if j.MD5URL == "" {
+		return want, permanently(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", j.Agent, j.Version)
 	}
-	b, err := g.get(ctx, job.MD5URL, digestFileLimit)
+	b, err := g.get(ctx, j.MD5URL, digestFileLimit)
 	if err != nil {
 		return want, err
 	}
 	md5, err := meta.ParseMD5File(b)
 	if err != nil {
-		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(job.MD5URL), err)
+		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(j.MD5URL), err)
 	}
 	return digests{md5: md5}, nil
 }
@@ -92,12 +93,12 @@ func (g small) wanted(ctx context.Context, job Job) (digests, error) {
 // FetchMD5 asks for the digest that the md5sum-format file at url holds now:
 // that is how a release made anew under its old name is noticed. Every error is
 // an [*Error].
-func FetchMD5(ctx context.Context, url string, limits Limits, r Route) (string, error) {
+func FetchMD5(ctx context.Context, url string, limits job.Limits, r job.Route) (string, error) {
 	client, err := newClient(r, limits.StallTimeout)
 	if err != nil {
 		return "", err
 	}
 	g := small{client: client, stall: limits.StallTimeout}
-	want, err := g.wanted(ctx, Job{MD5URL: url})
+	want, err := g.wanted(ctx, job.Install{MD5URL: url})
 	return want.md5, err
 }

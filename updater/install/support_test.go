@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 const script = "#!/bin/sh\necho started\n"
@@ -202,17 +203,17 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// job installs r as version 1.0.0 from these addresses. It has little patience.
-func job(t testing.TB, r release, urls ...string) install.Job {
+// testJob installs r as version 1.0.0 from these addresses. It has little patience.
+func testJob(t testing.TB, r release, urls ...string) job.Install {
 	t.Helper()
-	return install.Job{
+	return job.Install{
 		Agent: "agent", Version: "1.0.0", Dir: filepath.Join(t.TempDir(), "agent"), Tarballs: urls, MD5: r.md5,
 		Limits: testLimits(),
 	}
 }
 
-func testLimits() install.Limits {
-	return install.Limits{
+func testLimits() job.Limits {
+	return job.Limits{
 		MaxDownload: 4 << 30, MaxUnpacked: 8 << 30, MaxFiles: 200_000, MaxConfig: 4 << 20,
 		StallTimeout: 30 * time.Second, Retries: 2, SyncTimeout: 30 * time.Second,
 	}
@@ -220,7 +221,7 @@ func testLimits() install.Limits {
 
 // mustBe checks that the version's tree is the release and that nothing else
 // is left.
-func (r release) mustBe(t testing.TB, j install.Job, extra ...string) {
+func (r release) mustBe(t testing.TB, j job.Install, extra ...string) {
 	t.Helper()
 	mustHold(t, j.Dir, append(extra, j.Version)...)
 	got := map[string]string{}

@@ -1,4 +1,4 @@
-package updater
+package pool
 
 import (
 	"context"
@@ -7,26 +7,26 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // idler is a child that does nothing.
 type idler struct{ ended atomic.Bool }
 
-func (*idler) do(context.Context, Job, time.Duration, func(install.Progress)) (Result, error) {
-	return Result{}, nil
+func (*idler) Do(context.Context, job.Job, time.Duration, func(job.Progress)) (job.Result, error) {
+	return job.Result{}, nil
 }
-func (i *idler) close() { i.ended.Store(true) }
+func (i *idler) Close() { i.ended.Store(true) }
 
 func TestChildrenAreBoundedAndHangingOnesDelayNoOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := 0
-		p := newPool(func(context.Context, string) (hands, error) { started++; return &idler{}, nil })
-		var all []*lent
+		p := New(func(context.Context, string) (Child, error) { started++; return &idler{}, nil })
+		var all []*Lent
 		lend := func(urgent bool) bool {
 			ctx, cancel := context.WithTimeout(t.Context(), slowAfter/4)
 			defer cancel()
-			l, err := p.lend(ctx, "falcon", urgent)
+			l, err := p.Lend(ctx, "falcon", urgent)
 			if err == nil {
 				all = append(all, l)
 			}
@@ -55,19 +55,19 @@ func TestChildrenAreBoundedAndHangingOnesDelayNoOthers(t *testing.T) {
 			t.Errorf("%d children; want at most %d", len(all), most)
 		}
 		for _, l := range all {
-			p.giveBack(l)
+			p.GiveBack(l)
 		}
 		was := started
 		if lend(false); started != was {
 			t.Error("an idle child was not lent again")
 		}
-		p.giveBack(all[len(all)-1])
+		p.GiveBack(all[len(all)-1])
 		time.Sleep(2 * idleFor)
 		for _, l := range all {
-			if !l.hands.(*idler).ended.Load() {
+			if !l.Child.(*idler).ended.Load() {
 				t.Error("an idle child is kept for ever")
 			}
 		}
-		p.close()
+		p.Close()
 	})
 }

@@ -1,4 +1,4 @@
-package updater
+package pool
 
 import (
 	"bufio"
@@ -13,20 +13,21 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/internal/host/runas"
-	"github.com/ops-updater/ops-updater/updater/install"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
-// hands do jobs on agents' directories as one user.
-type hands interface {
-	// do sends one job and waits for its answer. The end of ctx ends the hands
+// Child does jobs on agents' directories as one user.
+type Child interface {
+	// Do sends one job and waits for its answer. The end of ctx ends the child
 	// with it, and so does silence for longer than patience.
-	do(ctx context.Context, job Job, patience time.Duration, progress func(install.Progress)) (Result, error)
-	close()
+	Do(ctx context.Context, order job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error)
+	// Close ends the child.
+	Close()
 }
 
-// errChildLost: the child ended without an answer. Whether the job was done
+// ErrLost: the child ended without an answer. Whether the job was done
 // must be asked; every job may be repeated.
-var errChildLost = errors.New("the child process ended without an answer")
+var ErrLost = errors.New("the child process ended without an answer")
 
 // closePatience is how long a child may take to end once it was told to.
 const closePatience = 5 * time.Second
@@ -38,21 +39,21 @@ const maxLine = 1 << 20
 // maxStderr is how much of what a child printed to stderr is kept.
 const maxStderr = 4 << 10
 
-// worker is a running child, seen from its parent.
-type worker struct {
+// process is a running child, seen from its parent.
+type process struct {
 	user   string
 	method runas.Method
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	lines  chan line // closed when the child's output ends
+	lines  chan job.Line // closed when the child's output ends
 	stderr *runas.Excerpt
 	ended  chan struct{}
 }
 
-// proxies are the proxy settings of our environment, which a child that
+// proxyEnvironment are the proxy settings of our environment, which a child that
 // downloads needs as well. Control scripts do not get them, and sudo drops
 // them: then the proxy belongs into the configuration.
-func proxies() (env []string) {
+func proxyEnvironment() (env []string) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
@@ -61,10 +62,10 @@ func proxies() (env []string) {
 	return env
 }
 
-// startWorker starts a child as user: this very program, with the argument
+// Start starts a child as user: this very program, with the argument
 // "child".
-func startWorker(ctx context.Context, user string) (*worker, error) {
-	command := runas.Command{User: user, Args: []string{"child"}, Env: append(faultpoint.Environment(), proxies()...)}
+func Start(ctx context.Context, user string) (Child, error) {
+	command := runas.Command{User: user, Args: []string{"child"}, Env: append(faultpoint.Environment(), proxyEnvironment()...)}
 	cmd, method, err := runas.Prepare(ctx, command)
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func startWorker(ctx context.Context, user string) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a child: %w", err)
 	}
-	w := &worker{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan line), stderr: runas.NewExcerpt(maxStderr), ended: make(chan struct{})}
+	w := &process{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan job.Line), stderr: runas.NewExcerpt(maxStderr), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, w.stderr
 	cmd.WaitDelay = time.Second // for a stderr that something else holds open
 	err = cmd.Start()
@@ -86,7 +87,7 @@ func startWorker(ctx context.Context, user string) (*worker, error) {
 		_ = r.Close()
 		return nil, &runas.Error{User: user, Method: method, Why: runas.ExplainStart(method, user, cmd.Path, err), Err: err}
 	}
-	go w.read(r)
+	go w.readLines(r)
 	go func() {
 		defer close(w.ended)
 		_ = cmd.Wait()
@@ -96,15 +97,15 @@ func startWorker(ctx context.Context, user string) (*worker, error) {
 	return w, nil
 }
 
-func (w *worker) read(r *os.File) {
+func (w *process) readLines(r *os.File) {
 	defer func() { _ = r.Close() }()
 	defer close(w.lines)
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, maxLine)
 	for sc.Scan() {
-		var l line
+		var l job.Line
 		if json.Unmarshal(sc.Bytes(), &l) != nil {
-			l.Error = &JobError{Message: fmt.Sprintf("the child printed %.80q", sc.Text())}
+			l.Error = &job.Error{Message: fmt.Sprintf("the child printed %.80q", sc.Text())}
 		}
 		select {
 		case w.lines <- l:
@@ -117,59 +118,59 @@ func (w *worker) read(r *os.File) {
 	}
 }
 
-func (w *worker) do(ctx context.Context, job Job, patience time.Duration, progress func(install.Progress)) (Result, error) {
-	if err := json.NewEncoder(w.stdin).Encode(job); err != nil {
-		return Result{}, w.lost()
+func (w *process) Do(ctx context.Context, order job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error) {
+	if err := json.NewEncoder(w.stdin).Encode(order); err != nil {
+		return job.Result{}, w.explainLoss()
 	}
 	silence := time.NewTimer(patience)
 	defer silence.Stop()
 	for {
 		select {
 		case <-silence.C:
-			w.close()
-			return Result{}, fmt.Errorf("%w: no word for %v while it had to %s", errChildLost, patience, job.Op)
+			w.Close()
+			return job.Result{}, fmt.Errorf("%w: no word for %v while it had to %s", ErrLost, patience, order.Op)
 		case l, ok := <-w.lines:
 			silence.Reset(patience)
 			switch {
 			case !ok:
-				return Result{}, w.lost()
+				return job.Result{}, w.explainLoss()
 			case l.Error != nil:
-				return Result{}, l.Error
+				return job.Result{}, l.Error
 			case l.Result != nil:
 				return *l.Result, nil
 			case l.Progress != nil && progress != nil:
 				progress(*l.Progress)
 			}
 		case <-ctx.Done():
-			w.close()
-			return Result{}, ctx.Err()
+			w.Close()
+			return job.Result{}, ctx.Err()
 		}
 	}
 }
 
-func (w *worker) lost() error {
-	w.close()
+func (w *process) explainLoss() error {
+	w.Close()
 	select {
 	case <-w.ended:
-		return fmt.Errorf("%w: %s (%v)", errChildLost, runas.ExplainExit(w.method, w.user, w.stderr.String()), w.cmd.ProcessState)
+		return fmt.Errorf("%w: %s (%v)", ErrLost, runas.ExplainExit(w.method, w.user, w.stderr.String()), w.cmd.ProcessState)
 	default:
-		return errChildLost // and it cannot be killed
+		return ErrLost // and it cannot be killed
 	}
 }
 
-// close ends the child: the end of its input tells it to end what it does. A
+// Close ends the child: the end of its input tells it to end what it does. A
 // child that does not, and cannot be killed because sudo started it, is left.
-func (w *worker) close() {
+func (w *process) Close() {
 	_ = w.stdin.Close()
-	if w.drained(closePatience) {
+	if w.drainUntilEnd(closePatience) {
 		return
 	}
 	_ = w.cmd.Process.Kill()
-	_ = w.drained(closePatience)
+	_ = w.drainUntilEnd(closePatience)
 }
 
-// drained throws away what the child still says until it has ended.
-func (w *worker) drained(patience time.Duration) bool {
+// drainUntilEnd throws away what the child still says until it has ended.
+func (w *process) drainUntilEnd(patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	lines := w.lines

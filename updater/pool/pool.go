@@ -1,4 +1,6 @@
-package updater
+// Package pool starts children, talks to them and lends them to whoever has a
+// job for one. A child does what package child serves: this is its other end.
+package pool
 
 import (
 	"context"
@@ -17,9 +19,9 @@ const (
 	idleFor   = time.Second // an idle child is kept for the next who needs one
 )
 
-// pool lends children to keepers.
-type pool struct {
-	start func(ctx context.Context, user string) (hands, error)
+// Pool lends children to keepers.
+type Pool struct {
+	start func(ctx context.Context, user string) (Child, error)
 	quick chan struct{}
 	slow  chan struct{}
 
@@ -30,14 +32,14 @@ type pool struct {
 }
 
 type idleChild struct {
-	hands
+	Child
 	user  string
 	timer *time.Timer
 }
 
-// lent is a child that a keeper has, with its seat.
-type lent struct {
-	hands
+// Lent is a child that a keeper has, with its seat.
+type Lent struct {
+	Child
 	user string
 	seat *seat
 }
@@ -49,29 +51,30 @@ type seat struct {
 	timer *time.Timer
 }
 
-func newPool(start func(ctx context.Context, user string) (hands, error)) *pool {
-	return &pool{start: start, quick: make(chan struct{}, maxQuick), slow: make(chan struct{}, maxSlow)}
+// New makes a pool of children that start starts.
+func New(start func(ctx context.Context, user string) (Child, error)) *Pool {
+	return &Pool{start: start, quick: make(chan struct{}, maxQuick), slow: make(chan struct{}, maxSlow)}
 }
 
-// lend waits for a seat, unless it is urgent: whoever has stopped an agent, or
+// Lend waits for a seat, unless it is urgent: whoever has stopped an agent, or
 // has a child already, waits for nobody.
-func (p *pool) lend(ctx context.Context, user string, urgent bool) (*lent, error) {
-	s, err := p.take(ctx, urgent)
+func (p *Pool) Lend(ctx context.Context, user string, urgent bool) (*Lent, error) {
+	s, err := p.takeSeat(ctx, urgent)
 	if err != nil {
 		return nil, err
 	}
-	if h := p.reuse(user); h != nil {
-		return &lent{h, user, s}, nil
+	if h := p.takeIdle(user); h != nil {
+		return &Lent{h, user, s}, nil
 	}
 	h, err := p.start(ctx, user)
 	if err != nil {
-		s.leave()
+		s.giveUpSeat()
 		return nil, err
 	}
-	return &lent{h, user, s}, nil
+	return &Lent{h, user, s}, nil
 }
 
-func (p *pool) take(ctx context.Context, urgent bool) (*seat, error) {
+func (p *Pool) takeSeat(ctx context.Context, urgent bool) (*seat, error) {
 	s := &seat{}
 	if urgent {
 		select {
@@ -109,7 +112,7 @@ func (s *seat) slowDown(slow chan struct{}) {
 	}
 }
 
-func (s *seat) leave() {
+func (s *seat) giveUpSeat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.in != nil {
@@ -119,52 +122,52 @@ func (s *seat) leave() {
 	}
 }
 
-// reuse is an idle child of user, or nil.
-func (p *pool) reuse(user string) hands {
+// takeIdle is an idle child of user, or nil.
+func (p *Pool) takeIdle(user string) Child {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, c := range p.idle {
 		if c.user == user && c.timer.Stop() {
 			p.idle = slices.Delete(p.idle, i, i+1)
 			p.ending.Done()
-			return c.hands
+			return c.Child
 		}
 	}
 	return nil
 }
 
-// giveBack keeps the child for a moment, when it is fit for others.
-func (p *pool) giveBack(l *lent) {
-	defer l.seat.leave()
+// GiveBack keeps the child for a moment, when it is fit for others.
+func (p *Pool) GiveBack(l *Lent) {
+	defer l.seat.giveUpSeat()
 	p.mu.Lock()
 	if p.closed || len(p.idle) >= maxIdle {
 		p.mu.Unlock()
-		l.close()
+		l.Close()
 		return
 	}
 	defer p.mu.Unlock()
 	p.ending.Add(1)
-	c := idleChild{hands: l.hands, user: l.user}
-	c.timer = time.AfterFunc(idleFor, func() { p.dropIdle(c.hands) })
+	c := idleChild{Child: l.Child, user: l.user}
+	c.timer = time.AfterFunc(idleFor, func() { p.dropIdle(c.Child) })
 	p.idle = append(p.idle, c)
 }
 
-func (p *pool) dropIdle(h hands) {
+func (p *Pool) dropIdle(h Child) {
 	p.mu.Lock()
-	p.idle = slices.DeleteFunc(p.idle, func(c idleChild) bool { return c.hands == h })
+	p.idle = slices.DeleteFunc(p.idle, func(c idleChild) bool { return c.Child == h })
 	p.mu.Unlock()
-	h.close()
+	h.Close()
 	p.ending.Done()
 }
 
-// lose ends a child that is not fit for others.
-func (p *pool) lose(l *lent) {
-	l.close()
-	l.seat.leave()
+// Lose ends a child that is not fit for others.
+func (p *Pool) Lose(l *Lent) {
+	l.Close()
+	l.seat.giveUpSeat()
 }
 
-// close ends the idle children, and those that are given back from now on.
-func (p *pool) close() {
+// Close ends the idle children, and those that are given back from now on.
+func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	idle := p.idle
@@ -172,7 +175,7 @@ func (p *pool) close() {
 	p.mu.Unlock()
 	for _, c := range idle {
 		if c.timer.Stop() {
-			c.close()
+			c.Close()
 			p.ending.Done()
 		}
 	}
