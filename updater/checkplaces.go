@@ -21,9 +21,7 @@ import (
 // the sidecar's own files, when it runs as root.
 func checkPlaces(ctx context.Context, c config.Config) []Finding {
 	var findings []Finding
-	if os.Geteuid() == 0 {
-		findings = append(findings, checkOwnFiles(c)...)
-	}
+	findings = append(findings, checkOwn(c)...)
 	root := map[string]bool{}
 	for name, w := range lastWishes(c) {
 		user := w.Place.RunUser
@@ -40,7 +38,11 @@ func checkPlaces(ctx context.Context, c config.Config) []Finding {
 	return findings
 }
 
-func checkOwnFiles(c config.Config) []Finding {
+// checkOwn is about the sidecar's own files.
+func checkOwn(c config.Config) []Finding {
+	if os.Geteuid() != 0 {
+		return nil
+	}
 	const effect = "until then whoever it is can make this host run anything as root"
 	findings := checkPlace("configuration", filepath.Dir(c.Path), effect)
 	findings = append(findings, checkPlace("var_dir", c.VarDir, effect)...)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
 
 // ErrRunning says that another sidecar holds the var directory.
@@ -21,8 +23,8 @@ type varLock struct {
 // lockVar makes the var directory if it is missing and takes its lock, which
 // the system gives back when this process ends, however it ends.
 func lockVar(dir string) (*varLock, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make var_dir: %w", err)
+	if err := makeVar(dir); err != nil {
+		return nil, err
 	}
 	path := filepath.Join(dir, lockName)
 	f, aside, err := openLock(path)
@@ -42,6 +44,32 @@ func lockVar(dir string) (*varLock, error) {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for people; the lock itself is what counts
 	}
 	return &varLock{file: f, aside: append(aside, clearVar(dir)...)}, nil
+}
+
+// makeVar says what is in the way, also of a directory on the way to dir.
+func makeVar(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		return nil
+	}
+	at := dir
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		at = pe.Path
+	}
+	if fi, statErr := os.Lstat(at); statErr == nil && !fi.IsDir() {
+		return fmt.Errorf("cannot make var_dir %s: %s is %s; move it away, or set another var_dir", dir, at, plainfile.Kind(fi.Mode()))
+	}
+	return fmt.Errorf("cannot make var_dir: %w", err)
+}
+
+// cannotWrite: the disk is to blame, and nothing that is there.
+func cannotWrite(err error) bool {
+	for _, e := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *varLock) release() { _ = l.file.Close() }

@@ -32,6 +32,11 @@ func openLog(c config.Config) (zerolog.Logger, io.Closer) {
 		LocalTime:  true,
 	}
 	var out io.Writer = file
+	if f, err := plainfile.Append(file.Filename); err != nil { // a read-only disk, for instance
+		out = os.Stderr
+	} else {
+		_ = f.Close()
+	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		out = zerolog.MultiLevelWriter(file, Console(os.Stderr))
 	}

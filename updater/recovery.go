@@ -141,6 +141,12 @@ func (k *keeper) rolledBack(ctx context.Context, t *plan.Txn, startErr error) er
 	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: t.Failure, Code: t.Code, Release: t.Blame}, now)
 	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
 		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)
+	k.update(func(s *plan.State) { // a report may go out before the next look
+		s.Version = t.From.Version
+		if t.From.Version != "" {
+			s.RunUser, s.WorkDir = t.From.RunUser, t.From.WorkDir
+		}
+	})
 	k.end(ctx, t, o)
 	return nil
 }

@@ -29,6 +29,9 @@ const (
 // serverPatience is how long requests to the local interfaces may take to end.
 const serverPatience = time.Second
 
+// lateEvery is how often what could not be written at the start is tried again.
+const lateEvery = 10 * time.Second
+
 // daemon is the running sidecar.
 type daemon struct {
 	engine  *Engine
@@ -39,6 +42,34 @@ type daemon struct {
 	ctx     context.Context // of Run
 
 	config *config.Current
+	late   []func() error // what could not be written yet
+}
+
+// later: a disk that is full or read-only keeps nobody from heartbeats, nor
+// agents from being started again. What could not be written is tried again.
+func (d *daemon) later(err error, do func() error) {
+	d.engine.damage.add(err)
+	d.log.Error().Err(err).Msg("until it can be written, ./control and commands do not find this sidecar")
+	d.late = append(d.late, do)
+}
+
+func untilDone(ctx context.Context, do func() error) {
+	tick := time.NewTicker(lateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if do() == nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *daemon) writePid() error {
+	return atomicfile.Write(filepath.Join(d.config.Config().VarDir, pidName), fmt.Appendln(nil, os.Getpid()), 0o644)
 }
 
 // Run is the daemon: it keeps the host's agents as the server wants them until
@@ -57,11 +88,10 @@ func Run(ctx context.Context, c config.Config) error {
 	for _, err := range lock.aside {
 		log.Error().Err(err).Msg("what was in the way of our own files was set aside")
 	}
-	pidFile := filepath.Join(c.VarDir, pidName)
-	if err := atomicfile.Write(pidFile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
-		return err
+	for _, f := range checkOwn(c) {
+		log.Warn().Str("mend", f.Mend).Msg(f.Detail)
 	}
-	defer func() { _ = os.Remove(pidFile) }()
+	defer func() { _ = os.Remove(filepath.Join(c.VarDir, pidName)) }()
 	if err := catchCrashes(c.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}
@@ -90,6 +120,9 @@ func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error
 	defer cancel()
 	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
 	d.config = config.NewCurrent(c, d.warnOfConfig)
+	if err := d.writePid(); err != nil {
+		d.later(err, d.writePid)
+	}
 	servers, err := d.listen()
 	if err != nil {
 		return err
@@ -100,6 +133,9 @@ func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error
 	group.Go(func() { b.run(ctx) })
 	for _, s := range servers {
 		group.Go(func() { s.serve(ctx, log) })
+	}
+	for _, do := range d.late {
+		group.Go(func() { untilDone(ctx, do) })
 	}
 	err = engine.Run(ctx)
 	cancel()
@@ -163,15 +199,31 @@ type server struct {
 
 func (d *daemon) listen() ([]server, error) {
 	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
-	socket, err := local.Listen(d.ctx, d.config.Config().VarDir)
-	if err != nil {
+	var servers []server
+	open := func() (server, error) {
+		l, err := local.Listen(d.ctx, d.config.Config().VarDir)
+		return newServer(l, local.Socket(doors)), err
+	}
+	switch socket, err := open(); {
+	case err == nil:
+		servers = append(servers, socket)
+	case cannotWrite(err):
+		d.later(err, func() error {
+			socket, err := open()
+			if err == nil {
+				socket.serve(d.ctx, d.log)
+			}
+			return err
+		})
+	default:
 		return nil, err
 	}
-	servers := []server{newServer(socket, local.Socket(doors))}
 	if c := d.config.Config(); c.HTTP.Enabled {
 		l, err := (&net.ListenConfig{}).Listen(d.ctx, "tcp", c.HTTP.Listen)
 		if err != nil {
-			_ = socket.Close()
+			for _, s := range servers {
+				_ = s.listener.Close()
+			}
 			return nil, fmt.Errorf("cannot listen on http.listen: %w", err)
 		}
 		handler := local.HTTP(doors, local.HTTPConfig{Version: buildinfo.Version(), WorkDir: c.WorkDir, Pprof: c.HTTP.Pprof})

@@ -118,6 +118,11 @@ func openLock(path string) (f *os.File, aside []error, err error) {
 		aside = append(aside, plainfile.SetAside(path, err))
 		f, err = plainfile.Append(path)
 	}
+	if errors.Is(err, syscall.EROFS) { // what is there can be locked all the same
+		if f, err := plainfile.Open(path); err == nil {
+			return f, aside, nil
+		}
+	}
 	if err != nil {
 		return nil, aside, fmt.Errorf("cannot lock var_dir: %w", err)
 	}
