@@ -19,6 +19,10 @@ build: ## both programs into bin/, static
 test: ## everything: vet, unit, property, interop and end-to-end tests with the race detector, both databases, cross-builds
 	scripts/test
 
+.PHONY: check
+check: ## within a minute: vet, lint, and the tests that need no services and no processes
+	scripts/check
+
 .PHONY: lint
 lint: ## golangci-lint, gofumpt and shellcheck at their pinned versions
 	scripts/lint

@@ -20,6 +20,9 @@ import (
 // A server without file descriptors says so in its log, not at debug only and
 // not a thousand times a second, and is not ready meanwhile.
 func TestOutOfFileDescriptorsIsSaidAndNotReady(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts servers")
+	}
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,9 @@ type server struct {
 }
 
 func newServer(t *testing.T) *server {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: sidecars against a server")
+	}
 	s := &server{heard: map[string]meta.RealAgent{}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
@@ -99,6 +102,9 @@ type sidecar struct {
 }
 
 func newSidecar(t *testing.T) *sidecar {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: sidecars that are killed")
+	}
 	t.Helper()
 	s := &sidecar{t: t, dir: t.TempDir(), server: newServer(t), origin: newOrigin(t)}
 	agenttest.CleanUp(t, s.dir)

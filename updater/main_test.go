@@ -130,6 +130,9 @@ func testConfig(dir string) config.Config {
 }
 
 func newHost(t testing.TB) *host {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: control scripts and agents as processes")
+	}
 	t.Helper()
 	dir := t.TempDir()
 	h := &host{t: t, dir: dir, origin: newOrigin(t), logFile: filepath.Join(dir, "log")}

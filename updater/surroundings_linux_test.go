@@ -55,6 +55,9 @@ func runIn(t *testing.T, around ...string) (modes, found string) {
 }
 
 func TestWhoeverStartsTheSidecarChangesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts sidecars")
+	}
 	modes, found := runIn(t, "sh", "-c", `exec "$@"`, "-")
 	for _, want := range []string{"0022\n", "unlimited\n", "enough files\n", "SigBlk:\t0000000000000000\n"} {
 		if !strings.Contains(found, want) {

@@ -68,6 +68,9 @@ func hidden(t *testing.T, dir string) (found []string) {
 // A backup may be killed at every moment: the one before stays whole, and the
 // next one leaves nothing of those that were killed.
 func TestABackupThatIsKilledLeavesNothingForEver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: kills backups")
+	}
 	bin := buildProgram(t, "faultpoints")
 	onBoth(t, func(t *testing.T, conf server.Config) {
 		r := start(t, conf)

@@ -39,6 +39,9 @@ func onBoth(t *testing.T, test func(t *testing.T, conf server.Config)) {
 }
 
 func newConfig(t testing.TB) server.Config {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: servers with their databases")
+	}
 	t.Helper()
 	return server.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), LogLevel: "error"}
 }

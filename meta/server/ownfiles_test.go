@@ -37,6 +37,9 @@ var inTheWay = map[string]func(path, victim string) error{
 // no memory and leads nothing elsewhere: it is refused with its name and what to
 // do, or set aside with a warning.
 func TestFilesOfTheServerThatAreNoPlainFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts servers")
+	}
 	bin := buildProgram(t, "")
 	const refused, starts, aside = "refused", "starts", "set aside"
 	for file, want := range map[string]map[string]string{

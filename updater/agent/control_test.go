@@ -15,6 +15,9 @@ import (
 )
 
 func newRunner(t *testing.T, h agenttest.Habits) agent.Runner {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: control scripts as processes")
+	}
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "falcon")
 	h.Place(t, dir, "1.0.0")

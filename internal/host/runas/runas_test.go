@@ -123,6 +123,9 @@ func TestEndOfContextEndsTheCommand(t *testing.T) {
 // TestI6OutputHeldByADescendantDoesNotBlock has a shell leave a daemon behind
 // that keeps both output pipes.
 func TestI6OutputHeldByADescendantDoesNotBlock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits for a timeout")
+	}
 	started := time.Now()
 	p, err := runas.Start(t.Context(), runas.Command{Path: "/bin/sh", Args: []string{"-c", "sleep 60 & echo $!"}})
 	if err != nil {
@@ -358,6 +361,9 @@ func TestNormalUserGoesThroughSudo(t *testing.T) {
 }
 
 func TestADirectoryServiceThatDoesNotAnswerIsNotAnUnknownUser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits for a timeout")
+	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "getent"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,9 @@ type server struct {
 // serve opens a server on a database. It takes over what is wanted at once
 // when it writes, and within moments when another server does.
 func serve(t testing.TB, c store.Config) *server {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: replicas with their databases")
+	}
 	t.Helper()
 	s, err := store.Open(t.Context(), c)
 	if err != nil {
