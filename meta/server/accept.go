@@ -62,8 +62,8 @@ func acceptAdvice(err error) string {
 	return "cannot accept connections"
 }
 
-// fault says that connections were refused a moment ago, or "".
-func (l *acceptWatch) fault(now time.Time) string {
+// recentFault says that connections were refused a moment ago, or "".
+func (l *acceptWatch) recentFault(now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed.IsZero() || now.Sub(l.failed) > acceptFault {

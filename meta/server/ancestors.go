@@ -21,7 +21,7 @@ import (
 // scripts that still ask: byte for byte in form, so that nothing that reads it
 // has to be changed on the day of the move. Their /workdir and /config/reload
 // are gone: the one tells strangers where things lie, the other has no meaning.
-func (s *Server) ancestors(mux *http.ServeMux) {
+func (s *Server) serveAncestors(mux *http.ServeMux) {
 	plain := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { serveText(w, r, text) }
 	}
@@ -32,8 +32,8 @@ func (s *Server) ancestors(mux *http.ServeMux) {
 		serveAs(w, r, "application/json; charset=utf-8", `{"message":"ok","success":true}`)
 	})
 	reports := &oldStatus{fleet: s.fleet, access: s.access, slots: make(chan struct{}, oldStatusAtOnce)}
-	mux.HandleFunc("GET /status/json/{agent...}", reports.handler(statusJSON))
-	mux.HandleFunc("GET /status/text/{agent...}", reports.handler(statusText))
+	mux.HandleFunc("GET /status/json/{agent...}", reports.statusHandler(statusJSON))
+	mux.HandleFunc("GET /status/text/{agent...}", reports.statusHandler(statusText))
 }
 
 const (
@@ -61,7 +61,7 @@ type statusForm struct {
 	host                   func(agent string, h fleet.Reported) string
 }
 
-func (o *oldStatus) handler(form statusForm) http.HandlerFunc {
+func (o *oldStatus) statusHandler(form statusForm) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		agent := r.PathValue("agent")
 		if agent == "" {
@@ -82,7 +82,7 @@ func (o *oldStatus) handler(form statusForm) http.HandlerFunc {
 		}
 		w.Header().Set("Content-Type", form.media)
 		out := bufio.NewWriterSize(newPatient(w), 32<<10)
-		o.write(r.Context(), out, form, agent)
+		o.writeStatus(r.Context(), out, form, agent)
 		_ = out.Flush()
 	}
 }
@@ -111,8 +111,8 @@ func refuseStatus(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-// write tells of the hosts that an older server would still know.
-func (o *oldStatus) write(ctx context.Context, out *bufio.Writer, form statusForm, agent string) {
+// writeStatus tells of the hosts that an older server would still know.
+func (o *oldStatus) writeStatus(ctx context.Context, out *bufio.Writer, form statusForm, agent string) {
 	since, between := time.Now().Add(-oldStatusAge), ""
 	_, _ = out.WriteString(form.before)
 	o.fleet.EachReported(agent, func(h fleet.Reported) bool {
@@ -153,13 +153,13 @@ var statusText = statusForm{
 		if !h.Known {
 			return h.Host + " not found\n"
 		}
-		return fmt.Sprintf("%s %s %s %d %s\n", h.Host, h.Version, harmless(h.Status), h.Heard.Unix(), h.Heard.Local().Format(time.DateTime))
+		return fmt.Sprintf("%s %s %s %d %s\n", h.Host, h.Version, printableOnly(h.Status), h.Heard.Unix(), h.Heard.Local().Format(time.DateTime))
 	},
 }
 
-// harmless keeps a host's words from being orders to a terminal, or a line of
+// printableOnly keeps a host's words from being orders to a terminal, or a line of
 // their own.
-func harmless(s string) string {
+func printableOnly(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

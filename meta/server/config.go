@@ -193,10 +193,10 @@ func (c Config) Validate() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.proxies(); err != nil {
+	if _, err := c.trustedNetworks(); err != nil {
 		return &api.Error{Kind: api.KindInvalid, Field: "trustedProxies", Message: err.Error()}
 	}
-	return new(certificate).load(c)
+	return new(certificate).loadPair(c)
 }
 
 // withDefaults fills in what was left out and checks the rest.
@@ -257,8 +257,8 @@ func (c Config) ownURL(host, port string) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// proxies are the trusted networks; a single address is one of them too.
-func (c Config) proxies() ([]netip.Prefix, error) {
+// trustedNetworks are the trusted networks; a single address is one of them too.
+func (c Config) trustedNetworks() ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range c.TrustedProxies {
 		if addr, err := netip.ParseAddr(text); err == nil {

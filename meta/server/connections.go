@@ -56,15 +56,15 @@ func (b *boundConnections) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bound := b.admit(c); bound != nil {
+		if bound := b.admitConnection(c); bound != nil {
 			return bound, nil
 		}
 		_ = c.Close()
 	}
 }
 
-// admit counts a connection, making room for it; nil when there is none.
-func (b *boundConnections) admit(c net.Conn) *boundConnection {
+// admitConnection counts a connection, making room for it; nil when there is none.
+func (b *boundConnections) admitConnection(c net.Conn) *boundConnection {
 	var addr netip.Addr
 	if ap, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
 		addr = ap.Addr().Unmap()
@@ -73,14 +73,14 @@ func (b *boundConnections) admit(c net.Conn) *boundConnection {
 	victim := (*boundConnection)(nil)
 	full := b.count >= b.most
 	if full {
-		victim = b.dispensable()
+		victim = b.dispensableConnection()
 	}
 	if full && victim == nil {
 		b.mu.Unlock()
 		return nil
 	}
 	if victim != nil {
-		b.remove(victim)
+		b.forgetConnection(victim)
 	}
 	bound := &boundConnection{Conn: c, all: b, peer: b.peerOf(addr)}
 	bound.place = bound.peer.connections.PushBack(bound)
@@ -93,10 +93,10 @@ func (b *boundConnections) admit(c net.Conn) *boundConnection {
 	return bound
 }
 
-// dispensable is a connection of the address that has most: the oldest that
+// dispensableConnection is a connection of the address that has most: the oldest that
 // nothing is under way on, or the oldest of all when that address has more
 // than a quarter of what there is and speaks only for itself.
-func (b *boundConnections) dispensable() *boundConnection {
+func (b *boundConnections) dispensableConnection() *boundConnection {
 	if len(b.peers) == 0 {
 		return nil
 	}
@@ -124,8 +124,8 @@ func (b *boundConnections) peerOf(addr netip.Addr) *peer {
 	return p
 }
 
-// remove forgets a connection. The lock is held.
-func (b *boundConnections) remove(c *boundConnection) {
+// forgetConnection forgets a connection. The lock is held.
+func (b *boundConnections) forgetConnection(c *boundConnection) {
 	if c.place == nil {
 		return
 	}
@@ -141,9 +141,9 @@ func (b *boundConnections) remove(c *boundConnection) {
 	delete(b.byAddr, p.addr)
 }
 
-// watch is for http.Server.ConnState: it tells on which connections a request
+// watchState is for http.Server.ConnState: it tells on which connections a request
 // is under way.
-func (b *boundConnections) watch(c net.Conn, state http.ConnState) {
+func (b *boundConnections) watchState(c net.Conn, state http.ConnState) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
@@ -164,7 +164,7 @@ type boundConnection struct {
 // Close implements net.Conn.
 func (c *boundConnection) Close() error {
 	c.all.mu.Lock()
-	c.all.remove(c)
+	c.all.forgetConnection(c)
 	c.all.mu.Unlock()
 	return c.Conn.Close()
 }

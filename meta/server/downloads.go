@@ -11,11 +11,11 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 )
 
-// downloads serves what hosts fetch, at
+// serveDownload serves what hosts fetch, at
 // /releases/{agent}/{arch}/{agent}-{version}.tar.gz and, beside it, .md5,
 // .sha256 and .minisig. It needs no database and no credential: releases are
 // no secrets, and signatures prove them.
-func (s *Server) downloads(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request) {
 	tarball, suffix := cutSuffix(r.PathValue("file"))
 	agent, arch := r.PathValue("agent"), r.PathValue("arch")
 	version, ok := strings.CutPrefix(strings.TrimSuffix(tarball, ".tar.gz"), agent+"-")
@@ -40,7 +40,7 @@ func (s *Server) downloads(w http.ResponseWriter, r *http.Request) {
 		}
 		serveText(w, r, a.Signature)
 	default:
-		s.tarball(w, r, a, tarball)
+		s.serveTarball(w, r, a, tarball)
 	}
 }
 
@@ -64,8 +64,8 @@ func serveAs(w http.ResponseWriter, r *http.Request, media, text string) {
 	}
 }
 
-// tarball serves content with Range and ETag, or says where it is.
-func (s *Server) tarball(w http.ResponseWriter, r *http.Request, a api.Artifact, name string) {
+// serveTarball serves content with Range and ETag, or says where it is.
+func (s *Server) serveTarball(w http.ResponseWriter, r *http.Request, a api.Artifact, name string) {
 	if a.External != "" {
 		http.Redirect(w, r, a.External+"/"+url.PathEscape(a.Arch)+"/"+name, http.StatusFound)
 		return

@@ -25,7 +25,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	b := s.backend
 	var err error
 	s.api, err = httpapi.New(httpapi.Config{
-		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.request, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
+		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.countRequest, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 		Backend: httpapi.Backend{
 			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets,
 			Releases: b.Releases, Artifacts: b.Artifacts, Assignments: b.Assignments, Holds: b.Holds,
@@ -43,17 +43,17 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		Address:     func(r *http.Request) string { return s.access.Address(r).String() },
 		MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 	})
-	s.metrics.heartbeats(s.beats)
+	s.metrics.countHeartbeats(s.beats)
 	mux.Handle(meta.PathV1, s.beats)
 	mux.Handle(meta.PathLegacy, s.beats)
-	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.downloads)
-	mux.HandleFunc("GET /healthz", s.healthy)
-	mux.HandleFunc("GET /readyz", s.readiness.serve)
-	mux.HandleFunc("GET /metrics", s.metrics.serve)
+	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.serveDownload)
+	mux.HandleFunc("GET /healthz", s.serveHealth)
+	mux.HandleFunc("GET /readyz", s.readiness.serveReady)
+	mux.HandleFunc("GET /metrics", s.metrics.serveMetrics)
 	mux.HandleFunc("/api/", nothingHere)
 	mux.HandleFunc("/releases/", nothingHere)
-	s.ancestors(mux)
-	page, err := s.page(ctx)
+	s.serveAncestors(mux)
+	page, err := s.newPage(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,9 +66,9 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	return nil
 }
 
-// page is what people see. It reaches the API in this process, as whoever is
+// newPage is what people see. It reaches the API in this process, as whoever is
 // logged in and from where they are.
-func (s *Server) page(ctx context.Context) (http.Handler, error) {
+func (s *Server) newPage(ctx context.Context) (http.Handler, error) {
 	key, err := s.store.EnsureSecret(ctx, "page-sessions", 32)
 	if err != nil {
 		return nil, err
@@ -99,8 +99,8 @@ func (s *Server) adminsOnly(h http.HandlerFunc) http.Handler {
 	})
 }
 
-// healthy says that the process answers.
-func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+// serveHealth says that the process answers.
+func (s *Server) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 

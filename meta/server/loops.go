@@ -17,9 +17,9 @@ const (
 	retryRefresh = time.Second
 )
 
-// watch compiles what any replica changed, and tells who follows the feed.
+// followChanges compiles what any replica changed, and tells who follows the feed.
 // It begins with the state of now, so that nothing falls between.
-func (s *Server) watch(ctx context.Context, changes <-chan store.Change, lastAudit int64) {
+func (s *Server) followChanges(ctx context.Context, changes <-chan store.Change, lastAudit int64) {
 	for change := range changes {
 		s.backend.LookBack(ctx)
 		for s.backend.Refresh(ctx, change.Serial) != nil && pause(ctx, retryRefresh) {
@@ -30,9 +30,9 @@ func (s *Server) watch(ctx context.Context, changes <-chan store.Change, lastAud
 	}
 }
 
-// peers takes over what other replicas heard of hosts. It begins with a mark
+// followPeers takes over what other replicas heard of hosts. It begins with a mark
 // from before the hosts were loaded.
-func (s *Server) peers(ctx context.Context, mark store.Mark) {
+func (s *Server) followPeers(ctx context.Context, mark store.Mark) {
 	lastSeen := time.Now()
 	for pause(ctx, peersEvery) {
 		next, err := s.store.HostsSince(ctx, mark, func(h api.Host) error {

@@ -13,7 +13,7 @@ import (
 
 // openNotify makes ready what tells people.
 func (s *Server) openNotify(context.Context) error {
-	mail, err := s.conf.SMTP.sender()
+	mail, err := s.conf.SMTP.mailServer()
 	if err != nil {
 		return err
 	}
@@ -27,8 +27,8 @@ func (s *Server) openNotify(context.Context) error {
 
 var tlsModes = map[string]string{"": "mandatory", "starttls": "mandatory", "tls": "implicit", "none": "none"}
 
-// sender is nil without a mail server.
-func (c SMTP) sender() (*notify.SMTP, error) {
+// mailServer is nil without a mail server.
+func (c SMTP) mailServer() (*notify.SMTP, error) {
 	if c.Addr == "" {
 		return nil, nil
 	}

@@ -63,8 +63,8 @@ func newMetrics(b *backend.Backend) *metrics {
 	return m
 }
 
-// heartbeats counts them from the handler's own counters.
-func (m *metrics) heartbeats(h *heartbeat.Handler) {
+// countHeartbeats counts them from the handler's own counters.
+func (m *metrics) countHeartbeats(h *heartbeat.Handler) {
 	count := func(name string, f func(heartbeat.Counts) int64) {
 		m.set.NewGauge(name, func() float64 { return float64(f(h.Counts())) })
 	}
@@ -74,15 +74,15 @@ func (m *metrics) heartbeats(h *heartbeat.Handler) {
 	count("ops_meta_heartbeats_refused_total", func(c heartbeat.Counts) int64 { return c.Refused })
 }
 
-// request counts a finished API request.
-func (m *metrics) request(operation string, status int, seconds float64) {
+// countRequest counts a finished API countRequest.
+func (m *metrics) countRequest(operation string, status int, seconds float64) {
 	m.set.GetOrCreateCounter("ops_meta_api_requests_total" + exposition.Labels("operation", operation, "status", strconv.Itoa(status))).Inc()
 	if operation != "follow" {
 		m.set.GetOrCreatePrometheusHistogramExt("ops_meta_api_request_duration_seconds"+exposition.Labels("operation", operation), requestBuckets).Update(seconds)
 	}
 }
 
-func (m *metrics) serve(w http.ResponseWriter, _ *http.Request) {
+func (m *metrics) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	var all bytes.Buffer
 	m.set.WritePrometheus(&all)
 	vm.WriteProcessMetrics(&all)

@@ -51,9 +51,9 @@ type probe struct {
 	faults []string
 }
 
-// find says what cannot be kept now; nothing when everything can.
-func (r *readiness) find(ctx context.Context) []string {
-	p := r.current()
+// findFaults says what cannot be kept now; nothing when everything can.
+func (r *readiness) findFaults(ctx context.Context) []string {
+	p := r.currentProbe()
 	t := time.NewTimer(readyTimeout)
 	defer t.Stop()
 	var faults []string
@@ -66,7 +66,7 @@ func (r *readiness) find(ctx context.Context) []string {
 		return []string{"whoever asked went away"}
 	}
 	faults = append(faults, r.faultsInMemory()...)
-	r.tell(faults)
+	r.logChange(faults)
 	return faults
 }
 
@@ -86,14 +86,14 @@ func (r *readiness) faultsInMemory() (faults []string) {
 	if n, failing := r.fleet.Backlog(); failing {
 		faults = append(faults, fmt.Sprintf("the changes of %d hosts wait to be written", n))
 	}
-	if why := r.accepts.fault(time.Now()); why != "" {
+	if why := r.accepts.recentFault(time.Now()); why != "" {
 		faults = append(faults, why)
 	}
 	return faults
 }
 
-// current is the probe under way, one that has just ended, or a new one.
-func (r *readiness) current() *probe {
+// currentProbe is the probe under way, one that has just ended, or a new one.
+func (r *readiness) currentProbe() *probe {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.probe; p != nil {
@@ -111,7 +111,7 @@ func (r *readiness) current() *probe {
 	r.running.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 		defer cancel()
-		p.faults = r.try(ctx)
+		p.faults = r.proveWritable(ctx)
 		p.ended = time.Now()
 		r.mu.Lock()
 		r.found = p.faults
@@ -121,8 +121,8 @@ func (r *readiness) current() *probe {
 	return p
 }
 
-// try writes to the database and beside the artifacts.
-func (r *readiness) try(ctx context.Context) (faults []string) {
+// proveWritable writes to the database and beside the artifacts.
+func (r *readiness) proveWritable(ctx context.Context) (faults []string) {
 	if err := r.store.ProveWritable(ctx); err != nil {
 		r.log.Debug().Err(err).Msg("the database cannot be written")
 		faults = append(faults, "the database cannot be written: "+store.WhyNotWritable(err))
@@ -153,8 +153,8 @@ func causeOf(err error) string {
 	return "it failed"
 }
 
-// tell logs what changed.
-func (r *readiness) tell(faults []string) {
+// logChange logs what changed.
+func (r *readiness) logChange(faults []string) {
 	now := strings.Join(faults, "; ")
 	r.mu.Lock()
 	was := r.faults
@@ -169,10 +169,10 @@ func (r *readiness) tell(faults []string) {
 	}
 }
 
-// serve answers /readyz: whether the server can keep what it is told.
+// serveReady answers /readyz: whether the server can keep what it is told.
 // Heartbeats are answered from memory even when it can't.
-func (r *readiness) serve(w http.ResponseWriter, req *http.Request) {
-	if faults := r.find(req.Context()); len(faults) > 0 {
+func (r *readiness) serveReady(w http.ResponseWriter, req *http.Request) {
+	if faults := r.findFaults(req.Context()); len(faults) > 0 {
 		http.Error(w, "not ready: "+strings.Join(faults, "; "), http.StatusServiceUnavailable)
 		return
 	}

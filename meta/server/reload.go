@@ -24,7 +24,7 @@ func (s *Server) Reload(ctx context.Context, conf Config) (later []string, err e
 	if err != nil {
 		return nil, err
 	}
-	if err := s.certificate.load(conf); err != nil {
+	if err := s.certificate.loadPair(conf); err != nil {
 		return nil, err
 	}
 	old := reflect.ValueOf(&s.conf).Elem()
@@ -62,7 +62,7 @@ type certificate struct {
 	pair atomic.Pointer[tls.Certificate]
 }
 
-func (c *certificate) load(conf Config) error {
+func (c *certificate) loadPair(conf Config) error {
 	if conf.TLSCert == "" {
 		return nil
 	}
@@ -74,4 +74,4 @@ func (c *certificate) load(conf Config) error {
 	return nil
 }
 
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil }
+func (c *certificate) currentPair(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil }

@@ -76,11 +76,11 @@ func Restore(ctx context.Context, conf Config, r io.Reader) (done Restored, err 
 	defer os.RemoveAll(stage) //nolint:errcheck // the next start removes it
 	faultpoint.Hit("restore.begun")
 	rs := restorer{conf: conf, stage: stage, sizes: map[string]int64{}}
-	if err := rs.unpack(ctx, r); err != nil {
+	if err := rs.unpackBackup(ctx, r); err != nil {
 		return done, err
 	}
 	faultpoint.Hit("restore.unpacked")
-	if done.Rows, err = rs.examine(ctx); err != nil {
+	if done.Rows, err = rs.examineStage(ctx); err != nil {
 		return done, err
 	}
 	done.Artifacts = len(rs.sizes)
@@ -133,10 +133,10 @@ type restorer struct {
 	sizes map[string]int64 // of the contents, by digest
 }
 
-func (rs restorer) path(name string) string { return filepath.Join(rs.stage, name) }
+func (rs restorer) stagePath(name string) string { return filepath.Join(rs.stage, name) }
 
-// unpack reads a whole backup: the contents, the database, and nothing else.
-func (rs restorer) unpack(ctx context.Context, r io.Reader) error {
+// unpackBackup reads a whole backup: the contents, the database, and nothing else.
+func (rs restorer) unpackBackup(ctx context.Context, r io.Reader) error {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
 		return notABackup(err)
@@ -152,7 +152,7 @@ func (rs restorer) unpack(ctx context.Context, r io.Reader) error {
 		case database:
 			return notABackup(fmt.Errorf("%.80q comes after the database", head.Name))
 		}
-		if err := rs.member(head, in); err != nil {
+		if err := rs.keepMember(head, in); err != nil {
 			return err
 		}
 		database = head.Name == databaseEntry
@@ -174,8 +174,8 @@ func wholeTrailer(zip io.Reader) error {
 
 var contentRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// member keeps one member of a backup in the stage.
-func (rs restorer) member(head *tar.Header, in io.Reader) error {
+// keepMember keeps one keepMember of a backup in the stage.
+func (rs restorer) keepMember(head *tar.Header, in io.Reader) error {
 	digest, isContent := strings.CutPrefix(head.Name, blobEntry)
 	_, twice := rs.sizes[digest]
 	switch {
@@ -188,10 +188,10 @@ func (rs restorer) member(head *tar.Header, in io.Reader) error {
 		return err
 	}
 	if !isContent {
-		_, err := writeMember(rs.path(databaseEntry), in)
+		_, err := writeMember(rs.stagePath(databaseEntry), in)
 		return err
 	}
-	got, err := writeMember(rs.path(digest), in)
+	got, err := writeMember(rs.stagePath(digest), in)
 	if err == nil && got != digest {
 		err = notABackup(fmt.Errorf("artifact %.64s has the sha256 %s", digest, got))
 	}
@@ -242,9 +242,9 @@ func (r readerNoting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// examine makes the database in the stage, whatever the real one will be, and
+// examineStage makes the database in the stage, whatever the real one will be, and
 // makes sure that every content that it names is there.
-func (rs restorer) examine(ctx context.Context) (rows int64, err error) {
+func (rs restorer) examineStage(ctx context.Context) (rows int64, err error) {
 	rows, err = rs.restoreDatabase(ctx, store.Config{Dir: rs.stage})
 	if err != nil {
 		return 0, err
@@ -268,7 +268,7 @@ func (rs restorer) examine(ctx context.Context) (rows int64, err error) {
 }
 
 func (rs restorer) restoreDatabase(ctx context.Context, to store.Config) (rows int64, err error) {
-	f, err := os.Open(rs.path(databaseEntry))
+	f, err := os.Open(rs.stagePath(databaseEntry))
 	if err != nil {
 		return 0, err
 	}
@@ -286,7 +286,7 @@ func (rs restorer) putInPlace(ctx context.Context) error {
 		return err
 	}
 	for digest, size := range rs.sizes {
-		f, err := os.Open(rs.path(digest))
+		f, err := os.Open(rs.stagePath(digest))
 		if err != nil {
 			return fmt.Errorf("cannot restore artifacts: %w", err)
 		}
@@ -305,17 +305,17 @@ func (rs restorer) putInPlace(ctx context.Context) error {
 
 // placeDatabase makes the database appear, whole and on the disk.
 func (rs restorer) placeDatabase() error {
-	if info, err := os.Stat(rs.path(databaseFile + "-wal")); err == nil && info.Size() > 0 {
+	if info, err := os.Stat(rs.stagePath(databaseFile + "-wal")); err == nil && info.Size() > 0 {
 		return errors.New("cannot restore: the database was not written in full")
 	}
-	f, err := os.Open(rs.path(databaseFile))
+	f, err := os.Open(rs.stagePath(databaseFile))
 	if err != nil {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
-	if err := os.Rename(rs.path(databaseFile), rs.conf.path(databaseFile)); err != nil {
+	if err := os.Rename(rs.stagePath(databaseFile), rs.conf.path(databaseFile)); err != nil {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
 	return atomicfile.SyncDir(rs.conf.Data)

@@ -151,7 +151,7 @@ func lockData(dir string) (*os.File, error) {
 }
 
 func (s *Server) openAccess(ctx context.Context) error {
-	proxies, err := s.conf.proxies()
+	proxies, err := s.conf.trustedNetworks()
 	if err != nil {
 		return err
 	}
@@ -194,10 +194,10 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 	if s.conf.TLSCert == "" {
 		return nil, nil
 	}
-	if err := s.certificate.load(s.conf); err != nil {
+	if err := s.certificate.loadPair(s.conf); err != nil {
 		return nil, err
 	}
-	conf := &tls.Config{GetCertificate: s.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	conf := &tls.Config{GetCertificate: s.certificate.currentPair, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	if s.conf.ClientCA == "" {
 		return conf, nil
 	}
@@ -259,7 +259,7 @@ func (s *Server) Run(ctx context.Context) error {
 	fleetDone := s.startLoops(background, &loops)
 	srv := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: quietLog(s.log), ConnState: s.connections.watch,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: quietLog(s.log), ConnState: s.connections.watchState,
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(s.listener) }()
@@ -271,7 +271,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-served:
 	case <-ctx.Done():
 		s.log.Info().Msg("stopping: finishing what is under way")
-		err = s.drain(srv)
+		err = s.finishRequests(srv)
 	}
 	stopLoops()
 	loops.Wait()
@@ -279,8 +279,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, <-fleetDone, s.close())
 }
 
-// drain ends the change feeds and lets other requests finish.
-func (s *Server) drain(srv *http.Server) error {
+// finishRequests ends the change feeds and lets other requests finish.
+func (s *Server) finishRequests(srv *http.Server) error {
 	s.feed.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -303,7 +303,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	}
 	loops.Go(func() { s.warnOfGuessedURL(ctx) })
 	loops.Go(s.returnMemory)
-	loops.Go(func() { s.watch(ctx, changes, last) })
+	loops.Go(func() { s.followChanges(ctx, changes, last) })
 	loops.Go(func() { s.backend.Rollouts().Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })
 	loops.Go(func() { every(ctx, holdsEvery, func() { s.backend.EndHolds(ctx) }) })
@@ -316,7 +316,7 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	loops.Go(func() { every(ctx, backend.SampleEvery, func() { s.backend.Sample(ctx) }) })
 	loops.Go(func() { every(ctx, backend.CleanEvery, func() { s.backend.Clean(ctx) }) })
 	if s.conf.DB != "" {
-		loops.Go(func() { s.peers(ctx, s.mark) })
+		loops.Go(func() { s.followPeers(ctx, s.mark) })
 	}
 	return fleetDone
 }
