@@ -93,9 +93,9 @@ func (b *boundConnections) admitConnection(c net.Conn) *boundConnection {
 	return bound
 }
 
-// dispensableConnection is a connection of the address that has most: the oldest that
-// nothing is under way on, or the oldest of all when that address has more
-// than a quarter of what there is and speaks only for itself.
+// dispensableConnection is a connection of the address that has most: the
+// oldest that nothing is under way on, or the oldest of all when that address
+// has more than a quarter of what there is and speaks only for itself.
 func (b *boundConnections) dispensableConnection() *boundConnection {
 	if len(b.peers) == 0 {
 		return nil

@@ -74,7 +74,7 @@ func (m *metrics) countHeartbeats(h *heartbeat.Handler) {
 	count("ops_meta_heartbeats_refused_total", func(c heartbeat.Counts) int64 { return c.Refused })
 }
 
-// countRequest counts a finished API countRequest.
+// countRequest counts a finished API request.
 func (m *metrics) countRequest(operation string, status int, seconds float64) {
 	m.set.GetOrCreateCounter("ops_meta_api_requests_total" + exposition.Labels("operation", operation, "status", strconv.Itoa(status))).Inc()
 	if operation != "follow" {

@@ -74,4 +74,6 @@ func (c *certificate) loadPair(conf Config) error {
 	return nil
 }
 
-func (c *certificate) currentPair(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil }
+func (c *certificate) currentPair(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.pair.Load(), nil
+}

@@ -174,7 +174,7 @@ func wholeTrailer(zip io.Reader) error {
 
 var contentRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// keepMember keeps one keepMember of a backup in the stage.
+// keepMember keeps one member of a backup in the stage.
 func (rs restorer) keepMember(head *tar.Header, in io.Reader) error {
 	digest, isContent := strings.CutPrefix(head.Name, blobEntry)
 	_, twice := rs.sizes[digest]

@@ -68,8 +68,8 @@ func (r artifacts) knownArch(arch string) error {
 	return e
 }
 
-// keepArtifact writes an artifact's row, and those of its agent and release when they
-// are not there. A signature that is stored already stays.
+// keepArtifact writes an artifact's row, and those of its agent and release
+// when they are not there. A signature that is stored already stays.
 func (r artifacts) keepArtifact(ctx context.Context, by api.Actor, a api.Artifact) (api.Artifact, error) {
 	var kept api.Artifact
 	known := r.wanted.Load().Agents

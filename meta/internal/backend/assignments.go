@@ -67,8 +67,8 @@ func (s assignments) ChangeAssignment(ctx context.Context, by api.Actor, k api.A
 	return put, err
 }
 
-// moveAssignment keeps an assignment because somebody says so here and now. What no host
-// of the scope could follow is refused, unless it is forced.
+// moveAssignment keeps an assignment because somebody says so here and now.
+// What no host of the scope could follow is refused, unless it is forced.
 func (s assignments) moveAssignment(ctx context.Context, tx *store.Tx, a api.Assignment, force bool) (api.Assignment, error) {
 	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
@@ -81,9 +81,9 @@ func (s assignments) moveAssignment(ctx context.Context, tx *store.Tx, a api.Ass
 	return put, s.engine.Deliverable(ctx, tx, put.Agent, put.Version, put.Scope)
 }
 
-// putAssignment keeps an assignment. A rollout under way goes on when only the rest of
-// it changes, such as its run user; saying once more what is said already
-// means that version, now.
+// putAssignment keeps an assignment. A rollout under way goes on when only the
+// rest of it changes, such as its run user; saying once more what is said
+// already means that version, now.
 func (c *core) putAssignment(ctx context.Context, tx *store.Tx, a api.Assignment) (api.Assignment, error) {
 	before, err := tx.Assignment(ctx, a.Agent, a.Scope)
 	if err != nil && api.KindOf(err) != api.KindNotFound {
@@ -101,7 +101,8 @@ func (c *core) putAssignment(ctx context.Context, tx *store.Tx, a api.Assignment
 	return put, c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
 }
 
-// refuseUnpublished refuses to move an assignment to a release that nobody can have yet.
+// refuseUnpublished refuses to move an assignment to a release that nobody can
+// have yet.
 func refuseUnpublished(ctx context.Context, tx *store.Tx, a api.Assignment) error {
 	release, err := tx.Release(ctx, a.Agent, a.Version)
 	if err != nil || len(release.Artifacts) > 0 {
@@ -113,7 +114,8 @@ func refuseUnpublished(ctx context.Context, tx *store.Tx, a api.Assignment) erro
 	}
 }
 
-// removeAssignment removes an assignment, and with it what rollouts granted beside it.
+// removeAssignment removes an assignment, and with it what rollouts granted
+// beside it.
 func (c *core) removeAssignment(ctx context.Context, tx *store.Tx, a api.Assignment) error {
 	if err := tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision); err != nil {
 		return err

@@ -54,7 +54,8 @@ func (c *core) openLineage(ctx context.Context) error {
 	return nil
 }
 
-// readLaterMark is a mark if it is one of ours and of a later moment than the snapshot.
+// readLaterMark is a mark if it is one of ours and of a later moment than the
+// snapshot.
 func (c *core) readLaterMark(text string) (m lineage.Mark, later bool) {
 	m, genuine, ok := c.lineage.Read(text)
 	if !ok {
