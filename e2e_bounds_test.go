@@ -18,6 +18,9 @@ import (
 // more connections open than that: idle ones, ones without a request, and
 // ones with half of one.
 func TestConnectionsOfOneAddressKeepNobodyOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts servers")
+	}
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

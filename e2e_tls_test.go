@@ -21,6 +21,9 @@ import (
 // A fleet whose ops-meta has a certificate of a private authority: ca_file is
 // enough for heartbeats and for what they lead to.
 func TestAPrivateAuthorityIsEnough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts servers")
+	}
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)
