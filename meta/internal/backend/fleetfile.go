@@ -64,16 +64,21 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 		return api.Plan{}, badFile(problems)
 	}
 	changes := []api.FleetChange{}
-	err := f.write(ctx, by, func(tx *store.Tx) error {
-		now, err := tx.Wanted(ctx)
+	// Nobody waits while the file is compared, nor for one that changes nothing.
+	seen, planned, err := f.plan(ctx, f.store, parsed)
+	if err != nil || len(planned) == 0 {
+		return api.Plan{DryRun: o.DryRun, Changes: changes}, err
+	}
+	err = f.write(ctx, by, func(tx *store.Tx) error {
+		now, plan, err := seen, planned, error(nil)
+		if tx.Serial() == seen.Serial+1 { // nothing was written since
+			now.Eras, err = tx.Eras(ctx)
+		} else {
+			now, plan, err = f.plan(ctx, tx, parsed)
+		}
 		if err != nil {
 			return err
 		}
-		wanted, err := wantedBy(parsed, now)
-		if err != nil {
-			return err
-		}
-		plan := fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{})
 		if err := f.refuseUndoing(ctx, tx, now, undoing{plan: plan, mark: parsed.Mark, how: o}); err != nil {
 			return err
 		}
@@ -89,6 +94,23 @@ func (f fleetFile) Apply(ctx context.Context, by api.Actor, file []byte, o api.A
 		return api.Plan{}, err
 	}
 	return api.Plan{DryRun: o.DryRun, Changes: changes}, nil
+}
+
+// wantedReader reads what is wanted.
+type wantedReader interface {
+	Wanted(ctx context.Context) (api.Wanted, error)
+}
+
+// plan is what a file changes of the present state.
+func (f fleetFile) plan(ctx context.Context, in wantedReader, parsed *fleetfile.File) (now api.Wanted, plan []api.FleetChange, err error) {
+	if now, err = in.Wanted(ctx); err != nil {
+		return now, nil, err
+	}
+	wanted, err := wantedBy(parsed, now)
+	if err != nil {
+		return now, nil, err
+	}
+	return now, fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{}), nil
 }
 
 // wantedBy is what a file makes of the present state.
@@ -107,7 +129,16 @@ func wantedBy(parsed *fleetfile.File, now api.Wanted) (api.Fleet, error) {
 // carryOut makes the changes of a plan, and lists those that there were to make.
 func (f fleetFile) carryOut(ctx context.Context, tx *store.Tx, plan []api.FleetChange, how api.ApplyOptions) ([]api.FleetChange, error) {
 	changes := []api.FleetChange{}
-	for _, ch := range plan {
+	for len(plan) > 0 {
+		if many := agentsFirst(plan); len(many) > 1 {
+			if err := tx.PutAgents(ctx, many); err != nil {
+				return nil, fmt.Errorf("agents %s to %s: %w", many[0].Name, many[len(many)-1].Name, err)
+			}
+			changes, plan = append(changes, plan[:len(many)]...), plan[len(many):]
+			continue
+		}
+		ch := plan[0]
+		plan = plan[1:]
 		made, err := true, error(nil)
 		if !how.Now && changesVersion(ch) {
 			made, err = f.rollOut(ctx, tx, &ch)
@@ -122,6 +153,17 @@ func (f fleetFile) carryOut(ctx context.Context, tx *store.Tx, plan []api.FleetC
 		}
 	}
 	return changes, nil
+}
+
+// agentsFirst are the agents that a plan begins with making or changing.
+func agentsFirst(plan []api.FleetChange) (agents []api.Agent) {
+	for _, ch := range plan {
+		if ch.After == nil || ch.After.Agent == nil {
+			break
+		}
+		agents = append(agents, *ch.After.Agent)
+	}
+	return agents
 }
 
 // changesVersion reports whether a change gives running agents another version.

@@ -90,9 +90,12 @@ func (k kind[T]) numberObjects(list []T) []numbered[T] {
 		out = append(out, numbered[T]{k.id(x), x})
 	}
 	slices.SortStableFunc(out, func(a, b numbered[T]) int {
-		return cmp.Or(strings.Compare(a.id, b.id), slices.CompareFunc(flattenObject(a.object), flattenObject(b.object), func(x, y field) int {
+		if order := strings.Compare(a.id, b.id); order != 0 {
+			return order
+		}
+		return slices.CompareFunc(flattenObject(a.object), flattenObject(b.object), func(x, y field) int {
 			return cmp.Or(strings.Compare(x.path, y.path), strings.Compare(x.text, y.text))
-		}))
+		})
 	})
 	same := 0
 	for i := range out {

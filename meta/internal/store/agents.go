@@ -33,6 +33,21 @@ func (tx *Tx) PutAgent(ctx context.Context, a api.Agent) (api.Agent, error) {
 	return agents.put(ctx, tx, a)
 }
 
+// PutAgents is PutAgent for many agents of different names.
+func (tx *Tx) PutAgents(ctx context.Context, list []api.Agent) error {
+	known := map[string]bool{"": true}
+	for _, a := range list {
+		if known[a.Strategy] {
+			continue
+		}
+		if _, err := tx.Strategy(ctx, a.Strategy); err != nil {
+			return api.Missing(err, "strategy")
+		}
+		known[a.Strategy] = true
+	}
+	return agents.putMany(ctx, tx, list)
+}
+
 // DeleteAgent deletes an agent that has no releases, assignments or running
 // rollouts.
 func (tx *Tx) DeleteAgent(ctx context.Context, name string, revision int64) error {

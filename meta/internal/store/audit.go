@@ -19,11 +19,12 @@ type auditEntry struct {
 	Before, After json.RawMessage
 }
 
-func insertAudit(ctx context.Context, q querier, serial int64, e auditEntry) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO audit (time, serial, actor, origin, action, kind, name, was, now)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		toMicros(e.Time), serial, cleanText(e.Actor.Name), cleanText(e.Actor.From), e.Action, e.Kind, cleanText(e.Name), string(e.Before), string(e.After))
-	return err
+func (s *Store) insertAudit(ctx context.Context, q querier, serial int64, entries []auditEntry) error {
+	rows := bulk{into: `audit (time, serial, actor, origin, action, kind, name, was, now)`, width: 9}
+	for _, e := range entries {
+		rows.args = append(rows.args, toMicros(e.Time), serial, cleanText(e.Actor.Name), cleanText(e.Actor.From), e.Action, e.Kind, cleanText(e.Name), string(e.Before), string(e.After))
+	}
+	return s.dialect.insertRows(ctx, q, rows)
 }
 
 // Audit lists the audit log, newest first.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -93,36 +94,113 @@ func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
 	if tx.serial == 0 {
 		return v, errNeedsWrite
 	}
-	name, want := n.name(v), *n.revision(&v)
-	before, err := n.get(ctx, tx.q, name)
+	before, err := n.get(ctx, tx.q, n.name(v))
 	exists := err == nil
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return v, err
 	}
-	if err := checkRevision(n.kind, name, want, exists, *n.revision(&before)); err != nil {
-		return v, err
-	}
-	doc, err := n.encodeDoc(v)
+	doc, err := n.changed(v, before, exists)
 	if err != nil {
 		return v, err
 	}
-	if exists {
-		old, err := n.encodeDoc(before)
-		if err != nil {
-			return v, err
-		}
-		if bytes.Equal(old, doc) {
-			return before, nil
-		}
+	if doc == nil {
+		return before, nil
 	}
 	if err := n.writeRow(ctx, tx, v, doc, exists); err != nil {
 		return v, err
 	}
 	*n.revision(&v) = tx.serial
-	if exists {
-		return v, tx.recordChange("update", n.kind, name, n.withoutSecrets(before), n.withoutSecrets(v))
+	return v, n.recordPut(tx, v, before, exists)
+}
+
+// changed is what is written for v in the place of before, or nil when that
+// says the same.
+func (n noun[T]) changed(v, before T, exists bool) (doc []byte, err error) {
+	if err := checkRevision(n.kind, n.name(v), *n.revision(&v), exists, *n.revision(&before)); err != nil {
+		return nil, err
 	}
-	return v, tx.recordChange("create", n.kind, name, nil, n.withoutSecrets(v))
+	if doc, err = n.encodeDoc(v); err != nil || !exists {
+		return doc, err
+	}
+	old, err := n.encodeDoc(before)
+	if err != nil || bytes.Equal(old, doc) {
+		return nil, err
+	}
+	return doc, nil
+}
+
+func (n noun[T]) recordPut(tx *Tx, v, before T, exists bool) error {
+	if exists {
+		return tx.recordChange("update", n.kind, n.name(v), n.withoutSecrets(before), n.withoutSecrets(v))
+	}
+	return tx.recordChange("create", n.kind, n.name(v), nil, n.withoutSecrets(v))
+}
+
+// putMany is put for things of different names: a statement reads, and one
+// writes, many of them.
+func (n noun[T]) putMany(ctx context.Context, tx *Tx, list []T) error {
+	if tx.serial == 0 {
+		return errNeedsWrite
+	}
+	for part := range slices.Chunk(list, chunk) {
+		if err := n.putChunk(ctx, tx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n noun[T]) putChunk(ctx context.Context, tx *Tx, part []T) error {
+	before, err := n.among(ctx, tx, part)
+	if err != nil {
+		return err
+	}
+	var rows bulk
+	for _, v := range part {
+		old, exists := before[cleanText(n.name(v))]
+		doc, err := n.changed(v, old, exists)
+		if err != nil {
+			return err
+		}
+		if doc == nil {
+			continue
+		}
+		names, args := n.row(tx, v, doc)
+		rows.width, rows.into, rows.conflict = len(names), n.table+` (`+strings.Join(names, ", ")+`)`, overwriting(names)
+		rows.args = append(rows.args, args...)
+		*n.revision(&v) = tx.serial
+		if err := n.recordPut(tx, v, old, exists); err != nil {
+			return err
+		}
+	}
+	if len(rows.args) == 0 {
+		return nil
+	}
+	return faultOf("write "+n.table, tx.store.dialect.insertRows(ctx, tx.q, rows))
+}
+
+// overwriting is the clause by which an insert replaces what has its name, the
+// first of the columns.
+func overwriting(names []string) string {
+	set := make([]string, 0, len(names))
+	for _, column := range names[1:] {
+		set = append(set, column+" = excluded."+column)
+	}
+	return ` ON CONFLICT (` + names[0] + `) DO UPDATE SET ` + strings.Join(set, ", ")
+}
+
+// among is what is there of the names in a list.
+func (n noun[T]) among(ctx context.Context, tx *Tx, list []T) (map[string]T, error) {
+	w := where{conds: []string{"name IN " + tx.store.dialect.valueRows(1, len(list), "")}}
+	for _, v := range list {
+		w.args = append(w.args, cleanText(n.name(v)))
+	}
+	found, err := n.findAll(ctx, tx.q, w)
+	there := make(map[string]T, len(found))
+	for _, v := range found {
+		there[cleanText(n.name(v))] = v
+	}
+	return there, err
 }
 
 func (n noun[T]) withoutSecrets(v T) T {
@@ -149,12 +227,7 @@ func checkRevision(kind, name string, want int64, exists bool, have int64) error
 }
 
 func (n noun[T]) writeRow(ctx context.Context, tx *Tx, v T, doc []byte, exists bool) error {
-	names, args := []string{"name", "revision", "doc"}, []any{cleanText(n.name(v)), tx.serial, string(doc)}
-	if n.columns != nil {
-		for _, c := range n.columns(v) {
-			names, args = append(names, c.name), append(args, c.value)
-		}
-	}
+	names, args := n.row(tx, v, doc)
 	query := `INSERT INTO ` + n.table + ` (` + strings.Join(names, ", ") + `) VALUES ` + tx.store.dialect.valueRows(1, len(names), "")
 	if exists {
 		var set []string
@@ -165,6 +238,17 @@ func (n noun[T]) writeRow(ctx context.Context, tx *Tx, v T, doc []byte, exists b
 	}
 	_, err := tx.q.ExecContext(ctx, query, args...)
 	return faultOf(fmt.Sprintf("write %s %q", n.kind, n.name(v)), err)
+}
+
+// row is v's columns, its name first.
+func (n noun[T]) row(tx *Tx, v T, doc []byte) (names []string, args []any) {
+	names, args = []string{"name", "revision", "doc"}, []any{cleanText(n.name(v)), tx.serial, string(doc)}
+	if n.columns != nil {
+		for _, c := range n.columns(v) {
+			names, args = append(names, c.name), append(args, c.value)
+		}
+	}
+	return names, args
 }
 
 // remove deletes the thing; revision 0 whatever it is.

@@ -31,7 +31,7 @@ func (s *Store) LineageKey(ctx context.Context) (lineage.Key, error) {
 	}
 	return key, s.inTx(ctx, "begin the first era", func(tx *sql.Tx) error {
 		r := Reader{q: tx}
-		eras, err := r.readEras(ctx)
+		eras, err := r.Eras(ctx)
 		if err != nil || len(eras) > 0 {
 			return err
 		}
@@ -70,7 +70,8 @@ func putSetting(ctx context.Context, q querier, name string, v any) error {
 	return faultOf(fmt.Sprintf("write setting %q", name), err)
 }
 
-func (r Reader) readEras(ctx context.Context) (eras []string, err error) {
+// Eras are the names of the eras, the present one last.
+func (r Reader) Eras(ctx context.Context) (eras []string, err error) {
 	return eras, r.jsonSetting(ctx, erasSetting, &eras)
 }
 
@@ -131,7 +132,7 @@ func (tx *Tx) raiseSerial(ctx context.Context, above int64) error {
 }
 
 func newEra(ctx context.Context, q querier) error {
-	eras, err := Reader{q: q}.readEras(ctx)
+	eras, err := Reader{q: q}.Eras(ctx)
 	if err != nil {
 		return err
 	}

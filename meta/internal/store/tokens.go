@@ -172,7 +172,7 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 		if err != nil {
 			return err
 		}
-		return insertAudit(ctx, tx, 0, auditEntry{Time: now, Actor: c.Actor, Action: "enrol", Kind: "host", Name: c.Host, After: after})
+		return s.insertAudit(ctx, tx, 0, []auditEntry{{Time: now, Actor: c.Actor, Action: "enrol", Kind: "host", Name: c.Host, After: after}})
 	})
 	t.Secret = secret
 	return t, err

@@ -33,7 +33,7 @@ func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 		func() (err error) { w.Assignments, err = assignments.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
 		func() (err error) { w.Standstill, err = r.Standstill(ctx); return err },
-		func() (err error) { w.Eras, err = r.readEras(ctx); return err },
+		func() (err error) { w.Eras, err = r.Eras(ctx); return err },
 		func() (err error) { w.Rollouts, err = r.rolloutsInForce(ctx); return err },
 		func() error {
 			stored, err := holds.findAll(ctx, r.q, where{})

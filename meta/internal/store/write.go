@@ -104,10 +104,8 @@ func (tx *Tx) Serial() int64 { return tx.serial }
 func (tx *Tx) Now() time.Time { return tx.now }
 
 func (tx *Tx) finishWrite(ctx context.Context) error {
-	for _, e := range tx.entries {
-		if err := insertAudit(ctx, tx.q, tx.serial, e); err != nil {
-			return err
-		}
+	if err := tx.store.insertAudit(ctx, tx.q, tx.serial, tx.entries); err != nil {
+		return err
 	}
 	if !tx.store.dialect.Postgres {
 		return nil
