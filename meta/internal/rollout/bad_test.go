@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/rollout"
@@ -42,5 +43,17 @@ func TestWhatARolloutSaysOfARelease(t *testing.T) {
 				t.Errorf("bad: %v, want %v", got, c.bad)
 			}
 		})
+	}
+}
+
+// Whoever assigns something else before a rollback has reached everybody does
+// not say that the release was good.
+func TestAReleaseThatWasGoingBackStaysBad(t *testing.T) {
+	for _, why := range []rollout.Reason{rollout.ReasonAssigned, rollout.ReasonSuperseded} {
+		r := api.Rollout{ID: "r1", State: api.RolloutRollingBack, Progress: []api.StageCount{{Granted: 10}}, Strategy: api.Strategy{Stages: []api.Stage{{Percent: 100}}}}
+		r, s := rollout.Supersede(r, why, "an assignment", time.Unix(1e9, 0))
+		if _, bad := rollout.TakenBack([]api.Rollout{r}); !bad || r.State != api.RolloutAborted || !s.Changed() {
+			t.Errorf("%s: bad %v, %s (%s)", why, bad, r.State, r.Reason)
+		}
 	}
 }

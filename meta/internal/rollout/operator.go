@@ -142,10 +142,15 @@ func sayRolledBack(r api.Rollout) string {
 }
 
 // Supersede ends r because by, a newer rollout or an assignment made at once,
-// takes its place.
+// takes its place. One that was going back did so because its release is bad,
+// and goes on to say so.
 func Supersede(r api.Rollout, why Reason, by string, now time.Time) (api.Rollout, Step) {
-	if r.State == api.RolloutAborted || r.State == api.RolloutCompleted {
+	switch r.State {
+	case api.RolloutAborted, api.RolloutCompleted:
 		return r, Step{}
+	case api.RolloutRollingBack:
+		why = ReasonRollbackEnded
+	case api.RolloutDraft, api.RolloutAwaitingApproval, api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive:
 	}
 	return stepTo(r, api.RolloutAborted, why, now, by+" takes its place")
 }
