@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"internal/unpack":     {},
 
 	// What every program needs that runs others on a host.
+	"internal/host/control":     {"meta", "internal/host/mount", "internal/host/process", "internal/host/status", "internal/faultpoint", "internal/lastwords", "internal/printable"},
 	"internal/host/localsocket": {"internal/plainfile"},
 	"internal/host/mount":       {},
 	"internal/host/process":     {"internal/printable"},
@@ -47,9 +48,9 @@ var layers = map[string][]string{
 	"updater/plan":               {"meta", "internal/host/status"},
 	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
 	"updater/job":                {"meta", "updater/plan", "internal/host/process"},
-	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/mount", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/lastwords", "internal/plainfile", "internal/printable", "internal/rootpath"},
+	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath"},
 	"updater/install":            {"meta", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack"},
-	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/atomicfile", "internal/faultpoint", "internal/rootpath"},
+	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath"},
 	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},
 	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
 	"updater":                    {"meta", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -47,7 +47,7 @@ func TestI3NothingIsInstalledBesideAnAgentOnAnUnmountedFilesystem(t *testing.T) 
 			pid := h.appPid("falcon", "1.0.0")
 			must(t, hide(t, h.cfg.DefaultWorkDir))
 			h.apply(v2)
-			a := h.await("falcon", "seen where it is", func(a meta.RealAgent) bool { return a.Reason == agent.CodeDisplaced })
+			a := h.await("falcon", "seen where it is", func(a meta.RealAgent) bool { return a.Reason == control.CodeDisplaced })
 			if a.Phase != meta.PhaseFailed || !strings.Contains(a.Error, "process "+strconv.Itoa(pid)) || !lives(pid) {
 				t.Errorf("report %+v; want the process named and alive", a)
 			}
@@ -92,7 +92,7 @@ func TestI3AVersionThatMayNotBeEnteredIsNotTakenForMissing(t *testing.T) {
 	must(t, os.Chown(closed, 0, 0))
 	must(t, os.Chmod(closed, 0o700))
 	h.apply(wanted("1.0.1"))
-	a := h.await("falcon", "not to be reached", func(a meta.RealAgent) bool { return a.Reason == agent.CodeNoAccess })
+	a := h.await("falcon", "not to be reached", func(a meta.RealAgent) bool { return a.Reason == control.CodeNoAccess })
 	if !strings.Contains(a.Error, u.Username+" may not enter "+closed) || !lives(pid) {
 		t.Errorf("report %+v, alive: %v; want the directory named and the agent untouched", a, lives(pid))
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater"
-	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
@@ -61,7 +61,7 @@ func TestI2NothingIsStoppedWhereNothingCanBeExecuted(t *testing.T) {
 	for name, wanted := range map[string]meta.DesiredAgent{"an upgrade": v2, "a stop": stop} {
 		h.apply(wanted)
 		a := h.await("falcon", "refused "+name, func(a meta.RealAgent) bool {
-			return a.Phase == meta.PhaseFailed && a.Reason == agent.CodeNoExec
+			return a.Phase == meta.PhaseFailed && a.Reason == control.CodeNoExec
 		})
 		if !strings.Contains(a.Error, "is mounted noexec") || a.Version != "1.0.0" || h.blamed("falcon") {
 			t.Errorf("%s: report %+v; want the mount named and no release blamed", name, a)
@@ -112,7 +112,9 @@ func TestWhatRunsIsNotStoppedWithoutItsScript(t *testing.T) {
 	script := filepath.Join(h.agentDir("falcon"), "1.0.0/control")
 	must(t, os.Chmod(script, 0o644))
 	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{}))
-	a := h.await("falcon", "refused", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed && a.Reason == agent.CodeNotExecutable })
+	a := h.await("falcon", "refused", func(a meta.RealAgent) bool {
+		return a.Phase == meta.PhaseFailed && a.Reason == control.CodeNotExecutable
+	})
 	if !strings.Contains(a.Error, "1.0.0 runs on, because it could neither be stopped properly nor come back: cannot run "+script) || h.blamed("falcon") {
 		t.Errorf("report: %+v", a)
 	}
@@ -147,11 +149,11 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 	}{
 		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), install.ReasonBadControl, true},
 		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), install.ReasonBadControl, true},
-		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), agent.CodeNoInterpreter, false},
-		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), agent.CodeNoInterpreter, false},
-		{"own machine", alienProgram(t), agent.CodeWrongMachine, true},
-		{"interpreter's machine", strings.Replace(script, "/bin/sh", alien, 1), agent.CodeWrongMachine, false},
-		{"interpreter that is no program", strings.Replace(script, "/bin/sh", "/etc/passwd", 1), agent.CodeNotExecutable, false},
+		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), control.CodeNoInterpreter, false},
+		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), control.CodeNoInterpreter, false},
+		{"own machine", alienProgram(t), control.CodeWrongMachine, true},
+		{"interpreter's machine", strings.Replace(script, "/bin/sh", alien, 1), control.CodeWrongMachine, false},
+		{"interpreter that is no program", strings.Replace(script, "/bin/sh", "/etc/passwd", 1), control.CodeNotExecutable, false},
 	}
 	h := newHost(t)
 	h.boot()

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/host/control"
 )
 
 // asking is a control script that answers a question, found among processes.
@@ -17,12 +19,12 @@ func (a asking) name(d Dir) string {
 	if a.script == "" {
 		return "its control script"
 	}
-	return "control " + a.verb + " of " + filepath.Base(strings.TrimSuffix(strings.TrimPrefix(a.script, d.Path+"/"), "/"+control))
+	return "control " + a.verb + " of " + filepath.Base(strings.TrimSuffix(strings.TrimPrefix(a.script, d.Path+"/"), "/"+scriptName))
 }
 
 func (a asking) age() string {
 	if a.since.IsZero() {
 		return ""
 	}
-	return " since " + roundly(max(time.Since(a.since), 0))
+	return " since " + control.Roundly(max(time.Since(a.since), 0))
 }

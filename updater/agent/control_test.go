@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 	"github.com/ops-updater/ops-updater/updater/job"
@@ -29,7 +30,7 @@ func runnerFor(dir string) agent.Runner {
 	return agent.Runner{
 		Dir:      agent.Dir{Path: dir, Name: "falcon"},
 		Timeouts: job.Timeouts{Status: 20 * time.Second, Start: 20 * time.Second, Stop: 20 * time.Second},
-		Env:      agent.Environment(nil),
+		Env:      control.Environment(nil),
 	}
 }
 
@@ -338,7 +339,7 @@ func TestReasonsAreSaidForPeople(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `its first word is "***"`) {
 		t.Errorf("banner in front of the status: %v", err)
 	}
-	outcomes := agent.ParseStatus(agent.Outcome{TimedOut: true, Limit: 2958098151 * time.Nanosecond})
+	outcomes := control.ParseStatus(control.Outcome{TimedOut: true, Limit: 2958098151 * time.Nanosecond})
 	if want := "unknown: control status did not return within 3s"; outcomes.String() != want {
 		t.Errorf("status %q; want %q", outcomes, want)
 	}

@@ -26,7 +26,7 @@ const (
 	runFile     = ".control.run"
 	startFile   = ".control.started"
 	lockFile    = ".control.lock"
-	control     = "control"
+	scriptName  = "control"
 )
 
 // maxVersionFile is far more than a version may have.
@@ -89,7 +89,7 @@ func (d Dir) Complete(version string) bool {
 	if err != nil || !dir.IsDir() {
 		return false
 	}
-	return isScript(d.file(version, control))
+	return isScript(d.file(version, scriptName))
 }
 
 // isScript: path is a file with something in it. A power cut while an older

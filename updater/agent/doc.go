@@ -1,5 +1,5 @@
 // Package agent is one agent on disk: the layout of its directory, the
-// .version file, and its control script.
+// .version file, its processes, and the turns in which its control script is run.
 //
 //	{workDir}/{name}/
 //	  1.0.0/           a complete, never-changing release; control at its root

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
@@ -300,8 +301,8 @@ func TestAPidFileElsewhereThatNamesAStrangerIsNamedWithTheCommandThatHelps(t *te
 			soon := r
 			soon.Timeouts.Start = time.Second
 			err = soon.Start(t.Context(), "1.0.0")
-			u, ok := errors.AsType[*agent.Unrunnable](err)
-			if !ok || u.Code != agent.CodeStalePid || !u.Host {
+			u, ok := errors.AsType[*control.Unrunnable](err)
+			if !ok || u.Code != control.CodeStalePid || !u.Host {
 				t.Fatalf("start: %v; want a fault of the host", err)
 			}
 			_, rest, found := strings.Cut(err.Error(), c.command)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
 )
@@ -44,7 +45,9 @@ func (r Runner) namedProcess(ctx context.Context, version string) named {
 	return r.Dir.identify("control pid", version, r.Pid(ctx, version))
 }
 
-func (r Runner) saysPid(version string) bool { return supports(r.Dir.file(version, control), VerbPid) }
+func (r Runner) saysPid(version string) bool {
+	return control.Supports(r.Dir.file(version, scriptName), control.VerbPid)
+}
 
 func (d Dir) identify(by, version string, pid int) named {
 	n := named{pid: pid, by: by, kin: process.Undecided}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
@@ -37,7 +38,7 @@ func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {
 		}
 	}
 	var err error
-	if o.Version, err = r.Dir.reach(); err != nil {
+	if o.Version, err = r.Dir.reachVersion(); err != nil {
 		return o, err
 	}
 	if o.Versions, err = r.Dir.Versions(); err != nil {
@@ -63,7 +64,7 @@ func (r Runner) checkDisplaced() error {
 	if len(lost) == 0 {
 		return nil
 	}
-	return hostFault(CodeDisplaced, "%s runs on as %s, from a filesystem that is no longer mounted at %s or is hidden by another mount; nothing is installed beside it: mount it again, or end the process", r.Dir.Name, lost[0], r.Dir.Path)
+	return control.HostFault(control.CodeDisplaced, "%s runs on as %s, from a filesystem that is no longer mounted at %s or is hidden by another mount; nothing is installed beside it: mount it again, or end the process", r.Dir.Name, lost[0], r.Dir.Path)
 }
 
 func (r Runner) askStatus(ctx context.Context, o *plan.Observation) {
@@ -101,11 +102,11 @@ func (r Runner) Status(ctx context.Context, version string) status.Status {
 // that a status may take: an answer that we cut short ourselves would say
 // nothing about the agent.
 func (r Runner) saidStatus(ctx context.Context, version string) status.Status {
-	o, err := r.run(ctx, version, VerbStatus, r.Timeouts.Status)
+	o, err := r.run(ctx, version, control.VerbStatus, r.Timeouts.Status)
 	if err != nil {
-		return unasked(err)
+		return control.Unasked(err)
 	}
-	return ParseStatus(o)
+	return control.ParseStatus(o)
 }
 
 // Pid is the process that `control pid` names, or 0 when the agent does not
@@ -119,9 +120,9 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 		return 0
 	}
 	defer done()
-	o, err := r.run(ctx, version, VerbPid, r.Timeouts.Status)
+	o, err := r.run(ctx, version, control.VerbPid, r.Timeouts.Status)
 	words := strings.Fields(o.Head)
-	if err != nil || o.failed() || len(words) == 0 {
+	if err != nil || o.Failed() || len(words) == 0 {
 		return 0
 	}
 	pid, err := strconv.Atoi(words[0])
@@ -145,21 +146,21 @@ func (r Runner) Probe(ctx context.Context, version string) plan.Probe {
 	}
 	p.Pid = n.pid
 	r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version))) // which it may not have known when it was started
-	if p.HasHealth = supports(r.Dir.file(version, control), VerbHealth); !p.HasHealth {
+	if p.HasHealth = control.Supports(r.Dir.file(version, scriptName), control.VerbHealth); !p.HasHealth {
 		return p
 	}
-	o, err := r.run(ctx, version, VerbHealth, r.Timeouts.Status)
+	o, err := r.run(ctx, version, control.VerbHealth, r.Timeouts.Status)
 	switch {
-	case err != nil && unasked(err).Host:
-		p.Status = unasked(err)
+	case err != nil && control.Unasked(err).Host:
+		p.Status = control.Unasked(err)
 	case err != nil:
 		p.Unhealthy = err.Error()
-	case o.failed():
-		p.Unhealthy = o.explain("control health")
+	case o.Failed():
+		p.Unhealthy = o.Explain("control health")
 	}
 	return p
 }
 
-func (r Runner) run(ctx context.Context, version, verb string, timeout time.Duration) (Outcome, error) {
+func (r Runner) run(ctx context.Context, version, verb string, timeout time.Duration) (control.Outcome, error) {
 	return r.Dir.Control(ctx, ControlJob{Version: version, Verb: verb, Timeout: timeout, Env: r.Env, Tasks: r.Tasks})
 }

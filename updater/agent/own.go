@@ -25,12 +25,12 @@ func (d Dir) CheckRoots(version string) error {
 	if err := rootpath.CheckEntry(d.file(versionFile)); err != nil || !meta.ValidName(version) {
 		return err
 	}
-	for _, path := range []string{d.file(version), d.file(version, control)} {
+	for _, path := range []string{d.file(version), d.file(version, scriptName)} {
 		if err := rootpath.CheckEntry(path); err != nil {
 			return err
 		}
 	}
-	return checkScript(d.file(version, control))
+	return checkScript(d.file(version, scriptName))
 }
 
 // checkScript: control may be a link within its release.

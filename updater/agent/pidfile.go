@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
@@ -155,7 +156,7 @@ var absolutePidFiles = regexp.MustCompile(`(?i)/[^\s"'$;()<>|&` + "`" + `]*pid[^
 // name has the agent's in it; "" when none of them holds that.
 func (d Dir) pidFileElsewhere(version string, pid int) string {
 	var tried []string
-	for _, path := range absolutePidFiles.FindAll(readScript(d.file(version, control)), maxPidFilesTried) {
+	for _, path := range absolutePidFiles.FindAll(control.ReadScript(d.file(version, scriptName)), maxPidFilesTried) {
 		tried = append(tried, string(path))
 	}
 	for _, dir := range []string{"/run", "/run/" + d.Name, "/var/run", "/run/lock", "/tmp", "/var/tmp"} {
@@ -176,7 +177,7 @@ func (d Dir) removeStalePidFile(version string, stranger process.Process) string
 		return "remove the pid file that the script reads: rm -- " + shellWord(path)
 	}
 	return fmt.Sprintf("remove the pid file that the script reads, which is not below %s; to find it: grep -n -i pid %s",
-		d.Path, shellWord(d.file(version, control)))
+		d.Path, shellWord(d.file(version, scriptName)))
 }
 
 // shellWord is s as a shell takes it for one word.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 )
 
@@ -46,7 +47,7 @@ func (s *scriptRun) String() string {
 	if s.Since.IsZero() {
 		return what + " is being run by " + by
 	}
-	return what + " is being run by " + by + " since " + roundly(max(time.Since(s.Since), 0))
+	return what + " is being run by " + by + " since " + control.Roundly(max(time.Since(s.Since), 0))
 }
 
 // left reports whether whoever waited for the script is gone.
@@ -61,9 +62,6 @@ func (s *scriptRun) left() bool {
 // noteRun is best effort: on a full disk the agent must still be started and
 // stopped.
 func (d Dir) noteRun(pid int, job ControlJob) {
-	if job.asks() {
-		return
-	}
 	note, err := json.Marshal(scriptRun{
 		Verb: job.Verb, Version: job.Version, Since: time.Now(), Script: process.Identify(pid), Owner: process.Identify(os.Getpid()),
 	})

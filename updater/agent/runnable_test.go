@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
@@ -41,19 +42,19 @@ func TestWhatCannotBeRunIsKnownWithoutRunningIt(t *testing.T) {
 	}{
 		{"sound", agenttest.Habits{}.Script(), "", false, ""},
 		{"sound, by env", strings.Replace(agenttest.Habits{}.Script(), "/bin/sh", "/usr/bin/env sh", 1), "", false, ""},
-		{"a program for another machine", program(8, ""), agent.CodeWrongMachine, false, "another kind of machine"},
-		{"a program whose loader is missing", program(native, "/lib/ld-nowhere.so.1"), agent.CodeNoInterpreter, true, "/lib/ld-nowhere.so.1"},
-		{"an interpreter for another machine", "#!" + place("alien", program(8, ""), 0o755) + "\n", agent.CodeWrongMachine, true, "alien"},
-		{"an interpreter that may not be executed", "#!" + place("plain", "#!/bin/sh\n", 0o644) + "\n", agent.CodeNotExecutable, true, "plain: it is not executable"},
-		{"an interpreter whose interpreter is missing", "#!" + place("chained", "#!/nowhere/sh\n", 0o755) + "\n", agent.CodeNoInterpreter, true, "/nowhere/sh"},
-		{"scripts in a circle", "#!" + place("circle", "#!"+filepath.Join(dir, "circle")+"\n", 0o755) + "\n", agent.CodeNoScript, false, "each other"},
-		{"an empty file", "\n", agent.CodeNoScript, false, "#!/bin/sh"},
+		{"a program for another machine", program(8, ""), control.CodeWrongMachine, false, "another kind of machine"},
+		{"a program whose loader is missing", program(native, "/lib/ld-nowhere.so.1"), control.CodeNoInterpreter, true, "/lib/ld-nowhere.so.1"},
+		{"an interpreter for another machine", "#!" + place("alien", program(8, ""), 0o755) + "\n", control.CodeWrongMachine, true, "alien"},
+		{"an interpreter that may not be executed", "#!" + place("plain", "#!/bin/sh\n", 0o644) + "\n", control.CodeNotExecutable, true, "plain: it is not executable"},
+		{"an interpreter whose interpreter is missing", "#!" + place("chained", "#!/nowhere/sh\n", 0o755) + "\n", control.CodeNoInterpreter, true, "/nowhere/sh"},
+		{"scripts in a circle", "#!" + place("circle", "#!"+filepath.Join(dir, "circle")+"\n", 0o755) + "\n", control.CodeNoScript, false, "each other"},
+		{"an empty file", "\n", control.CodeNoScript, false, "#!/bin/sh"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRunner(t, agenttest.Habits{Control: c.control})
-			err := r.Dir.Runnable("1.0.0", r.Env)
-			u, is := errors.AsType[*agent.Unrunnable](err)
+			err := control.Runnable(filepath.Join(r.Dir.Path, "1.0.0", "control"), r.Env)
+			u, is := errors.AsType[*control.Unrunnable](err)
 			switch {
 			case c.code == "" && err != nil:
 				t.Fatalf("got %v; want none", err)
@@ -73,8 +74,8 @@ func TestAScriptThatIsStillBeingWrittenIsWaitedForAndIsTheHostsFault(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, is := errors.AsType[*agent.Unrunnable](r.CanRun(t.Context(), "1.0.0"))
-	if !is || !u.Host || u.Code != agent.CodeScriptBusy {
+	u, is := errors.AsType[*control.Unrunnable](r.CanRun(t.Context(), "1.0.0"))
+	if !is || !u.Host || u.Code != control.CodeScriptBusy {
 		t.Fatalf("got %+v; want that it is busy", u)
 	}
 	closed := time.AfterFunc(300*time.Millisecond, func() { _ = f.Close() })

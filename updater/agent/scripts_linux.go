@@ -60,7 +60,7 @@ func scriptOf(parent int, dir string) asking {
 		}
 		args := process.Arguments(pid)
 		for i, arg := range args {
-			if process.Within(arg, dir) && filepath.Base(arg) == control && i+1 < len(args) {
+			if process.Within(arg, dir) && filepath.Base(arg) == scriptName && i+1 < len(args) {
 				return asking{script: arg, verb: args[i+1], since: process.StartedAt(pid)}
 			}
 		}

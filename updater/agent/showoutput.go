@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/ops-updater/ops-updater/internal/host/control"
 )
 
 // maxShown is how much of .control.out [Dir.Output] returns.
@@ -47,10 +49,26 @@ func (d Dir) saidSince(offset int64) string {
 		return ""
 	}
 	defer func() { _ = f.Close() }()
-	if size(f) < offset { // it was emptied meanwhile
-		offset = 0
+	return control.SaidSince(f, offset)
+}
+
+// maxLog bounds .control.out.
+const maxLog = 1 << 20
+
+// openLog opens .control.out for appending, so that a daemon that inherits it
+// is never killed by a closed pipe; see [Dir.LimitOutput] for its bound. When
+// it cannot be had (a full disk, a FIFO in its place), the output is thrown
+// away: an agent is not kept down for want of a log.
+func (d Dir) openLog() *os.File {
+	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(d.file(outputFile), flags, 0o644)
+	if err == nil {
+		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+			cutToEnd(f)
+			return f
+		}
+		_ = f.Close()
 	}
-	c := &capture{}
-	addedSince(f, offset, c)
-	return lastSaid(c.strings())
+	f, _ = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	return f
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
 	"github.com/ops-updater/ops-updater/updater/job"
@@ -34,7 +35,7 @@ func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
 	}
 	defer done()
 	r.Timeouts.Status = r.Timeouts.StatusWithin(r.Timeouts.Stop)
-	if err := mayReach(r.Dir.file(version, control)); err != nil {
+	if err := control.MayReach(r.Dir.file(version, scriptName)); err != nil {
 		return s, err
 	}
 	others, err := r.Dir.Versions()
@@ -98,12 +99,12 @@ func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) err
 		return r.kill(version, n, s, "control stop was not run, because "+n.String(), ask)
 	}
 	deadline := time.Now().Add(r.Timeouts.Stop)
-	o, err := r.run(ctx, version, VerbStop, r.Timeouts.Stop)
+	o, err := r.run(ctx, version, control.VerbStop, r.Timeouts.Stop)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	patience := time.Until(deadline)
-	if err != nil || o.failed() {
+	if err != nil || o.Failed() {
 		patience = min(patience, killPatience) // it has said that it will not
 	}
 	if process.PollUntil(patience, stopped) {
@@ -112,13 +113,13 @@ func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) err
 	return r.kill(version, n, s, stopFailure(o, err, &last), ask)
 }
 
-func stopFailure(o Outcome, err error, last *status.Status) string {
+func stopFailure(o control.Outcome, err error, last *status.Status) string {
 	why := "status is " + last.String() + " after control stop"
 	switch {
 	case err != nil:
 		why = err.Error()
-	case o.failed():
-		why = o.explain("control stop")
+	case o.Failed():
+		why = o.Explain("control stop")
 	}
 	return why
 }
@@ -176,13 +177,13 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	}
 	r.Dir.noteBeginning(version)
 	deadline := time.Now().Add(r.Timeouts.Start)
-	o, err := r.run(ctx, version, VerbStart, r.Timeouts.Start)
+	o, err := r.run(ctx, version, control.VerbStart, r.Timeouts.Start)
 	if err != nil {
 		return err
 	}
 	started := func() bool { last, n = r.statusAndProcess(ctx, version); return last.Started() || ctx.Err() != nil }
 	patience := time.Until(deadline)
-	if o.failed() {
+	if o.Failed() {
 		patience = 0 // it has said that it failed; only status may say otherwise
 	}
 	if process.PollUntil(patience, started) {
@@ -192,12 +193,12 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	return r.startFailure(version, o, last, n)
 }
 
-func (r Runner) startFailure(version string, o Outcome, last status.Status, n named) error {
+func (r Runner) startFailure(version string, o control.Outcome, last status.Status, n named) error {
 	if why := last.Stranger(); why != "" {
-		return hostFault(CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; %s", r.Dir.Name, version, why, r.Dir.removeStalePidFile(version, n.process))
+		return control.HostFault(control.CodeStalePid, "cannot start %s %s, its control script takes a stranger for it: %s; %s", r.Dir.Name, version, why, r.Dir.removeStalePidFile(version, n.process))
 	}
-	if o.failed() {
-		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.explain("control start"))
+	if o.Failed() {
+		return fmt.Errorf("cannot start %s %s: %s", r.Dir.Name, version, o.Explain("control start"))
 	}
 	said := r.Dir.saidSince(o.Offset)
 	if said != "" {

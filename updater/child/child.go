@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/install"
@@ -116,7 +117,7 @@ func errorOf(err error) *job.Error {
 	if ie := (*install.Error)(nil); errors.As(err, &ie) {
 		e.Reason, e.Permanent = ie.Reason, ie.Permanent
 	}
-	if u, ok := errors.AsType[*agent.Unrunnable](err); ok {
+	if u, ok := errors.AsType[*control.Unrunnable](err); ok {
 		e.Reason, e.Permanent, e.Host = u.Code, !u.Host, u.Host
 	}
 	return e
@@ -131,5 +132,5 @@ type task struct {
 
 func newTask(j job.Job) task {
 	dir := agent.Dir(j.Dir)
-	return task{Job: j, dir: dir, run: agent.Runner{Dir: dir, Timeouts: j.Timeouts, Env: agent.Environment(j.Env), Owner: j.Owner, Known: j.Known, Guest: j.Guest}}
+	return task{Job: j, dir: dir, run: agent.Runner{Dir: dir, Timeouts: j.Timeouts, Env: control.Environment(j.Env), Owner: j.Owner, Known: j.Known, Guest: j.Guest}}
 }

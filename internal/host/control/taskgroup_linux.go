@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,9 @@ type taskPlace struct {
 	home    string // where this process is, and where a daemon belongs
 	unified bool   // cgroup v2
 }
+
+// endPatience is how long what was killed may take to be gone.
+const endPatience = 5 * time.Second
 
 // groupPrefix is followed by the child that made the group, and its birth.
 const groupPrefix = "ops-updater-control-"
@@ -56,7 +60,7 @@ func newTaskGroup(limit int) *taskGroup {
 	if os.Mkdir(g.dir, 0o755) != nil {
 		return nil
 	}
-	if !g.write("pids.max", strconv.Itoa(limit)) {
+	if !g.writeFile("pids.max", strconv.Itoa(limit)) {
 		_ = os.Remove(g.dir)
 		return nil
 	}
@@ -78,7 +82,7 @@ func findTaskPlace(groups, mounts string) taskPlace {
 		}
 	}
 	if path, legacy := hierarchies["pids"]; legacy {
-		if home := cgroupDirectory(mounts, "cgroup", "pids", path); home != "" && writable(home) {
+		if home := cgroupDirectory(mounts, "cgroup", "pids", path); home != "" && isWritable(home) {
 			return taskPlace{parent: home, home: home}
 		}
 	}
@@ -94,7 +98,7 @@ func findTaskPlace(groups, mounts string) taskPlace {
 	if !handsDownPids(parent) && isTopGroup(parent) {
 		_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+pids"), 0o644)
 	}
-	if !handsDownPids(parent) || !writable(parent) {
+	if !handsDownPids(parent) || !isWritable(parent) {
 		return taskPlace{}
 	}
 	return taskPlace{parent: parent, home: home, unified: true}
@@ -113,7 +117,7 @@ func isTopGroup(dir string) bool {
 	return err == nil && errors.Is(typeErr, os.ErrNotExist)
 }
 
-func writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }
+func isWritable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }
 
 // cgroupDirectory finds in which directory a group of a hierarchy can be seen.
 func cgroupDirectory(mounts, kind, controller, path string) string {
@@ -133,20 +137,20 @@ func cgroupDirectory(mounts, kind, controller, path string) string {
 	return ""
 }
 
-func (g *taskGroup) write(file, text string) bool {
+func (g *taskGroup) writeFile(file, text string) bool {
 	return os.WriteFile(filepath.Join(g.dir, file), []byte(text), 0o644) == nil
 }
 
-// start has the script begin its life in the group: there is no moment in which
+// startCommand has the script begin its life in the group: there is no moment in which
 // it could fork outside.
-func (g *taskGroup) start(cmd *exec.Cmd) (err error) {
+func (g *taskGroup) startCommand(cmd *exec.Cmd) (err error) {
 	if g.place.unified {
 		err = g.startUnified(cmd)
 	} else {
 		onThisThread(func(tid int) { err = g.startFrom("tasks", tid, cmd) })
 	}
 	if err != nil {
-		g.lift()
+		g.liftBound()
 	}
 	return err
 }
@@ -173,25 +177,25 @@ func (g *taskGroup) startUnified(cmd *exec.Cmd) error {
 // startFrom has id, of a thread or a process, in the group while it starts cmd:
 // what it forks is where it is.
 func (g *taskGroup) startFrom(file string, id int, cmd *exec.Cmd) error {
-	g.write(file, strconv.Itoa(id))
+	g.writeFile(file, strconv.Itoa(id))
 	defer func() { _ = os.WriteFile(filepath.Join(g.place.home, file), []byte(strconv.Itoa(id)), 0o644) }()
 	return startUnlessBusy(cmd)
 }
 
-func (g *taskGroup) tasks() int {
+func (g *taskGroup) countTasks() int {
 	text, _ := os.ReadFile(filepath.Join(g.dir, "pids.current"))
 	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	return n
 }
 
-// refused: the kernel counts how often the bound kept something from forking.
-func (g *taskGroup) refused() bool {
+// wasRefused: the kernel counts how often the bound kept something from forking.
+func (g *taskGroup) wasRefused() bool {
 	text, _ := os.ReadFile(filepath.Join(g.dir, "pids.events"))
 	words := strings.Fields(string(text))
 	return len(words) >= 2 && words[0] == "max" && words[1] != "0"
 }
 
-func (g *taskGroup) members() (pids []int) {
+func (g *taskGroup) listMembers() (pids []int) {
 	text, _ := os.ReadFile(filepath.Join(g.dir, "cgroup.procs"))
 	for word := range strings.FieldsSeq(string(text)) {
 		if pid, err := strconv.Atoi(word); err == nil {
@@ -201,12 +205,12 @@ func (g *taskGroup) members() (pids []int) {
 	return pids
 }
 
-// lift moves what lives on to where it belongs, and removes the group. It is
+// liftBound moves what lives on to where it belongs, and removes the group. It is
 // repeated for what was forked meanwhile.
-func (g *taskGroup) lift() {
-	g.write("pids.max", "max")
+func (g *taskGroup) liftBound() {
+	g.writeFile("pids.max", "max")
 	for range maxRounds {
-		members := g.members()
+		members := g.listMembers()
 		for _, pid := range members {
 			_ = os.WriteFile(filepath.Join(g.place.home, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644)
 		}
@@ -217,16 +221,16 @@ func (g *taskGroup) lift() {
 	_ = os.Remove(g.dir)
 }
 
-// end first takes from everyone the right to fork, then kills.
-func (g *taskGroup) end() {
-	g.write("pids.max", "0")
+// endAll first takes from everyone the right to fork, then kills.
+func (g *taskGroup) endAll() {
+	g.writeFile("pids.max", "0")
 	gone := func() bool {
-		for _, pid := range g.members() {
+		for _, pid := range g.listMembers() {
 			_ = unix.Kill(pid, unix.SIGKILL) // it is in the group now, and nobody joins it
 		}
 		return os.Remove(g.dir) == nil
 	}
-	process.PollUntil(killPatience, gone)
+	process.PollUntil(endPatience, gone)
 }
 
 // endLeftovers tidies up after children that were killed: what forks without
@@ -240,10 +244,10 @@ func (p taskPlace) endLeftovers() {
 			continue
 		}
 		g := &taskGroup{dir: dir, place: p}
-		if g.refused() {
-			g.end()
+		if g.wasRefused() {
+			g.endAll()
 			continue
 		}
-		g.lift()
+		g.liftBound()
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"errors"
@@ -33,23 +33,23 @@ func newFence(limit int, verb string) *fence {
 	return f
 }
 
-func (f *fence) start(cmd *exec.Cmd) error {
+func (f *fence) startCommand(cmd *exec.Cmd) error {
 	switch {
 	case f.group != nil:
-		return f.group.start(cmd)
+		return f.group.startCommand(cmd)
 	case f.user != nil:
-		return f.user.start(cmd)
+		return f.user.startCommand(cmd)
 	}
 	return startUnlessBusy(cmd)
 }
 
-// open lets what is left live on, or ends it; the text says why it was ended.
-func (f *fence) open(failed, killed bool) string {
+// letOut lets what is left live on, or ends it; the text says why it was ended.
+func (f *fence) letOut(failed, killed bool) string {
 	var inside interface {
-		tasks() int
-		refused() bool
-		lift()
-		end()
+		countTasks() int
+		wasRefused() bool
+		liftBound()
+		endAll()
 	}
 	switch {
 	case f.group != nil:
@@ -59,13 +59,13 @@ func (f *fence) open(failed, killed bool) string {
 	default: // what a question left keeps the user's limit
 		return ""
 	}
-	left := leftOver{tasks: inside.tasks(), limit: f.limit, refused: inside.refused(), failed: failed, killed: killed}
-	if left.judge() == crowdLives {
-		inside.lift()
+	left := leftOver{tasks: inside.countTasks(), limit: f.limit, refused: inside.wasRefused(), failed: failed, killed: killed}
+	if left.judgeCrowd() == crowdLives {
+		inside.liftBound()
 		return ""
 	}
-	inside.end()
-	return crowded(f.limit)
+	inside.endAll()
+	return crowdedMessage(f.limit)
 }
 
 // userLimit is RLIMIT_NPROC of the script: what the user has anyway, and limit.
@@ -92,9 +92,9 @@ func newUserLimit(limit int) *userLimit {
 	return u
 }
 
-// start counts anew where the user has more by now, so that it is never our own
+// startCommand counts anew where the user has more by now, so that it is never our own
 // limit that keeps a script from being run.
-func (u *userLimit) start(cmd *exec.Cmd) error {
+func (u *userLimit) startCommand(cmd *exec.Cmd) error {
 	err := u.startLimited(cmd)
 	if errors.Is(err, syscall.EAGAIN) {
 		u.soft = max(u.soft, uint64(tasksOfUser(os.Geteuid()))+u.room)
@@ -113,8 +113,8 @@ func (u *userLimit) startLimited(cmd *exec.Cmd) error {
 	return errors.Join(err, unix.Prlimit(0, unix.RLIMIT_NPROC, &u.before, nil))
 }
 
-// members are the processes that have the limit, which nobody else sets.
-func (u *userLimit) members() (all []process.Process) {
+// listMembers are the processes that have the limit, which nobody else sets.
+func (u *userLimit) listMembers() (all []process.Process) {
 	for _, pid := range process.All() {
 		var has unix.Rlimit
 		if pid == os.Getpid() || unix.Prlimit(pid, unix.RLIMIT_NPROC, nil, &has) != nil || has.Cur != u.soft && has.Cur != 0 {
@@ -127,19 +127,19 @@ func (u *userLimit) members() (all []process.Process) {
 	return all
 }
 
-func (u *userLimit) tasks() (n int) {
-	for _, p := range u.members() {
+func (u *userLimit) countTasks() (n int) {
+	for _, p := range u.listMembers() {
 		n += process.Threads(p.Pid)
 	}
 	return n
 }
 
-func (u *userLimit) refused() bool { return tasksOfUser(os.Geteuid()) >= int(u.soft)*9/10 }
+func (u *userLimit) wasRefused() bool { return tasksOfUser(os.Geteuid()) >= int(u.soft)*9/10 }
 
-// lift is repeated for what was forked meanwhile.
-func (u *userLimit) lift() {
+// liftBound is repeated for what was forked meanwhile.
+func (u *userLimit) liftBound() {
 	for range maxRounds {
-		members := u.members()
+		members := u.listMembers()
 		for _, p := range members {
 			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &u.before, nil)
 		}
@@ -149,10 +149,10 @@ func (u *userLimit) lift() {
 	}
 }
 
-// end first takes from everyone the right to fork, then kills.
-func (u *userLimit) end() {
+// endAll first takes from everyone the right to fork, then kills.
+func (u *userLimit) endAll() {
 	for range maxRounds {
-		members := u.members()
+		members := u.listMembers()
 		for _, p := range members {
 			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 0, Max: u.before.Max}, nil)
 		}

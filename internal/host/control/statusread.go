@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 )
 
-// unasked is the status where the script could not be run.
-func unasked(err error) status.Status {
+// Unasked is the status where the script could not be run.
+func Unasked(err error) status.Status {
 	s := status.Unknown(err.Error())
 	if u, ok := errors.AsType[*Unrunnable](err); ok {
 		s.Host, s.Code = u.Host, u.Code
@@ -23,13 +23,13 @@ func unasked(err error) status.Status {
 // exactly. A substring test would call "not started" started.
 func ParseStatus(o Outcome) status.Status {
 	if o.Crowded != "" {
-		return status.Unknown(o.explain("control status"))
+		return status.Unknown(o.Explain("control status"))
 	}
 	if o.TimedOut {
-		return status.Unknown("control status did not return within " + roundly(o.Limit))
+		return status.Unknown("control status did not return within " + Roundly(o.Limit))
 	}
 	if o.ExitCode != 0 {
-		return status.Unknown(o.explain("control status"))
+		return status.Unknown(o.Explain("control status"))
 	}
 	words := strings.Fields(o.Head)
 	if len(words) == 0 {
@@ -46,9 +46,9 @@ func ParseStatus(o Outcome) status.Status {
 	return s
 }
 
-// roundly is a time as people read it; what was left of a longer one comes
+// Roundly is a time as people read it; what was left of a longer one comes
 // with nanoseconds.
-func roundly(d time.Duration) string {
+func Roundly(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
 	}

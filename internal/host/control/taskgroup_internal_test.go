@@ -1,6 +1,6 @@
 //go:build linux
 
-package agent
+package control
 
 import (
 	"bufio"
@@ -124,7 +124,7 @@ func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
 	mounts, groups := string(process.ReadFile(os.Getpid(), "mountinfo")), string(process.ReadFile(os.Getpid(), "cgroup"))
 	_, path, _ := strings.Cut("\n"+groups, "\n0::")
 	home := cgroupDirectory(mounts, "cgroup2", "", strings.TrimSpace(path))
-	if os.Getuid() != 0 || home == "" || !writable(home) {
+	if os.Getuid() != 0 || home == "" || !isWritable(home) {
 		t.Skip("NOT TESTED: there is no group of cgroup v2 that this user may write to")
 	}
 	parent := home
@@ -132,7 +132,7 @@ func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
 		parent = filepath.Dir(home)
 	}
 	for name, start := range map[string]func(*taskGroup, *exec.Cmd) error{
-		"by the kernel": (*taskGroup).start,
+		"by the kernel": (*taskGroup).startCommand,
 		"by going in": func(g *taskGroup, cmd *exec.Cmd) error {
 			return g.startFrom("cgroup.procs", os.Getpid(), cmd)
 		},
@@ -165,16 +165,16 @@ func TestAScriptIsBornInItsGroupOfV2(t *testing.T) {
 				if own := string(process.ReadFile(os.Getpid(), "cgroup")); own != groups {
 					t.Errorf("the starter is in %s; was in %s", own, groups)
 				}
-				if n := len(g.members()); n < 2 {
+				if n := len(g.listMembers()); n < 2 {
 					t.Errorf("%d in the group; want the script and what it started", n)
 				}
 				if lives {
-					g.lift()
+					g.liftBound()
 				} else {
-					g.end()
+					g.endAll()
 				}
 				if _, err := os.Stat(g.dir); err == nil {
-					t.Errorf("the group is left, with %v", g.members())
+					t.Errorf("the group is left, with %v", g.listMembers())
 				}
 				if alive := syscall.Kill(cmd.Process.Pid, 0) == nil && !ended(cmd.Process.Pid); alive != lives {
 					t.Errorf("the script lives: %v; want %v", alive, lives)

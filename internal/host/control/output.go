@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"errors"
@@ -18,7 +18,6 @@ const (
 	maxHead  = 4 << 10 // the beginning, where the first word of status is
 	maxTail  = 4 << 10 // the end, where the reason of a failure is
 	maxLines = 5       // of the tail, in a reason
-	maxLog   = 1 << 20 // .control.out
 )
 
 // capture keeps the beginning and the end of a stream.
@@ -41,7 +40,7 @@ func (c *capture) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (c *capture) strings() (head, tail string) {
+func (c *capture) headAndTail() (head, tail string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return string(c.head), string(c.tail)
@@ -68,19 +67,19 @@ func newPipe(into *capture) (*pipe, error) {
 	return p, nil
 }
 
-// finish takes what the script, which has ended, left in the pipe, waits for
+// finishReading takes what the script, which has ended, left in the pipe, waits for
 // nothing more, and closes both ends.
-func (p *pipe) finish() {
+func (p *pipe) finishReading() {
 	_ = p.w.Close()
 	_ = p.r.SetReadDeadline(time.Now())
 	<-p.done
 	_ = p.r.SetReadDeadline(time.Time{})
-	p.drain()
+	p.drainNow()
 	_ = p.r.Close()
 }
 
-// drain reads what is there now, without waiting and not for ever.
-func (p *pipe) drain() {
+// drainNow reads what is there now, without waiting and not for ever.
+func (p *pipe) drainNow() {
 	conn, err := p.r.SyscallConn()
 	if err != nil {
 		return
@@ -101,26 +100,8 @@ func (p *pipe) drain() {
 	})
 }
 
-// openLog opens .control.out for appending, so that a daemon that inherits it
-// is never killed by a closed pipe; see [Dir.LimitOutput] for its bound. When
-// it cannot be had (a full disk, a FIFO in its place), the output is thrown
-// away: an agent is not kept down for want of a log.
-func (d Dir) openLog() *os.File {
-	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	f, err := os.OpenFile(d.file(outputFile), flags, 0o644)
-	if err == nil {
-		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
-			cutToEnd(f)
-			return f
-		}
-		_ = f.Close()
-	}
-	f, _ = os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	return f
-}
-
-// size is where the next byte goes, for reading what was added later.
-func size(f *os.File) int64 {
+// sizeOf is where the next byte goes, for reading what was added later.
+func sizeOf(f *os.File) int64 {
 	fi, err := f.Stat()
 	if err != nil {
 		return 0
@@ -130,7 +111,7 @@ func size(f *os.File) int64 {
 
 // addedSince puts what was appended after offset into c.
 func addedSince(f *os.File, offset int64, c *capture) {
-	end := size(f)
+	end := sizeOf(f)
 	if end-offset > maxHead+maxTail {
 		_, _ = io.Copy(c, io.NewSectionReader(f, offset, maxHead))
 		offset = end - maxTail
@@ -159,4 +140,15 @@ func lastLines(s string, n int) string {
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
+}
+
+// SaidSince are the last lines that were written to f after offset; all of it
+// counts when it was emptied meanwhile.
+func SaidSince(f *os.File, offset int64) string {
+	if sizeOf(f) < offset {
+		offset = 0
+	}
+	c := &capture{}
+	addedSince(f, offset, c)
+	return lastSaid(c.headAndTail())
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package agent
+package control
 
 // checkProgram leaves it to the kernel.
 func checkProgram(string, bool) error { return nil }

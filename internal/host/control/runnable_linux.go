@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"encoding/binary"
@@ -42,21 +42,21 @@ func checkProgram(file string, hosts bool) error {
 		if foreignFormats() {
 			return nil
 		}
-		return &Unrunnable{Code: CodeNoScript, Host: hosts, Err: noScript(file)}
+		return &Unrunnable{Code: CodeNoScript, Host: hosts, Err: noScriptError(file)}
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if header[5] == 2 {
 		order = binary.BigEndian
 	}
-	native, known := machines[machine()]
+	native, known := machines[machineName()]
 	if known && !foreignFormats() && (header[5] == 2 || !slices.Contains(native, order.Uint16(header[18:]))) {
-		u := releaseFault(CodeWrongMachine, "cannot run %s: it is a program for another kind of machine than %s; publish the release for this one", file, machine())
+		u := releaseFault(CodeWrongMachine, "cannot run %s: it is a program for another kind of machine than %s; publish the release for this one", file, machineName())
 		u.Host = hosts
 		return u
 	}
 	if loader := loaderOf(f, header, order); loader != "" {
 		if _, err := os.Stat(loader); err != nil {
-			return hostFault(CodeNoInterpreter, "cannot run %s: its dynamic loader %s is not on this host: install the C library that it was built for", file, loader)
+			return HostFault(CodeNoInterpreter, "cannot run %s: its dynamic loader %s is not on this host: install the C library that it was built for", file, loader)
 		}
 	}
 	return nil
@@ -85,7 +85,7 @@ func loaderOf(f io.ReaderAt, header []byte, order binary.ByteOrder) string {
 	return ""
 }
 
-func machine() string {
+func machineName() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return ""

@@ -1,7 +1,6 @@
-package agent
+package control
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +46,8 @@ func (e *Unrunnable) Error() string { return e.Err.Error() }
 // Unwrap gives the cause.
 func (e *Unrunnable) Unwrap() error { return e.Err }
 
-func hostFault(code, format string, args ...any) *Unrunnable {
+// HostFault is an [Unrunnable] that no release is to be blamed for.
+func HostFault(code, format string, args ...any) *Unrunnable {
 	return &Unrunnable{Code: code, Host: true, Err: fmt.Errorf(format, args...)}
 }
 
@@ -55,130 +55,59 @@ func releaseFault(code, format string, args ...any) *Unrunnable {
 	return &Unrunnable{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// CanRun reports whether the control script of version can be run at all, by
-// this user, here and now. It is found out before anything is stopped: first by
-// looking, which can say what is wrong, then by asking for the status, because
-// only the kernel has the last word. What the script answers does not matter.
-func (r Runner) CanRun(ctx context.Context, version string) error {
-	if !r.Dir.Complete(version) {
-		return fmt.Errorf("cannot run %s %s: %s is %w", r.Dir.Name, version, r.Dir.file(version), ErrIncomplete)
-	}
-	if err := r.Dir.Runnable(version, r.Env); err != nil {
+// Runnable is what can be known without running anything of whether this user
+// can run script here and now.
+func Runnable(script string, env []string) error {
+	if err := mayExecute(script, "chmod +x it; where it was packed like that, before packing"); err != nil {
 		return err
 	}
-	r, done, err := r.takeTurn(ctx, r.Timeouts.Status)
-	if err != nil {
-		return err
-	}
-	defer done()
-	_, err = r.run(ctx, version, VerbStatus, r.Timeouts.Status)
-	return err
-}
-
-// CanStop is CanRun for a version that may run: without its script it cannot be
-// stopped properly, nor come back. A version of which nothing runs is not in
-// the way.
-func (r Runner) CanStop(ctx context.Context, version string) error {
-	if !r.Dir.Complete(version) {
-		return nil
-	}
-	err := r.CanRun(ctx, version)
-	if _, unrunnable := errors.AsType[*Unrunnable](err); unrunnable && !r.mayRun(version) {
-		return nil
-	}
-	return err
-}
-
-// CheckCurrent is what can be known of the version that .version names without
-// running anything. Nothing is to be said about an agent that is not here.
-func (r Runner) CheckCurrent() error {
-	version, err := r.Dir.reach()
-	if err != nil || version == "" || !r.Dir.Complete(version) {
-		return err
-	}
-	return r.Dir.Runnable(version, r.Env)
-}
-
-func (r Runner) mayRun(version string) bool {
-	left, known := process.InDirectory(r.Dir.file(version))
-	if !known || len(left) > 0 {
-		return true
-	}
-	w := r.Dir.witness(version)
-	noted, alive := process.Look(w.Note.Pid)
-	return alive && w.IsNoted(noted)
-}
-
-// Runnable is what can be known of that without running anything.
-func (d Dir) Runnable(version string, env []string) error {
-	script := d.file(version, control)
-	if err := d.mayExecute(script, "chmod +x it; where it was packed like that, before packing"); err != nil {
-		return err
-	}
-	if err := d.interpreted(script, pathOf(env), 0); err != nil {
-		return err
-	}
-	return nil
+	return checkInterpreter(script, searchPathOf(env), 0)
 }
 
 // mayExecute goes through the directories from the root on, so that it can name
 // the one that is closed.
-func (d Dir) mayExecute(file, mend string) error {
-	if err := mayReach(file); err != nil {
+func mayExecute(file, mend string) error {
+	if err := MayReach(file); err != nil {
 		return err
 	}
 	fi, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hostFault(CodeNotExecutable, "cannot run %s: it is not there", file)
+		return HostFault(CodeNotExecutable, "cannot run %s: it is not there", file)
 	case err != nil:
-		return hostFault(CodeNoAccess, "cannot run %s: %w", file, err)
+		return HostFault(CodeNoAccess, "cannot run %s: %w", file, err)
 	case !fi.Mode().IsRegular():
-		return hostFault(CodeNotExecutable, "cannot run %s: it is no regular file", file)
+		return HostFault(CodeNotExecutable, "cannot run %s: it is no regular file", file)
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS); err == nil {
 		return nil
 	}
 	if at, is := mount.Noexec(file); is {
-		return hostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
+		return HostFault(CodeNoExec, "cannot run %s: its filesystem is mounted noexec; mount %s with exec, or have another work directory", file, at)
 	}
-	return hostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, process.UserName(os.Geteuid()), mend)
+	return HostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, process.UserName(os.Geteuid()), mend)
 }
 
-// mayReach names the directory on the way to file that this user may not enter.
-func mayReach(file string) error {
+// MayReach names the directory on the way to file that this user may not enter.
+func MayReach(file string) error {
 	for i, c := range file {
 		if c != '/' || i == 0 {
 			continue
 		}
 		if err := unix.Faccessat(unix.AT_FDCWD, file[:i], unix.X_OK, unix.AT_EACCESS); errors.Is(err, unix.EACCES) {
-			return hostFault(CodeNoAccess, "cannot reach %s: %s may not enter %s; let it (chmod o+x, or chown)", file, process.UserName(os.Geteuid()), file[:i])
+			return HostFault(CodeNoAccess, "cannot reach %s: %s may not enter %s; let it (chmod o+x, or chown)", file, process.UserName(os.Geteuid()), file[:i])
 		}
 	}
 	return nil
 }
 
-// reach is the version that .version names. What this user may not look into is
-// not taken for missing: the agent in there may run.
-func (d Dir) reach() (version string, err error) {
-	version, err = d.Current()
-	file := d.file(versionFile)
-	if version != "" {
-		file = d.file(version, control)
-	}
-	if closed := mayReach(file); closed != nil {
-		return version, closed
-	}
-	return version, err
-}
-
 // maxInterpreters is how many scripts the kernel follows.
 const maxInterpreters = 4
 
-// interpreted checks what executes file: the kernel itself, or the program that
+// checkInterpreter checks what executes file: the kernel itself, or the program that
 // its first line names.
-func (d Dir) interpreted(file string, path []string, depth int) error {
-	program, line := shebang(file)
+func checkInterpreter(file string, path []string, depth int) error {
+	program, line := readShebang(file)
 	if line == "" {
 		return checkProgram(file, depth > 0)
 	}
@@ -195,12 +124,12 @@ func (d Dir) interpreted(file string, path []string, depth int) error {
 		at = filepath.Join(filepath.Dir(file), at)
 	}
 	if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return hostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host: install it", file, program)
+		return HostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host: install it", file, program)
 	}
-	if err := d.mayExecute(at, "chmod +x it"); err != nil {
+	if err := mayExecute(at, "chmod +x it"); err != nil {
 		return fmt.Errorf("cannot run %s: its interpreter: %w", file, err)
 	}
-	if err := d.interpreted(at, path, depth+1); err != nil {
+	if err := checkInterpreter(at, path, depth+1); err != nil {
 		return err
 	}
 	return checkEnv(file, line, path)
@@ -224,12 +153,12 @@ func checkEnv(file, line string, path []string) error {
 				return nil
 			}
 		}
-		return hostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host, in none of %s: install it", file, word, strings.Join(path, ":"))
+		return HostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host, in none of %s: install it", file, word, strings.Join(path, ":"))
 	}
 	return nil
 }
 
-func pathOf(env []string) []string {
+func searchPathOf(env []string) []string {
 	path := searchPath
 	for _, e := range env {
 		if value, ok := strings.CutPrefix(e, "PATH="); ok {
@@ -257,26 +186,25 @@ func startUnlessBusy(cmd *exec.Cmd) error {
 	return err
 }
 
-func noScript(file string) error {
+func noScriptError(file string) error {
 	return fmt.Errorf("cannot run %s: it does not begin with a line such as #!/bin/sh, and is no program for this machine", file)
 }
 
 // explainStart says why the kernel did not run script although it looked well.
-func (d Dir) explainStart(version string, env []string, err error) error {
-	if known := d.Runnable(version, env); known != nil {
+func explainStart(script string, env []string, err error) error {
+	if known := Runnable(script, env); known != nil {
 		return known
 	}
-	script := d.file(version, control)
 	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		err = pe.Err // the path is in the sentence already
 	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
-		return &Unrunnable{Code: CodeNoScript, Err: noScript(script)}
+		return &Unrunnable{Code: CodeNoScript, Err: noScriptError(script)}
 	case errors.Is(err, syscall.ETXTBSY):
-		return hostFault(CodeScriptBusy, "cannot run %s: something has it open for writing: %w", script, err)
+		return HostFault(CodeScriptBusy, "cannot run %s: something has it open for writing: %w", script, err)
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return hostFault(CodeNoResources, "cannot run %s: the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): %w", script, process.UserName(os.Geteuid()), err)
+		return HostFault(CodeNoResources, "cannot run %s: the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): %w", script, process.UserName(os.Geteuid()), err)
 	}
-	return hostFault(CodeForbidden, "cannot run %s: the system forbids it (a mount, SELinux, AppArmor or a seccomp filter): %w", script, err)
+	return HostFault(CodeForbidden, "cannot run %s: the system forbids it (a mount, SELinux, AppArmor or a seccomp filter): %w", script, err)
 }

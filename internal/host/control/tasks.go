@@ -1,4 +1,4 @@
-package agent
+package control
 
 import "fmt"
 
@@ -23,9 +23,9 @@ type leftOver struct {
 	killed       bool // because its time was over
 }
 
-// judge tells a daemon with many threads from what forks without end: that has
+// judgeCrowd tells a daemon with many threads from what forks without end: that has
 // much left, and was refused more or failed because of it.
-func (l leftOver) judge() crowd {
+func (l leftOver) judgeCrowd() crowd {
 	much := l.tasks >= l.limit/2
 	if l.tasks >= l.limit || l.refused && (l.killed || much) || l.failed && much {
 		return crowdEnds
@@ -33,6 +33,6 @@ func (l leftOver) judge() crowd {
 	return crowdLives
 }
 
-func crowded(limit int) string {
+func crowdedMessage(limit int) string {
 	return fmt.Sprintf("it had %d processes and threads at once, more than a control script may have, and they were killed", limit)
 }

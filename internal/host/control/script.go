@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"bytes"
@@ -12,9 +12,9 @@ import (
 // maxScript is how much of a control script is read to learn its verbs.
 const maxScript = 256 << 10
 
-// shebang is the interpreter that script names, and the line that names it.
-func shebang(script string) (interpreter, line string) {
-	text := readScript(script)
+// readShebang is the interpreter that script names, and the line that names it.
+func readShebang(script string) (interpreter, line string) {
+	text := ReadScript(script)
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	rest, ok := strings.CutPrefix(string(first), "#!")
 	if !ok {
@@ -26,13 +26,13 @@ func shebang(script string) (interpreter, line string) {
 	return interpreter, string(first)
 }
 
-// supports reports whether script has verb, which not every agent has. To run
+// Supports reports whether script has verb, which not every agent has. To run
 // a script with a verb it may not know is no way to find out: it may print its
 // usage with exit code 0, or do anything. So its text must have the verb as a
 // label of a case, or as a quoted word: health), start|health), "health".
 // A program that is no script has only the verbs every agent has.
-func supports(script, verb string) bool {
-	text := readScript(script)
+func Supports(script, verb string) bool {
+	text := ReadScript(script)
 	if !bytes.HasPrefix(text, []byte("#!")) {
 		return false
 	}
@@ -48,7 +48,8 @@ func verbPattern(verb string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^[^#\n]*?(["']` + verb + `["']|(^|[\s|(;])` + verb + `\s*[|)])`)
 }
 
-func readScript(script string) []byte {
+// ReadScript is the text of a script, as far as it is read to learn its verbs.
+func ReadScript(script string) []byte {
 	f, err := os.OpenFile(script, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
