@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -71,7 +72,7 @@ func offlineFlags(c *cobra.Command, path *string, flags *server.Config) {
 }
 
 func offline(cmd *cobra.Command) bool {
-	return cmd.Flags().Changed("data") || cmd.Flags().Changed("config")
+	return slices.ContainsFunc([]string{"data", "config", "db", "artifacts"}, cmd.Flags().Changed)
 }
 
 func openOffline(cmd *cobra.Command, path string, flags server.Config) (*server.Offline, error) {

@@ -114,7 +114,7 @@ With --data DIR it works on the directory of a server that is down, with --db on
 its PostgreSQL, also while it runs: for when no admin's token is left.`
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		create := a.createToken
-		if offline(cmd) || cmd.Flags().Changed("db") {
+		if offline(cmd) {
 			create = func(ctx context.Context, n api.NewToken) (api.Token, error) {
 				conf, err := settings(cmd.Flags(), path, flags)
 				if err != nil {
