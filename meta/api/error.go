@@ -30,6 +30,8 @@ type Error struct {
 	Hint    string // what to do next
 	Err     error
 
+	Problems []FileProblem // everything wrong with a file, of KindInvalid
+
 	Noun, Name string // what there is not, such as agent and demo: asked for, or named by the input
 }
 

@@ -50,8 +50,9 @@ func (s *Server) warnOfGuessedURL(ctx context.Context) {
 	if !s.urlGuessed.Load() {
 		return
 	}
-	log := s.log.Warn().Str("publicUrl", s.conf.PublicURL)
-	if name := unresolvedName(ctx, s.conf.PublicURL); name != "" {
+	publicURL := s.backend.Settings().PublicURL
+	log := s.log.Warn().Str("publicUrl", publicURL)
+	if name := unresolvedName(ctx, publicURL); name != "" {
 		log = log.Str("unresolved", name)
 	}
 	log.Msg("publicUrl is not given, hosts are told this machine's own name: " + hintPublicURL)
@@ -60,16 +61,17 @@ func (s *Server) warnOfGuessedURL(ctx context.Context) {
 // checkPublicURL asks publicUrl as a host would.
 func (s care) checkPublicURL(ctx context.Context) api.Check {
 	const name = "public URL"
-	if host := unresolvedName(ctx, s.conf.PublicURL); host != "" {
-		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s: the name %s has no address here", s.conf.PublicURL, host)
+	publicURL := s.backend.Settings().PublicURL
+	if host := unresolvedName(ctx, publicURL); host != "" {
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s: the name %s has no address here", publicURL, host)
 	}
-	if err := askHealth(ctx, s.conf.PublicURL); err != nil {
-		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s cannot be reached from here: %v", s.conf.PublicURL, err)
+	if err := askHealth(ctx, publicURL); err != nil {
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s cannot be reached from here: %v", publicURL, err)
 	}
 	if s.urlGuessed.Load() {
-		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s answers here, but is this machine's own name, which hosts may not resolve", s.conf.PublicURL)
+		return api.Checkf(name, api.CheckWarning, hintPublicURL, "%s answers here, but is this machine's own name, which hosts may not resolve", publicURL)
 	}
-	return api.Checkf(name, api.CheckOK, "", "%s answers", s.conf.PublicURL)
+	return api.Checkf(name, api.CheckOK, "", "%s answers", publicURL)
 }
 
 func askHealth(ctx context.Context, base string) error {

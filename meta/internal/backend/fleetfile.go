@@ -1,10 +1,10 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -193,18 +193,15 @@ func (f fleetFile) rollOut(ctx context.Context, tx *store.Tx, ch *api.FleetChang
 
 func badFile(problems []api.FileProblem) error {
 	first := problems[0]
-	p := &api.Problem{
-		Type: "urn:ops-meta:invalid", Status: http.StatusBadRequest, Field: first.Path, Problems: problems,
-		Detail: fmt.Sprintf("the file has a problem in line %d, column %d: %s", first.Line, first.Column, first.Message),
-		Hint:   "nothing was changed; mend the file and try again",
+	e := &api.Error{
+		Kind: api.KindInvalid, Field: first.Path, Problems: problems,
+		Message: fmt.Sprintf("the file has a problem in line %d, column %d: %s", first.Line, first.Column, first.Message),
+		Hint:    cmp.Or(first.Hint, "nothing was changed; mend the file and try again"),
 	}
 	if len(problems) > 1 {
-		p.Detail = fmt.Sprintf("the file has %d problems, the first in line %d, column %d: %s", len(problems), first.Line, first.Column, first.Message)
+		e.Message = fmt.Sprintf("the file has %d problems, the first in line %d, column %d: %s", len(problems), first.Line, first.Column, first.Message)
 	}
-	if first.Hint != "" {
-		p.Hint = first.Hint
-	}
-	return p
+	return e
 }
 
 // applyChange makes one change of a plan.

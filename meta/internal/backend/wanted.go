@@ -98,6 +98,9 @@ func (c *core) compileWanted(w api.Wanted) {
 	c.fleet.Use(snap)
 }
 
+// Settings are those that count now.
+func (c *core) Settings() Settings { return *c.settings.Load() }
+
 // UseSettings has new settings count.
 func (c *core) UseSettings(next Settings) {
 	c.settings.Store(&next)

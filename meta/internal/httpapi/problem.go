@@ -107,7 +107,7 @@ func problemOf(err error) *api.Problem {
 }
 
 func problemOfKind(e *api.Error) *api.Problem {
-	p := &api.Problem{Type: problemType(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field}
+	p := &api.Problem{Type: problemType(string(e.Kind)), Status: statusOf[e.Kind], Detail: e.Message, Hint: e.Hint, Field: e.Field, Problems: e.Problems}
 	if e.Kind == api.KindInvalid && e.Name != "" {
 		p.Type = problemType(api.CodeMissing)
 	}
