@@ -21,7 +21,7 @@ const variable = "OPS_UPDATER_FAULT"
 func Hit(name string) {
 	point, rest, _ := strings.Cut(os.Getenv(variable), ":")
 	action, once, _ := strings.Cut(rest, ":")
-	if point != name || !mine(once) {
+	if point != name || !claimFile(once) {
 		return
 	}
 	switch action {
@@ -35,7 +35,7 @@ func Hit(name string) {
 	}
 }
 
-func mine(file string) bool {
+func claimFile(file string) bool {
 	if file == "" {
 		return true
 	}
