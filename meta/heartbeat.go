@@ -65,7 +65,6 @@ type HeartbeatResponse struct {
 	// Additions.
 	Interval int   `json:"interval,omitempty"` // seconds until the next heartbeat; 0: the host's own
 	Serial   int64 `json:"serial,omitempty"`   // grows with every change of what is wanted
-	Expires  int64 `json:"expires,omitempty"`  // Unix seconds; 0: never
 	// SerialMark is for the host to echo, and means nothing to it.
 	SerialMark string `json:"serialMark,omitempty"`
 }

@@ -107,25 +107,6 @@ func (f *Fleet) EachAgent(agent string, do func(Facts, api.HostAgent)) {
 	}
 }
 
-// Members calls do with every host's name and the groups it is in (those that
-// anything in force names), in no order, until it returns false.
-func (f *Fleet) Members(do func(host string, groups []string) bool) {
-	snap := f.snapshot.Load()
-	for _, name := range f.sortedNames() {
-		sh := f.shardOf(name)
-		sh.mu.Lock()
-		h := sh.hosts[name]
-		var facts Facts
-		if h != nil {
-			facts = f.factsOf(h)
-		}
-		sh.mu.Unlock()
-		if h != nil && !do(name, snap.groupsInForce(facts)) {
-			return
-		}
-	}
-}
-
 // CountScope is how many known hosts a scope has.
 func (f *Fleet) CountScope(s api.Scope) int {
 	switch s.Kind {
@@ -133,7 +114,7 @@ func (f *Fleet) CountScope(s api.Scope) int {
 		return 1
 	case api.ScopeGroup:
 		if sel := f.snapshot.Load().selectorOf(s.Name); sel != nil {
-			return f.CountMatching(sel)
+			return f.countMatching(sel)
 		}
 		return 0
 	case api.ScopeEveryone, api.ScopeAgent:
@@ -141,8 +122,8 @@ func (f *Fleet) CountScope(s api.Scope) int {
 	return f.Hosts()
 }
 
-// CountMatching is how many known hosts a selector picks.
-func (f *Fleet) CountMatching(sel *Selector) int {
+// countMatching is how many known hosts a selector picks.
+func (f *Fleet) countMatching(sel *Selector) int {
 	n := 0
 	for _, name := range f.sortedNames() {
 		sh := f.shardOf(name)

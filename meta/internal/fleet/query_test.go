@@ -116,7 +116,7 @@ func TestMatchPages(t *testing.T) {
 	if _, err := f.Match(ended, sel, api.Cursor{Limit: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("nobody waits for it any more: got %v", err)
 	}
-	if page.Total != 2 || len(page.Items) != 1 || page.Items[0].Name != "web-01" || page.Next != "web-01" || f.CountMatching(sel) != 2 {
+	if page.Total != 2 || len(page.Items) != 1 || page.Items[0].Name != "web-01" || page.Next != "web-01" {
 		t.Fatalf("page %+v", page)
 	}
 }

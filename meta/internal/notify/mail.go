@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	netmail "net/mail"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,50 +16,15 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// SMTP says how mail leaves. [ParseSMTP] makes one of an address.
+// SMTP says how mail leaves.
 type SMTP struct {
 	Host     string
 	Port     int
 	User     string
 	Password string
 	From     string
-	TLS      string      // mandatory (STARTTLS), implicit, opportunistic, none
+	TLS      string      // mandatory (STARTTLS), implicit, none
 	Trust    *tls.Config // nil: the system's authorities
-}
-
-var tlsModes = []string{"mandatory", "implicit", "opportunistic", "none"}
-
-// ParseSMTP reads
-//
-//	smtp://USER:PASSWORD@host:587?from=ops@example.com&tls=mandatory
-//	smtps://USER:PASSWORD@host:465?from=ops@example.com
-//
-// Errors don't repeat the password.
-func ParseSMTP(address string) (SMTP, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" {
-		return SMTP{}, errors.New("cannot read the mail server's address: want smtp://USER:PASSWORD@host:587?from=ops@example.com")
-	}
-	s := SMTP{Host: u.Hostname(), Port: 587, TLS: "mandatory", From: u.Query().Get("from"), User: u.User.Username()}
-	s.Password, _ = u.User.Password()
-	if u.Scheme == "smtps" {
-		s.Port, s.TLS = 465, "implicit"
-	}
-	if p := u.Port(); p != "" {
-		if s.Port, err = strconv.Atoi(p); err != nil {
-			return SMTP{}, fmt.Errorf("cannot read the mail server's address: %q is not a port", p)
-		}
-	}
-	if mode := u.Query().Get("tls"); mode != "" {
-		if !slices.Contains(tlsModes, mode) {
-			return SMTP{}, fmt.Errorf("cannot read the mail server's address: tls is %q: want one of %s", mode, strings.Join(tlsModes, ", "))
-		}
-		s.TLS = mode
-	}
-	if _, err := netmail.ParseAddress(s.From); err != nil {
-		return SMTP{}, errors.New("cannot read the mail server's address: from=… is missing or not a mail address")
-	}
-	return s, nil
 }
 
 // newClient is for one delivery: mail is rare, and connections that idle break.
@@ -79,8 +41,6 @@ func (s SMTP) newClient(timeout time.Duration) (*mail.Client, error) {
 		opts = append(opts, mail.WithSSL())
 	case "none":
 		opts = append(opts, mail.WithTLSPolicy(mail.NoTLS))
-	case "opportunistic":
-		opts = append(opts, mail.WithTLSPolicy(mail.TLSOpportunistic))
 	default:
 		opts = append(opts, mail.WithTLSPolicy(mail.TLSMandatory))
 	}

@@ -259,32 +259,3 @@ func TestSubjectsCannotAddHeaders(t *testing.T) {
 		t.Errorf("got %v", l.Header)
 	}
 }
-
-func TestParseSMTP(t *testing.T) {
-	cases := []struct {
-		name, address string
-		want          notify.SMTP
-		says          string
-	}{
-		{"submission", "smtp://u:p%40ss@mail.example?from=a@b.c", notify.SMTP{Host: "mail.example", Port: 587, User: "u", Password: "p@ss", From: "a@b.c", TLS: "mandatory"}, ""},
-		{"relay without a password", "smtp://localhost:25?from=a@b.c&tls=none", notify.SMTP{Host: "localhost", Port: 25, From: "a@b.c", TLS: "none"}, ""},
-		{"implicit TLS", "smtps://mail.example?from=a@b.c", notify.SMTP{Host: "mail.example", Port: 465, From: "a@b.c", TLS: "implicit"}, ""},
-		{"no sender", "smtp://u:hidden@mail.example", notify.SMTP{}, "from"},
-		{"another scheme", "http://u:hidden@mail.example", notify.SMTP{}, "want smtp://"},
-		{"unknown TLS", "smtp://u:hidden@mail.example?from=a@b.c&tls=maybe", notify.SMTP{}, "mandatory, implicit"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := notify.ParseSMTP(c.address)
-			if c.says == "" {
-				if err != nil || got != c.want {
-					t.Fatalf("got %+v, %v; want %+v", got, err, c.want)
-				}
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hidden") {
-				t.Fatalf("got %v; want an error with %q and without the password", err, c.says)
-			}
-		})
-	}
-}

@@ -172,7 +172,7 @@ func TestWebhookIsSignedAndComplete(t *testing.T) {
 	o.run(t, nil)
 	eventually(t, "the delivery", func() bool { return len(r.deliveries()) > 0 })
 	d := r.deliveries()[0]
-	if err := notify.Verify("s3cret", d.header, d.body, time.Now(), time.Minute); err != nil {
+	if err := verify("s3cret", d.header, d.body, time.Now(), time.Minute); err != nil {
 		t.Error(err)
 	}
 	n := d.notice(t)
@@ -208,7 +208,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if notify.Verify(c.secret, c.header, []byte(c.body), c.now, time.Minute) == nil {
+			if verify(c.secret, c.header, []byte(c.body), c.now, time.Minute) == nil {
 				t.Fatal("was accepted")
 			}
 		})

@@ -21,7 +21,7 @@ func TestTemplatesMakeTheBody(t *testing.T) {
 	if string(d.body) != `{"text": "1 of 2 hosts failed", "who": "FALCON-AGENT"}` || d.header.Get("Content-Type") != "application/json" {
 		t.Errorf("got %s, %s", d.header.Get("Content-Type"), d.body)
 	}
-	if err := notify.Verify("s3cret", d.header, d.body, time.Now(), time.Minute); err != nil {
+	if err := verify("s3cret", d.header, d.body, time.Now(), time.Minute); err != nil {
 		t.Error(err)
 	}
 }

@@ -91,9 +91,7 @@ func TestAdoptLooksWhereOlderServersHadTheirTarballs(t *testing.T) {
 				if a.External != "" {
 					t.Errorf("%+v is not kept here", a)
 				}
-				if err := s.Verify(t.Context(), a.SHA256); err != nil {
-					t.Error(err)
-				}
+				mustBeWhole(t, s, a.SHA256)
 			}
 			if !slices.Equal(arches, c.want) || (err == nil) != (len(c.want) > 0) {
 				t.Fatalf("got %v, %v; want %v", arches, err, c.want)

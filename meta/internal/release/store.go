@@ -213,23 +213,6 @@ func (s *Store) Unused(ctx context.Context, used map[string]bool, grace time.Dur
 	return unused, nil
 }
 
-// Verify reads content again and compares it with its digest.
-func (s *Store) Verify(ctx context.Context, digest string) error {
-	c, err := s.Open(ctx, digest)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, c); err != nil {
-		return fmt.Errorf("cannot verify artifact %s: %w", digest, err)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
-		return fmt.Errorf("artifact %s is damaged: its content has the sha256 %s", digest, got)
-	}
-	return nil
-}
-
 // meter copies what is read, hashes and counts it, and stops at a limit.
 type meter struct {
 	r           io.Reader

@@ -46,9 +46,7 @@ func TestReceiveDescribesAndKeepsTheContent(t *testing.T) {
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, content) || c.Size != a.Size {
 		t.Fatalf("kept %d bytes, %v; want %d", len(got), err, len(content))
 	}
-	if err := s.Verify(t.Context(), a.SHA256); err != nil {
-		t.Fatal(err)
-	}
+	mustBeWhole(t, s, a.SHA256)
 }
 
 func TestReceiveRefuses(t *testing.T) {
@@ -270,25 +268,13 @@ func TestLeftoversOfACrashAreSweptAndUploadsInProgressAreNot(t *testing.T) {
 	}
 }
 
-func TestVerifyFindsDamage(t *testing.T) {
+func TestNobodyMayWriteIntoWhatIsKept(t *testing.T) {
 	root := t.TempDir()
 	s := openStore(t, root)
 	a := receive(t, s, declared, tarball(t, control))
 	path := filepath.Join(root, "blobs", "sha256", a.SHA256[:2], a.SHA256[2:])
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o222 != 0 {
 		t.Fatalf("mode %v, %v; want a file nobody may write", info.Mode(), err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = f.WriteAt([]byte{0xff}, 30)
-	_ = f.Close()
-	if err := s.Verify(t.Context(), a.SHA256); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Fatalf("got %v; want the damage", err)
 	}
 }
 
@@ -325,5 +311,22 @@ func TestDigestLineIsWhatTheToolsCheck(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", tool, err, out)
 		}
+	}
+}
+
+// mustBeWhole reads content again and compares it with its digest.
+func mustBeWhole(t *testing.T, s *release.Store, digest string) {
+	t.Helper()
+	c, err := s.Open(t.Context(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, c); err != nil {
+		t.Fatal(err)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
+		t.Fatalf("artifact %s is damaged: its content has the sha256 %s", digest, got)
 	}
 }

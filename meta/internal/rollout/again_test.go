@@ -93,7 +93,7 @@ func TestARetryForgivesOnlyWhatHadFailedBefore(t *testing.T) {
 	if v := failing(now.Add(-time.Second)); v.Outcome != "" {
 		t.Errorf("told late: %+v", v)
 	}
-	if r, s := rollout.Judged(r, 0, "", failing(now.Add(time.Second)), now); r.State != api.RolloutPaused || s.Reason != rollout.ReasonTooManyFailures {
+	if r, s := judged(r, 0, "", failing(now.Add(time.Second)), now); r.State != api.RolloutPaused || s.Reason != rollout.ReasonTooManyFailures {
 		t.Errorf("failed after the retry: %s, %+v", r.State, s)
 	}
 }

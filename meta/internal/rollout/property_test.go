@@ -235,7 +235,7 @@ func (w *world) judge(m *member, outcome string) {
 		return
 	}
 	was := m.grant.Outcome
-	next, s := rollout.Judged(w.r, m.grant.Stage, was, rollout.Verdict{Outcome: outcome, Reason: rollout.ReasonHealthy, Message: "so"}, w.now)
+	next, s := judged(w.r, m.grant.Stage, was, rollout.Verdict{Outcome: outcome, Reason: rollout.ReasonHealthy, Message: "so"}, w.now)
 	if was == "" || was == api.OutcomeSucceeded && outcome == api.OutcomeFailed {
 		m.grant.Outcome = outcome
 	}

@@ -103,7 +103,7 @@ func (b *bench) judge(host, outcome string) {
 	}
 	v := rollout.Verdict{Outcome: outcome, Reason: rollout.ReasonHostFailed, Message: host + " " + outcome}
 	var s rollout.Step
-	b.r, s = rollout.Judged(b.r, g.Stage, g.Outcome, v, b.now)
+	b.r, s = judged(b.r, g.Stage, g.Outcome, v, b.now)
 	g.Outcome = outcome
 	b.grants[host] = g
 	b.note(s)
@@ -660,4 +660,23 @@ func TestARollbackWaitsForWhoIsAway(t *testing.T) {
 			t.Error("granted")
 		}
 	})
+}
+
+// judged counts a verdict on a grant of stage whose outcome was was, as the
+// store does, and has the rollout evaluated.
+func judged(r api.Rollout, stage int, was string, v rollout.Verdict, now time.Time) (api.Rollout, rollout.Step) {
+	if v.Outcome == "" || v.Outcome == was || was == api.OutcomeFailed || stage >= len(r.Progress) {
+		return r, rollout.Step{}
+	}
+	r.Progress = slices.Clone(r.Progress)
+	p := &r.Progress[stage]
+	if was == api.OutcomeSucceeded {
+		p.Succeeded--
+	}
+	if v.Outcome == api.OutcomeSucceeded {
+		p.Succeeded++
+		return r, rollout.Step{}
+	}
+	p.Failed++
+	return rollout.Evaluate(r, v.Message, now)
 }

@@ -7,25 +7,6 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
-// Judged counts a verdict on a grant of stage whose outcome was was, and
-// decides at once whether the rollout has failed.
-func Judged(r api.Rollout, stage int, was string, v Verdict, now time.Time) (api.Rollout, Step) {
-	if v.Outcome == "" || v.Outcome == was || was == api.OutcomeFailed || stage >= len(r.Progress) {
-		return r, Step{}
-	}
-	r = cloneProgress(r)
-	p := &r.Progress[stage]
-	if was == api.OutcomeSucceeded {
-		p.Succeeded--
-	}
-	if v.Outcome == api.OutcomeSucceeded {
-		p.Succeeded++
-		return r, Step{}
-	}
-	p.Failed++
-	return Evaluate(r, v.Message, now)
-}
-
 // Evaluate fails r when more hosts have failed than its strategy bears; last
 // says what failed last. Without a percent the absolute number always counts;
 // with one, zero means that only the percent does.

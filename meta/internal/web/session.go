@@ -3,7 +3,6 @@ package web
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -88,10 +87,4 @@ func sessionCookieFor(value string, secure bool) *http.Cookie {
 		c.MaxAge = -1
 	}
 	return c
-}
-
-// RandomKey makes a key for [Config.Key]; a server keeps it in its store.
-func RandomKey() (key [32]byte) {
-	_, _ = rand.Read(key[:]) // never fails
-	return key
 }

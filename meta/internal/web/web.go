@@ -31,7 +31,7 @@ var templates embed.FS
 // Config is what the page needs of the server.
 type Config struct {
 	API    http.Handler     // answers /api/v1
-	Key    [32]byte         // seals sessions; the same on every replica, see [RandomKey]
+	Key    [32]byte         // seals sessions; the same on every replica
 	Secure bool             // the page is reached over TLS: cookies are marked so
 	Now    func() time.Time // nil: time.Now
 	Log    zerolog.Logger

@@ -3,6 +3,7 @@ package web_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"mime/multipart"
@@ -112,7 +113,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // open starts the page on loopback and returns a browser-like client.
 func open(t *testing.T, p *peer) (*http.Client, string) {
 	t.Helper()
-	handler, err := web.New(web.Config{API: p, Key: web.RandomKey(), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	handler, err := web.New(web.Config{API: p, Key: [32]byte([]byte(rand.Text() + rand.Text())[:32]), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
