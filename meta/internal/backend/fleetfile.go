@@ -223,7 +223,7 @@ func (c *core) applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange
 	case o.Group != nil && remove:
 		err = tx.DeleteGroup(ctx, o.Group.Name, 0)
 	case o.Group != nil:
-		_, err = tx.PutGroup(ctx, *o.Group)
+		_, err = putGroup(tx, ctx, *o.Group)
 	case o.Assignment != nil && remove:
 		err = c.removeAssignment(ctx, tx, api.Assignment{Agent: o.Assignment.Agent, Scope: o.Assignment.Scope})
 	case o.Assignment != nil:

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -91,9 +92,18 @@ func (c *core) agentNouns() noun[api.Agent] {
 
 func (c *core) groupNouns() noun[api.Group] {
 	return noun[api.Group]{
-		core: c, write: c.writeScopes, list: c.store.Groups, get: store.Reader.Group, put: (*store.Tx).PutGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
+		core: c, write: c.writeScopes, list: c.store.Groups, get: store.Reader.Group, put: putGroup, remove: (*store.Tx).DeleteGroup, validate: api.Group.Validate,
 		revision: func(v *api.Group) *int64 { return &v.Revision },
 	}
+}
+
+// putGroup refuses a selector that costs too much to be matched: the group
+// would match nothing.
+func putGroup(tx *store.Tx, ctx context.Context, g api.Group) (api.Group, error) { //nolint:revive // stands among the methods of store.Tx
+	if _, err := fleet.CompileSelector(g.Selector); err != nil {
+		return g, err
+	}
+	return tx.PutGroup(ctx, g)
 }
 
 func (c *core) strategyNouns() noun[api.Strategy] {
