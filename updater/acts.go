@@ -9,17 +9,17 @@ import (
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
-// start starts the version that is there. That it is done is noted first, so
+// startVersion starts the version that is there. That it is done is noted first, so
 // that a crash that takes the host with it is backed off, too.
-func (k *keeper) start(ctx context.Context, s plan.Situation, step plan.Step) error {
+func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
-	k.note()
-	_, err := k.do(context.WithoutCancel(ctx), step.To.RunUser, k.job(job.OpStart, step.To), nil)
+	k.noteRecord()
+	_, err := k.runJob(context.WithoutCancel(ctx), step.To.RunUser, k.newJob(job.OpStart, step.To), nil)
 	if isMachinery(err) {
 		return err
 	}
 	if err != nil {
-		k.outcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
+		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
 	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
@@ -28,26 +28,26 @@ func (k *keeper) start(ctx context.Context, s plan.Situation, step plan.Step) er
 		said = "it was started again: " + stranger
 	}
 	if was := k.rec.Last.Phase; was == meta.PhaseFailed || was == meta.PhaseIdle && said != "" {
-		k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: said})
+		k.recordOutcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: said})
 	}
-	k.e.changed()
+	k.e.wakeHeartbeat()
 	return nil
 }
 
-// stop stops what runs; its directory stays.
-func (k *keeper) stop(ctx context.Context, step plan.Step) error {
+// stopVersion stops what runs; its directory stays.
+func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 	ctx = context.WithoutCancel(ctx)
 	var r job.Result
 	err := k.readyToStop(ctx, step.From)
 	if err == nil {
-		r, err = k.do(ctx, step.From.RunUser, k.job(job.OpStop, step.From), nil)
+		r, err = k.runJob(ctx, step.From.RunUser, k.newJob(job.OpStop, step.From), nil)
 	}
 	if isMachinery(err) {
 		return err
 	}
 	if err != nil {
 		k.rec.AddFailure(plan.Fault{Key: plan.StopKey(step.From.Version), Version: "stop of " + step.From.Version, Reason: err.Error(), Code: codeOf(err)}, time.Now())
-		k.outcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
+		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
 	}
 	k.rec.Unblock(plan.StopKey(step.From.Version))
@@ -56,7 +56,7 @@ func (k *keeper) stop(ctx context.Context, step plan.Step) error {
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
 	k.log().Info().Str("version", step.From.Version).Msg("stopped")
-	k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.String()})
+	k.recordOutcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.From.Version, Error: r.Stopped.String()})
 	return nil
 }
 
@@ -65,12 +65,12 @@ func (k *keeper) stop(ctx context.Context, step plan.Step) error {
 // A failed fetch is reported and changes nothing.
 func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.configAt = time.Now()
-	order := k.job(job.OpConfig, step.To)
-	order.Config, order.Limits = remoteConfig(s.Wish.Agent), k.e.config().Limits
+	order := k.newJob(job.OpConfig, step.To)
+	order.Config, order.Limits = remoteConfig(s.Wish.Agent), k.e.currentConfig().Limits
 	if order.Config != nil {
-		order.Config.Route = k.e.config().Route
+		order.Config.Route = k.e.currentConfig().Route
 	}
-	r, err := k.do(ctx, step.To.RunUser, order, nil)
+	r, err := k.runJob(ctx, step.To.RunUser, order, nil)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 	key := plan.ConfigDigestKey(r.Config.Digest)
 	if b, blocked := k.rec.BlockFor(key, time.Now()); blocked && r.Config.Changed {
 		order.Op = job.OpRestoreConfig
-		_, err := k.do(ctx, step.To.RunUser, order, nil)
+		_, err := k.runJob(ctx, step.To.RunUser, order, nil)
 		k.configFailed(step, b.Explain())
 		return err
 	}
@@ -92,7 +92,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 		k.configFailed(step, "")
 		if k.rec.Config != r.Config.Digest {
 			k.rec.Config = r.Config.Digest
-			k.note()
+			k.noteRecord()
 		}
 		return nil
 	}
@@ -106,25 +106,25 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 // release is looked at, when its digest is only known from the server.
 const digestPatience = 5
 
-// madeAnew looks whether the release that is in quarantine has another digest
+// hasNewDigest looks whether the release that is in quarantine has another digest
 // by now; then it is another release. A lookup that fails changes nothing.
-func (k *keeper) madeAnew(ctx context.Context, s plan.Situation, step plan.Step) bool {
+func (k *keeper) hasNewDigest(ctx context.Context, s plan.Situation, step plan.Step) bool {
 	w := s.Wish
-	source := w.Agent.MD5URL(w.Dialect, k.e.config().Arch)
+	source := w.Agent.MD5URL(w.Dialect, k.e.currentConfig().Arch)
 	if step.Block == nil || !step.Block.Quarantine || w.Agent.SHA256 != "" || source == "" || k.rec.Learned.Source != plan.AddressDigest(source) ||
-		s.Now.Sub(k.digestAt) < digestPatience*k.e.config().ConfigEvery || s.Now.Sub(k.rec.Last.Since) < k.e.config().ConfigEvery {
+		s.Now.Sub(k.digestAt) < digestPatience*k.e.currentConfig().ConfigEvery || s.Now.Sub(k.rec.Last.Since) < k.e.currentConfig().ConfigEvery {
 		return false
 	}
 	k.digestAt = s.Now
-	order := k.job(job.OpDigest, plan.Target{Place: w.Place})
-	order.Install = &job.Install{MD5URL: source, Limits: k.e.config().Limits, Route: k.e.config().Route}
-	r, err := k.do(ctx, w.Place.RunUser, order, nil)
+	order := k.newJob(job.OpDigest, plan.Target{Place: w.Place})
+	order.Install = &job.Install{MD5URL: source, Limits: k.e.currentConfig().Limits, Route: k.e.currentConfig().Route}
+	r, err := k.runJob(ctx, w.Place.RunUser, order, nil)
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
 		return false
 	}
 	k.log().Info().Str("version", w.Agent.Version).Str("was", k.rec.Learned.MD5).Str("md5", r.Install.MD5).Msg("the release was made anew; its quarantine does not concern it")
 	k.rec.Learned.MD5 = r.Install.MD5
-	k.note()
+	k.noteRecord()
 	return true
 }
 
@@ -137,16 +137,16 @@ func (k *keeper) configFailed(step plan.Step, why string) {
 	if why != "" {
 		k.log().Warn().Msg(why)
 	}
-	k.outcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
+	k.recordOutcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
 }
 
-// outcome notes how something that is no transaction ended.
-func (k *keeper) outcome(o plan.Outcome) {
+// recordOutcome notes how something that is no transaction ended.
+func (k *keeper) recordOutcome(o plan.Outcome) {
 	o.Since = time.Now()
 	k.rec.Last = o
 	if o.Phase == meta.PhaseFailed {
 		k.log().Error().Str("version", o.Version).Msg(o.Error)
 	}
-	k.note()
-	k.e.changed()
+	k.noteRecord()
+	k.e.wakeHeartbeat()
 }

@@ -61,7 +61,7 @@ type beat struct {
 func newBeat(c config.Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
 	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan config.Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts()}
 	b.state.Interval = c.Interval.Seconds()
-	return b, b.use(c)
+	return b, b.useConfig(c)
 }
 
 // newClient makes the heartbeat client that c describes.
@@ -73,7 +73,7 @@ func newClient(c config.Config) (*meta.Client, error) {
 	})
 }
 
-func (b *beat) use(config config.Config) error {
+func (b *beat) useConfig(config config.Config) error {
 	client, err := newClient(config)
 	if err != nil {
 		return err
@@ -86,9 +86,9 @@ func (b *beat) use(config config.Config) error {
 	return nil
 }
 
-// replace makes config the one of the next heartbeat. It does not wait for one
+// replaceConfig makes config the one of the next heartbeat. It does not wait for one
 // that is under way. One caller at a time.
-func (b *beat) replace(config config.Config) {
+func (b *beat) replaceConfig(config config.Config) {
 	select {
 	case <-b.reload: // an older one that the loop has not come to
 	default:
@@ -103,7 +103,7 @@ func (b *beat) State() local.Heartbeat {
 	return b.state
 }
 
-func (b *beat) note(change func(*local.Heartbeat)) {
+func (b *beat) updateState(change func(*local.Heartbeat)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	change(&b.state)
@@ -123,8 +123,8 @@ func (b *beat) firstWait() time.Duration {
 	return jitter.First(b.pace.interval())
 }
 
-// now makes a heartbeat at once and returns what came of it.
-func (b *beat) now(ctx context.Context) (local.Heartbeat, error) {
+// beatNow makes a heartbeat at once and returns what came of it.
+func (b *beat) beatNow(ctx context.Context) (local.Heartbeat, error) {
 	over := make(chan struct{})
 	select {
 	case b.asked <- over:
@@ -139,58 +139,58 @@ func (b *beat) now(ctx context.Context) (local.Heartbeat, error) {
 	}
 }
 
-// run sends heartbeats until ctx ends.
-func (b *beat) run(ctx context.Context) {
+// sendHeartbeats sends heartbeats until ctx ends.
+func (b *beat) sendHeartbeats(ctx context.Context) {
 	defer func() { b.client.Close() }()
 	next, looked := time.Now().Add(b.firstWait()), false
 	for {
-		b.note(func(s *local.Heartbeat) { s.Next = next })
-		if !looked && time.Until(next) <= b.lead() {
+		b.updateState(func(s *local.Heartbeat) { s.Next = next })
+		if !looked && time.Until(next) <= b.lookAheadBy() {
 			looked = true
 			b.lookAhead()
 		}
 		timer := time.NewTimer(time.Until(next))
 		if !looked {
-			timer.Reset(time.Until(next) - b.lead())
+			timer.Reset(time.Until(next) - b.lookAheadBy())
 		}
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case config := <-b.reload:
-			b.reloaded(config)
-			next = b.pace.soon(time.Now(), next)
+			b.takeNewConfig(config)
+			next = b.pace.moveForward(time.Now(), next)
 		case <-b.news:
-			next = b.pace.soon(time.Now(), next)
+			next = b.pace.moveForward(time.Now(), next)
 		case over := <-b.asked:
-			next, looked = b.send(ctx, b.lead()), false
+			next, looked = b.sendHeartbeat(ctx, b.lookAheadBy()), false
 			close(over)
 		case <-timer.C:
 			if looked {
-				next, looked = b.send(ctx, b.patience()), false
+				next, looked = b.sendHeartbeat(ctx, b.lookPatience()), false
 			}
 		}
 		timer.Stop()
 	}
 }
 
-// send makes one heartbeat and says when the next one is due.
-func (b *beat) send(ctx context.Context, patience time.Duration) time.Time {
+// sendHeartbeat makes one heartbeat and says when the next one is due.
+func (b *beat) sendHeartbeat(ctx context.Context, patience time.Duration) time.Time {
 	_ = b.beatWithin(ctx, patience) // said in the log and the state
-	next := time.Now().Add(b.pace.wait(time.Now()))
-	b.note(func(s *local.Heartbeat) { s.Next = next })
+	next := time.Now().Add(b.pace.waitFrom(time.Now()))
+	b.updateState(func(s *local.Heartbeat) { s.Next = next })
 	return next
 }
 
-func (b *beat) reloaded(config config.Config) {
-	if err := b.use(config); err != nil {
+func (b *beat) takeNewConfig(config config.Config) {
+	if err := b.useConfig(config); err != nil {
 		b.log.Error().Err(err).Msg("the heartbeat keeps its old configuration")
 		return
 	}
 	b.pace = pace{configured: config.Interval}
 }
 
-func (b *beat) lead() time.Duration { return min(reportPatience, b.pace.interval()/2) }
+func (b *beat) lookAheadBy() time.Duration { return min(reportPatience, b.pace.interval()/2) }
 
 func (b *beat) lookAhead() {
 	if l, ok := b.agents.(looker); ok {
@@ -198,21 +198,21 @@ func (b *beat) lookAhead() {
 	}
 }
 
-// patience of a heartbeat that nobody asked for.
-func (b *beat) patience() time.Duration {
+// lookPatience of a heartbeat that nobody asked for.
+func (b *beat) lookPatience() time.Duration {
 	if b.sent {
 		return 0
 	}
-	return b.lead()
+	return b.lookAheadBy()
 }
 
-// once makes one heartbeat after a look at the agents.
-func (b *beat) once(ctx context.Context) error { return b.beatWithin(ctx, b.lead()) }
+// beatOnce makes one heartbeat after a look at the agents.
+func (b *beat) beatOnce(ctx context.Context) error { return b.beatWithin(ctx, b.lookAheadBy()) }
 
 // beatWithin makes one heartbeat, which waits for looks for no longer than
 // patience, and takes the reply to the engine.
 func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
-	request := b.request(ctx, patience)
+	request := b.makeRequest(ctx, patience)
 	b.sent = true
 	b.log.Debug().Interface("request", request).Msg("heartbeat goes out")
 	start := time.Now()
@@ -222,10 +222,10 @@ func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
 	}
 	b.metrics.Heartbeat(time.Since(start), err)
 	if err != nil {
-		b.failed(err)
+		b.noteFailure(err)
 		return err
 	}
-	b.answered(reply)
+	b.takeReply(reply)
 	if b.pace.interval() > time.Minute {
 		b.client.Close()
 	}
@@ -233,18 +233,18 @@ func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
 	return nil
 }
 
-func (b *beat) failed(err error) {
+func (b *beat) noteFailure(err error) {
 	after := meta.RetryAfter(err)
-	b.pace = b.pace.failed(time.Now(), after)
+	b.pace = b.pace.afterFailure(time.Now(), after)
 	level := zerolog.WarnLevel
 	if b.pace.failures > 3 {
 		level = zerolog.DebugLevel // said often enough; status and the recovery say how long
 	}
 	b.log.WithLevel(level).Err(err).Int("failures", b.pace.failures).Dur("retryAfter", after).Msg("heartbeat failed")
-	b.note(func(s *local.Heartbeat) { s.Failures, s.Error = b.pace.failures, err.Error() })
+	b.updateState(func(s *local.Heartbeat) { s.Failures, s.Error = b.pace.failures, err.Error() })
 }
 
-func (b *beat) answered(reply meta.Reply) {
+func (b *beat) takeReply(reply meta.Reply) {
 	was := b.State()
 	if debug := b.log.Debug(); debug.Enabled() {
 		debug.Interface("reply", reply.Redacted()).Bool("unchanged", reply.Unchanged).Msg("heartbeat came back")
@@ -256,19 +256,19 @@ func (b *beat) answered(reply meta.Reply) {
 		b.log.Info().Str("server", reply.Server).Str("dialect", string(reply.Dialect)).Int("failuresBefore", b.pace.failures).Msg("heartbeat answered")
 	}
 	if reply.Unchanged {
-		b.pace = b.pace.answered(int(b.pace.steered / time.Second))
+		b.pace = b.pace.afterReply(int(b.pace.steered / time.Second))
 	} else {
-		b.pace = b.pace.answered(reply.Interval)
-		b.want(reply)
+		b.pace = b.pace.afterReply(reply.Interval)
+		b.applyReply(reply)
 	}
-	b.note(func(s *local.Heartbeat) {
+	b.updateState(func(s *local.Heartbeat) {
 		s.Server, s.Dialect, s.LastOK = reply.Server, reply.Dialect, time.Now()
 		s.Failures, s.Error, s.Interval = 0, "", b.pace.interval().Seconds()
 		s.Refused = b.rejected
 	})
 }
 
-func (b *beat) want(reply meta.Reply) {
+func (b *beat) applyReply(reply meta.Reply) {
 	if !slices.Equal(b.rejected, reply.Rejected) {
 		for _, r := range reply.Rejected {
 			b.log.Error().Str("agent", r.Name).Str("reason", r.Reason).Msg("an agent of the reply was refused")
@@ -300,13 +300,13 @@ func desiredOf(reply meta.Reply, only string) plan.Desired {
 	return d
 }
 
-// request is what the host says about itself now.
-func (b *beat) request(ctx context.Context, patience time.Duration) meta.HeartbeatRequest {
+// makeRequest is what the host says about itself now.
+func (b *beat) makeRequest(ctx context.Context, patience time.Duration) meta.HeartbeatRequest {
 	ip := b.config.IP
 	if ip == "" {
 		ip = localAddress(ctx, b.config.Servers)
 	}
-	b.note(func(s *local.Heartbeat) { s.IP = ip })
+	b.updateState(func(s *local.Heartbeat) { s.IP = ip })
 	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return meta.HeartbeatRequest{

@@ -85,7 +85,7 @@ func startBeat(t *testing.T, interval time.Duration, change func(*config.Config)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(r.done)
-		r.beat.run(ctx)
+		r.beat.sendHeartbeats(ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -201,7 +201,7 @@ func TestServerSteersThePaceAndReloadsReplaceIt(t *testing.T) {
 	receive(t, "reply", r.agents.applied)
 	config := r.beat.config // not used by the loop now: it waits
 	config.Hostname = "renamed"
-	r.beat.replace(config)
+	r.beat.replaceConfig(config)
 	if q := receive(t, "heartbeat after a reload", r.requests); q.Hostname != "renamed" {
 		t.Errorf("hostname %q after the reload", q.Hostname)
 	}

@@ -145,7 +145,7 @@ func checkUser(ctx context.Context, name string, create bool) Finding {
 	f := Finding{Name: "user " + name, Verdict: VerdictOK, Detail: "agents can be run as " + name}
 	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
 	defer cancel()
-	err := become(ctx, name)
+	err := tryUser(ctx, name)
 	switch {
 	case err == nil:
 	case create && errors.Is(err, runas.ErrUnknownUser):
@@ -158,8 +158,8 @@ func checkUser(ctx context.Context, name string, create bool) Finding {
 	return f
 }
 
-// become runs nothing as name, to see whether that can be done.
-func become(ctx context.Context, name string) error {
+// tryUser runs nothing as name, to see whether that can be done.
+func tryUser(ctx context.Context, name string) error {
 	p, err := runas.Start(ctx, runas.Command{User: name, Path: "/bin/sh", Args: []string{"-c", ":"}})
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func realAgents(states []plan.State) []meta.RealAgent {
 	return agents
 }
 
-func (d *daemon) plan(ctx context.Context) (local.Plan, error) { return planOf(ctx, d.engine) }
+func (d *daemon) planSteps(ctx context.Context) (local.Plan, error) { return planOf(ctx, d.engine) }
 
 func planOf(ctx context.Context, e *Engine) (local.Plan, error) {
 	steps, err := e.Plan(ctx, nil)
@@ -45,13 +45,13 @@ func planOf(ctx context.Context, e *Engine) (local.Plan, error) {
 	return p, err
 }
 
-func (d *daemon) do(_ context.Context, o local.Order) error {
+func (d *daemon) doOrder(_ context.Context, o local.Order) error {
 	d.log.Info().Str("verb", string(o.Verb)).Str("agent", o.Agent).Str("by", o.By).Str("reason", o.Reason).Msg("order of an operator")
-	return obey(d.engine, o)
+	return obeyOrder(d.engine, o)
 }
 
-// obey does what an operator ordered.
-func obey(e *Engine, o local.Order) error {
+// obeyOrder does what an operator ordered.
+func obeyOrder(e *Engine, o local.Order) error {
 	switch o.Verb {
 	case local.VerbHold:
 		return e.HoldUntil(o.Agent, o.Reason, o.Until)
@@ -65,8 +65,8 @@ func obey(e *Engine, o local.Order) error {
 	return fmt.Errorf("verb %q is not known", o.Verb)
 }
 
-// output is the end of what an agent's control script printed.
-func (d *daemon) output(ctx context.Context, agent string) (local.Output, error) {
+// agentOutput is the end of what an agent's control script printed.
+func (d *daemon) agentOutput(ctx context.Context, agent string) (local.Output, error) {
 	text, err := d.engine.Output(ctx, agent)
 	return local.Output{Text: text}, err
 }
@@ -77,5 +77,5 @@ func (d *daemon) beatNow(ctx context.Context) (local.Heartbeat, error) {
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	d.log.Info().Msg("heartbeat asked for by an operator")
-	return d.beat.now(ctx)
+	return d.beat.beatNow(ctx)
 }

@@ -73,17 +73,17 @@ func openEngine(cfg EngineConfig, access stateAccess) (*Engine, error) {
 	e.pool = pool.New(e.startChild)
 	e.outputs.of = map[string]outputs{}
 	if e.holds, err = openHolds(filepath.Join(cfg.VarDir, holdsName), access); err != nil {
-		e.damage.add(err)
+		e.damage.addDamage(err)
 		cfg.Log.Error().Err(err).Msg("holds are lost")
 	}
 	if e.desired, err = loadDesired(e.desiredFile(), access); err != nil {
-		e.damage.add(err)
+		e.damage.addDamage(err)
 		cfg.Log.Error().Err(err).Msg("the last reply is lost")
 	}
-	for _, name := range e.journalled() {
-		e.keeper(name)
+	for _, name := range e.journalledAgents() {
+		e.keeperOf(name)
 	}
-	e.spread(cfg.wishes(e.desired))
+	e.tellWishes(cfg.wishes(e.desired))
 	return e, nil
 }
 
@@ -94,18 +94,18 @@ func (e *Engine) Configure(cfg EngineConfig) error {
 	if err != nil {
 		return err
 	}
-	old := e.config()
+	old := e.currentConfig()
 	cfg.VarDir, cfg.Concurrency = old.VarDir, old.Concurrency
 	e.cfg.Store(&cfg)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.spread(cfg.wishes(e.desired))
+	e.tellWishes(cfg.wishes(e.desired))
 	return nil
 }
 
-func (e *Engine) config() *EngineConfig { return e.cfg.Load() }
+func (e *Engine) currentConfig() *EngineConfig { return e.cfg.Load() }
 
-func (e *Engine) desiredFile() string { return filepath.Join(e.config().VarDir, desiredName) }
+func (e *Engine) desiredFile() string { return filepath.Join(e.currentConfig().VarDir, desiredName) }
 
 // The files of the last reply and of the holds.
 const (
@@ -125,11 +125,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.ctx = ctx
 	e.sweepState()
-	if err := e.holds.rebase(time.Now()); err != nil {
-		e.config().Log.Error().Err(err).Msg("holds that begin in the future begin now, and anew after a restart")
+	if err := e.holds.rebaseFuture(time.Now()); err != nil {
+		e.currentConfig().Log.Error().Err(err).Msg("holds that begin in the future begin now, and anew after a restart")
 	}
 	for _, k := range e.keepers {
-		e.employ(k)
+		e.startKeeper(k)
 	}
 	e.mu.Unlock()
 	<-ctx.Done()
@@ -138,8 +138,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// employ starts k; e.mu is held.
-func (e *Engine) employ(k *keeper) {
+// startKeeper starts k; e.mu is held.
+func (e *Engine) startKeeper(k *keeper) {
 	if e.ctx == nil || e.ctx.Err() != nil {
 		return
 	}
@@ -147,14 +147,14 @@ func (e *Engine) employ(k *keeper) {
 	e.group.Go(func() { k.run(ctx) })
 }
 
-// keeper finds or makes the keeper of name; e.mu is held or nobody else has e.
-func (e *Engine) keeper(name string) *keeper {
+// keeperOf finds or makes the keeper of name; e.mu is held or nobody else has e.
+func (e *Engine) keeperOf(name string) *keeper {
 	if k := e.keepers[name]; k != nil {
 		return k
 	}
 	k := newKeeper(e, name, e.access)
 	e.keepers[name] = k
-	e.employ(k)
+	e.startKeeper(k)
 	return k
 }
 
@@ -172,29 +172,29 @@ func (e *Engine) Apply(d plan.Desired) error {
 		return nil
 	}
 	e.desired = d
-	e.spread(e.config().wishes(d))
+	e.tellWishes(e.currentConfig().wishes(d))
 	return saveJSON(e.desiredFile(), d)
 }
 
 // replanAll makes every keeper plan anew; e.mu is held.
 func (e *Engine) replanAll() {
 	for _, k := range e.keepers {
-		k.nudge()
+		k.replan()
 	}
 }
 
-// spread tells every keeper its wish; e.mu is held or nobody else has e.
-func (e *Engine) spread(wishes map[string]plan.Wish) {
+// tellWishes tells every keeper its wish; e.mu is held or nobody else has e.
+func (e *Engine) tellWishes(wishes map[string]plan.Wish) {
 	for name, w := range wishes {
-		e.keeper(name).want(w)
+		e.keeperOf(name).setWish(w)
 	}
 	for name, k := range e.keepers {
 		if _, listed := wishes[name]; listed {
 			continue
 		}
-		k.want(plan.Wish{})
-		if k.forgettable() {
-			k.leave()
+		k.setWish(plan.Wish{})
+		if k.isForgettable() {
+			k.endKeeper()
 			delete(e.keepers, name)
 		}
 	}
@@ -219,7 +219,7 @@ func (e *Engine) Mark() string {
 // a heartbeat should go out at once.
 func (e *Engine) Notify() <-chan struct{} { return e.notify }
 
-func (e *Engine) changed() {
+func (e *Engine) wakeHeartbeat() {
 	select {
 	case e.notify <- struct{}{}:
 	default:
@@ -231,7 +231,7 @@ func (e *Engine) changed() {
 // reported as it was last seen, with the time of that; so is one that is in a
 // transaction.
 func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
-	e.ask(ctx)
+	e.waitForLooks(ctx)
 	states := e.States()
 	general := ""
 	if w := e.warned.Load(); w != nil {
@@ -249,19 +249,19 @@ func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 
 // Look makes every keeper look, for a report that is soon to come.
 func (e *Engine) Look() {
-	for _, k := range e.everyone() {
-		k.look()
+	for _, k := range e.allKeepers() {
+		k.lookSoon()
 	}
 }
 
-// ask makes every keeper look, and waits for them.
-func (e *Engine) ask(ctx context.Context) {
+// waitForLooks makes every keeper look, and waits for them.
+func (e *Engine) waitForLooks(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // nobody is waited for
 	}
 	var looks []<-chan struct{}
-	for _, k := range e.everyone() {
-		looks = append(looks, k.look())
+	for _, k := range e.allKeepers() {
+		looks = append(looks, k.lookSoon())
 	}
 	for _, looked := range looks {
 		select {
@@ -276,16 +276,16 @@ func (e *Engine) ask(ctx context.Context) {
 // host, about which nobody would hear otherwise. An empty text ends that.
 func (e *Engine) Warn(text string) {
 	e.warned.Store(&text)
-	e.changed()
+	e.wakeHeartbeat()
 }
 
 // States is what is known about every agent, sorted by name, without asking
 // any of them.
 func (e *Engine) States() []plan.State {
 	var states []plan.State
-	lost := e.holds.warning()
-	for _, k := range e.everyone() {
-		s := k.snapshot()
+	lost := e.holds.lossWarning()
+	for _, k := range e.allKeepers() {
+		s := k.currentState()
 		if s.Matters() {
 			s.Error = plan.JoinSentences(s.Error, lost)
 		}
@@ -294,7 +294,7 @@ func (e *Engine) States() []plan.State {
 	return states
 }
 
-func (e *Engine) everyone() []*keeper {
+func (e *Engine) allKeepers() []*keeper {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := make([]*keeper, 0, len(e.keepers))
@@ -305,7 +305,7 @@ func (e *Engine) everyone() []*keeper {
 	return all
 }
 
-func (e *Engine) find(name string) (*keeper, error) {
+func (e *Engine) findKeeper(name string) (*keeper, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if k := e.keepers[name]; k != nil {
@@ -317,9 +317,9 @@ func (e *Engine) find(name string) (*keeper, error) {
 // Settle waits until no agent has anything left to be done now: everything is
 // as wanted, or must wait, or cannot be had.
 func (e *Engine) Settle(ctx context.Context) error {
-	for _, k := range e.everyone() {
+	for _, k := range e.allKeepers() {
 		select {
-		case <-k.settled():
+		case <-k.whenSettled():
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -35,8 +35,8 @@ func openHolds(path string, access stateAccess) (*holdBook, error) {
 	return b, err
 }
 
-// warning says that holds were lost, or nothing.
-func (b *holdBook) warning() string {
+// lossWarning says that holds were lost, or nothing.
+func (b *holdBook) lossWarning() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lost == "" {
@@ -45,7 +45,7 @@ func (b *holdBook) warning() string {
 	return "this host's holds are lost: " + b.lost + "; say ops-updater hold again"
 }
 
-func (b *holdBook) get(name string) *plan.Hold {
+func (b *holdBook) holdOf(name string) *plan.Hold {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h, ok := b.held[name]
@@ -61,9 +61,9 @@ func (b *holdBook) get(name string) *plan.Hold {
 	return &h
 }
 
-// rebase counts holds that begin in the future from now, and keeps that, so
+// rebaseFuture counts holds that begin in the future from now, and keeps that, so
 // that the next start does not begin them anew.
-func (b *holdBook) rebase(now time.Time) error {
+func (b *holdBook) rebaseFuture(now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := maps.Clone(b.held)
@@ -77,8 +77,8 @@ func (b *holdBook) rebase(now time.Time) error {
 	return saveJSON(b.path, next)
 }
 
-// set keeps h, or removes the hold when h is nil. On an error nothing changed.
-func (b *holdBook) set(name string, h *plan.Hold) error {
+// setHold keeps h, or removes the hold when h is nil. On an error nothing changed.
+func (b *holdBook) setHold(name string, h *plan.Hold) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := maps.Clone(b.held)
@@ -104,35 +104,35 @@ func (e *Engine) HoldUntil(name, reason string, until time.Time) error {
 	if !meta.ValidName(name) {
 		return fmt.Errorf("cannot hold %.80q: it is not an agent's name", name)
 	}
-	if err := e.holds.set(name, &plan.Hold{Reason: cmp.Or(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
+	if err := e.holds.setHold(name, &plan.Hold{Reason: cmp.Or(reason, "by an operator"), Since: time.Now(), Until: until}); err != nil {
 		return fmt.Errorf("cannot hold %s: %w", name, err)
 	}
-	e.config().Log.Info().Str("agent", name).Str("reason", reason).Time("until", until).Msg("held")
-	e.nudge(name)
+	e.currentConfig().Log.Info().Str("agent", name).Str("reason", reason).Time("until", until).Msg("held")
+	e.nudgeKeeper(name)
 	return nil
 }
 
 // Unhold ends a hold, also one that [Engine.Rollback] made.
 func (e *Engine) Unhold(name string) error {
-	if e.holds.get(name) == nil {
+	if e.holds.holdOf(name) == nil {
 		return fmt.Errorf("cannot unhold %s: it is not held", name)
 	}
-	if err := e.holds.set(name, nil); err != nil {
+	if err := e.holds.setHold(name, nil); err != nil {
 		return fmt.Errorf("cannot unhold %s: %w", name, err)
 	}
-	e.config().Log.Info().Str("agent", name).Msg("no longer held")
-	e.nudge(name)
+	e.currentConfig().Log.Info().Str("agent", name).Msg("no longer held")
+	e.nudgeKeeper(name)
 	return nil
 }
 
 // Rollback goes back to the version that ran before and stays there until
 // [Engine.Unhold], or until the server wants another version than it wants now.
 func (e *Engine) Rollback(name, reason string) error {
-	k, err := e.find(name)
+	k, err := e.findKeeper(name)
 	if err != nil {
 		return err
 	}
-	s := k.snapshot()
+	s := k.currentState()
 	switch {
 	case s.Wish.Agent.Cmd != meta.CmdStart || s.Wish.Refused != "":
 		return fmt.Errorf("cannot roll %s back: the server does not want it started", name)
@@ -145,28 +145,28 @@ func (e *Engine) Rollback(name, reason string) error {
 		Reason: cmp.Or(reason, "rolled back by an operator"), Since: time.Now(),
 		Version: s.PreviousVersion, Against: s.Wish.Agent.Version,
 	}
-	if err := e.holds.set(name, &h); err != nil {
+	if err := e.holds.setHold(name, &h); err != nil {
 		return fmt.Errorf("cannot roll %s back: %w", name, err)
 	}
-	e.config().Log.Info().Str("agent", name).Str("to", h.Version).Str("reason", h.Reason).Msg("rollback asked for")
-	k.nudge()
+	e.currentConfig().Log.Info().Str("agent", name).Str("to", h.Version).Str("reason", h.Reason).Msg("rollback asked for")
+	k.replan()
 	return nil
 }
 
 // Clear ends every quarantine and back-off of an agent: what is wanted is
 // tried again at once.
 func (e *Engine) Clear(name string) error {
-	k, err := e.find(name)
+	k, err := e.findKeeper(name)
 	if err != nil {
 		return err
 	}
-	k.clear()
+	k.clearFailures()
 	return nil
 }
 
-func (e *Engine) nudge(name string) {
-	if k, err := e.find(name); err == nil {
-		k.nudge()
+func (e *Engine) nudgeKeeper(name string) {
+	if k, err := e.findKeeper(name); err == nil {
+		k.replan()
 	}
 }
 
@@ -180,9 +180,9 @@ func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Step, error)
 	if d != nil {
 		want = *d
 	}
-	wishes := e.config().wishes(want)
+	wishes := e.currentConfig().wishes(want)
 	names := slices.Collect(maps.Keys(wishes))
-	for _, k := range e.everyone() {
+	for _, k := range e.allKeepers() {
 		names = append(names, k.name)
 	}
 	slices.Sort(names)
@@ -202,7 +202,7 @@ func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Step, error)
 // planFor looks at an agent as a guest; one that is being replaced is not
 // disturbed at all.
 func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bool) plan.Step {
-	if k, err := e.find(name); err == nil {
+	if k, err := e.findKeeper(name); err == nil {
 		if step, under := k.underWay(); under {
 			return step
 		}
@@ -210,6 +210,6 @@ func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bo
 	k := newKeeper(e, name, readState)
 	defer k.returnChildren()
 	k.asked = asked
-	k.want(w)
-	return plan.Next(k.observe(ctx))
+	k.setWish(w)
+	return plan.Next(k.observeSituation(ctx))
 }

@@ -15,31 +15,31 @@ import (
 // journalFile is where the record of an agent is. Its only writer is the
 // agent's keeper.
 func (e *Engine) journalFile(name string) string {
-	return filepath.Join(e.config().VarDir, journalName, name+".json")
+	return filepath.Join(e.currentConfig().VarDir, journalName, name+".json")
 }
 
 // sweepState removes files that were half written when we were killed.
 func (e *Engine) sweepState() {
 	for _, pattern := range []string{".*.tmp-*", "journal/.*.tmp-*"} {
-		stale, _ := filepath.Glob(filepath.Join(e.config().VarDir, pattern))
+		stale, _ := filepath.Glob(filepath.Join(e.currentConfig().VarDir, pattern))
 		for _, path := range stale {
 			_ = os.Remove(path)
 		}
 	}
-	aside := filesAside(e.config().VarDir)
+	aside := filesAside(e.currentConfig().VarDir)
 	for _, path := range aside[:max(len(aside)-maxAside, 0)] {
 		_ = os.RemoveAll(path)
 	}
 }
 
-// journalled lists the agents that have a record.
-func (e *Engine) journalled() []string {
-	entries, err := os.ReadDir(filepath.Join(e.config().VarDir, journalName))
+// journalledAgents lists the agents that have a record.
+func (e *Engine) journalledAgents() []string {
+	entries, err := os.ReadDir(filepath.Join(e.currentConfig().VarDir, journalName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		e.config().Log.Error().Err(err).Msg("cannot list the journal")
+		e.currentConfig().Log.Error().Err(err).Msg("cannot list the journal")
 		return nil
 	}
 	var names []string

@@ -59,7 +59,7 @@ func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	}
 	var err error
 	if k.rec, err = e.openRecord(name, access); err != nil {
-		e.damage.add(err)
+		e.damage.addDamage(err)
 		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
 	}
@@ -71,7 +71,7 @@ func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 }
 
 func (k *keeper) log() *zerolog.Logger {
-	l := k.e.config().Log.With().Str("agent", k.name).Logger()
+	l := k.e.currentConfig().Log.With().Str("agent", k.name).Logger()
 	return &l
 }
 
@@ -83,14 +83,14 @@ func (k *keeper) run(ctx context.Context) {
 	k.endRun = cancel
 	k.mu.Unlock()
 	defer k.returnChildren()
-	defer k.e.outputs.drop(k.name)
+	defer k.e.outputs.dropAgent(k.name)
 	for ctx.Err() == nil {
-		pause := k.tend(ctx)
+		pause := k.doRound(ctx)
 		k.returnChildren()
 		if pause <= 0 {
 			continue
 		}
-		k.settle()
+		k.markSettled()
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -101,40 +101,40 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// tend does one round and says how long nothing is to be done after it.
-func (k *keeper) tend(ctx context.Context) time.Duration {
+// doRound does one round and says how long nothing is to be done after it.
+func (k *keeper) doRound(ctx context.Context) time.Duration {
 	k.takeOrders()
 	k.takeRetry()
-	s := k.observe(ctx)
+	s := k.observeSituation(ctx)
 	if ctx.Err() != nil {
 		return 0
 	}
 	step := plan.Next(s)
-	k.publish(s, step)
-	return k.act(ctx, s, step)
+	k.publishLook(s, step)
+	return k.actOn(ctx, s, step)
 }
 
-func (k *keeper) act(ctx context.Context, s plan.Situation, step plan.Step) time.Duration {
-	pause := jitter.Around(k.e.config().CheckEvery)
+func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) time.Duration {
+	pause := jitter.Around(k.e.currentConfig().CheckEvery)
 	var err error
 	switch step.Act {
 	case plan.ActNone:
 		return pause
 	case plan.ActWait:
-		if k.madeAnew(ctx, s, step) {
+		if k.hasNewDigest(ctx, s, step) {
 			return 0
 		}
 		return max(min(pause, time.Until(step.Until)), time.Millisecond)
 	case plan.ActResume:
-		err = k.resume(ctx)
+		err = k.resumeTransaction(ctx)
 	case plan.ActStart:
-		err = k.start(ctx, s, step)
+		err = k.startVersion(ctx, s, step)
 	case plan.ActStop:
-		err = k.stop(ctx, step)
+		err = k.stopVersion(ctx, step)
 	case plan.ActConfig:
 		err = k.checkConfig(ctx, s, step)
 	case plan.ActInstall, plan.ActUpgrade, plan.ActDowngrade, plan.ActChange, plan.ActMove, plan.ActChangeUser, plan.ActRollback:
-		err = k.replace(ctx, s, step)
+		err = k.replaceVersion(ctx, s, step)
 	}
 	if err == nil {
 		k.stuck = 0
@@ -149,24 +149,24 @@ func (k *keeper) act(ctx context.Context, s plan.Situation, step plan.Step) time
 // machineryFailed: what was to be done is still to be done, a little later.
 func (k *keeper) machineryFailed(err error) time.Duration {
 	if k.stuck++; k.stuck == 1 {
-		k.e.changed()
+		k.e.wakeHeartbeat()
 	}
 	pause := jitter.Backoff(time.Second, time.Minute, k.stuck)
 	k.log().Error().Err(err).Int("failures", k.stuck).Dur("pause", pause).Msg("cannot go on, trying again")
-	k.update(func(s *plan.State) { s.Error, s.Reason = plan.JoinSentences(s.Error, err.Error()), codeOf(err) })
+	k.updateState(func(s *plan.State) { s.Error, s.Reason = plan.JoinSentences(s.Error, err.Error()), codeOf(err) })
 	return pause
 }
 
-// observe gathers everything that a decision depends on.
-func (k *keeper) observe(ctx context.Context) plan.Situation {
+// observeSituation gathers everything that a decision depends on.
+func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	k.mu.Lock()
 	wish := k.wish
 	k.ordersSeen = k.orders
 	k.mu.Unlock()
-	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.hold(wish), Now: time.Now()}
+	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.currentHold(wish), Now: time.Now()}
 	k.rec = k.rec.AsOf(s.Now)
 	s.Unasked = !k.asked && !k.e.asked.Load()
-	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.config().ConfigEvery
+	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.currentConfig().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (plan.Place{}) {
 		s.At = wish.Place
@@ -176,16 +176,16 @@ func (k *keeper) observe(ctx context.Context) plan.Situation {
 		s.Journal = k.rec
 		return s
 	}
-	s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
+	s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
 	k.disownUnwanted(ctx, s)
 	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
-		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
+		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
 	}
 	if s.Code == job.ReasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
 		s.Left, s.At = s.At, wish.Place
-		s.Seen, s.Blind, s.Code = k.see(ctx, s.At)
+		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
 	}
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
@@ -195,28 +195,28 @@ func (k *keeper) observe(ctx context.Context) plan.Situation {
 	return s
 }
 
-// see returns what is there, or why that could not be seen and the code of that.
-func (k *keeper) see(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
-	order := k.job(job.OpInspect, plan.Target{Place: at})
+// inspectPlace returns what is there, or why that could not be seen and the code of that.
+func (k *keeper) inspectPlace(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
+	order := k.newJob(job.OpInspect, plan.Target{Place: at})
 	order.Guest = k.guest || !k.looksAfter()
-	r, err := k.do(ctx, at.RunUser, order, nil)
+	r, err := k.runJob(ctx, at.RunUser, order, nil)
 	if err != nil {
 		return plan.Observation{Status: status.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
 	return r.Seen, "", ""
 }
 
-// hold is the operator's hold, unless the server wants something newer than
+// currentHold is the operator's hold, unless the server wants something newer than
 // what it was made against.
-func (k *keeper) hold(w plan.Wish) *plan.Hold {
-	h := k.e.holds.get(k.name)
+func (k *keeper) currentHold(w plan.Wish) *plan.Hold {
+	h := k.e.holds.holdOf(k.name)
 	if h == nil || h.Against == "" || !w.Listed || w.Agent.Version == h.Against {
 		return h
 	}
 	if k.guest { // only looks
 		return nil
 	}
-	if err := k.e.holds.set(k.name, nil); err != nil {
+	if err := k.e.holds.setHold(k.name, nil); err != nil {
 		k.log().Error().Err(err).Msg("cannot end the hold")
 		return h
 	}
@@ -224,9 +224,9 @@ func (k *keeper) hold(w plan.Wish) *plan.Hold {
 	return nil
 }
 
-// job is a job on the agent's directory in t's place.
-func (k *keeper) job(op job.Op, t plan.Target) job.Job {
-	cfg := k.e.config()
+// newJob is a job on the agent's directory in t's place.
+func (k *keeper) newJob(op job.Op, t plan.Target) job.Job {
+	cfg := k.e.currentConfig()
 	return job.Job{Op: op, Dir: dirOf(t.Place, k.name), Version: t.Version, Timeouts: cfg.timeouts(), Env: cfg.Env, Owner: &k.e.owner, Known: k.knownVersions()}
 }
 
@@ -240,12 +240,12 @@ func (k *keeper) knownVersions() (versions []string) {
 	return versions
 }
 
-// do has a job done by a child that is user. One that is lost is replaced:
+// runJob has a job done by a child that is user. One that is lost is replaced:
 // every job may be repeated.
-func (k *keeper) do(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
+func (k *keeper) runJob(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
 	const tries = 3
 	for try := 1; ; try++ {
-		r, err := k.doOnce(ctx, user, order, progress)
+		r, err := k.runJobOnce(ctx, user, order, progress)
 		if err == nil || !errors.Is(err, pool.ErrLost) || try == tries || ctx.Err() != nil {
 			return r, err
 		}
@@ -253,11 +253,11 @@ func (k *keeper) do(ctx context.Context, user string, order job.Job, progress fu
 	}
 }
 
-func (k *keeper) doOnce(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
+func (k *keeper) runJobOnce(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
 	h := k.children[user]
 	if h == nil {
 		var err error
-		if h, err = k.e.pool.Lend(ctx, user, k.urgent()); err != nil {
+		if h, err = k.e.pool.Lend(ctx, user, k.mayNotWait()); err != nil {
 			return job.Result{}, machineryError{err}
 		}
 		k.children[user] = h
@@ -273,8 +273,8 @@ func (k *keeper) doOnce(ctx context.Context, user string, order job.Job, progres
 	return r, err
 }
 
-// urgent: something was or may be stopped, or another child waits already.
-func (k *keeper) urgent() bool {
+// mayNotWait: something was or may be stopped, or another child waits already.
+func (k *keeper) mayNotWait() bool {
 	t := k.rec.Txn
 	return len(k.children) > 0 || t != nil && (t.Phase == meta.PhaseStopping || t.Phase == meta.PhaseStarting || t.Phase == meta.PhaseRollingBack)
 }
@@ -298,8 +298,8 @@ func isMachinery(err error) bool {
 	return errors.As(err, &m) || errors.Is(err, pool.ErrLost) || isOthers(err)
 }
 
-// save writes the journal.
-func (k *keeper) save() error {
+// saveRecord writes the journal.
+func (k *keeper) saveRecord() error {
 	if !meta.ValidName(k.name) {
 		return nil
 	}
@@ -315,10 +315,10 @@ func (k *keeper) save() error {
 	return nil
 }
 
-// note saves what happened; when that cannot be written, what happened has
+// noteRecord saves what happened; when that cannot be written, what happened has
 // happened all the same.
-func (k *keeper) note() {
-	if err := k.save(); err != nil {
+func (k *keeper) noteRecord() {
+	if err := k.saveRecord(); err != nil {
 		k.log().Error().Err(err).Msg("an outcome is not in the journal")
 	}
 }

@@ -12,34 +12,34 @@ import (
 
 // What others tell a keeper, and what it tells them.
 
-// want sets the wish. An install of something else is given up.
-func (k *keeper) want(w plan.Wish) {
+// setWish sets the wish. An install of something else is given up.
+func (k *keeper) setWish(w plan.Wish) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if w == k.wish {
 		return
 	}
 	k.wish = w
-	k.disturb()
+	k.noteOrder()
 }
 
-// nudge makes the keeper look and plan now.
-func (k *keeper) nudge() {
+// replan makes the keeper look and plan now.
+func (k *keeper) replan() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.disturb()
+	k.noteOrder()
 }
 
-// clear makes the keeper forget what failed and try again now.
-func (k *keeper) clear() {
+// clearFailures makes the keeper forget what failed and try again now.
+func (k *keeper) clearFailures() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.cleared = true
-	k.disturb()
+	k.noteOrder()
 }
 
-// disturb: k.mu is held.
-func (k *keeper) disturb() {
+// noteOrder: k.mu is held.
+func (k *keeper) noteOrder() {
 	k.orders++
 	select {
 	case <-k.calm:
@@ -49,19 +49,19 @@ func (k *keeper) disturb() {
 	if k.giveUp != nil {
 		k.giveUp()
 	}
-	k.rouse()
+	k.wakeUp()
 }
 
-func (k *keeper) rouse() {
+func (k *keeper) wakeUp() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-// look makes the keeper look; the channel is closed once it has. A keeper in a
+// lookSoon makes the keeper look; the channel is closed once it has. A keeper in a
 // transaction is not waited for.
-func (k *keeper) look() <-chan struct{} {
+func (k *keeper) lookSoon() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.busy {
@@ -69,7 +69,7 @@ func (k *keeper) look() <-chan struct{} {
 		close(done)
 		return done
 	}
-	k.rouse()
+	k.wakeUp()
 	return k.looked
 }
 
@@ -83,15 +83,15 @@ func (k *keeper) underWay() (plan.Step, bool) {
 	return step, k.busy
 }
 
-// settled is closed while the keeper has nothing to do.
-func (k *keeper) settled() <-chan struct{} {
+// whenSettled is closed while the keeper has nothing to do.
+func (k *keeper) whenSettled() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.calm
 }
 
-// settle says that nothing is left to be done, unless something new has come.
-func (k *keeper) settle() {
+// markSettled says that nothing is left to be done, unless something new has come.
+func (k *keeper) markSettled() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.wake) > 0 {
@@ -138,18 +138,18 @@ func (k *keeper) forgetFailures() {
 	if k.rec.Txn == nil {
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
-	k.note()
+	k.noteRecord()
 }
 
-// forgettable: nothing ties the agent to this host.
-func (k *keeper) forgettable() bool {
+// isForgettable: nothing ties the agent to this host.
+func (k *keeper) isForgettable() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.wish.Listed && !k.saved && !k.busy && k.state.Version == ""
 }
 
-// leave ends the keeper.
-func (k *keeper) leave() {
+// endKeeper ends the keeper.
+func (k *keeper) endKeeper() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.endRun != nil {
@@ -157,14 +157,14 @@ func (k *keeper) leave() {
 	}
 }
 
-func (k *keeper) snapshot() plan.State {
+func (k *keeper) currentState() plan.State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state
 }
 
-// publish makes a look and what was planned after it known.
-func (k *keeper) publish(s plan.Situation, step plan.Step) {
+// publishLook makes a look and what was planned after it known.
+func (k *keeper) publishLook(s plan.Situation, step plan.Step) {
 	k.logStep(s, step)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -178,7 +178,7 @@ func (k *keeper) publish(s plan.Situation, step plan.Step) {
 
 // logStep logs a plan once.
 func (k *keeper) logStep(s plan.Situation, step plan.Step) {
-	if old := k.snapshot().Step; old.Act == step.Act && old.Reason == step.Reason {
+	if old := k.currentState().Step; old.Act == step.Act && old.Reason == step.Reason {
 		return
 	}
 	level := zerolog.InfoLevel
@@ -193,8 +193,8 @@ func (k *keeper) logStep(s plan.Situation, step plan.Step) {
 	k.log().WithLevel(level).Str("act", string(step.Act)).Str("from", step.From.Version).Str("to", step.To.Version).Msg(step.Reason)
 }
 
-// update changes the state that others see, in the middle of an act.
-func (k *keeper) update(change func(*plan.State)) {
+// updateState changes the state that others see, in the middle of an act.
+func (k *keeper) updateState(change func(*plan.State)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	change(&k.state)

@@ -46,19 +46,19 @@ func Once(ctx context.Context, config config.Config, log zerolog.Logger, show fu
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(work) }()
-	err = b.once(ctx)
+	err = b.beatOnce(ctx)
 	if err == nil {
-		err = watch(ctx, engine, show)
+		err = watchUntilSettled(ctx, engine, show)
 	}
 	if err == nil {
-		err = b.once(ctx) // what was reached
+		err = b.beatOnce(ctx) // what was reached
 	}
 	stop()
 	return realAgents(engine.States()), errors.Join(err, <-ended)
 }
 
-// watch waits until the engine has settled and shows what it does meanwhile.
-func watch(ctx context.Context, e *Engine, show func([]Progress)) error {
+// watchUntilSettled waits until the engine has settled and shows what it does meanwhile.
+func watchUntilSettled(ctx context.Context, e *Engine, show func([]Progress)) error {
 	settled := make(chan error, 1)
 	go func() { settled <- e.Settle(ctx) }()
 	tick := time.NewTicker(drawEvery)
@@ -112,5 +112,5 @@ func OrderOffline(config config.Config, log zerolog.Logger, o local.Order) error
 	if err != nil {
 		return err
 	}
-	return obey(engine, o)
+	return obeyOrder(engine, o)
 }

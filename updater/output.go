@@ -15,11 +15,11 @@ const outputPatience = 10 * time.Second
 // Output is the end of what an agent's control script printed on its last
 // starts, read as the agent's own user.
 func (e *Engine) Output(ctx context.Context, name string) (string, error) {
-	k, err := e.find(name)
+	k, err := e.findKeeper(name)
 	if err != nil {
 		return "", err
 	}
-	s := k.snapshot()
+	s := k.currentState()
 	h, err := e.pool.Lend(ctx, s.RunUser, false)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the output of %s: %w", name, err)

@@ -45,8 +45,8 @@ type outputBook struct {
 	of map[string]outputs
 }
 
-// note adds an output; first says that nobody cuts for user yet.
-func (b *outputBook) note(user string, d job.Dir, pid int) (first bool) {
+// addOutput adds an output; first says that nobody cuts for user yet.
+func (b *outputBook) addOutput(user string, d job.Dir, pid int) (first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if first = b.of[user] == nil; first {
@@ -56,8 +56,8 @@ func (b *outputBook) note(user string, d job.Dir, pid int) (first bool) {
 	return first
 }
 
-// drop forgets all outputs of the agent: it may have one in each of two places.
-func (b *outputBook) drop(name string) {
+// dropAgent forgets all outputs of the agent: it may have one in each of two places.
+func (b *outputBook) dropAgent(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, of := range b.of {
@@ -65,8 +65,8 @@ func (b *outputBook) drop(name string) {
 	}
 }
 
-// due are user's outputs; without any the user leaves the book.
-func (b *outputBook) due(user string) outputs {
+// dueOf are user's outputs; without any the user leaves the book.
+func (b *outputBook) dueOf(user string) outputs {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	of := maps.Clone(b.of[user])
@@ -80,13 +80,13 @@ func (b *outputBook) due(user string) outputs {
 // a look says where it is now. Whoever only asks cuts nothing.
 func (k *keeper) noteOutput(user string, order job.Job, r job.Result) {
 	if order.Op == job.OpInspect || order.Op == job.OpEvict || order.Op == job.OpDisown {
-		k.e.outputs.drop(k.name)
+		k.e.outputs.dropAgent(k.name)
 	}
 	nothing := order.Op == job.OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
 	if nothing || order.Guest || order.Op == job.OpEvict || order.Op == job.OpDisown {
 		return
 	}
-	if k.e.outputs.note(user, order.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
+	if k.e.outputs.addOutput(user, order.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
 		k.e.limitOutputsOf(user)
 	}
 }
@@ -104,7 +104,7 @@ func (e *Engine) limitOutputsOf(user string) {
 				timer.Stop()
 				return
 			}
-			due := e.outputs.due(user)
+			due := e.outputs.dueOf(user)
 			if len(due) == 0 {
 				return
 			}
@@ -136,8 +136,8 @@ func (e *Engine) cutOutputs(ctx context.Context, user string, due outputs) (free
 			return freed
 		}
 		if err != nil {
-			e.config().Log.Warn().Err(err).Str("agent", d.Name).Msg("cannot bound the agent's output until the next look at it")
-			e.outputs.drop(d.Name)
+			e.currentConfig().Log.Warn().Err(err).Str("agent", d.Name).Msg("cannot bound the agent's output until the next look at it")
+			e.outputs.dropAgent(d.Name)
 		}
 		if errors.Is(err, pool.ErrLost) {
 			e.pool.Lose(child)

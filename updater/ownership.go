@@ -20,7 +20,7 @@ func (k *keeper) looksAfter() bool {
 	w := k.wish
 	k.mu.Unlock()
 	wanted := w.Listed && w.Refused == "" && w.Agent.Cmd != meta.CmdNone
-	return wanted || k.rec.Txn != nil || k.e.holds.get(k.name) != nil
+	return wanted || k.rec.Txn != nil || k.e.holds.holdOf(k.name) != nil
 }
 
 // disownUnwanted gives the agent up when it is no longer ours to look after, so
@@ -33,7 +33,7 @@ func (k *keeper) disownUnwanted(ctx context.Context, s plan.Situation) {
 	if k.owns = s.Seen.OwnedBy == "" && k.looksAfter(); k.owns || !had {
 		return
 	}
-	if _, err := k.do(ctx, s.At.RunUser, k.job(job.OpDisown, plan.Target{Place: s.At}), nil); err != nil {
+	if _, err := k.runJob(ctx, s.At.RunUser, k.newJob(job.OpDisown, plan.Target{Place: s.At}), nil); err != nil {
 		k.log().Warn().Err(err).Msg("cannot leave the agent to another sidecar")
 	}
 }

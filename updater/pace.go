@@ -31,8 +31,8 @@ func (p pace) interval() time.Duration {
 	return p.configured
 }
 
-// answered notes a reply with the interval it asked for, in seconds.
-func (p pace) answered(seconds int) pace {
+// afterReply notes a reply with the interval it asked for, in seconds.
+func (p pace) afterReply(seconds int) pace {
 	p.failures, p.notBefore, p.steered = 0, time.Time{}, 0
 	if seconds > 0 {
 		p.steered = min(max(time.Duration(min(seconds, int(maxInterval/time.Second)))*time.Second, minInterval), maxInterval)
@@ -40,9 +40,9 @@ func (p pace) answered(seconds int) pace {
 	return p
 }
 
-// failed notes a heartbeat without a reply. after is what the server asked for
+// afterFailure notes a heartbeat without a reply. after is what the server asked for
 // with Retry-After, or 0.
-func (p pace) failed(now time.Time, after time.Duration) pace {
+func (p pace) afterFailure(now time.Time, after time.Duration) pace {
 	p.failures++
 	p.notBefore = time.Time{}
 	if after > 0 {
@@ -51,8 +51,8 @@ func (p pace) failed(now time.Time, after time.Duration) pace {
 	return p
 }
 
-// wait is the time until the next heartbeat.
-func (p pace) wait(now time.Time) time.Duration {
+// waitFrom is the time until the next heartbeat.
+func (p pace) waitFrom(now time.Time) time.Duration {
 	pause := p.notBefore.Sub(now)
 	switch {
 	case pause > 0:
@@ -63,9 +63,9 @@ func (p pace) wait(now time.Time) time.Duration {
 	return jitter.Around(p.interval())
 }
 
-// soon moves the next heartbeat forward, for news. While the server is away or
+// moveForward moves the next heartbeat forward, for news. While the server is away or
 // asked for a pause, news wait with the rest.
-func (p pace) soon(now, next time.Time) time.Time {
+func (p pace) moveForward(now, next time.Time) time.Time {
 	if p.failures > 0 || now.Before(p.notBefore) {
 		return next
 	}

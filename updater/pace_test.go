@@ -12,7 +12,7 @@ func TestPace(t *testing.T) {
 	failed := func(times int, after time.Duration) pace {
 		p := base
 		for range times {
-			p = p.failed(now, after)
+			p = p.afterFailure(now, after)
 		}
 		return p
 	}
@@ -22,22 +22,22 @@ func TestPace(t *testing.T) {
 		low, high time.Duration
 	}{
 		{"steady", base, 54 * time.Second, 66 * time.Second},
-		{"steered by the server", base.answered(10), 9 * time.Second, 11 * time.Second},
-		{"steered beyond a day", base.answered(1 << 40), 21 * time.Hour, 27 * time.Hour},
-		{"steered below zero is not steered", base.answered(-5), 54 * time.Second, 66 * time.Second},
-		{"the server stops steering", base.answered(10).answered(0), 54 * time.Second, 66 * time.Second},
+		{"steered by the server", base.afterReply(10), 9 * time.Second, 11 * time.Second},
+		{"steered beyond a day", base.afterReply(1 << 40), 21 * time.Hour, 27 * time.Hour},
+		{"steered below zero is not steered", base.afterReply(-5), 54 * time.Second, 66 * time.Second},
+		{"the server stops steering", base.afterReply(10).afterReply(0), 54 * time.Second, 66 * time.Second},
 		{"one failure", failed(1, 0), 0, time.Second},
 		{"three failures", failed(3, 0), 400 * time.Millisecond, 4 * time.Second},
 		{"failures back off up to the interval", failed(100, 0), 6 * time.Second, time.Minute},
-		{"a failure with a short interval", pace{configured: time.Second}.failed(now, 0), 0, time.Second},
+		{"a failure with a short interval", pace{configured: time.Second}.afterFailure(now, 0), 0, time.Second},
 		{"Retry-After is the least", failed(1, 2*time.Minute), 2 * time.Minute, 132 * time.Second},
-		{"Retry-After of the last failure counts", failed(1, time.Hour).failed(now, 0), 0, 2 * time.Second},
-		{"an answer ends the back-off", failed(9, time.Hour).answered(0), 54 * time.Second, 66 * time.Second},
+		{"Retry-After of the last failure counts", failed(1, time.Hour).afterFailure(now, 0), 0, 2 * time.Second},
+		{"an answer ends the back-off", failed(9, time.Hour).afterReply(0), 54 * time.Second, 66 * time.Second},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for range 2000 {
-				if d := c.pace.wait(now); d < c.low || d > c.high {
+				if d := c.pace.waitFrom(now); d < c.low || d > c.high {
 					t.Fatalf("waits %v; want %v to %v", d, c.low, c.high)
 				}
 			}
@@ -58,12 +58,12 @@ func TestNewsGoOutSoonButNotIntoAnOutage(t *testing.T) {
 		{"soon", base, next, reportSoon},
 		{"sooner with a short interval", pace{configured: time.Second}, next, 100 * time.Millisecond},
 		{"what is due first stays first", base, now, 0},
-		{"the server is away", base.failed(now, 0), next, time.Hour},
+		{"the server is away", base.afterFailure(now, 0), next, time.Hour},
 		{"the server asked for a pause", pace{configured: time.Minute, notBefore: now.Add(time.Minute)}, next, time.Hour},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			at := c.pace.soon(now, c.next)
+			at := c.pace.moveForward(now, c.next)
 			if d := at.Sub(now); d > c.high || c.high == time.Hour && d != time.Hour {
 				t.Fatalf("goes out after %v; want %v", d, c.high)
 			}

@@ -10,18 +10,18 @@ import (
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
-// prove watches the new version until it has proved itself or failed. The end
+// watchProbation watches the new version until it has proved itself or failed. The end
 // of the sidecar leaves it in probation; the next start begins that anew.
-func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
-	k.mustEnter(t, meta.PhaseProbation)
-	k.update(func(s *plan.State) {
+func (k *keeper) watchProbation(ctx context.Context, t *plan.Txn) error {
+	k.mustEnterPhase(t, meta.PhaseProbation)
+	k.updateState(func(s *plan.State) {
 		s.Version, s.Status, s.Timestamp = t.To.Version, meta.StatusStarted, time.Now().Unix()
 		s.RunUser, s.WorkDir = t.To.RunUser, t.To.WorkDir
 		if t.From.Version != "" && t.From.Version != t.To.Version {
 			s.PreviousVersion = t.From.Version // where a rollback goes, also an operator's
 		}
 	})
-	length := k.e.config().Probation
+	length := k.e.currentConfig().Probation
 	if p := t.Wish.Agent.Probation; p > 0 {
 		length = time.Duration(p) * time.Second
 	}
@@ -29,7 +29,7 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 	tick := time.NewTicker(min(max(length/20, 50*time.Millisecond), 2*time.Second))
 	defer tick.Stop()
 	for {
-		r, err := k.do(ctx, t.To.RunUser, k.job(job.OpProbe, t.To), nil)
+		r, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpProbe, t.To), nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -48,19 +48,19 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 			return k.rollBack(ctx, t, why, true)
 		} else if v == plan.Proved {
 			k.rec.Unproven = ""
-			return k.commit(ctx, t, "it proved itself")
+			return k.commitTransaction(ctx, t, "it proved itself")
 		} else {
 			unasked = 0
 		}
-		if h := k.e.holds.get(k.name); h != nil && h.Version != "" && h.Version == t.From.Version {
+		if h := k.e.holds.holdOf(k.name); h != nil && h.Version != "" && h.Version == t.From.Version {
 			t.Code = plan.CodeOperator
 			return k.rollBack(ctx, t, "an operator went back: "+h.Reason, false)
 		}
-		if k.superseded(t) {
+		if k.isSuperseded(t) {
 			k.rec.Unproven = t.To.Version
-			return k.commit(ctx, t, "before it proved itself, because something else is wanted")
+			return k.commitTransaction(ctx, t, "before it proved itself, because something else is wanted")
 		}
-		k.watched(judge, length)
+		k.reportProbation(judge, length)
 		k.returnChildren() // between two looks no child is needed
 		select {
 		case <-tick.C:
@@ -70,18 +70,18 @@ func (k *keeper) prove(ctx context.Context, t *plan.Txn) error {
 	}
 }
 
-// superseded: what the server wants is not what is on probation.
-func (k *keeper) superseded(t *plan.Txn) bool {
+// isSuperseded: what the server wants is not what is on probation.
+func (k *keeper) isSuperseded(t *plan.Txn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	w := k.wish
-	return t.Act != plan.ActRollback && w.Listed && w.Refused == "" && k.e.holds.get(k.name) == nil &&
+	return t.Act != plan.ActRollback && w.Listed && w.Refused == "" && k.e.holds.holdOf(k.name) == nil &&
 		(w.Agent.Cmd == meta.CmdStop || w.Agent.Cmd == meta.CmdStart && (w.Agent.Version != t.To.Version || w.Place != t.To.Place))
 }
 
-func (k *keeper) watched(judge plan.Trial, length time.Duration) {
+func (k *keeper) reportProbation(judge plan.Trial, length time.Duration) {
 	left := time.Until(judge.Ends)
-	k.update(func(s *plan.State) {
+	k.updateState(func(s *plan.State) {
 		s.Timestamp = time.Now().Unix()
 		s.Progress = min(max(1-float64(left)/float64(length), 0), 1)
 	})

@@ -17,7 +17,7 @@ import (
 // readyToSwitch is an error where stopping what runs would lead nowhere. What is
 // wrong with the version that runs is never held against the new one.
 func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
-	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpReady, t.To), nil); err != nil {
+	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpReady, t.To), nil); err != nil {
 		return err
 	}
 	if t.From.Version == "" {
@@ -28,7 +28,7 @@ func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
 
 // readyToStop is an error where the control script of what runs cannot be run.
 func (k *keeper) readyToStop(ctx context.Context, now plan.Target) error {
-	_, err := k.do(ctx, now.RunUser, k.job(job.OpCanStop, now), nil)
+	_, err := k.runJob(ctx, now.RunUser, k.newJob(job.OpCanStop, now), nil)
 	je, ok := errors.AsType[*job.Error](err)
 	if !ok {
 		return err
@@ -67,7 +67,7 @@ func (k *keeper) readyToRollBack(ctx context.Context, t *plan.Txn) error {
 	if t.From.Version == "" {
 		return nil
 	}
-	_, err := k.do(ctx, t.From.RunUser, k.job(job.OpCanRun, t.From), nil)
+	_, err := k.runJob(ctx, t.From.RunUser, k.newJob(job.OpCanRun, t.From), nil)
 	if err := waitForHost("go back to "+t.From.Version, err); err != nil {
 		return err
 	}
@@ -80,8 +80,8 @@ func (k *keeper) restoreConfigOf(ctx context.Context, t *plan.Txn) error {
 	if t.Act != plan.ActConfig {
 		return nil
 	}
-	order := k.job(job.OpRestoreConfig, t.To)
+	order := k.newJob(job.OpRestoreConfig, t.To)
 	order.Config = remoteConfig(t.Wish.Agent)
-	_, err := k.do(ctx, t.To.RunUser, order, nil)
+	_, err := k.runJob(ctx, t.To.RunUser, order, nil)
 	return err
 }

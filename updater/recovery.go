@@ -12,27 +12,27 @@ import (
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
-// resume finishes or undoes the transaction that the journal says is half
+// resumeTransaction finishes or undoes the transaction that the journal says is half
 // done, after a restart or after our own machinery failed.
-func (k *keeper) resume(ctx context.Context) error {
+func (k *keeper) resumeTransaction(ctx context.Context) error {
 	t := k.rec.Txn
 	if !k.resumed {
-		if why := k.outdated(ctx, t); why != "" {
-			return k.drop(ctx, t, why)
+		if why := k.whyOutdated(ctx, t); why != "" {
+			return k.dropTransaction(ctx, t, why)
 		}
 		t.Resumed++
 	}
 	k.resumed = true
 	switch t.Phase {
 	case meta.PhaseDownloading, meta.PhaseStaging:
-		return k.abandon(ctx, t, "interrupted before anything was stopped")
+		return k.endAsAbandoned(ctx, t, "interrupted before anything was stopped")
 	case meta.PhaseRollingBack:
 		return k.rollBack(ctx, t, t.Failure, t.Blame)
 	case meta.PhaseStopping, meta.PhaseStarting, meta.PhaseProbation:
 	case meta.PhaseIdle, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld:
-		return k.abandon(ctx, t, "the journal has it in phase "+string(t.Phase)+", which is no phase to resume")
+		return k.endAsAbandoned(ctx, t, "the journal has it in phase "+string(t.Phase)+", which is no phase to resume")
 	default:
-		return k.abandon(ctx, t, fmt.Sprintf("the journal has it in phase %q, which is unknown", t.Phase))
+		return k.endAsAbandoned(ctx, t, fmt.Sprintf("the journal has it in phase %q, which is unknown", t.Phase))
 	}
 	if t.Resumed > maxResumes {
 		t.Code = plan.CodeInterrupted
@@ -46,7 +46,7 @@ func (k *keeper) resume(ctx context.Context) error {
 	case err != nil:
 		return err
 	case over:
-		return k.prove(ctx, t)
+		return k.watchProbation(ctx, t)
 	}
 	return k.switchOver(ctx, t)
 }
@@ -58,7 +58,7 @@ func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
 		return false, nil
 	}
-	r, err := k.do(ctx, t.To.RunUser, k.job(job.OpInspect, t.To), nil)
+	r, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpInspect, t.To), nil)
 	if err == nil && (r.Seen.Busy || r.Seen.OwnedBy != "") {
 		return false, machineryError{errors.New(r.Seen.Status.String())}
 	}
@@ -70,11 +70,11 @@ func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, blame bool) error {
 	ctx := context.WithoutCancel(shutdown)
 	t.Failure, t.Blame = why, blame
-	k.mustEnter(t, meta.PhaseRollingBack)
+	k.mustEnterPhase(t, meta.PhaseRollingBack)
 	if err := k.readyToRollBack(ctx, t); err != nil {
 		return err
 	}
-	if err := k.stopOne(ctx, t, t.To); err != nil {
+	if err := k.stopVersionAt(ctx, t, t.To); err != nil {
 		return machineryError{fmt.Errorf("cannot stop the failed version, so nothing else is started: %w", err)}
 	}
 	if err := k.flipBack(ctx, t); err != nil {
@@ -83,12 +83,12 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 	faultpoint.Hit("sidecar.flippedBack")
 	var startErr error
 	if t.From.Version != "" {
-		if _, startErr = k.do(ctx, t.From.RunUser, k.job(job.OpStart, t.From), nil); isMachinery(startErr) {
+		if _, startErr = k.runJob(ctx, t.From.RunUser, k.newJob(job.OpStart, t.From), nil); isMachinery(startErr) {
 			return startErr
 		}
 	}
 	faultpoint.Hit("sidecar.restarted")
-	return k.rolledBack(ctx, t, startErr)
+	return k.endAsRolledBack(ctx, t, startErr)
 }
 
 // flipBack makes disk and config what they were. A disk that cannot be written
@@ -96,9 +96,9 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 // is tried again later.
 func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	if t.Act == plan.ActConfig {
-		order := k.job(job.OpRestoreConfig, t.To)
+		order := k.newJob(job.OpRestoreConfig, t.To)
 		order.Config = remoteConfig(t.Wish.Agent)
-		if _, err := k.do(ctx, t.To.RunUser, order, nil); err != nil {
+		if _, err := k.runJob(ctx, t.To.RunUser, order, nil); err != nil {
 			return machineryError{err}
 		}
 	}
@@ -109,7 +109,7 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	case t.From.Place != t.To.Place && t.From.WorkDir != t.To.WorkDir:
 		return nil // the place it comes from was never touched
 	}
-	_, err := k.do(ctx, target.RunUser, k.job(op, target), nil)
+	_, err := k.runJob(ctx, target.RunUser, k.newJob(op, target), nil)
 	je := (*job.Error)(nil)
 	switch {
 	case err == nil:
@@ -121,13 +121,13 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 		t.From = plan.Target{}
 		return k.flipBack(ctx, t)
 	case op == job.OpActivate:
-		_, startErr := k.do(ctx, target.RunUser, k.job(job.OpStart, target), nil)
+		_, startErr := k.runJob(ctx, target.RunUser, k.newJob(job.OpStart, target), nil)
 		return machineryError{errors.Join(err, startErr)}
 	}
 	return machineryError{err}
 }
 
-func (k *keeper) rolledBack(ctx context.Context, t *plan.Txn, startErr error) error {
+func (k *keeper) endAsRolledBack(ctx context.Context, t *plan.Txn, startErr error) error {
 	now := time.Now()
 	o := plan.Outcome{Phase: meta.PhaseRolledBack, Key: t.Key, Error: plan.JoinSentences(t.Failure, t.Notes), Code: t.Code}
 	switch {
@@ -141,12 +141,12 @@ func (k *keeper) rolledBack(ctx context.Context, t *plan.Txn, startErr error) er
 	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: t.Failure, Code: t.Code, Release: t.Blame}, now)
 	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
 		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)
-	k.update(func(s *plan.State) { // a report may go out before the next look
+	k.updateState(func(s *plan.State) { // a report may go out before the next look
 		s.Version = t.From.Version
 		if t.From.Version != "" {
 			s.RunUser, s.WorkDir = t.From.RunUser, t.From.WorkDir
 		}
 	})
-	k.end(ctx, t, o)
+	k.endTransaction(ctx, t, o)
 	return nil
 }

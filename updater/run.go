@@ -48,7 +48,7 @@ type daemon struct {
 // later: a disk that is full or read-only keeps nobody from heartbeats, nor
 // agents from being started again. What could not be written is tried again.
 func (d *daemon) later(err error, do func() error) {
-	d.engine.damage.add(err)
+	d.engine.damage.addDamage(err)
 	d.log.Error().Err(err).Msg("until it can be written, ./control and commands do not find this sidecar")
 	d.late = append(d.late, do)
 }
@@ -95,21 +95,21 @@ func Run(ctx context.Context, c config.Config) error {
 	if err := catchCrashes(c.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}
-	err = run(ctx, c, log, lock.aside)
+	err = runDaemon(ctx, c, log, lock.aside)
 	if err != nil {
 		log.Error().Err(err).Msg("ops-updater ends")
 	}
 	return err
 }
 
-func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error) error {
+func runDaemon(ctx context.Context, c config.Config, log zerolog.Logger, aside []error) error {
 	metrics := local.NewMetrics()
 	engine, err := NewEngine(countedEngineConfig(c, log, metrics))
 	if err != nil {
 		return err
 	}
 	for _, err := range aside {
-		engine.damage.add(err)
+		engine.damage.addDamage(err)
 	}
 	b, err := newBeat(c, engine, engine.Notify(), log, metrics)
 	if err != nil {
@@ -123,16 +123,16 @@ func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error
 	if err := d.writePid(); err != nil {
 		d.later(err, d.writePid)
 	}
-	servers, err := d.listen()
+	servers, err := d.openInterfaces()
 	if err != nil {
 		return err
 	}
-	d.hello()
+	d.logStart()
 	var group sync.WaitGroup
-	group.Go(func() { config.OnHangup(ctx, func() { _, _ = d.reload(ctx) }) }) // said in the log
-	group.Go(func() { b.run(ctx) })
+	group.Go(func() { config.OnHangup(ctx, func() { _, _ = d.reloadConfig(ctx) }) }) // said in the log
+	group.Go(func() { b.sendHeartbeats(ctx) })
 	for _, s := range servers {
-		group.Go(func() { s.serve(ctx, log) })
+		group.Go(func() { s.serveUntil(ctx, log) })
 	}
 	for _, do := range d.late {
 		group.Go(func() { untilDone(ctx, do) })
@@ -144,7 +144,7 @@ func run(ctx context.Context, c config.Config, log zerolog.Logger, aside []error
 	return err
 }
 
-func (d *daemon) hello() {
+func (d *daemon) logStart() {
 	c := d.config.Config()
 	d.log.Info().Str("version", buildinfo.Version()).Int("pid", os.Getpid()).Str("config", c.Path).
 		Str("hostname", c.Hostname).Strs("servers", c.Servers).Stringer("interval", c.Interval).Msg("ops-updater started")
@@ -153,8 +153,8 @@ func (d *daemon) hello() {
 	}
 }
 
-// reload reads the configuration again. When it is bad the old one stays.
-func (d *daemon) reload(context.Context) (local.Reloaded, error) {
+// reloadConfig reads the configuration again. When it is bad the old one stays.
+func (d *daemon) reloadConfig(context.Context) (local.Reloaded, error) {
 	next, restart, err := d.config.Reload(d.useConfig)
 	if err != nil {
 		d.log.Error().Err(err).Msg("the configuration was not reloaded, the old one stays")
@@ -178,7 +178,7 @@ func (d *daemon) useConfig(next config.Config) error {
 		return err
 	}
 	setLevel(next)
-	d.beat.replace(next)
+	d.beat.replaceConfig(next)
 	return nil
 }
 
@@ -197,8 +197,8 @@ type server struct {
 	http     *http.Server
 }
 
-func (d *daemon) listen() ([]server, error) {
-	doors := local.Daemon{Status: d.status, Plan: d.plan, Do: d.do, Reload: d.reload, Output: d.output, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
+func (d *daemon) openInterfaces() ([]server, error) {
+	doors := local.Daemon{Status: d.status, Plan: d.planSteps, Do: d.doOrder, Reload: d.reloadConfig, Output: d.agentOutput, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
 	var servers []server
 	open := func() (server, error) {
 		l, err := local.Listen(d.ctx, d.config.Config().VarDir)
@@ -211,7 +211,7 @@ func (d *daemon) listen() ([]server, error) {
 		d.later(err, func() error {
 			socket, err := open()
 			if err == nil {
-				socket.serve(d.ctx, d.log)
+				socket.serveUntil(d.ctx, d.log)
 			}
 			return err
 		})
@@ -240,8 +240,8 @@ func newServer(l net.Listener, h http.Handler) server {
 	}}
 }
 
-// serve answers until ctx ends; requests under way get a moment.
-func (s server) serve(ctx context.Context, log zerolog.Logger) {
+// serveUntil answers until ctx ends; requests under way get a moment.
+func (s server) serveUntil(ctx context.Context, log zerolog.Logger) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.http.Serve(s.listener) }()
 	select {

@@ -57,13 +57,13 @@ func (s *slot) crawls(now time.Time) bool {
 	return float64(s.done) < float64(s.rate)*held.Seconds()
 }
 
-// take waits for a slot for s. told is called now and then with the agents
+// takeSlot waits for a slot for s. told is called now and then with the agents
 // that have one meanwhile.
-func (q *slots) take(ctx context.Context, s *slot, told func(holders []string)) error {
+func (q *slots) takeSlot(ctx context.Context, s *slot, told func(holders []string)) error {
 	s.granted = make(chan struct{})
 	q.mu.Lock()
 	q.waiting = append(q.waiting, s)
-	q.grant()
+	q.grantSlots()
 	q.mu.Unlock()
 	tick := time.NewTicker(slotsWatch)
 	defer tick.Stop()
@@ -72,7 +72,7 @@ func (q *slots) take(ctx context.Context, s *slot, told func(holders []string)) 
 		case <-s.granted:
 			return nil
 		case <-ctx.Done():
-			q.leave(s)
+			q.leaveSlot(s)
 			return ctx.Err()
 		case now := <-tick.C:
 			told(q.makeRoom(now))
@@ -80,17 +80,17 @@ func (q *slots) take(ctx context.Context, s *slot, told func(holders []string)) 
 	}
 }
 
-// leave gives up what s holds or waits for.
-func (q *slots) leave(s *slot) {
+// leaveSlot gives up what s holds or waits for.
+func (q *slots) leaveSlot(s *slot) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	is := func(other *slot) bool { return other == s }
 	q.taken, q.waiting = slices.DeleteFunc(q.taken, is), slices.DeleteFunc(q.waiting, is)
-	q.grant()
+	q.grantSlots()
 }
 
-// grant gives free slots to those who have waited longest; q.mu is held.
-func (q *slots) grant() {
+// grantSlots gives free slots to those who have waited longest; q.mu is held.
+func (q *slots) grantSlots() {
 	for len(q.taken) < q.size && len(q.waiting) > 0 {
 		s := q.waiting[0]
 		q.waiting = q.waiting[1:]
@@ -123,9 +123,9 @@ func (q *slots) makeRoom(now time.Time) (holders []string) {
 	return holders
 }
 
-// downloaded notes how far the download of s is; a negative total says that
+// noteDownloaded notes how far the download of s is; a negative total says that
 // it is over.
-func (q *slots) downloaded(s *slot, total int64) {
+func (q *slots) noteDownloaded(s *slot, total int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {

@@ -15,18 +15,18 @@ import (
 // asking the server again, while what ran before still runs.
 const staleAfter = time.Hour
 
-// outdated says why a transaction that an earlier process left is not to be
+// whyOutdated says why a transaction that an earlier process left is not to be
 // finished or undone: the host is no longer where the journal has it.
-func (k *keeper) outdated(ctx context.Context, t *plan.Txn) string {
+func (k *keeper) whyOutdated(ctx context.Context, t *plan.Txn) string {
 	for _, target := range []plan.Target{t.From, t.To} {
 		if target.Place == (plan.Place{}) || target.Version == "" {
 			continue
 		}
-		r, err := k.do(ctx, target.RunUser, k.job(job.OpInspect, target), nil)
+		r, err := k.runJob(ctx, target.RunUser, k.newJob(job.OpInspect, target), nil)
 		if err != nil || r.Seen.Version == "" {
 			continue // nothing is known that speaks against it
 		}
-		if !slices.Contains(k.expected(t, target.WorkDir), r.Seen.Version) {
+		if !slices.Contains(k.expectedVersions(t, target.WorkDir), r.Seen.Version) {
 			return fmt.Sprintf(".version in %s names %s by now, which somebody else made so", dirOf(target.Place, k.name).Path, r.Seen.Version)
 		}
 		if target == t.From && t.StoppedNothing() && time.Since(t.Since) > staleAfter && r.Seen.Version == t.From.Version && r.Seen.Status.Started() {
@@ -36,9 +36,9 @@ func (k *keeper) outdated(ctx context.Context, t *plan.Txn) string {
 	return ""
 }
 
-// expected are the versions that .version in workDir may name in the course of
+// expectedVersions are the versions that .version in workDir may name in the course of
 // t and of its rollback.
-func (k *keeper) expected(t *plan.Txn, workDir string) (versions []string) {
+func (k *keeper) expectedVersions(t *plan.Txn, workDir string) (versions []string) {
 	for _, target := range []plan.Target{t.From, t.To} {
 		if target.WorkDir == workDir {
 			versions = append(versions, target.Version)
@@ -50,9 +50,9 @@ func (k *keeper) expected(t *plan.Txn, workDir string) (versions []string) {
 	return versions
 }
 
-// drop forgets a transaction that is not about what is there any more, and
+// dropTransaction forgets a transaction that is not about what is there any more, and
 // says so.
-func (k *keeper) drop(ctx context.Context, t *plan.Txn, why string) error {
+func (k *keeper) dropTransaction(ctx context.Context, t *plan.Txn, why string) error {
 	from := ""
 	if t.From.Version != "" {
 		from = " from " + t.From.Version
@@ -60,6 +60,6 @@ func (k *keeper) drop(ctx context.Context, t *plan.Txn, why string) error {
 	said := fmt.Sprintf("a half-done %s%s to %s, in phase %s since %s, is dropped: %s",
 		t.Act, from, t.To.Version, t.Phase, t.Since.Local().Format(time.DateTime), why)
 	k.log().Warn().Str("act", string(t.Act)).Str("to", t.To.Version).Msg(said)
-	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: said, Code: plan.CodeStale})
+	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: said, Code: plan.CodeStale})
 	return nil
 }

@@ -27,7 +27,7 @@ func Settle() {
 func heedSignals() {
 	dropped := make(chan os.Signal, 1)
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
-		if ignored(s) {
+		if wasIgnored(s) {
 			signal.Notify(dropped, s)
 		}
 	}

@@ -32,8 +32,8 @@ func raiseLimits() {
 	}
 }
 
-// ignored reports whether s was ignored when the program began.
-func ignored(s syscall.Signal) bool {
+// wasIgnored reports whether s was ignored when the program began.
+func wasIgnored(s syscall.Signal) bool {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return signal.Ignored(s)
@@ -57,15 +57,15 @@ func raiseLimit(resource int, want uint64) {
 	_ = syscall.Setrlimit(resource, &l)
 }
 
-// begunAnew is set for a program that was begun anew, so that this is not done
+// restartedMark is set for a program that was begun anew, so that this is not done
 // twice.
-const begunAnew = "OPS_UPDATER_BEGUN_ANEW"
+const restartedMark = "OPS_UPDATER_BEGUN_ANEW"
 
 // unblockSignals begins the program anew when signals are blocked: the runtime
 // gives the mask that it found to everything that is started.
 func unblockSignals() {
-	again := os.Getenv(begunAnew) != ""
-	_ = os.Unsetenv(begunAnew)
+	again := os.Getenv(restartedMark) != ""
+	_ = os.Unsetenv(restartedMark)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var blocked, none unix.Sigset_t
@@ -74,6 +74,6 @@ func unblockSignals() {
 	}
 	self, err := os.Executable() // not /proc/self/exe, after which the process would be named
 	if err == nil && unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil) == nil {
-		_ = syscall.Exec(self, os.Args, append(os.Environ(), begunAnew+"=1"))
+		_ = syscall.Exec(self, os.Args, append(os.Environ(), restartedMark+"=1"))
 	}
 }

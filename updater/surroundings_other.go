@@ -9,6 +9,6 @@ import (
 
 func raiseLimits() {}
 
-func ignored(s syscall.Signal) bool { return signal.Ignored(s) }
+func wasIgnored(s syscall.Signal) bool { return signal.Ignored(s) }
 
 func unblockSignals() {}

@@ -18,34 +18,34 @@ import (
 // version was stopped before it is undone: it may be what interrupts us.
 const maxResumes = 3
 
-// replace carries out a transaction from its beginning. A nil error means that
+// replaceVersion carries out a transaction from its beginning. A nil error means that
 // it has ended, well or not; otherwise our own machinery failed, and the
 // journal says where to go on.
-func (k *keeper) replace(ctx context.Context, s plan.Situation, step plan.Step) error {
+func (k *keeper) replaceVersion(ctx context.Context, s plan.Situation, step plan.Step) error {
 	t := &plan.Txn{Act: step.Act, Reason: step.Reason, From: step.From, To: step.To, Left: s.Left, Wish: s.Wish, Began: time.Now(), Notes: k.others}
 	if t.Act == plan.ActRollback {
 		t.Key = plan.RollbackKey(t.To.Version)
 		return k.switchWhenReady(ctx, t)
 	}
 	t.Key = k.rec.ReleaseKey(s.Wish)
-	if err := k.enter(t, meta.PhaseDownloading); err != nil {
-		return k.refuse(ctx, t, err)
+	if err := k.enterPhase(t, meta.PhaseDownloading); err != nil {
+		return k.endAsFailed(ctx, t, err)
 	}
-	err := k.fetch(ctx, t)
+	err := k.fetchRelease(ctx, t)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // the journal remembers; the next start begins again
 	case !k.stillWanted(t):
-		return k.abandon(ctx, t, "something else is wanted by now")
+		return k.endAsAbandoned(ctx, t, "something else is wanted by now")
 	case errors.Is(err, context.Canceled):
-		return k.abandon(ctx, t, "somebody asked for a look meanwhile") // it begins again where it was
+		return k.endAsAbandoned(ctx, t, "somebody asked for a look meanwhile") // it begins again where it was
 	case isOthers(err):
 		return err
 	case err != nil:
-		return k.refuse(ctx, t, err)
+		return k.endAsFailed(ctx, t, err)
 	}
 	if b, blocked := k.rec.BlockFor(t.Key, time.Now()); blocked {
-		return k.abandon(ctx, t, b.Explain())
+		return k.endAsAbandoned(ctx, t, b.Explain())
 	}
 	return k.switchWhenReady(ctx, t)
 }
@@ -58,17 +58,17 @@ func (k *keeper) switchWhenReady(ctx context.Context, t *plan.Txn) error {
 	} else if isMachinery(err) {
 		return err
 	} else if err != nil {
-		return k.refuse(ctx, t, err)
+		return k.endAsFailed(ctx, t, err)
 	}
 	return k.switchOver(ctx, t)
 }
 
-// enter writes the intent into the journal before the act, and tells it.
-func (k *keeper) enter(t *plan.Txn, phase meta.Phase) error {
+// enterPhase writes the intent into the journal before the act, and tells it.
+func (k *keeper) enterPhase(t *plan.Txn, phase meta.Phase) error {
 	t.Phase, t.Since = phase, time.Now()
 	k.rec.Txn = t
-	err := k.save()
-	k.update(func(s *plan.State) {
+	err := k.saveRecord()
+	k.updateState(func(s *plan.State) {
 		s.Phase, s.Since, s.Progress, s.Done, s.Total, s.Error = phase, t.Since.Unix(), 0, 0, 0, t.Failure
 		s.Reason = t.Code
 	})
@@ -77,18 +77,18 @@ func (k *keeper) enter(t *plan.Txn, phase meta.Phase) error {
 	return err
 }
 
-// mustEnter is for phases that begin when there is no way back to doing
+// mustEnterPhase is for phases that begin when there is no way back to doing
 // nothing: with an agent stopped, a journal that cannot be written is said
 // aloud and does not keep the agent down. Recovery from the phase before does
 // the same again.
-func (k *keeper) mustEnter(t *plan.Txn, phase meta.Phase) {
-	if err := k.enter(t, phase); err != nil {
+func (k *keeper) mustEnterPhase(t *plan.Txn, phase meta.Phase) {
+	if err := k.enterPhase(t, phase); err != nil {
 		k.log().Error().Err(err).Msg("going on without")
 	}
 }
 
-// fetch has the wanted version completed on disk, beside the running one.
-func (k *keeper) fetch(ctx context.Context, t *plan.Txn) error {
+// fetchRelease has the wanted version completed on disk, beside the running one.
+func (k *keeper) fetchRelease(ctx context.Context, t *plan.Txn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k.mu.Lock()
@@ -106,7 +106,7 @@ func (k *keeper) fetch(ctx context.Context, t *plan.Txn) error {
 	if err != nil {
 		return err
 	}
-	if source := t.Wish.Agent.MD5URL(t.Wish.Dialect, k.e.config().Arch); source != "" && r.Install.MD5 != "" {
+	if source := t.Wish.Agent.MD5URL(t.Wish.Dialect, k.e.currentConfig().Arch); source != "" && r.Install.MD5 != "" {
 		k.rec.Learned = plan.Learned{Source: plan.AddressDigest(source), MD5: strings.ToLower(r.Install.MD5)}
 		t.Key = k.rec.ReleaseKey(t.Wish)
 	}
@@ -120,13 +120,13 @@ func (k *keeper) dropSuspect(ctx context.Context, t *plan.Txn) error {
 	if t.To.Version == t.From.Version || !k.rec.FailedBefore(t.To.Version) {
 		return nil
 	}
-	return k.prune(ctx, t.To.Place, t.To.Version)
+	return k.pruneVersions(ctx, t.To.Place, t.To.Version)
 }
 
 func (k *keeper) installJob(t *plan.Txn) job.Job {
-	cfg := k.e.config()
+	cfg := k.e.currentConfig()
 	a := t.Wish.Agent
-	order := k.job(job.OpInstall, t.To)
+	order := k.newJob(job.OpInstall, t.To)
 	order.Install = &job.Install{
 		Agent: a.Name, Version: a.Version, Dir: order.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
@@ -145,11 +145,11 @@ func remoteConfig(a meta.DesiredAgent) *job.RemoteConfig {
 	return &job.RemoteConfig{FileName: a.ConfigFileName, URL: a.ConfigRemoteURL}
 }
 
-func (k *keeper) progress(t *plan.Txn, p job.Progress) {
+func (k *keeper) reportProgress(t *plan.Txn, p job.Progress) {
 	if p.Phase == meta.PhaseStaging && t.Phase == meta.PhaseDownloading {
-		k.mustEnter(t, meta.PhaseStaging)
+		k.mustEnterPhase(t, meta.PhaseStaging)
 	}
-	k.update(func(s *plan.State) {
+	k.updateState(func(s *plan.State) {
 		s.Done, s.Total = p.Done, p.Total
 		if p.Total > 0 {
 			s.Progress = min(float64(p.Done)/float64(p.Total), 1)
@@ -161,25 +161,25 @@ func (k *keeper) progress(t *plan.Txn, p job.Progress) {
 func (k *keeper) stillWanted(t *plan.Txn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.wish == t.Wish && k.e.holds.get(k.name) == nil
+	return k.wish == t.Wish && k.e.holds.holdOf(k.name) == nil
 }
 
 // switchOver stops the old version and starts the new one. It is not
 // interrupted by the end of the sidecar: what is stopped is also started.
 func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	ctx := context.WithoutCancel(shutdown)
-	if err := k.enter(t, meta.PhaseStopping); err != nil {
-		return k.refuse(ctx, t, err)
+	if err := k.enterPhase(t, meta.PhaseStopping); err != nil {
+		return k.endAsFailed(ctx, t, err)
 	}
 	if err := k.stopOld(ctx, t); isMachinery(err) {
 		return err
 	} else if err != nil {
-		return k.refuse(ctx, t, err)
+		return k.endAsFailed(ctx, t, err)
 	}
 	faultpoint.Hit("sidecar.stopped")
 	k.fallBackOnProven(t)
-	k.mustEnter(t, meta.PhaseStarting)
-	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpActivate, t.To), nil); isMachinery(err) {
+	k.mustEnterPhase(t, meta.PhaseStarting)
+	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpActivate, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = codeOf(err)
@@ -187,19 +187,19 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	}
 	faultpoint.Hit("sidecar.activated")
 	k.reportVersion(t.To.Version)
-	if _, err := k.do(ctx, t.To.RunUser, k.job(job.OpStart, t.To), nil); isMachinery(err) {
+	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpStart, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = cmp.Or(codeOf(err), plan.CodeNotStarted)
 		return k.rollBack(ctx, t, err.Error(), !isHostFault(err))
 	}
 	faultpoint.Hit("sidecar.started")
-	return k.prove(shutdown, t)
+	return k.watchProbation(shutdown, t)
 }
 
 // reportVersion says what .version names now; the next look comes later.
 func (k *keeper) reportVersion(version string) {
-	k.update(func(s *plan.State) { s.Version = version })
+	k.updateState(func(s *plan.State) { s.Version = version })
 }
 
 // fallBackOnProven: what was superseded on probation has not proved itself, so
@@ -216,24 +216,24 @@ func (k *keeper) fallBackOnProven(t *plan.Txn) {
 // it leaves nor in the one that it goes to.
 func (k *keeper) stopOld(ctx context.Context, t *plan.Txn) error {
 	if t.Left != (plan.Place{}) {
-		if err := k.evict(ctx, t); err != nil {
+		if err := k.evictPlace(ctx, t); err != nil {
 			return err
 		}
 	}
 	if t.From.Version != "" {
-		if err := k.stopOne(ctx, t, t.From); err != nil {
+		if err := k.stopVersionAt(ctx, t, t.From); err != nil {
 			return err
 		}
 	}
 	if t.From.Version == "" || t.From.Place != t.To.Place {
-		return k.stopOne(ctx, t, t.To)
+		return k.stopVersionAt(ctx, t, t.To)
 	}
 	return nil
 }
 
-// evict ends what root runs in a place whose control script others can change.
-func (k *keeper) evict(ctx context.Context, t *plan.Txn) error {
-	r, err := k.do(ctx, t.Left.RunUser, k.job(job.OpEvict, plan.Target{Place: t.Left}), nil)
+// evictPlace ends what root runs in a place whose control script others can change.
+func (k *keeper) evictPlace(ctx context.Context, t *plan.Txn) error {
+	r, err := k.runJob(ctx, t.Left.RunUser, k.newJob(job.OpEvict, plan.Target{Place: t.Left}), nil)
 	if err == nil && len(r.Stopped.Killed) > 0 {
 		t.Notes = plan.JoinSentences(t.Notes, r.Stopped.String())
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
@@ -241,8 +241,8 @@ func (k *keeper) evict(ctx context.Context, t *plan.Txn) error {
 	return err
 }
 
-func (k *keeper) stopOne(ctx context.Context, t *plan.Txn, old plan.Target) error {
-	r, err := k.do(ctx, old.RunUser, k.job(job.OpStop, old), nil)
+func (k *keeper) stopVersionAt(ctx context.Context, t *plan.Txn, old plan.Target) error {
+	r, err := k.runJob(ctx, old.RunUser, k.newJob(job.OpStop, old), nil)
 	if err != nil {
 		return err
 	}
@@ -252,13 +252,13 @@ func (k *keeper) stopOne(ctx context.Context, t *plan.Txn, old plan.Target) erro
 		}
 		k.log().Warn().Ints("killed", r.Stopped.Killed).Msg(r.Stopped.String())
 	}
-	k.update(func(s *plan.State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
+	k.updateState(func(s *plan.State) { s.Status, s.Timestamp = meta.StatusStopped, time.Now().Unix() })
 	return nil
 }
 
-// commit ends a transaction with the new version in place: because it has
+// commitTransaction ends a transaction with the new version in place: because it has
 // proved itself, or because it was superseded before it could.
-func (k *keeper) commit(ctx context.Context, t *plan.Txn, how string) error {
+func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string) error {
 	faultpoint.Hit("sidecar.proved")
 	if t.From.Version != "" && t.From.Version != t.To.Version {
 		k.rec.Previous = t.From.Version
@@ -270,13 +270,13 @@ func (k *keeper) commit(ctx context.Context, t *plan.Txn, how string) error {
 	k.rec.Unblock(t.Key)
 	k.rec.Unblock(k.rec.FetchKey(t.Wish))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
-	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
+	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
 	return nil
 }
 
-// refuse ends a transaction before anything was stopped: the old version runs
+// endAsFailed ends a transaction before anything was stopped: the old version runs
 // on.
-func (k *keeper) refuse(ctx context.Context, t *plan.Txn, cause error) error {
+func (k *keeper) endAsFailed(ctx context.Context, t *plan.Txn, cause error) error {
 	if err := k.restoreConfigOf(ctx, t); err != nil {
 		cause = errors.Join(cause, err)
 	}
@@ -290,61 +290,61 @@ func (k *keeper) refuse(ctx context.Context, t *plan.Txn, cause error) error {
 	}
 	b := k.rec.AddFailure(plan.Fault{Key: key, Version: t.To.Version, Reason: cause.Error(), Code: codeOf(cause), Release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
-	k.end(ctx, t, plan.Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: plan.JoinSentences(cause.Error(), t.Notes)})
+	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: plan.JoinSentences(cause.Error(), t.Notes)})
 	return nil
 }
 
-// abandon ends a transaction before anything was stopped, without blame.
-func (k *keeper) abandon(ctx context.Context, t *plan.Txn, why string) error {
+// endAsAbandoned ends a transaction before anything was stopped, without blame.
+func (k *keeper) endAsAbandoned(ctx context.Context, t *plan.Txn, why string) error {
 	k.log().Info().Str("act", string(t.Act)).Str("to", t.To.Version).Msg("given up: " + why)
-	k.end(ctx, t, k.rec.Last)
+	k.endTransaction(ctx, t, k.rec.Last)
 	return nil
 }
 
-// end writes the outcome, then cleans up, then has it reported.
-func (k *keeper) end(ctx context.Context, t *plan.Txn, o plan.Outcome) {
+// endTransaction writes the outcome, then cleans up, then has it reported.
+func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
 	k.last, k.others = plan.Target{}, ""
-	k.update(func(s *plan.State) {
+	k.updateState(func(s *plan.State) {
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
 		s.Blocks, s.PreviousVersion = slices.Clone(k.rec.Blocks), k.rec.Previous
 	})
-	k.note()
+	k.noteRecord()
 	faultpoint.Hit("sidecar.ended")
-	if ended := k.e.config().Ended; ended != nil {
+	if ended := k.e.currentConfig().Ended; ended != nil {
 		ended(t.Act, o.Phase)
 	}
-	k.tidy(ctx, t)
-	k.e.changed()
+	k.cleanUpPlaces(ctx, t)
+	k.e.wakeHeartbeat()
 }
 
-// tidy removes versions that are no longer needed, and what interrupted
+// cleanUpPlaces removes versions that are no longer needed, and what interrupted
 // installs left.
-func (k *keeper) tidy(ctx context.Context, t *plan.Txn) {
+func (k *keeper) cleanUpPlaces(ctx context.Context, t *plan.Txn) {
 	places := []plan.Place{t.To.Place}
 	if t.From.Version != "" && t.From.Place != t.To.Place {
 		places = append(places, t.From.Place)
 	}
 	for _, p := range places {
-		err := k.prune(ctx, p, "")
+		err := k.pruneVersions(ctx, p, "")
 		if err == nil || codeOf(err) == job.ReasonUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")
 		k.rec.Last.Error = plan.JoinSentences(k.rec.Last.Error, "cannot clean up: "+err.Error())
-		k.note()
+		k.noteRecord()
 	}
 }
 
-// prune keeps what is running (.version names it), previous and wanted, and
+// pruneVersions keeps what is running (.version names it), previous and wanted, and
 // fills up to the number of versions that shall be kept; but not drop.
-func (k *keeper) prune(ctx context.Context, at plan.Place, drop string) error {
+func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) error {
 	k.mu.Lock()
 	w := k.wish
 	k.mu.Unlock()
-	order := k.job(job.OpPrune, plan.Target{Place: at})
-	order.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.config().Keep), Drop: drop}
+	order := k.newJob(job.OpPrune, plan.Target{Place: at})
+	order.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.currentConfig().Keep), Drop: drop}
 	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
 		if v != "" && v != drop {
 			order.Prune.Keep = append(order.Prune.Keep, v)
@@ -353,6 +353,6 @@ func (k *keeper) prune(ctx context.Context, at plan.Place, drop string) error {
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {
 		order.Prune.Keep = append(order.Prune.Keep, t.From.Version)
 	}
-	_, err := k.do(ctx, at.RunUser, order, nil)
+	_, err := k.runJob(ctx, at.RunUser, order, nil)
 	return err
 }

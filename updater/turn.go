@@ -13,7 +13,7 @@ import (
 // installInTurn installs once there is a slot. A download that crawls while
 // others wait is ended, and goes on from where it was in its next turn.
 func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (job.Result, error) {
-	cfg := k.e.config()
+	cfg := k.e.currentConfig()
 	s := &slot{agent: k.name, grace: min(cmp.Or(cfg.Limits.StallTimeout, crawlGrace), crawlGrace), rate: crawlRate}
 	if limit := cfg.Limits.MaxRate; limit > 0 {
 		s.rate = min(s.rate, limit/2)
@@ -23,7 +23,7 @@ func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (job.Result, er
 			return job.Result{}, err
 		}
 		r, err := k.installWithSlot(ctx, t, s)
-		k.e.slots.leave(s)
+		k.e.slots.leaveSlot(s)
 		if !errors.Is(err, errYielded) {
 			return r, err
 		}
@@ -34,16 +34,16 @@ func (k *keeper) installInTurn(ctx context.Context, t *plan.Txn) (job.Result, er
 
 func (k *keeper) awaitSlot(ctx context.Context, s *slot) error {
 	waited := false
-	err := k.e.slots.take(ctx, s, func(holders []string) {
+	err := k.e.slots.takeSlot(ctx, s, func(holders []string) {
 		if !waited {
 			k.returnChildren() // who waits needs no child
-			k.e.changed()
+			k.e.wakeHeartbeat()
 		}
 		waited = true
-		k.update(func(st *plan.State) { st.Error, st.Reason = waitsFor(holders), plan.CodeWaiting })
+		k.updateState(func(st *plan.State) { st.Error, st.Reason = waitsFor(holders), plan.CodeWaiting })
 	})
 	if waited {
-		k.update(func(st *plan.State) { st.Error, st.Reason = "", "" })
+		k.updateState(func(st *plan.State) { st.Error, st.Reason = "", "" })
 	}
 	return err
 }
@@ -53,32 +53,32 @@ func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (job
 	turn, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	k.e.slots.onYield(s, end)
-	r, err := k.install(turn, t, s)
+	r, err := k.installVersion(turn, t, s)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(turn), errYielded) {
 		return r, errYielded
 	}
 	return r, err
 }
 
-// install has the wanted version completed by a child.
-func (k *keeper) install(ctx context.Context, t *plan.Txn, s *slot) (job.Result, error) {
+// installVersion has the wanted version completed by a child.
+func (k *keeper) installVersion(ctx context.Context, t *plan.Txn, s *slot) (job.Result, error) {
 	if err := k.e.prepareDir(ctx, t.To.Place, k.name); err != nil {
 		return job.Result{}, err
 	}
 	if t.Act == plan.ActChangeUser {
-		if _, err := k.doOnce(ctx, t.To.RunUser, k.job(job.OpClaim, t.To), nil); err != nil {
+		if _, err := k.runJobOnce(ctx, t.To.RunUser, k.newJob(job.OpClaim, t.To), nil); err != nil {
 			return job.Result{}, err
 		}
 	}
 	if err := k.dropSuspect(ctx, t); err != nil {
 		return job.Result{}, err
 	}
-	return k.doOnce(ctx, t.To.RunUser, k.installJob(t), func(p job.Progress) {
+	return k.runJobOnce(ctx, t.To.RunUser, k.installJob(t), func(p job.Progress) {
 		if p.Phase == meta.PhaseStaging {
-			k.e.slots.downloaded(s, -1)
+			k.e.slots.noteDownloaded(s, -1)
 		} else {
-			k.e.slots.downloaded(s, p.Done)
+			k.e.slots.noteDownloaded(s, p.Done)
 		}
-		k.progress(t, p)
+		k.reportProgress(t, p)
 	})
 }

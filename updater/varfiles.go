@@ -66,7 +66,7 @@ type damageBook struct {
 	said []string
 }
 
-func (b *damageBook) add(err error) {
+func (b *damageBook) addDamage(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.said) < maxAside {
@@ -74,14 +74,14 @@ func (b *damageBook) add(err error) {
 	}
 }
 
-func (b *damageBook) list() []string {
+func (b *damageBook) listDamage() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.said)
 }
 
 // Damage is what was found damaged in the var directory and set aside.
-func (e *Engine) Damage() []string { return e.damage.list() }
+func (e *Engine) Damage() []string { return e.damage.listDamage() }
 
 // checkAside warns of files that were damaged, until somebody has removed them.
 func checkAside(dir string) []Finding {
@@ -112,7 +112,7 @@ func checkAside(dir string) []Finding {
 func openLock(path string) (f *os.File, aside []error, err error) {
 	f, err = plainfile.Append(path)
 	if _, other := errors.AsType[*plainfile.Error](err); other {
-		if held(path) {
+		if isLocked(path) {
 			return nil, nil, fmt.Errorf("%w with %s", ErrRunning, filepath.Dir(path))
 		}
 		aside = append(aside, plainfile.SetAside(path, err))
@@ -129,9 +129,9 @@ func openLock(path string) (f *os.File, aside []error, err error) {
 	return f, aside, nil
 }
 
-// held reports whether a file of several names is locked: setting it aside
+// isLocked reports whether a file of several names is locked: setting it aside
 // would let two sidecars work in one directory.
-func held(path string) bool {
+func isLocked(path string) bool {
 	f, err := plainfile.Open(path)
 	if err != nil {
 		return false

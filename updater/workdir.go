@@ -19,7 +19,7 @@ import (
 // startChild starts a child as user, who is created first where the
 // configuration allows that.
 func (e *Engine) startChild(ctx context.Context, user string) (pool.Child, error) {
-	if cfg := e.config(); cfg.CreateUsers {
+	if cfg := e.currentConfig(); cfg.CreateUsers {
 		created, err := runas.Ensure(ctx, user)
 		if err != nil {
 			return nil, err
@@ -64,28 +64,28 @@ func makeOwned(dir, name string, uid, gid int) error {
 		return err
 	}
 	defer func() { _ = unix.Close(at) }()
-	path := filepath.Join(resolved(dir), name)
+	path := filepath.Join(resolveLinks(dir), name)
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	for i, part := range parts {
-		if !roots(at) {
+		if !isRootsAlone(at) {
 			return nil
 		}
-		next, err := enter(at, part)
+		next, err := enterDirectory(at, part)
 		if err != nil {
 			return fmt.Errorf("at %s: %w", "/"+filepath.Join(parts[:i+1]...), err)
 		}
 		_ = unix.Close(at)
 		at = next
 	}
-	if !roots(at) || !empty(at) {
+	if !isRootsAlone(at) || !isEmpty(at) {
 		return nil
 	}
 	return unix.Fchown(at, uid, gid)
 }
 
-// resolved is dir with the links in its existing part followed; what they lead
+// resolveLinks is dir with the links in its existing part followed; what they lead
 // to is checked afterwards, directory by directory.
-func resolved(dir string) string {
+func resolveLinks(dir string) string {
 	for rest := ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			return filepath.Join(real, rest)
@@ -96,8 +96,8 @@ func resolved(dir string) string {
 	}
 }
 
-// enter opens the directory part of at, which is made when missing.
-func enter(at int, part string) (int, error) {
+// enterDirectory opens the directory part of at, which is made when missing.
+func enterDirectory(at int, part string) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	next, err := unix.Openat(at, part, flags, 0)
 	if !errors.Is(err, unix.ENOENT) {
@@ -113,13 +113,13 @@ func enter(at int, part string) (int, error) {
 	return next, errors.Join(unix.Fchmod(next, 0o755), unix.Fsync(at)) // whatever the umask is
 }
 
-// roots: only root can write the directory.
-func roots(fd int) bool {
+// isRootsAlone: only root can write the directory.
+func isRootsAlone(fd int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Uid == 0 && st.Mode&0o022 == 0
 }
 
-func empty(fd int) bool {
+func isEmpty(fd int) bool {
 	again, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false

@@ -15,14 +15,14 @@ type asking struct {
 	since  time.Time
 }
 
-func (a asking) name(d Dir) string {
+func (a asking) describe(d Dir) string {
 	if a.script == "" {
 		return "its control script"
 	}
 	return "control " + a.verb + " of " + filepath.Base(strings.TrimSuffix(strings.TrimPrefix(a.script, d.Path+"/"), "/"+scriptName))
 }
 
-func (a asking) age() string {
+func (a asking) describeAge() string {
 	if a.since.IsZero() {
 		return ""
 	}

@@ -25,7 +25,7 @@ func (r Runner) CanRun(ctx context.Context, version string) error {
 		return err
 	}
 	defer done()
-	_, err = r.run(ctx, version, control.VerbStatus, r.Timeouts.Status)
+	_, err = r.runVerb(ctx, version, control.VerbStatus, r.Timeouts.Status)
 	return err
 }
 

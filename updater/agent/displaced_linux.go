@@ -12,7 +12,7 @@ import (
 
 const deletedSuffix = " (deleted)" // which the kernel adds
 
-// displaced finds this agent's processes whose files are no longer to be found
+// findDisplaced finds this agent's processes whose files are no longer to be found
 // by name: lost are those on a filesystem that was unmounted, or that another
 // is mounted over; deleted are those whose version directory was removed.
 // versions are the ones that are known to have been here. A process on a
@@ -20,7 +20,7 @@ const deletedSuffix = " (deleted)" // which the kernel adds
 //
 // A version that was unmounted is told from another installation's by the owner
 // that is noted beside it.
-func (r Runner) displaced() (lost, deleted []process.Process) {
+func (r Runner) findDisplaced() (lost, deleted []process.Process) {
 	d, versions := r.Dir, r.Known
 	ours, _ := os.Readlink("/proc/self/ns/mnt")
 	for _, pid := range process.All() {
@@ -38,7 +38,7 @@ func (r Runner) displaced() (lost, deleted []process.Process) {
 			case !alive || pid == os.Getpid() || os.Geteuid() != 0 && p.UID != os.Geteuid():
 			case gone:
 				deleted = append(deleted, p)
-			case link == "exe" || r.owned(pid, path):
+			case link == "exe" || r.isOwn(pid, path):
 				lost = append(lost, p)
 			}
 			break
@@ -47,9 +47,9 @@ func (r Runner) displaced() (lost, deleted []process.Process) {
 	return lost, deleted
 }
 
-// owned: nothing beside the version in which the process works, at path, says
+// isOwn: nothing beside the version in which the process works, at path, says
 // that another installation looks after it.
-func (r Runner) owned(pid int, path string) bool {
+func (r Runner) isOwn(pid int, path string) bool {
 	for depth := 1; depth <= strings.Count(path, "/"); depth++ {
 		// Not to be cleaned: it leads up from where the link leads.
 		there, err := readOwner(process.File(pid, "cwd") + strings.Repeat("/..", depth) + "/" + ownerFile)

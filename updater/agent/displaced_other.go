@@ -4,5 +4,5 @@ package agent
 
 import "github.com/ops-updater/ops-updater/internal/host/process"
 
-// displaced: it cannot be told here.
-func (r Runner) displaced() (lost, deleted []process.Process) { return nil, nil }
+// findDisplaced: it cannot be told here.
+func (r Runner) findDisplaced() (lost, deleted []process.Process) { return nil, nil }

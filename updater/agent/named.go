@@ -17,11 +17,11 @@ type named struct {
 	why     string // it is a stranger
 }
 
-// stranger: what is named certainly is not the agent.
-func (n named) stranger() bool { return n.pid != 0 && n.kin == process.Stranger }
+// isStranger: what is named certainly is not the agent.
+func (n named) isStranger() bool { return n.pid != 0 && n.kin == process.Stranger }
 
-// agents: a process of the agent is named.
-func (n named) agents() bool { return n.pid != 0 && n.kin == process.Related }
+// isAgents: a process of the agent is named.
+func (n named) isAgents() bool { return n.pid != 0 && n.kin == process.Related }
 
 // String says who is named.
 func (n named) String() string {
@@ -42,14 +42,14 @@ func (r Runner) namedProcess(ctx context.Context, version string) named {
 	if !r.saysPid(version) {
 		return r.Dir.strangerInPidFile(version)
 	}
-	return r.Dir.identify("control pid", version, r.Pid(ctx, version))
+	return r.Dir.identifyNamed("control pid", version, r.Pid(ctx, version))
 }
 
 func (r Runner) saysPid(version string) bool {
 	return control.Supports(r.Dir.file(version, scriptName), control.VerbPid)
 }
 
-func (d Dir) identify(by, version string, pid int) named {
+func (d Dir) identifyNamed(by, version string, pid int) named {
 	n := named{pid: pid, by: by, kin: process.Undecided}
 	if pid == 0 {
 		return n
@@ -75,7 +75,7 @@ func (r Runner) statusAndProcess(ctx context.Context, version string) (status.St
 		return s, named{}
 	}
 	n := r.namedProcess(ctx, version)
-	if n.stranger() {
+	if n.isStranger() {
 		return status.StoppedAlthough("control status says started, but " + n.String()), n
 	}
 	return s, n

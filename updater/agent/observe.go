@@ -60,7 +60,7 @@ func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {
 // from a filesystem that is no longer to be seen: what would be installed now
 // would run beside it, and be hidden by the next mount.
 func (r Runner) checkDisplaced() error {
-	lost, _ := r.displaced()
+	lost, _ := r.findDisplaced()
 	if len(lost) == 0 {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (r Runner) Status(ctx context.Context, version string) status.Status {
 // that a status may take: an answer that we cut short ourselves would say
 // nothing about the agent.
 func (r Runner) saidStatus(ctx context.Context, version string) status.Status {
-	o, err := r.run(ctx, version, control.VerbStatus, r.Timeouts.Status)
+	o, err := r.runVerb(ctx, version, control.VerbStatus, r.Timeouts.Status)
 	if err != nil {
 		return control.Unasked(err)
 	}
@@ -120,7 +120,7 @@ func (r Runner) Pid(ctx context.Context, version string) int {
 		return 0
 	}
 	defer done()
-	o, err := r.run(ctx, version, control.VerbPid, r.Timeouts.Status)
+	o, err := r.runVerb(ctx, version, control.VerbPid, r.Timeouts.Status)
 	words := strings.Fields(o.Head)
 	if err != nil || o.Failed() || len(words) == 0 {
 		return 0
@@ -149,7 +149,7 @@ func (r Runner) Probe(ctx context.Context, version string) plan.Probe {
 	if p.HasHealth = control.Supports(r.Dir.file(version, scriptName), control.VerbHealth); !p.HasHealth {
 		return p
 	}
-	o, err := r.run(ctx, version, control.VerbHealth, r.Timeouts.Status)
+	o, err := r.runVerb(ctx, version, control.VerbHealth, r.Timeouts.Status)
 	switch {
 	case err != nil && control.Unasked(err).Host:
 		p.Status = control.Unasked(err)
@@ -161,6 +161,6 @@ func (r Runner) Probe(ctx context.Context, version string) plan.Probe {
 	return p
 }
 
-func (r Runner) run(ctx context.Context, version, verb string, timeout time.Duration) (control.Outcome, error) {
+func (r Runner) runVerb(ctx context.Context, version, verb string, timeout time.Duration) (control.Outcome, error) {
 	return r.Dir.Control(ctx, ControlJob{Version: version, Verb: verb, Timeout: timeout, Env: r.Env, Tasks: r.Tasks})
 }

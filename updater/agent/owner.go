@@ -41,8 +41,8 @@ func (d Dir) foreignOwner(o job.Owner) *job.Owner {
 	return &there
 }
 
-// own makes o the owner, unless somebody else is.
-func (d Dir) own(o job.Owner) error {
+// takeOwnership makes o the owner, unless somebody else is.
+func (d Dir) takeOwnership(o job.Owner) error {
 	if other := d.foreignOwner(o); other != nil {
 		return &OwnedError{d.Name, *other}
 	}

@@ -98,9 +98,9 @@ func (d Dir) inPidFiles(version string) (pids []int) {
 // version. Otherwise nobody is named, because which file counts is not known.
 func (d Dir) strangerInPidFile(version string) (n named) {
 	for _, pid := range d.inPidFiles(version) {
-		m := d.identify("its pid file", version, pid)
+		m := d.identifyNamed("its pid file", version, pid)
 		switch {
-		case m.stranger():
+		case m.isStranger():
 			n = m
 		case m.pid != 0:
 			return named{}

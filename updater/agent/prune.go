@@ -40,7 +40,7 @@ func (d Dir) Prune(job job.Prune) ([]string, error) {
 	}
 	var removed []string
 	var errs []error
-	for _, v := range d.surplus(versions, current, job) {
+	for _, v := range d.surplusVersions(versions, current, job) {
 		faultpoint.Hit("prune")
 		if err := os.Rename(d.file(v), d.file(trashPrefix+v)); err != nil {
 			errs = append(errs, fmt.Errorf("cannot remove %s %s: %w", d.Name, v, err))
@@ -48,11 +48,11 @@ func (d Dir) Prune(job job.Prune) ([]string, error) {
 		}
 		removed = append(removed, v)
 	}
-	return removed, errors.Join(append(errs, d.sweep(job.Wanted))...)
+	return removed, errors.Join(append(errs, d.sweepLeftovers(job.Wanted))...)
 }
 
-// surplus is what of versions goes.
-func (d Dir) surplus(versions []string, current string, job job.Prune) []string {
+// surplusVersions is what of versions goes.
+func (d Dir) surplusVersions(versions []string, current string, job job.Prune) []string {
 	room := job.Count
 	versions = slices.DeleteFunc(versions, func(v string) bool {
 		kept := v == current || slices.Contains(job.Keep, v) && v != job.Drop
@@ -61,7 +61,7 @@ func (d Dir) surplus(versions []string, current string, job job.Prune) []string 
 		}
 		return kept
 	})
-	slices.SortFunc(versions, func(a, b string) int { return d.modified(b).Compare(d.modified(a)) })
+	slices.SortFunc(versions, func(a, b string) int { return d.modifiedAt(b).Compare(d.modifiedAt(a)) })
 	if i := slices.Index(versions, job.Drop); i >= 0 {
 		versions = append(slices.Delete(versions, i, i+1), job.Drop)
 		room = min(room, len(versions)-1)
@@ -69,7 +69,7 @@ func (d Dir) surplus(versions []string, current string, job job.Prune) []string 
 	return versions[min(max(room, 0), len(versions)):]
 }
 
-func (d Dir) modified(version string) time.Time {
+func (d Dir) modifiedAt(version string) time.Time {
 	fi, err := os.Lstat(d.file(version))
 	if err != nil {
 		return time.Time{}
@@ -77,9 +77,9 @@ func (d Dir) modified(version string) time.Time {
 	return fi.ModTime()
 }
 
-// sweep removes staging directories, trash, half-written files, and parts of
+// sweepLeftovers removes staging directories, trash, half-written files, and parts of
 // other versions.
-func (d Dir) sweep(wanted string) error {
+func (d Dir) sweepLeftovers(wanted string) error {
 	entries, err := os.ReadDir(d.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

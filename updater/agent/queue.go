@@ -32,7 +32,7 @@ func (r Runner) takeTurn(ctx context.Context, patience time.Duration) (inTurn Ru
 	if r.inTurn {
 		return r, func() {}, nil
 	}
-	turn, err := r.queue(ctx, patience)
+	turn, err := r.waitInQueue(ctx, patience)
 	if err != nil {
 		return r, nil, err
 	}
@@ -40,18 +40,18 @@ func (r Runner) takeTurn(ctx context.Context, patience time.Duration) (inTurn Ru
 	return r, turn.Release, nil
 }
 
-func (r Runner) queue(ctx context.Context, patience time.Duration) (*filelock.Lock, error) {
+func (r Runner) waitInQueue(ctx context.Context, patience time.Duration) (*filelock.Lock, error) {
 	deadline := time.Now().Add(patience)
 	request := filelock.Request{Path: r.Dir.file(lockFile), Create: !r.Guest, Patience: patience}
 	turn, err := filelock.Take(ctx, request)
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, r.Dir.busy()
+		return nil, r.Dir.busyError()
 	}
 	if err != nil {
 		return nil, err
 	}
 	if err = r.clearTheWay(ctx, deadline); err == nil && !r.Guest && r.Owner != nil {
-		err = r.Dir.own(*r.Owner)
+		err = r.Dir.takeOwnership(*r.Owner)
 	}
 	if err != nil {
 		turn.Release()
@@ -71,12 +71,12 @@ func (r Runner) clearTheWay(ctx context.Context, deadline time.Time) error {
 				r.Dir.forgetRun()
 			}
 			return nil
-		case run.left() && r.Guest:
+		case run.isLeftover() && r.Guest:
 			return nil
-		case run.left():
+		case run.isLeftover():
 			return r.Dir.endLeftover(run)
 		case !time.Now().Before(deadline):
-			return r.Dir.busy()
+			return r.Dir.busyError()
 		}
 		timer := time.NewTimer(queuePoll)
 		select {
@@ -88,13 +88,13 @@ func (r Runner) clearTheWay(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// busy says whose script is waited for.
-func (d Dir) busy() error {
+// busyError says whose script is waited for.
+func (d Dir) busyError() error {
 	if run, running := d.scriptAtWork(); running {
 		return fmt.Errorf("%w: %s", ErrBusy, run)
 	}
 	if holder, script := lockHolder(d.file(lockFile)); holder != 0 {
-		return fmt.Errorf("%w: %s is being run by pid %d%s", ErrBusy, script.name(d), holder, script.age())
+		return fmt.Errorf("%w: %s is being run by pid %d%s", ErrBusy, script.describe(d), holder, script.describeAge())
 	}
 	return ErrBusy
 }

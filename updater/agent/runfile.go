@@ -50,8 +50,8 @@ func (s *scriptRun) String() string {
 	return what + " is being run by " + by + " since " + control.Roundly(max(time.Since(s.Since), 0))
 }
 
-// left reports whether whoever waited for the script is gone.
-func (s *scriptRun) left() bool {
+// isLeftover reports whether whoever waited for the script is gone.
+func (s *scriptRun) isLeftover() bool {
 	if s.Owner.Pid != 0 {
 		return s.Owner.Pid == os.Getpid() || !s.Owner.Alive()
 	}

@@ -46,12 +46,12 @@ func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
 		return v == version || !r.Status(ctx, v).Started()
 	})
 	if r.Dir.Complete(version) {
-		if err := r.stopOne(ctx, version, &s); err != nil {
+		if err := r.stopVersion(ctx, version, &s); err != nil {
 			return s, err
 		}
 	}
 	for _, v := range others {
-		if err := r.stopOne(ctx, v, &s); err != nil {
+		if err := r.stopVersion(ctx, v, &s); err != nil {
 			return s, err
 		}
 	}
@@ -62,7 +62,7 @@ func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
 // endDeleted ends what runs on of version directories that somebody removed: no
 // control script knows of it any more.
 func (r Runner) endDeleted(ctx context.Context, s *job.Stopped) error {
-	_, victims := r.displaced()
+	_, victims := r.findDisplaced()
 	if len(victims) == 0 {
 		return nil
 	}
@@ -80,10 +80,10 @@ func (r Runner) endDeleted(ctx context.Context, s *job.Stopped) error {
 	return fmt.Errorf("cannot stop %s: %s does not end", r.Dir.Name, victims[0])
 }
 
-func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) error {
+func (r Runner) stopVersion(ctx context.Context, version string, s *job.Stopped) error {
 	before, n := r.statusAndProcess(ctx, version)
 	if before.Stopped() {
-		if n.stranger() {
+		if n.isStranger() {
 			spareStranger(s, version, n)
 		}
 		return nil
@@ -94,12 +94,12 @@ func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) err
 	last := before
 	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
 	ask := func() status.Status { stopped(); return last }
-	if n.stranger() { // a script that believes its pid file would kill it
+	if n.isStranger() { // a script that believes its pid file would kill it
 		spareStranger(s, version, n)
-		return r.kill(version, n, s, "control stop was not run, because "+n.String(), ask)
+		return r.killVersion(version, n, s, "control stop was not run, because "+n.String(), ask)
 	}
 	deadline := time.Now().Add(r.Timeouts.Stop)
-	o, err := r.run(ctx, version, control.VerbStop, r.Timeouts.Stop)
+	o, err := r.runVerb(ctx, version, control.VerbStop, r.Timeouts.Stop)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -110,7 +110,7 @@ func (r Runner) stopOne(ctx context.Context, version string, s *job.Stopped) err
 	if process.PollUntil(patience, stopped) {
 		return ctx.Err()
 	}
-	return r.kill(version, n, s, stopFailure(o, err, &last), ask)
+	return r.killVersion(version, n, s, stopFailure(o, err, &last), ask)
 }
 
 func stopFailure(o control.Outcome, err error, last *status.Status) string {
@@ -124,16 +124,16 @@ func stopFailure(o control.Outcome, err error, last *status.Status) string {
 	return why
 }
 
-// kill ends what stop did not: the process that the script named, with its
+// killVersion ends what stop did not: the process that the script named, with its
 // group, and where it named none of the agent's, the processes that lie in the
 // version directory. Nothing else is ever killed.
-func (r Runner) kill(version string, n named, s *job.Stopped, why string, ask func() status.Status) error {
+func (r Runner) killVersion(version string, n named, s *job.Stopped, why string, ask func() status.Status) error {
 	if n.pid != 0 && n.kin == process.Undecided {
 		why += "; " + n.String() + " and was not killed"
 	}
 	s.Why = strings.TrimPrefix(s.Why+"; "+version+": "+why, "; ")
 	victims, known := []int{n.pid}, true
-	if n.agents() {
+	if n.isAgents() {
 		s.Killed = append(s.Killed, r.Dir.witness(version).KillWithGroup(n.process)...)
 	} else {
 		victims, known = process.InDirectory(r.Dir.file(version))
@@ -172,12 +172,12 @@ func (r Runner) Start(ctx context.Context, version string) error {
 	if last.Started() {
 		return nil
 	}
-	if n.stranger() {
+	if n.isStranger() {
 		r.Dir.setAsidePidFiles(version, n.process)
 	}
 	r.Dir.noteBeginning(version)
 	deadline := time.Now().Add(r.Timeouts.Start)
-	o, err := r.run(ctx, version, control.VerbStart, r.Timeouts.Start)
+	o, err := r.runVerb(ctx, version, control.VerbStart, r.Timeouts.Start)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		if ctx.Err() != nil {
 			break // what was cut short says nothing about the job: it is lost, and asked of another child
 		}
-		w.write(answer)
+		w.writeLine(answer)
 	}
 	select {
 	case err := <-failed:
@@ -75,7 +75,7 @@ type lineWriter struct {
 	enc *json.Encoder
 }
 
-func (w *lineWriter) write(l job.Line) {
+func (w *lineWriter) writeLine(l job.Line) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_ = w.enc.Encode(l) // nobody listens any more: the end of stdin follows
@@ -90,7 +90,7 @@ func answerJob(ctx context.Context, j job.Job, w *lineWriter) job.Line {
 		err = t.dir.CheckRoots(j.Version)
 	}
 	if err == nil {
-		r, err = t.perform(ctx, func(p job.Progress) { w.write(job.Line{Progress: &p}) })
+		r, err = t.performJob(ctx, func(p job.Progress) { w.writeLine(job.Line{Progress: &p}) })
 	}
 	if err == nil {
 		faultpoint.Hit("child." + string(j.Op) + ".after")

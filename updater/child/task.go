@@ -13,7 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/job"
 )
 
-func (t task) perform(ctx context.Context, report func(job.Progress)) (r job.Result, err error) {
+func (t task) performJob(ctx context.Context, report func(job.Progress)) (r job.Result, err error) {
 	switch t.Op {
 	case job.OpInspect:
 		r.Seen, err = t.run.Observe(ctx)

@@ -14,7 +14,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
-func (a *app) beat() *cobra.Command {
+func (a *app) beatCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "beat",
@@ -25,7 +25,7 @@ out. What the answer wants is done by the sidecar afterwards; once waits for it.
 Exit code 1 when no server answered.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, _, err := a.daemon(cmd.Context())
+			daemon, _, err := a.runningSidecar(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ Exit code 1 when no server answered.`,
 			case asJSON:
 				err = a.printJSON(h)
 			default:
-				_, err = fmt.Fprintln(a.stdio.Out, printable.Text(heartbeat(h, time.Now())))
+				_, err = fmt.Fprintln(a.stdio.Out, printable.Text(heartbeatInWords(h, time.Now())))
 			}
 			if err == nil && h.Failures > 0 {
 				err = errors.New("no server answered the heartbeat, see above")
@@ -67,7 +67,7 @@ func (a *app) onceThrough(ctx context.Context, daemon *local.Client, pid int) er
 	if err != nil {
 		return err
 	}
-	return a.conclude(s.Agents)
+	return a.concludeBeat(s.Agents)
 }
 
 // awaitSettled tells meanwhile what is going on.
@@ -96,8 +96,8 @@ func (a *app) awaitSettled(ctx context.Context, daemon *local.Client) error {
 	}
 }
 
-// conclude shows what was reached.
-func (a *app) conclude(agents []meta.RealAgent) error {
+// concludeBeat shows what was reached.
+func (a *app) concludeBeat(agents []meta.RealAgent) error {
 	if err := a.showOutcome(agents); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater"
 )
 
-func (a *app) check() *cobra.Command {
+func (a *app) checkCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -23,7 +23,7 @@ shell, sudo where another user is needed, the clock. A server that does not
 answer, or does not take this host's credential, is a warning. Exit code 1 when something keeps the sidecar from starting.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.load()
+			c, err := a.loadConfig()
 			if err != nil {
 				return err
 			}

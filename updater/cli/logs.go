@@ -25,7 +25,7 @@ const (
 	followEvery = 500 * time.Millisecond
 )
 
-func (a *app) logs() *cobra.Command {
+func (a *app) logsCommand() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "logs [AGENT]",
@@ -37,7 +37,7 @@ func (a *app) logs() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			daemon, c, err := a.daemon(cmd.Context())
+			daemon, c, err := a.runningSidecar(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ func (a *app) followLog(ctx context.Context, path string, follow bool) error {
 		if offset, err = copyFrom(out, path, offset); err != nil {
 			return err
 		}
-		if !follow || !pause(ctx) {
+		if !follow || !pauseFor(ctx) {
 			return nil
 		}
 	}
@@ -132,18 +132,18 @@ func (a *app) followOutput(ctx context.Context, daemon *local.Client, agent stri
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(a.stdio.Out, printable.Lines(added(shown, o.Text))); err != nil {
+		if _, err := io.WriteString(a.stdio.Out, printable.Lines(addedText(shown, o.Text))); err != nil {
 			return err
 		}
 		shown = o.Text
-		if !follow || !pause(ctx) {
+		if !follow || !pauseFor(ctx) {
 			return nil
 		}
 	}
 }
 
-// added is what now has after the end of before; all of it when they don't fit.
-func added(before, now string) string {
+// addedText is what now has after the end of before; all of it when they don't fit.
+func addedText(before, now string) string {
 	if more, ok := strings.CutPrefix(now, before); ok {
 		return more
 	}
@@ -155,7 +155,7 @@ func added(before, now string) string {
 	return now
 }
 
-func pause(ctx context.Context) bool {
+func pauseFor(ctx context.Context) bool {
 	timer := time.NewTimer(followEvery)
 	defer timer.Stop()
 	select {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// man writes the manual pages that packages ship.
-func man() *cobra.Command {
+// manCommand writes the manual pages that packages ship.
+func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "write the manual pages into DIR", Hidden: true,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -19,8 +19,8 @@ import (
 //go:embed newagent.control
 var controlTemplate string
 
-// newAgent writes what a release of an agent begins with.
-func (a *app) newAgent() *cobra.Command {
+// newAgentCommand writes what a release of an agent begins with.
+func (a *app) newAgentCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "new-agent NAME",

@@ -18,7 +18,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
-func (a *app) once() *cobra.Command {
+func (a *app) onceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "once",
 		Short: "ask the server once, bring every agent to where it is wanted, report, and end",
@@ -28,7 +28,7 @@ running sidecar; where one runs, that one does it now, and once waits for it.
 Exit code 1 when an agent is not as wanted.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.load()
+			c, err := a.loadConfig()
 			if err != nil {
 				return err
 			}
@@ -37,10 +37,10 @@ Exit code 1 when an agent is not as wanted.`,
 				return a.onceThrough(cmd.Context(), daemon, s.Pid)
 			}
 			meter := newMeter(a.stdio.Err)
-			agents, err := updater.Once(cmd.Context(), c, onceLog(a.stdio.Err), meter.show)
-			meter.end()
+			agents, err := updater.Once(cmd.Context(), c, onceLog(a.stdio.Err), meter.showProgress)
+			meter.endLine()
 			if err == nil {
-				return a.conclude(agents)
+				return a.concludeBeat(agents)
 			}
 			if agents != nil {
 				return errors.Join(a.showOutcome(agents), err)
@@ -72,7 +72,7 @@ func (a *app) showOutcome(agents []meta.RealAgent) error {
 	t := tabwriter.NewWriter(a.stdio.Out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "AGENT\tVERSION\tSTATUS\tPHASE\tNOTE")
 	for _, r := range agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(r.Name), dash(r.Version), dash(statusWord(r)), dash(string(r.Phase)), printable.Text(note(r)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(r.Name), orDash(r.Version), orDash(statusWord(r)), orDash(string(r.Phase)), printable.Text(noteInWords(r)))
 	}
 	return t.Flush()
 }
@@ -91,7 +91,7 @@ func newMeter(w io.Writer) *meter {
 	return &meter{out: w}
 }
 
-func (m *meter) show(all []updater.Progress) {
+func (m *meter) showProgress(all []updater.Progress) {
 	if m.out == nil {
 		return
 	}
@@ -105,7 +105,7 @@ func (m *meter) show(all []updater.Progress) {
 		done, total = done+p.Done, total+max(p.Total, p.Done)
 	}
 	if len(names) == 0 {
-		m.end()
+		m.endLine()
 		return
 	}
 	if m.bar == nil {
@@ -118,7 +118,7 @@ func (m *meter) show(all []updater.Progress) {
 	_ = m.bar.Set64(min(done, max(total, 1)-1)) // the last byte ends the bar, and there may be more to come
 }
 
-func (m *meter) end() {
+func (m *meter) endLine() {
 	if m.bar != nil {
 		_ = m.bar.Clear()
 		m.bar = nil

@@ -18,7 +18,7 @@ import (
 	"github.com/ops-updater/ops-updater/updater/local"
 )
 
-func (a *app) hold() *cobra.Command {
+func (a *app) holdCommand() *cobra.Command {
 	var reason string
 	var lasts length
 	cmd := &cobra.Command{
@@ -32,7 +32,7 @@ func (a *app) hold() *cobra.Command {
 			if lasts > 0 {
 				o.Until = time.Now().Add(time.Duration(lasts))
 			}
-			return a.give(cmd, o)
+			return a.giveOrder(cmd, o)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
@@ -40,12 +40,12 @@ func (a *app) hold() *cobra.Command {
 	return cmd
 }
 
-func (a *app) order(verb local.Verb, short string) *cobra.Command {
+func (a *app) orderCommand(verb local.Verb, short string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: string(verb) + " AGENT", Short: short, Args: oneAgent,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.give(cmd, local.Order{Verb: verb, Agent: args[0], Reason: reason})
+			return a.giveOrder(cmd, local.Order{Verb: verb, Agent: args[0], Reason: reason})
 		},
 	}
 	if verb == local.VerbRollback {
@@ -54,13 +54,13 @@ func (a *app) order(verb local.Verb, short string) *cobra.Command {
 	return cmd
 }
 
-// give takes an order to the daemon, or to the state on disk when none runs.
-func (a *app) give(cmd *cobra.Command, o local.Order) error {
-	daemon, config, err := a.daemon(cmd.Context())
+// giveOrder takes an order to the daemon, or to the state on disk when none runs.
+func (a *app) giveOrder(cmd *cobra.Command, o local.Order) error {
+	daemon, config, err := a.runningSidecar(cmd.Context())
 	if err != nil {
 		return err
 	}
-	o.By = whoami()
+	o.By = currentUserName()
 	if err := o.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -94,11 +94,11 @@ var done = map[local.Verb]string{
 	local.VerbClear:    "failures forgotten",
 }
 
-func (a *app) reload() *cobra.Command {
+func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "make the running sidecar read its configuration again", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, _, err := a.daemon(cmd.Context())
+			daemon, _, err := a.runningSidecar(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -115,12 +115,12 @@ func (a *app) reload() *cobra.Command {
 	}
 }
 
-func (a *app) plan() *cobra.Command {
+func (a *app) planCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "plan", Short: "say what would be done now about every agent, and why; do nothing", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, config, err := a.daemon(cmd.Context())
+			daemon, config, err := a.runningSidecar(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -153,7 +153,7 @@ func (a *app) showPlan(plan local.Plan, asJSON bool) error {
 		if !s.Until.IsZero() {
 			why += ", until " + s.Until.Local().Format(time.DateTime)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(s.Agent), s.Act, dash(s.From), dash(s.To), printable.Text(why))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(s.Agent), s.Act, orDash(s.From), orDash(s.To), printable.Text(why))
 	}
 	return t.Flush()
 }
@@ -165,7 +165,7 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-func dash(s string) string {
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater"
-	childprocess "github.com/ops-updater/ops-updater/updater/child"
+	"github.com/ops-updater/ops-updater/updater/child"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -132,15 +132,15 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 		SilenceErrors: true,
 
 		SuggestionsMinimumDistance: 2,
-		RunE:                       a.run,
+		RunE:                       a.runDaemon,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
-	root.AddCommand(a.check(), a.plan(), a.once(), a.beat(), a.status(), a.logs(), a.reload(), a.newAgent(), child(stdio), man())
-	root.AddCommand(a.hold(), a.order(local.VerbUnhold, "follow the server's wishes for AGENT again"),
-		a.order(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
-		a.order(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))
+	root.AddCommand(a.checkCommand(), a.planCommand(), a.onceCommand(), a.beatCommand(), a.statusCommand(), a.logsCommand(), a.reloadCommand(), a.newAgentCommand(), childCommand(stdio), manCommand())
+	root.AddCommand(a.holdCommand(), a.orderCommand(local.VerbUnhold, "follow the server's wishes for AGENT again"),
+		a.orderCommand(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
+		a.orderCommand(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))
 	withOtherWords(root)
 	return root
 }
@@ -162,8 +162,8 @@ func oneAgent(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// load reads the configuration.
-func (a *app) load() (config.Config, error) {
+// loadConfig reads the configuration.
+func (a *app) loadConfig() (config.Config, error) {
 	c, err := config.Load(a.config)
 	if _, gone := os.Stat(a.config); err != nil && errors.Is(gone, fs.ErrNotExist) {
 		return c, hinted{usageError{err}, "copy cfg.example.json to " + a.config + " and set server, or name another file with -c"}
@@ -178,10 +178,10 @@ func (a *app) load() (config.Config, error) {
 	return c, nil
 }
 
-// daemon is a client of the running sidecar. When the configuration was broken
+// runningSidecar is a client of the running sidecar. When the configuration was broken
 // since it started, it is found where it is by default.
-func (a *app) daemon(ctx context.Context) (*local.Client, config.Config, error) {
-	c, err := a.load()
+func (a *app) runningSidecar(ctx context.Context) (*local.Client, config.Config, error) {
+	c, err := a.loadConfig()
 	if err == nil {
 		return local.NewClient(c.VarDir), c, nil
 	}
@@ -199,26 +199,26 @@ func (a *app) daemon(ctx context.Context) (*local.Client, config.Config, error) 
 	return client, c, nil
 }
 
-func (a *app) run(cmd *cobra.Command, _ []string) error {
-	c, err := a.load()
+func (a *app) runDaemon(cmd *cobra.Command, _ []string) error {
+	c, err := a.loadConfig()
 	if err != nil {
 		return err
 	}
 	return updater.Run(cmd.Context(), c)
 }
 
-// child is what the sidecar starts as another user; people don't.
-func child(stdio Stdio) *cobra.Command {
+// childCommand is what the sidecar starts as another user; people don't.
+func childCommand(stdio Stdio) *cobra.Command {
 	return &cobra.Command{
 		Use: "child", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return childprocess.Serve(cmd.Context(), stdio.In, stdio.Out)
+			return child.Serve(cmd.Context(), stdio.In, stdio.Out)
 		},
 	}
 }
 
-// whoami names the person behind an order, through sudo.
-func whoami() string {
+// currentUserName names the person behind an order, through sudo.
+func currentUserName() string {
 	if name := os.Getenv("SUDO_USER"); name != "" {
 		return name
 	}

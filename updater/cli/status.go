@@ -21,7 +21,7 @@ import (
 // watchEvery is how often status --watch looks again.
 const watchEvery = 500 * time.Millisecond
 
-func (a *app) status() *cobra.Command {
+func (a *app) statusCommand() *cobra.Command {
 	var asJSON, watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -30,7 +30,7 @@ func (a *app) status() *cobra.Command {
 moves while something is being installed; --watch keeps it until you press ^C.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, _, err := a.daemon(cmd.Context())
+			daemon, _, err := a.runningSidecar(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -40,8 +40,8 @@ moves while something is being installed; --watch keeps it until you press ^C.`,
 				return err
 			case asJSON:
 				return a.printJSON(s)
-			case watch || isTerminal(a.stdio.Out) && busy(s):
-				return a.watch(cmd.Context(), daemon, watch)
+			case watch || isTerminal(a.stdio.Out) && isBusy(s):
+				return a.watchStatus(cmd.Context(), daemon, watch)
 			}
 			return writeStatus(a.stdio.Out, s, time.Now())
 		},
@@ -51,9 +51,9 @@ moves while something is being installed; --watch keeps it until you press ^C.`,
 	return cmd
 }
 
-// watch shows the table again and again, in place on a terminal; not forever,
+// watchStatus shows the table again and again, in place on a terminal; not forever,
 // until nothing is at work any more.
-func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) error {
+func (a *app) watchStatus(ctx context.Context, daemon *local.Client, forever bool) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	lines, shown := 0, ""
@@ -66,7 +66,7 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 			return err
 		}
 		text := statusText(s, a.stdio.Out)
-		if !forever && !busy(s) {
+		if !forever && !isBusy(s) {
 			var whole strings.Builder // what stays on the screen is not cut
 			_ = writeStatus(&whole, s, time.Now())
 			text = whole.String()
@@ -82,7 +82,7 @@ func (a *app) watch(ctx context.Context, daemon *local.Client, forever bool) err
 			return err
 		}
 		lines = strings.Count(text, "\n")
-		if !forever && !busy(s) {
+		if !forever && !isBusy(s) {
 			return nil
 		}
 		select {
@@ -130,8 +130,8 @@ func statusText(s local.Status, out io.Writer) string {
 	return strings.Join(lines, "\n")
 }
 
-// busy reports whether some agent is in the middle of something.
-func busy(s local.Status) bool {
+// isBusy reports whether some agent is in the middle of something.
+func isBusy(s local.Status) bool {
 	for _, a := range s.Agents {
 		switch a.Phase {
 		case meta.PhaseDownloading, meta.PhaseStaging, meta.PhaseStopping, meta.PhaseStarting, meta.PhaseProbation, meta.PhaseRollingBack:
@@ -143,7 +143,7 @@ func busy(s local.Status) bool {
 }
 
 func writeStatus(w io.Writer, s local.Status, now time.Time) error {
-	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", printable.Text(s.Version), printable.Text(s.Hostname), s.Pid, ago(now.Sub(s.Started)), printable.Text(heartbeat(s.Heartbeat, now)))
+	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", printable.Text(s.Version), printable.Text(s.Hostname), s.Pid, agoInWords(now.Sub(s.Started)), printable.Text(heartbeatInWords(s.Heartbeat, now)))
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 		if slices.ContainsFunc(s.Agents, func(a meta.RealAgent) bool { return a.Name == r.Name }) {
 			continue // its line says so
 		}
-		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", dash(r.Name), printable.Text(r.Reason))
+		_, _ = fmt.Fprintf(w, "refused of the last reply: %s: %s\n", orDash(r.Name), printable.Text(r.Reason))
 	}
 	if len(s.Agents) == 0 {
 		_, err := fmt.Fprintln(w, "no agent is wanted or known on this host")
@@ -166,13 +166,13 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
 	for _, a := range s.Agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), dash(a.Version), dash(a.DesiredVersion), dash(statusWord(a)), dash(phase(a)), printable.Text(note(a)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), orDash(a.Version), orDash(a.DesiredVersion), orDash(statusWord(a)), orDash(phaseInWords(a)), printable.Text(noteInWords(a)))
 	}
 	return t.Flush()
 }
 
-func heartbeat(h local.Heartbeat, now time.Time) string {
-	next := "next in " + ago(h.Next.Sub(now))
+func heartbeatInWords(h local.Heartbeat, now time.Time) string {
+	next := "next in " + agoInWords(h.Next.Sub(now))
 	if !h.Next.After(now) {
 		next = "one is under way"
 	}
@@ -180,16 +180,16 @@ func heartbeat(h local.Heartbeat, now time.Time) string {
 	case h.Failures > 0:
 		last := "never answered yet"
 		if !h.LastOK.IsZero() {
-			last = "last answered " + ago(now.Sub(h.LastOK)) + " ago"
+			last = "last answered " + agoInWords(now.Sub(h.LastOK)) + " ago"
 		}
 		return fmt.Sprintf("heartbeat failing (%d in a row, %s, %s): %s", h.Failures, last, next, h.Error)
 	case h.LastOK.IsZero():
 		return "heartbeat: the first one is due, " + next
 	}
-	return fmt.Sprintf("heartbeat ok: %s, %s dialect, %s ago, %s", h.Server, h.Dialect, ago(now.Sub(h.LastOK)), next)
+	return fmt.Sprintf("heartbeat ok: %s, %s dialect, %s ago, %s", h.Server, h.Dialect, agoInWords(now.Sub(h.LastOK)), next)
 }
 
-func phase(a meta.RealAgent) string {
+func phaseInWords(a meta.RealAgent) string {
 	if a.Progress > 0 && a.Progress < 1 {
 		return fmt.Sprintf("%s %.0f%%", a.Phase, a.Progress*100)
 	}
@@ -202,7 +202,7 @@ func statusWord(a meta.RealAgent) string {
 	return word
 }
 
-func note(a meta.RealAgent) string {
+func noteInWords(a meta.RealAgent) string {
 	var notes []string
 	if a.Held {
 		notes = append(notes, "held: "+a.HoldReason)
@@ -219,8 +219,8 @@ func note(a meta.RealAgent) string {
 	return strings.Join(notes, "; ")
 }
 
-// ago is a time span as people say it.
-func ago(d time.Duration) string {
+// agoInWords is a time span as people say it.
+func agoInWords(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return d.Round(time.Second).String()

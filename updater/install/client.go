@@ -40,7 +40,7 @@ func newClient(r job.Route, stall time.Duration) (*resty.Client, error) {
 	if r.Proxy != "" {
 		u, err := url.Parse(r.Proxy)
 		if err != nil || u.Host == "" {
-			return nil, permanently(ReasonBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
+			return nil, failedForGood(ReasonBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
 		}
 		through = http.ProxyURL(u)
 	}
@@ -80,7 +80,7 @@ func tlsOf(r job.Route) (*tls.Config, error) {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM([]byte(r.CA)) {
-		return nil, permanently(ReasonBadJob, "cannot verify servers: ca_file holds no PEM certificate")
+		return nil, failedForGood(ReasonBadJob, "cannot verify servers: ca_file holds no PEM certificate")
 	}
 	c.RootCAs = pool
 	return c, nil
@@ -108,20 +108,20 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// unreached explains why a request got no answer.
-func unreached(ctx context.Context, where string, err error) *Error {
+// explainUnreached explains why a request got no answer.
+func explainUnreached(ctx context.Context, where string, err error) *Error {
 	if ue, ok := errors.AsType[*url.Error](err); ok { // it names the address with all that is in it
 		err = ue.Err
 	}
 	switch {
 	case ctx.Err() != nil:
-		return failed(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
+		return failedBecause(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
 	case errors.Is(err, errRedirect):
-		return permanently(ReasonBadRedirect, "cannot download %s: %w", where, err)
+		return failedForGood(ReasonBadRedirect, "cannot download %s: %w", where, err)
 	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)): // to a CONNECT
-		return failed(ReasonProxy, "cannot download %s: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT: %w", where, err)
+		return failedBecause(ReasonProxy, "cannot download %s: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT: %w", where, err)
 	default:
-		return failed(ReasonUnreachable, "cannot download %s: %w", where, err)
+		return failedBecause(ReasonUnreachable, "cannot download %s: %w", where, err)
 	}
 }
 
@@ -131,19 +131,19 @@ func refusedBy(where string, status int) *Error {
 	text := http.StatusText(status)
 	switch {
 	case status == http.StatusProxyAuthRequired: // the proxy may be mended, the release is not at fault
-		return failed(ReasonProxy, form+": a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT", where, status, text)
+		return failedBecause(ReasonProxy, form+": a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT", where, status, text)
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return permanently(ReasonNotFound, form, where, status, text)
+		return failedForGood(ReasonNotFound, form, where, status, text)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return permanently(ReasonForbidden, form, where, status, text)
+		return failedForGood(ReasonForbidden, form, where, status, text)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return failed(ReasonServerBusy, form, where, status, text)
+		return failedBecause(ReasonServerBusy, form, where, status, text)
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		return failed(ReasonServerError, form, where, status, text)
+		return failedBecause(ReasonServerError, form, where, status, text)
 	case status >= 400 && status < 500:
-		return permanently(ReasonRefused, form, where, status, text)
+		return failedForGood(ReasonRefused, form, where, status, text)
 	default:
-		return failed(ReasonServerError, form, where, status, text)
+		return failedBecause(ReasonServerError, form, where, status, text)
 	}
 }
 
@@ -165,5 +165,5 @@ func isWeb(raw string) bool {
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
-// discard ends a response that is of no further use.
-func discard(body io.ReadCloser) { _ = body.Close() }
+// discardBody ends a response that is of no further use.
+func discardBody(body io.ReadCloser) { _ = body.Close() }

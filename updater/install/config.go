@@ -26,10 +26,10 @@ const configMode = 0o644
 // [*Error].
 func FetchConfig(ctx context.Context, dir, version string, c job.RemoteConfig, limits job.Limits) (changed bool, digest string, err error) {
 	if err := errors.Join(checkConfig(c), checkLimits(limits)); err != nil {
-		return false, "", permanently(ReasonBadJob, "cannot fetch a configuration: %w", err)
+		return false, "", failedForGood(ReasonBadJob, "cannot fetch a configuration: %w", err)
 	}
 	if !meta.ValidName(version) || !filepath.IsAbs(dir) {
-		return false, "", permanently(ReasonBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
+		return false, "", failedForGood(ReasonBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
 	}
 	changed, digest, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits)
 	if err != nil {
@@ -47,24 +47,24 @@ func fetchConfig(ctx context.Context, dir string, c job.RemoteConfig, l job.Limi
 	old, err := readSmall(root, c.FileName, l.MaxConfig)
 	known := err == nil
 	if known {
-		digest = sum(old)
+		digest = sha256Of(old)
 	}
 	client, err := newClient(c.Route, l.StallTimeout)
 	if err != nil {
 		return false, digest, err
 	}
 	defer client.GetClient().CloseIdleConnections()
-	content, err := small{client: client, stall: l.StallTimeout}.get(ctx, c.URL, l.MaxConfig)
+	content, err := small{client: client, stall: l.StallTimeout}.getFile(ctx, c.URL, l.MaxConfig)
 	if err != nil || known && bytes.Equal(old, content) {
 		return false, digest, err
 	}
 	if err := placeConfig(root, c.FileName, content, true); err != nil {
 		return false, digest, err
 	}
-	return true, sum(content), nil
+	return true, sha256Of(content), nil
 }
 
-func sum(content []byte) string {
+func sha256Of(content []byte) string {
 	s := sha256.Sum256(content)
 	return hex.EncodeToString(s[:])
 }
@@ -77,7 +77,7 @@ func placeConfig(root *os.Root, name string, content []byte, durable bool) error
 	case err != nil:
 		return err
 	case fi.IsDir():
-		return failed(ReasonOccupied, "cannot place the configuration: %s is a directory in this release", name)
+		return failedBecause(ReasonOccupied, "cannot place the configuration: %s is a directory in this release", name)
 	case fi.Mode().IsRegular():
 		mode = fi.Mode().Perm()
 	}

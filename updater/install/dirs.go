@@ -36,15 +36,15 @@ func newDirCache(root *os.Root) *dirCache {
 	return &dirCache{root: root, known: map[string]bool{".": true}, open: map[string]*dirHandle{}}
 }
 
-// make makes a directory that the archive names, with its mode.
-func (c *dirCache) make(dir string, mode fs.FileMode) error {
+// makeDir makes a directory that the archive names, with its mode.
+func (c *dirCache) makeDir(dir string, mode fs.FileMode) error {
 	if c.known[dir] { // it was only implied so far
 		return c.root.Chmod(dir, mode)
 	}
 	if err := c.makeParents(dir); err != nil {
 		return err
 	}
-	return c.mkdir(dir, mode)
+	return c.mkdirOnce(dir, mode)
 }
 
 // makeParents makes what lies above p and does not exist.
@@ -56,11 +56,11 @@ func (c *dirCache) makeParents(p string) error {
 	if err := c.makeParents(dir); err != nil {
 		return err
 	}
-	return c.mkdir(dir, impliedDir)
+	return c.mkdirOnce(dir, impliedDir)
 }
 
-func (c *dirCache) mkdir(dir string, mode fs.FileMode) error {
-	h, base, err := c.parent(dir)
+func (c *dirCache) mkdirOnce(dir string, mode fs.FileMode) error {
+	h, base, err := c.openParent(dir)
 	if err != nil {
 		return err
 	}
@@ -72,18 +72,18 @@ func (c *dirCache) mkdir(dir string, mode fs.FileMode) error {
 	return nil
 }
 
-// parent gives the open directory of p, made when missing, and p's name in it.
+// openParent gives the open directory of p, made when missing, and p's name in it.
 // The handle must be released.
-func (c *dirCache) parent(p string) (*dirHandle, string, error) {
+func (c *dirCache) openParent(p string) (*dirHandle, string, error) {
 	if err := c.makeParents(p); err != nil {
 		return nil, "", err
 	}
 	dir, base := path.Split(p)
-	h, err := c.handle(path.Clean(dir))
+	h, err := c.openHandle(path.Clean(dir))
 	return h, base, err
 }
 
-func (c *dirCache) handle(dir string) (*dirHandle, error) {
+func (c *dirCache) openHandle(dir string) (*dirHandle, error) {
 	h, ok := c.open[dir]
 	if !ok {
 		root, err := c.openDir(dir)

@@ -28,46 +28,46 @@ type download struct {
 	report  func(job.Progress)
 }
 
-// limit is the most bytes the tarball may have.
-func (d *download) limit() int64 {
+// sizeLimit is the most bytes the tarball may have.
+func (d *download) sizeLimit() int64 {
 	if d.job.Size > 0 {
 		return min(d.job.Size, d.job.Limits.MaxDownload)
 	}
 	return d.job.Limits.MaxDownload
 }
 
-// run returns with a pass that holds the wanted tarball, still being unpacked.
-func (d *download) run(ctx context.Context, p *part, s *stage, resume bool) (*pass, error) {
+// downloadAll returns with a pass that holds the wanted tarball, still being unpacked.
+func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bool) (*pass, error) {
 	m := newMirrors(d.job.Tarballs, d.job.Limits.Retries)
 	ps := startPass(ctx, p, s)
 	var err error
 	if resume {
-		err = ps.replay(ctx)
+		err = ps.replayPart(ctx)
 	}
 	for err == nil {
-		back := d.try(ctx, m.url(), ps)
+		back := d.tryURL(ctx, m.currentURL(), ps)
 		if back == nil {
 			return ps, nil
 		}
 		next := decision{err: back.err}
-		if !fatal(back.err.Reason) {
-			next = m.after(*back)
+		if !isOurFault(back.err.Reason) {
+			next = m.afterSetback(*back)
 		}
 		switch {
 		case next.err != nil:
 			err = next.err
 		case next.fresh:
-			ps, err = d.afresh(ctx, ps)
+			ps, err = d.startAfresh(ctx, ps)
 		}
 		if err == nil {
-			err = pause(ctx, next.wait)
+			err = pauseFor(ctx, next.wait)
 		}
 	}
-	return nil, errors.Join(onDisk("download the release", err), ps.abandon())
+	return nil, errors.Join(onDisk("download the release", err), ps.abandonUnpacking())
 }
 
-// fatal reasons are ours, not the server's: another mirror does not help.
-func fatal(reason string) bool {
+// isOurFault reasons are ours, not the server's: another mirror does not help.
+func isOurFault(reason string) bool {
 	switch reason {
 	case ReasonNoSpace, ReasonReadOnly, ReasonNoPermission, ReasonIO, ReasonCancelled:
 		return true
@@ -76,22 +76,22 @@ func fatal(reason string) bool {
 	}
 }
 
-// afresh throws away what there is and starts from the first byte.
-func (d *download) afresh(ctx context.Context, old *pass) (*pass, error) {
-	if err := old.abandon(); err != nil {
+// startAfresh throws away what there is and starts from the first byte.
+func (d *download) startAfresh(ctx context.Context, old *pass) (*pass, error) {
+	if err := old.abandonUnpacking(); err != nil {
 		return old, err
 	}
-	if err := old.part.begin(); err != nil {
+	if err := old.part.beginEmpty(); err != nil {
 		return old, err
 	}
 	return startPass(ctx, old.part, old.stage), nil
 }
 
-// try goes on with the download at one mirror. It returns nil when the pass
+// tryURL goes on with the download at one mirror. It returns nil when the pass
 // holds the wanted tarball.
-func (d *download) try(ctx context.Context, url string, ps *pass) *setback {
+func (d *download) tryURL(ctx context.Context, url string, ps *pass) *setback {
 	before := ps.size
-	err := d.attempt(ctx, url, ps)
+	err := d.attemptOnce(ctx, url, ps)
 	var refusal *refusal
 	switch {
 	case errors.As(err, &refusal):
@@ -101,7 +101,7 @@ func (d *download) try(ctx context.Context, url string, ps *pass) *setback {
 	case err != nil:
 		e := onDisk("download the release", err)
 		return &setback{err: e, wrong: isWrong(e.Reason), pure: ps.pure, gained: ps.size - before}
-	case !d.want.match(ps.digests()):
+	case !d.want.match(ps.finalDigests()):
 		return &setback{err: d.wrongDigest(url, ps), wrong: true, pure: ps.pure}
 	}
 	return nil
@@ -113,15 +113,15 @@ func (d *download) wrongDigest(url string, ps *pass) *Error {
 	head := make([]byte, 512)
 	n, _ := ps.part.file.ReadAt(head, 0)
 	if page := meta.PageIn(head[:n]); page != "" {
-		return failed(ReasonWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
+		return failedBecause(ReasonWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
 	}
-	got := ps.digests()
+	got := ps.finalDigests()
 	want, have := d.want.sha256, got.sha256
 	kind := "sha256"
 	if want == "" || want == have {
 		kind, want, have = "md5", d.want.md5, got.md5
 	}
-	return failed(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, meta.RedactURL(url), have, want)
+	return failedBecause(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, meta.RedactURL(url), have, want)
 }
 
 // refusal is an answer without content, and how long the server asks to wait.
@@ -132,59 +132,59 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.err.Error() }
 
-// attempt makes one request and reads its body to the end.
-func (d *download) attempt(ctx context.Context, url string, ps *pass) error {
+// attemptOnce makes one request and reads its body to the end.
+func (d *download) attemptOnce(ctx context.Context, url string, ps *pass) error {
 	if known := ps.part.origin.Total; known > 0 && ps.size == known {
 		return nil // the part was complete already
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := d.request(ctx, url, ps)
+	resp, err := d.newRequest(ctx, url, ps)
 	if err != nil {
-		return unreached(ctx, meta.RedactURL(url), err)
+		return explainUnreached(ctx, meta.RedactURL(url), err)
 	}
 	body := resp.RawBody()
-	defer discard(body)
-	total, err := d.begin(resp, url, ps)
+	defer discardBody(body)
+	total, err := d.beginBody(resp, url, ps)
 	if err != nil || (total > 0 && ps.size == total) {
 		return err
 	}
-	if err := d.free.before(max(0, total-ps.size), total, ps.stage.written.Load()); err != nil {
+	if err := d.free.checkBefore(max(0, total-ps.size), total, ps.stage.written.Load()); err != nil {
 		return err
 	}
 	from := newStream(ctx, body, d.limiter, d.job.Limits.StallTimeout, cancel)
-	if err := d.copy(ps, from, total); err != nil {
-		return broken(ctx, meta.RedactURL(url), err)
+	if err := d.copyBody(ps, from, total); err != nil {
+		return explainBroken(ctx, meta.RedactURL(url), err)
 	}
 	if total > 0 && ps.size < total {
-		return failed(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", meta.RedactURL(url), ps.size, total)
+		return failedBecause(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", meta.RedactURL(url), ps.size, total)
 	}
 	return nil
 }
 
-func (d *download) request(ctx context.Context, url string, ps *pass) (*resty.Response, error) {
+func (d *download) newRequest(ctx context.Context, url string, ps *pass) (*resty.Response, error) {
 	req := d.client.R().SetContext(ctx).SetHeader("Accept-Encoding", "identity")
 	if ps.size > 0 {
 		req.SetHeader("Range", fmt.Sprintf("bytes=%d-", ps.size))
-		if v := ps.part.origin.validator(url); v != "" {
+		if v := ps.part.origin.validatorFor(url); v != "" {
 			req.SetHeader("If-Range", v)
 		}
 	}
 	return req.Get(url)
 }
 
-// begin judges the answer's head, and returns the size of the whole tarball, or
+// beginBody judges the answer's head, and returns the size of the whole tarball, or
 // 0 when nobody knows.
-func (d *download) begin(resp *resty.Response, url string, ps *pass) (int64, error) {
-	total, err := d.position(resp, url, ps)
+func (d *download) beginBody(resp *resty.Response, url string, ps *pass) (int64, error) {
+	total, err := d.checkPosition(resp, url, ps)
 	if err != nil {
 		return 0, err
 	}
 	switch {
 	case d.job.Size > 0 && total > 0 && total != d.job.Size:
-		return 0, failed(ReasonWrongSize, "%s has %d bytes, and %d are announced", meta.RedactURL(url), total, d.job.Size)
-	case total > d.limit():
-		return 0, failed(ReasonTooLarge, "%s has %d bytes, and %d are allowed", meta.RedactURL(url), total, d.limit())
+		return 0, failedBecause(ReasonWrongSize, "%s has %d bytes, and %d are announced", meta.RedactURL(url), total, d.job.Size)
+	case total > d.sizeLimit():
+		return 0, failedBecause(ReasonTooLarge, "%s has %d bytes, and %d are allowed", meta.RedactURL(url), total, d.sizeLimit())
 	case total == 0:
 		total = d.job.Size
 	}
@@ -199,8 +199,8 @@ func (d *download) begin(resp *resty.Response, url string, ps *pass) (int64, err
 	return total, nil
 }
 
-// position makes sure that the body goes on where the pass is.
-func (d *download) position(resp *resty.Response, url string, ps *pass) (int64, error) {
+// checkPosition makes sure that the body goes on where the pass is.
+func (d *download) checkPosition(resp *resty.Response, url string, ps *pass) (int64, error) {
 	switch status := resp.StatusCode(); status {
 	case http.StatusOK:
 		if ps.size > 0 { // the file has changed, or the server cannot resume
@@ -208,7 +208,7 @@ func (d *download) position(resp *resty.Response, url string, ps *pass) (int64, 
 		}
 		return max(0, resp.RawResponse.ContentLength), nil
 	case http.StatusPartialContent:
-		return d.resumed(resp.Header().Get("Content-Range"), url, ps)
+		return d.resumedAt(resp.Header().Get("Content-Range"), url, ps)
 	case http.StatusRequestedRangeNotSatisfiable:
 		if total, ok := strings.CutPrefix(resp.Header().Get("Content-Range"), "bytes */"); ok && total == strconv.FormatInt(ps.size, 10) {
 			return ps.size, nil // it was complete already
@@ -219,9 +219,9 @@ func (d *download) position(resp *resty.Response, url string, ps *pass) (int64, 
 	}
 }
 
-// resumed reads Content-Range. Another mirror's file of another size is not
+// resumedAt reads Content-Range. Another mirror's file of another size is not
 // the one that was begun.
-func (d *download) resumed(contentRange, url string, ps *pass) (int64, error) {
+func (d *download) resumedAt(contentRange, url string, ps *pass) (int64, error) {
 	var first, last, total int64
 	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &total); err != nil || first != ps.size || last < first || last >= total {
 		return 0, errAfresh
@@ -234,22 +234,22 @@ func (d *download) resumed(contentRange, url string, ps *pass) (int64, error) {
 }
 
 // errAfresh: what has been downloaded cannot be gone on with.
-var errAfresh = failed(ReasonWrongSize, "the server has another file than the one whose download was begun")
+var errAfresh = failedBecause(ReasonWrongSize, "the server has another file than the one whose download was begun")
 
-// copy takes the body in until its end.
-func (d *download) copy(ps *pass, from io.Reader, total int64) error {
-	limit := d.limit()
+// copyBody takes the body in until its end.
+func (d *download) copyBody(ps *pass, from io.Reader, total int64) error {
+	limit := d.sizeLimit()
 	if total > 0 {
 		limit = min(limit, total)
 	}
 	for {
-		b := ps.flow.buffer()
+		b := ps.flow.takeBuffer()
 		n, err := from.Read(b) // as much as has come: nothing waits here for a slow server
 		if ps.size+int64(n) > limit {
-			ps.flow.drop(b)
-			return failed(ReasonTooLarge, "more than %d bytes arrive", limit)
+			ps.flow.dropChunk(b)
+			return failedBecause(ReasonTooLarge, "more than %d bytes arrive", limit)
 		}
-		if werr := ps.take(b[:n]); werr != nil {
+		if werr := ps.takeChunk(b[:n]); werr != nil {
 			return werr
 		}
 		d.report(job.Progress{Phase: meta.PhaseDownloading, Done: ps.size, Total: total})
@@ -262,23 +262,23 @@ func (d *download) copy(ps *pass, from io.Reader, total int64) error {
 	}
 }
 
-// broken explains why a body could not be read to its end.
-func broken(ctx context.Context, where string, err error) error {
+// explainBroken explains why a body could not be read to its end.
+func explainBroken(ctx context.Context, where string, err error) error {
 	var known *Error
 	switch cause := context.Cause(ctx); {
 	case errors.As(err, &known):
 		return err
 	case errors.Is(cause, errStalled):
-		return failed(ReasonStalled, "cannot download %s: %w", where, errStalled)
+		return failedBecause(ReasonStalled, "cannot download %s: %w", where, errStalled)
 	case cause != nil:
-		return failed(ReasonCancelled, "cannot download %s: %w", where, cause)
+		return failedBecause(ReasonCancelled, "cannot download %s: %w", where, cause)
 	default:
-		return failed(ReasonUnreachable, "cannot download %s: the connection broke: %w", where, err)
+		return failedBecause(ReasonUnreachable, "cannot download %s: the connection broke: %w", where, err)
 	}
 }
 
-// pause waits, unless ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
+// pauseFor waits, unless ctx ends.
+func pauseFor(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}

@@ -58,11 +58,11 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-func failed(reason, format string, args ...any) *Error {
+func failedBecause(reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Err: fmt.Errorf(format, args...)}
 }
 
-func permanently(reason, format string, args ...any) *Error {
+func failedForGood(reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Permanent: true, Err: fmt.Errorf(format, args...)}
 }
 
@@ -86,14 +86,14 @@ func onDisk(doing string, err error) *Error {
 		return known
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return failed(ReasonCancelled, "cannot %s: %w", doing, err)
+		return failedBecause(ReasonCancelled, "cannot %s: %w", doing, err)
 	}
 	for _, d := range diskReasons {
 		if errors.Is(err, d.is) {
-			return failed(d.reason, "cannot %s: %s: %w", doing, d.hint, err)
+			return failedBecause(d.reason, "cannot %s: %s: %w", doing, d.hint, err)
 		}
 	}
-	return failed(ReasonIO, "cannot %s: %w", doing, err)
+	return failedBecause(ReasonIO, "cannot %s: %w", doing, err)
 }
 
 // inArchive explains why unpacking failed: the archive or the disk.
@@ -104,18 +104,18 @@ func inArchive(err error) *Error {
 	}
 	switch refused.Reason {
 	case unpack.NoControl:
-		return permanently(ReasonNoControl, "cannot use the release: %w", err)
+		return failedForGood(ReasonNoControl, "cannot use the release: %w", err)
 	case unpack.BadControl:
-		return permanently(ReasonBadControl, "cannot use the release: %w", err)
+		return failedForGood(ReasonBadControl, "cannot use the release: %w", err)
 	case unpack.Truncated, unpack.Corrupt:
-		return permanently(ReasonBadArchive, "cannot use the release: %w", err)
+		return failedForGood(ReasonBadArchive, "cannot use the release: %w", err)
 	default:
-		return permanently(ReasonHostileArchive, "cannot use the release: %w", err)
+		return failedForGood(ReasonHostileArchive, "cannot use the release: %w", err)
 	}
 }
 
-// space is what is free for an ordinary user below dir.
-func space(dir *os.File) (int64, error) {
+// freeSpace is what is free for an ordinary user below dir.
+func freeSpace(dir *os.File) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("cannot see how much space is free: %w", err)

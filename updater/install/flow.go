@@ -34,17 +34,17 @@ func newFlow() *flow {
 	return f
 }
 
-// buffer is an empty chunk to fill. It waits until one is free.
-func (f *flow) buffer() []byte {
+// takeBuffer is an empty chunk to fill. It waits until one is free.
+func (f *flow) takeBuffer() []byte {
 	if b := <-f.free; b != nil {
 		return b[:chunkSize]
 	}
 	return make([]byte, chunkSize)
 }
 
-// send hands a chunk over, which then belongs to the reader. When nobody reads
+// sendChunk hands a chunk over, which then belongs to the reader. When nobody reads
 // any more the chunk is dropped.
-func (f *flow) send(b []byte) {
+func (f *flow) sendChunk(b []byte) {
 	select {
 	case f.chunks <- b:
 	case <-f.gone:
@@ -52,12 +52,12 @@ func (f *flow) send(b []byte) {
 	}
 }
 
-// drop gives an unused buffer back.
-func (f *flow) drop(b []byte) { f.free <- b }
+// dropChunk gives an unused buffer back.
+func (f *flow) dropChunk(b []byte) { f.free <- b }
 
-// end says that everything was sent, or with an error that nothing more comes.
+// endWith says that everything was sent, or with an error that nothing more comes.
 // Only the first call counts.
-func (f *flow) end(err error) {
+func (f *flow) endWith(err error) {
 	f.closed.Do(func() {
 		f.broken = err
 		close(f.chunks)
@@ -85,9 +85,9 @@ func (f *flow) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// stop is called by the reader when it wants no more: what is sent from then
+// stopReading is called by the reader when it wants no more: what is sent from then
 // on is dropped, and what was sent is given back.
-func (f *flow) stop() {
+func (f *flow) stopReading() {
 	f.leave.Do(func() {
 		close(f.gone)
 		if f.cur != nil {

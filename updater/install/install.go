@@ -31,27 +31,27 @@ func Run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Ins
 		report = func(job.Progress) {}
 	}
 	if err := checkJob(j); err != nil {
-		return job.Installed{}, permanently(ReasonBadJob, "cannot install: %w", err)
+		return job.Installed{}, failedForGood(ReasonBadJob, "cannot install: %w", err)
 	}
-	r, err := run(ctx, j, report)
+	r, err := runInstall(ctx, j, report)
 	if err != nil {
 		return job.Installed{}, onDisk(fmt.Sprintf("install %s %s", j.Agent, j.Version), err)
 	}
 	return r, nil
 }
 
-func run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Installed, error) {
+func runInstall(ctx context.Context, j job.Install, report func(job.Progress)) (job.Installed, error) {
 	place, err := openPlace(ctx, j.Dir)
 	if err != nil {
 		return job.Installed{}, err
 	}
 	defer place.close()
-	present, err := place.has(j.Version)
+	present, err := place.hasVersion(j.Version)
 	if err != nil || present {
 		return job.Installed{Present: present}, err
 	}
 	if len(j.Tarballs) == 0 { // the reply is at fault, not the release
-		return job.Installed{}, failed(ReasonBadJob, "cannot download %s %s: no tarball is named", j.Agent, j.Version)
+		return job.Installed{}, failedBecause(ReasonBadJob, "cannot download %s %s: no tarball is named", j.Agent, j.Version)
 	}
 	if err := cleanStale(place.root, partName(j.Agent, j.Version)); err != nil {
 		return job.Installed{}, err
@@ -62,11 +62,11 @@ func run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Ins
 	}
 	defer client.GetClient().CloseIdleConnections()
 	in := &installation{job: j, place: place, files: small{client, j.Limits.StallTimeout, j.Limits.Retries}, report: report}
-	want, err := in.files.wanted(ctx, j)
+	want, err := in.files.wantedDigests(ctx, j)
 	if err != nil {
 		return job.Installed{}, err
 	}
-	return in.install(ctx, want)
+	return in.installRelease(ctx, want)
 }
 
 // installation is one run, from the known digest on.
@@ -79,7 +79,7 @@ type installation struct {
 	part   *part
 }
 
-func (in *installation) install(ctx context.Context, want digests) (r job.Installed, err error) {
+func (in *installation) installRelease(ctx context.Context, want digests) (r job.Installed, err error) {
 	free := &guard{dir: in.place.dir, reserve: in.job.Limits.Reserve}
 	in.stage = newStage(in.place.root, in.job.Version, unpackLimits(in.job.Limits), free)
 	d := &download{
@@ -87,56 +87,56 @@ func (in *installation) install(ctx context.Context, want digests) (r job.Instal
 		free: free, want: want, report: in.report,
 	}
 	var size int64
-	if in.part, size, err = openPart(in.place.root, partName(in.job.Agent, in.job.Version), want.key(), d.limit()); err != nil {
+	if in.part, size, err = openPart(in.place.root, partName(in.job.Agent, in.job.Version), want.keyOf(), d.sizeLimit()); err != nil {
 		return r, onDisk("store the download", err)
 	}
-	defer func() { err = in.tidy(err) }()
-	ps, err := d.run(ctx, in.part, in.stage, size > 0)
+	defer func() { err = in.removeLeftovers(err) }()
+	ps, err := d.downloadAll(ctx, in.part, in.stage, size > 0)
 	if err != nil {
 		return r, err
 	}
-	tree, err := in.unpacked(ps)
+	tree, err := in.unpackedTree(ps)
 	if err != nil {
 		return r, err
 	}
-	if err := in.finish(ctx); err != nil {
+	if err := in.syncAndPlace(ctx); err != nil {
 		return r, err
 	}
-	got := ps.digests()
+	got := ps.finalDigests()
 	return job.Installed{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes}, nil
 }
 
-// unpacked waits for the rest of the unpacking, which has gone on during the
+// unpackedTree waits for the rest of the unpacking, which has gone on during the
 // download.
-func (in *installation) unpacked(ps *pass) (staged, error) {
+func (in *installation) unpackedTree(ps *pass) (staged, error) {
 	faultpoint.Hit("install.downloaded")
 	ticker := time.NewTicker(reportInterval)
 	defer ticker.Stop()
-	ps.flow.end(nil)
+	ps.flow.endWith(nil)
 	for {
 		in.report(job.Progress{Phase: meta.PhaseStaging, Done: in.stage.written.Load()})
 		select {
 		case <-ps.done:
-			return ps.settle()
+			return ps.waitForUnpacker()
 		case <-ticker.C:
 		}
 	}
 }
 
-// finish makes the staged tree the version: config, sync, rename, sync. The
+// syncAndPlace makes the staged tree the version: config, sync, rename, sync. The
 // part goes before the sync, which would otherwise write it to the disk.
-func (in *installation) finish(ctx context.Context) error {
+func (in *installation) syncAndPlace(ctx context.Context) error {
 	if err := in.addConfig(ctx); err != nil {
 		return err
 	}
-	if err := in.part.remove(); err != nil {
+	if err := in.part.removeFiles(); err != nil {
 		return onDisk("remove the downloaded tarball", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	faultpoint.Hit("install.staged")
-	if err := in.place.sync(in.stage.name, in.job.Limits.SyncTimeout); err != nil {
+	if err := in.place.syncTree(in.stage.name, in.job.Limits.SyncTimeout); err != nil {
 		return onDisk("sync the release to the disk", err)
 	}
 	faultpoint.Hit("install.synced")
@@ -149,15 +149,15 @@ func (in *installation) finish(ctx context.Context) error {
 	return nil
 }
 
-// tidy leaves the part to a later run, if that can use it, and nothing else.
-func (in *installation) tidy(err error) error {
+// removeLeftovers leaves the part to a later run, if that can use it, and nothing else.
+func (in *installation) removeLeftovers(err error) error {
 	in.part.close()
 	if err == nil {
 		return nil
 	}
-	err = errors.Join(err, in.stage.remove())
+	err = errors.Join(err, in.stage.removeTree())
 	if e := onDisk("install", err); e.Permanent || e.Reason == ReasonNoSpace {
-		err = errors.Join(err, in.part.remove())
+		err = errors.Join(err, in.part.removeFiles())
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (in *installation) addConfig(ctx context.Context) error {
 	if c == nil || c.URL == "" {
 		return nil
 	}
-	content, err := in.files.get(ctx, c.URL, in.job.Limits.MaxConfig)
+	content, err := in.files.getFile(ctx, c.URL, in.job.Limits.MaxConfig)
 	if err != nil {
 		return err
 	}
@@ -219,9 +219,9 @@ func (p *place) close() {
 	_ = p.root.Close()
 }
 
-// whole removes a directory that has a version's name and is no complete
+// isWhole removes a directory that has a version's name and is no complete
 // version: older programs unpacked into it, and a power cut leaves half of that.
-func (p *place) whole(version string) (bool, error) {
+func (p *place) isWhole(version string) (bool, error) {
 	script := version + "/" + unpack.ControlName
 	f, err := p.root.OpenFile(script, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -243,8 +243,8 @@ func (p *place) whole(version string) (bool, error) {
 	return false, p.root.RemoveAll(trash)
 }
 
-// has reports whether the version is there, which means that it is complete.
-func (p *place) has(version string) (bool, error) {
+// hasVersion reports whether the version is there, which means that it is complete.
+func (p *place) hasVersion(version string) (bool, error) {
 	fi, err := p.root.Lstat(version)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -252,9 +252,9 @@ func (p *place) has(version string) (bool, error) {
 	case err != nil:
 		return false, err
 	case !fi.IsDir():
-		return false, failed(ReasonOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
+		return false, failedBecause(ReasonOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
 	}
-	if whole, err := p.whole(version); err != nil || !whole {
+	if whole, err := p.isWhole(version); err != nil || !whole {
 		return false, err
 	}
 	for _, path := range []string{version, version + "/" + unpack.ControlName} {

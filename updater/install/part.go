@@ -43,8 +43,8 @@ type origin struct {
 	Total        int64 // bytes of the whole file; 0: unknown
 }
 
-// validator is what If-Range takes, for a request to url.
-func (o origin) validator(url string) string {
+// validatorFor is what If-Range takes, for a request to url.
+func (o origin) validatorFor(url string) string {
 	switch {
 	case o.URL != url:
 		return ""
@@ -69,17 +69,17 @@ func openPart(root *os.Root, name, wanted string, limit int64) (p *part, size in
 	p = &part{root: root, name: name}
 	if o, ok := p.readOrigin(); ok && o.Wanted == wanted {
 		p.origin = o
-		size = p.usable(limit)
+		size = p.openUsable(limit)
 	}
 	p.origin.Wanted = wanted
 	if size == 0 {
-		err = p.begin()
+		err = p.beginEmpty()
 	}
 	return p, size, err
 }
 
-// usable opens the existing file and tells how much of it can be used.
-func (p *part) usable(limit int64) int64 {
+// openUsable opens the existing file and tells how much of it can be used.
+func (p *part) openUsable(limit int64) int64 {
 	f, err := p.root.OpenFile(p.name, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return 0
@@ -93,10 +93,10 @@ func (p *part) usable(limit int64) int64 {
 	return fi.Size()
 }
 
-// begin replaces whatever is there by an empty file.
-func (p *part) begin() error {
+// beginEmpty replaces whatever is there by an empty file.
+func (p *part) beginEmpty() error {
 	p.origin = origin{Wanted: p.origin.Wanted}
-	if err := p.remove(); err != nil {
+	if err := p.removeFiles(); err != nil {
 		return err
 	}
 	f, err := p.root.OpenFile(p.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -134,9 +134,9 @@ func (p *part) close() {
 	}
 }
 
-// remove removes the part and its origin. It is closed first: what nobody has
+// removeFiles removes the part and its origin. It is closed first: what nobody has
 // open any more is never written to the disk.
-func (p *part) remove() error {
+func (p *part) removeFiles() error {
 	p.close()
 	for _, name := range []string{p.name, p.name + infoSuffix} {
 		if err := p.root.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -22,8 +22,8 @@ func (want digests) match(got digests) bool {
 	return (want.md5 == "" || want.md5 == got.md5) && (want.sha256 == "" || want.sha256 == got.sha256)
 }
 
-// key identifies the wanted tarball in an origin.
-func (want digests) key() string { return "md5:" + want.md5 + " sha256:" + want.sha256 }
+// keyOf identifies the wanted tarball in an origin.
+func (want digests) keyOf() string { return "md5:" + want.md5 + " sha256:" + want.sha256 }
 
 func newDigests(md5, sha256 string) digests {
 	return digests{md5: strings.ToLower(md5), sha256: strings.ToLower(sha256)}
@@ -49,14 +49,14 @@ func startPass(ctx context.Context, p *part, s *stage) *pass {
 	ps := &pass{part: p, stage: s, flow: newFlow(), done: make(chan struct{}), md5: md5.New(), sha256: sha256.New(), pure: true}
 	go func() {
 		defer close(ps.done)
-		defer ps.flow.stop()
-		ps.tree, ps.err = s.fill(ctx, ps.flow)
+		defer ps.flow.stopReading()
+		ps.tree, ps.err = s.fillFrom(ctx, ps.flow)
 	}()
 	return ps
 }
 
-// replay feeds what an earlier run has downloaded.
-func (ps *pass) replay(ctx context.Context) error {
+// replayPart feeds what an earlier run has downloaded.
+func (ps *pass) replayPart(ctx context.Context) error {
 	if _, err := ps.part.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -65,9 +65,9 @@ func (ps *pass) replay(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b := ps.flow.buffer()
+		b := ps.flow.takeBuffer()
 		n, err := io.ReadFull(ps.part.file, b)
-		ps.feed(b[:n])
+		ps.feedAll(b[:n])
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return ps.localError()
 		}
@@ -77,21 +77,21 @@ func (ps *pass) replay(ctx context.Context) error {
 	}
 }
 
-// take appends a chunk, whose buffer came from flow.buffer, to everything.
-func (ps *pass) take(b []byte) error {
+// takeChunk appends a chunk, whose buffer came from flow.takeBuffer, to everything.
+func (ps *pass) takeChunk(b []byte) error {
 	if _, err := ps.part.file.Write(b); err != nil {
-		ps.flow.drop(b)
+		ps.flow.dropChunk(b)
 		return onDisk("store the download", err)
 	}
-	ps.feed(b)
+	ps.feedAll(b)
 	return ps.localError()
 }
 
-func (ps *pass) feed(b []byte) {
+func (ps *pass) feedAll(b []byte) {
 	ps.size += int64(len(b))
 	ps.md5.Write(b)
 	ps.sha256.Write(b)
-	ps.flow.send(b)
+	ps.flow.sendChunk(b)
 }
 
 // localError is a failure of unpacking that does not depend on the tarball:
@@ -112,14 +112,14 @@ func (ps *pass) localError() error {
 	return nil
 }
 
-// digests are those of everything read so far.
-func (ps *pass) digests() digests {
+// finalDigests are those of everything read so far.
+func (ps *pass) finalDigests() digests {
 	return digests{md5: hex.EncodeToString(ps.md5.Sum(nil)), sha256: hex.EncodeToString(ps.sha256.Sum(nil))}
 }
 
-// settle waits for the unpacker to finish a complete tarball.
-func (ps *pass) settle() (staged, error) {
-	ps.flow.end(nil)
+// waitForUnpacker waits for the unpacker to finish a complete tarball.
+func (ps *pass) waitForUnpacker() (staged, error) {
+	ps.flow.endWith(nil)
 	<-ps.done
 	if ps.err != nil {
 		return staged{}, inArchive(ps.err)
@@ -127,9 +127,9 @@ func (ps *pass) settle() (staged, error) {
 	return ps.tree, nil
 }
 
-// abandon ends the unpacker and removes what it made.
-func (ps *pass) abandon() error {
-	ps.flow.end(errAbandoned)
+// abandonUnpacking ends the unpacker and removes what it made.
+func (ps *pass) abandonUnpacking() error {
+	ps.flow.endWith(errAbandoned)
 	<-ps.done
-	return ps.stage.remove()
+	return ps.stage.removeTree()
 }

@@ -49,7 +49,7 @@ func newMirrors(urls []string, retries int) *mirrors {
 	return &mirrors{urls: urls, dead: make([]*Error, len(urls)), wrong: make([]int, len(urls)), retries: retries}
 }
 
-func (m *mirrors) url() string { return m.urls[m.current] }
+func (m *mirrors) currentURL() string { return m.urls[m.current] }
 
 // decision is what comes after a setback: another try at url() after wait, or
 // the end. With fresh set, what has been downloaded so far is thrown away.
@@ -59,14 +59,14 @@ type decision struct {
 	err   *Error // the end
 }
 
-// after takes note of a setback at the current mirror and decides.
-func (m *mirrors) after(s setback) decision {
+// afterSetback takes note of a setback at the current mirror and decides.
+func (m *mirrors) afterSetback(s setback) decision {
 	switch {
 	case s.wrong:
 		return m.afterWrong(s)
 	case s.err.Permanent:
 		m.dead[m.current] = s.err
-		return m.next(decision{})
+		return m.nextMirror(decision{})
 	default:
 		return m.afterPassing(s)
 	}
@@ -85,7 +85,7 @@ func (m *mirrors) afterWrong(s setback) decision {
 		return decision{err: s.err}
 	}
 	if s.pure {
-		return m.next(d)
+		return m.nextMirror(d)
 	}
 	return d
 }
@@ -98,7 +98,7 @@ func (m *mirrors) afterPassing(s setback) decision {
 		return decision{err: s.err}
 	}
 	before := m.current
-	d := m.next(decision{})
+	d := m.nextMirror(decision{})
 	if m.current <= before { // every mirror has had its turn
 		d.wait = jitter.Backoff(retryBase, retryCap, m.failures)
 	}
@@ -111,9 +111,9 @@ func (m *mirrors) afterPassing(s setback) decision {
 	return d
 }
 
-// next moves on to the next mirror that is not given up. When there is none,
+// nextMirror moves on to the next mirror that is not given up. When there is none,
 // that is the end, and a permanent one.
-func (m *mirrors) next(d decision) decision {
+func (m *mirrors) nextMirror(d decision) decision {
 	for i := 1; i <= len(m.urls); i++ {
 		if at := (m.current + i) % len(m.urls); m.dead[at] == nil {
 			m.current = at

@@ -22,70 +22,70 @@ type small struct {
 	retries int
 }
 
-// get reads the whole file, at most limit bytes, with the same patience as for
+// getFile reads the whole file, at most limit bytes, with the same patience as for
 // a tarball.
-func (g small) get(ctx context.Context, url string, limit int64) ([]byte, error) {
+func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, error) {
 	if !isWeb(url) {
-		return nil, permanently(ReasonBadJob, "cannot download %s: it is not an http or https URL", meta.RedactURL(url))
+		return nil, failedForGood(ReasonBadJob, "cannot download %s: it is not an http or https URL", meta.RedactURL(url))
 	}
 	m := newMirrors([]string{url}, g.retries)
 	for {
-		b, back := g.try(ctx, url, limit)
+		b, back := g.tryOnce(ctx, url, limit)
 		if back == nil {
 			return b, nil
 		}
-		if fatal(back.err.Reason) {
+		if isOurFault(back.err.Reason) {
 			return nil, back.err
 		}
-		next := m.after(*back)
+		next := m.afterSetback(*back)
 		if next.err != nil {
 			return nil, next.err
 		}
-		if err := pause(ctx, next.wait); err != nil {
-			return nil, failed(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), err)
+		if err := pauseFor(ctx, next.wait); err != nil {
+			return nil, failedBecause(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), err)
 		}
 	}
 }
 
-func (g small) try(ctx context.Context, url string, limit int64) ([]byte, *setback) {
+func (g small) tryOnce(ctx context.Context, url string, limit int64) ([]byte, *setback) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	resp, err := g.client.R().SetContext(ctx).Get(url)
 	if err != nil {
-		return nil, &setback{err: unreached(ctx, meta.RedactURL(url), err)}
+		return nil, &setback{err: explainUnreached(ctx, meta.RedactURL(url), err)}
 	}
 	body := resp.RawBody()
-	defer discard(body)
+	defer discardBody(body)
 	if status := resp.StatusCode(); status != http.StatusOK {
 		return nil, &setback{err: refusedBy(meta.RedactURL(url), status), wait: retryAfter(resp.Header(), time.Now())}
 	}
 	b, err := io.ReadAll(io.LimitReader(newStream(ctx, body, nil, g.stall, cancel), limit+1))
 	if err != nil {
-		return nil, &setback{err: onDisk("download "+meta.RedactURL(url), broken(ctx, meta.RedactURL(url), err))}
+		return nil, &setback{err: onDisk("download "+meta.RedactURL(url), explainBroken(ctx, meta.RedactURL(url), err))}
 	}
 	if int64(len(b)) > limit {
-		return nil, &setback{err: permanently(ReasonTooLarge, "cannot download %s: it has more than %d bytes", meta.RedactURL(url), limit)}
+		return nil, &setback{err: failedForGood(ReasonTooLarge, "cannot download %s: it has more than %d bytes", meta.RedactURL(url), limit)}
 	}
 	return b, nil
 }
 
-// wanted finds what the tarball must hash to, asking the server when the job
+// wantedDigests finds what the tarball must hash to, asking the server when the job
 // does not say. Without any digest nothing is installed.
-func (g small) wanted(ctx context.Context, j job.Install) (digests, error) {
+func (g small) wantedDigests(ctx context.Context, j job.Install) (digests, error) {
 	want := newDigests(j.MD5, j.SHA256)
 	if want != (digests{}) {
 		return want, nil
 	}
 	if j.MD5URL == "" {
-		return want, permanently(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", j.Agent, j.Version)
+		return want, failedForGood(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", j.Agent, j.Version)
 	}
-	b, err := g.get(ctx, j.MD5URL, digestFileLimit)
+	b, err := g.getFile(ctx, j.MD5URL, digestFileLimit)
 	if err != nil {
 		return want, err
 	}
 	md5, err := meta.ParseMD5File(b)
 	if err != nil {
-		return want, failed(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(j.MD5URL), err)
+		return want, failedBecause(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(j.MD5URL), err)
 	}
 	return digests{md5: md5}, nil
 }
@@ -99,6 +99,6 @@ func FetchMD5(ctx context.Context, url string, limits job.Limits, r job.Route) (
 		return "", err
 	}
 	g := small{client: client, stall: limits.StallTimeout}
-	want, err := g.wanted(ctx, job.Install{MD5URL: url})
+	want, err := g.wantedDigests(ctx, job.Install{MD5URL: url})
 	return want.md5, err
 }

@@ -42,12 +42,12 @@ func newStage(parent *os.Root, version string, limits unpack.Limits, free *guard
 	return &stage{parent: parent, name: stagingPrefix + version, limits: limits, free: free}
 }
 
-func (s *stage) remove() error { return s.parent.RemoveAll(s.name) }
+func (s *stage) removeTree() error { return s.parent.RemoveAll(s.name) }
 
-// fill unpacks r into a new staging directory.
-func (s *stage) fill(ctx context.Context, r io.Reader) (staged, error) {
+// fillFrom unpacks r into a new staging directory.
+func (s *stage) fillFrom(ctx context.Context, r io.Reader) (staged, error) {
 	s.written.Store(0)
-	if err := s.remove(); err != nil {
+	if err := s.removeTree(); err != nil {
 		return staged{}, err
 	}
 	if err := s.parent.Mkdir(s.name, impliedDir); err != nil {
@@ -59,12 +59,12 @@ func (s *stage) fill(ctx context.Context, r io.Reader) (staged, error) {
 	}
 	defer root.Close() //nolint:errcheck // nothing was written through it
 	b := newBuilder(s, root)
-	sum, err := unpack.Release(ctx, r, s.limits, b.add)
-	if werr := b.wait(); werr != nil {
+	sum, err := unpack.Release(ctx, r, s.limits, b.addEntry)
+	if werr := b.waitForWriters(); werr != nil {
 		return staged{}, werr
 	}
 	if err == nil {
-		err = b.finish()
+		err = b.finishEntries()
 	}
 	return staged{files: sum.Files + sum.Links, bytes: sum.Bytes}, err
 }
@@ -75,23 +75,23 @@ type builder struct {
 	stage *stage
 	root  *os.Root
 	dirs  *dirCache
-	crew  *crew
+	files *writers
 	times []unpack.Entry // directories
 	links []unpack.Entry
 }
 
 func newBuilder(s *stage, root *os.Root) *builder {
-	return &builder{stage: s, root: root, dirs: newDirCache(root), crew: newCrew(s)}
+	return &builder{stage: s, root: root, dirs: newDirCache(root), files: newWriters(s)}
 }
 
-func (b *builder) add(e unpack.Entry) error {
-	if err := b.crew.failed(); err != nil {
+func (b *builder) addEntry(e unpack.Entry) error {
+	if err := b.files.whyFailed(); err != nil {
 		return err
 	}
 	switch e.Kind {
 	case unpack.Dir:
 		b.times = append(b.times, e)
-		return b.dirs.make(e.Path, e.Mode&^notForOthers|ownerHasDir)
+		return b.dirs.makeDir(e.Path, e.Mode&^notForOthers|ownerHasDir)
 	case unpack.Symlink, unpack.Hardlink:
 		b.links = append(b.links, e)
 		return nil
@@ -101,7 +101,7 @@ func (b *builder) add(e unpack.Entry) error {
 }
 
 func (b *builder) addFile(e unpack.Entry) error {
-	dir, base, err := b.dirs.parent(e.Path)
+	dir, base, err := b.dirs.openParent(e.Path)
 	if err != nil {
 		return err
 	}
@@ -110,26 +110,26 @@ func (b *builder) addFile(e unpack.Entry) error {
 		defer dir.release()
 		return b.stage.copyFile(t, e.Body)
 	}
-	t.content = b.crew.buffer()[:e.Size]
+	t.content = b.files.takeBuffer()[:e.Size]
 	if _, err := io.ReadFull(e.Body, t.content); err != nil {
 		dir.release()
 		return err
 	}
-	b.crew.give(t)
+	b.files.giveTask(t)
 	return nil
 }
 
-// wait ends the workers; it must be called exactly once.
-func (b *builder) wait() error {
-	err := b.crew.wait()
+// waitForWriters ends the workers; it must be called exactly once.
+func (b *builder) waitForWriters() error {
+	err := b.files.waitForAll()
 	b.dirs.close()
 	return err
 }
 
-// finish does what has to come after all files.
-func (b *builder) finish() error {
+// finishEntries does what has to come after all files.
+func (b *builder) finishEntries() error {
 	for _, e := range b.links {
-		if err := b.link(e); err != nil {
+		if err := b.addLink(e); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (b *builder) finish() error {
 	return nil
 }
 
-func (b *builder) link(e unpack.Entry) error {
+func (b *builder) addLink(e unpack.Entry) error {
 	if err := b.dirs.makeParents(e.Path); err != nil {
 		return err
 	}
@@ -153,12 +153,12 @@ func (b *builder) link(e unpack.Entry) error {
 
 // copyFile writes a large file as its content arrives.
 func (s *stage) copyFile(t task, body io.Reader) error {
-	f, err := t.create()
+	f, err := t.createFile()
 	if err != nil {
 		return err
 	}
 	_, err = io.CopyBuffer(&counted{f: f, stage: s}, onlyReader{body}, make([]byte, chunkSize))
-	return t.close(f, err)
+	return t.closeFile(f, err)
 }
 
 type onlyReader struct{ io.Reader }
@@ -172,14 +172,14 @@ type counted struct {
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.f.Write(p)
 	if err == nil {
-		err = c.stage.wrote(n)
+		err = c.stage.noteWritten(n)
 	}
 	return n, err
 }
 
-func (s *stage) wrote(n int) error {
+func (s *stage) noteWritten(n int) error {
 	s.written.Add(int64(n))
-	return s.free.wrote(int64(n))
+	return s.free.countWritten(int64(n))
 }
 
 // task is one file to write.
@@ -191,12 +191,12 @@ type task struct {
 	content []byte
 }
 
-func (t task) create() (*os.File, error) {
+func (t task) createFile() (*os.File, error) {
 	return t.dir.root.OpenFile(t.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, t.mode)
 }
 
-// close closes f, sets its time and passes err on.
-func (t task) close(f *os.File, err error) error {
+// closeFile closes f, sets its time and passes err on.
+func (t task) closeFile(f *os.File, err error) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

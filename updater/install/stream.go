@@ -47,7 +47,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if s.limiter != nil {
 		p = p[:min(len(p), s.limiter.Burst())]
 	}
-	n, err := s.watched(p)
+	n, err := s.readWatched(p)
 	if s.limiter != nil && n > 0 {
 		if waited := s.limiter.WaitN(s.ctx, n); waited != nil && err == nil {
 			err = waited
@@ -56,8 +56,8 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watched reads once while the stall timer runs.
-func (s *stream) watched(p []byte) (int, error) {
+// readWatched reads once while the stall timer runs.
+func (s *stream) readWatched(p []byte) (int, error) {
 	started := time.Now()
 	s.watch.Reset(s.left)
 	n, err := s.body.Read(p)

@@ -10,10 +10,10 @@ import (
 // long.
 var errNoSyncfs = errors.New("the filesystem is not synced as a whole")
 
-// sync puts the tree called name on the disk: with one syncfs where there is
+// syncTree puts the tree called name on the disk: with one syncfs where there is
 // one and it does not drag a busy filesystem along for ever, otherwise file by
 // file.
-func (p *place) sync(name string, patience time.Duration) error {
+func (p *place) syncTree(name string, patience time.Duration) error {
 	err := syncWhole(p.dir, patience)
 	if errors.Is(err, errNoSyncfs) {
 		return p.syncEach(name)

@@ -12,7 +12,7 @@ import (
 // takes too long it goes on in a thread of its own, which ends with the child.
 func syncWhole(dir *os.File, patience time.Duration) error {
 	fd := int(dir.Fd())
-	return within(patience, func() error {
+	return waitWithin(patience, func() error {
 		err := unix.Syncfs(fd)
 		if errors.Is(err, unix.ENOSYS) {
 			return errNoSyncfs
@@ -21,8 +21,8 @@ func syncWhole(dir *os.File, patience time.Duration) error {
 	})
 }
 
-// within waits for f, but not longer than patience; then f goes on alone.
-func within(patience time.Duration, f func() error) error {
+// waitWithin waits for f, but not longer than patience; then f goes on alone.
+func waitWithin(patience time.Duration, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	timer := time.NewTimer(patience)

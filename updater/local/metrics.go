@@ -74,27 +74,27 @@ func (m *Metrics) write(w io.Writer, s Status) error {
 	m.set.WritePrometheus(&all)
 	metrics.WriteProcessMetrics(&all)
 	metrics.WriteFDMetrics(&all)
-	gauge(&all, "info", 1, "version", s.Version)
-	gauge(&all, "start_time_seconds", float64(s.Started.Unix()))
-	gauge(&all, "heartbeat_interval_seconds", s.Heartbeat.Interval)
-	gauge(&all, "heartbeat_consecutive_failures", float64(s.Heartbeat.Failures))
+	writeGauge(&all, "info", 1, "version", s.Version)
+	writeGauge(&all, "start_time_seconds", float64(s.Started.Unix()))
+	writeGauge(&all, "heartbeat_interval_seconds", s.Heartbeat.Interval)
+	writeGauge(&all, "heartbeat_consecutive_failures", float64(s.Heartbeat.Failures))
 	if !s.Heartbeat.LastOK.IsZero() {
-		gauge(&all, "heartbeat_last_success_timestamp_seconds", float64(s.Heartbeat.LastOK.UnixMilli())/1000)
+		writeGauge(&all, "heartbeat_last_success_timestamp_seconds", float64(s.Heartbeat.LastOK.UnixMilli())/1000)
 	}
 	for _, a := range s.Agents {
-		gauge(&all, "agent_info", 1, "agent", a.Name, "version", a.Version, "desired", a.DesiredVersion, "phase", string(a.Phase))
-		gauge(&all, "agent_started", truth(a.Status == meta.StatusStarted), "agent", a.Name)
-		gauge(&all, "agent_error", truth(a.Error != ""), "agent", a.Name)
-		gauge(&all, "agent_held", truth(a.Held), "agent", a.Name)
+		writeGauge(&all, "agent_info", 1, "agent", a.Name, "version", a.Version, "desired", a.DesiredVersion, "phase", string(a.Phase))
+		writeGauge(&all, "agent_started", truthValue(a.Status == meta.StatusStarted), "agent", a.Name)
+		writeGauge(&all, "agent_error", truthValue(a.Error != ""), "agent", a.Name)
+		writeGauge(&all, "agent_held", truthValue(a.Held), "agent", a.Name)
 	}
 	return exposition.Write(w, families, all.Bytes())
 }
 
-func gauge(w io.Writer, name string, value float64, labels ...string) {
+func writeGauge(w io.Writer, name string, value float64, labels ...string) {
 	_, _ = fmt.Fprintf(w, "ops_updater_%s%s %g\n", name, exposition.Labels(labels...), value)
 }
 
-func truth(b bool) float64 {
+func truthValue(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -22,7 +22,7 @@ func Ensure(ctx context.Context, name string) (created bool, err error) {
 	if os.Geteuid() != 0 {
 		return false, &Error{User: name, Why: fmt.Sprintf("only root can create the user: run “useradd --system --user-group --create-home %s” as root", name), Err: ErrUnknownUser}
 	}
-	if err := create(ctx, name); err != nil {
+	if err := createUser(ctx, name); err != nil {
 		return false, err
 	}
 	_, err = Lookup(ctx, name)
@@ -35,7 +35,7 @@ var creators = [][]string{
 	{"adduser", "-S", "-D", "-s", "/bin/false"}, // busybox
 }
 
-func create(ctx context.Context, name string) error {
+func createUser(ctx context.Context, name string) error {
 	for _, argv := range creators {
 		tool, err := exec.LookPath(argv[0])
 		if err != nil {

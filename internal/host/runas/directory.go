@@ -25,7 +25,7 @@ func validName(s string) bool { return nameRule.MatchString(s) }
 
 // fromDirectory finds a user that is not in /etc/passwd.
 func fromDirectory(ctx context.Context, name string) (*user.User, error) {
-	out, err := ask(ctx, "getent", "passwd", name)
+	out, err := askDirectory(ctx, "getent", "passwd", name)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func parsePasswd(name, line string) (*user.User, error) {
 // /etc/group where id is missing or does not answer.
 func groupsOf(ctx context.Context, u *user.User) ([]uint32, error) {
 	var words []string
-	if out, err := ask(ctx, "id", "-G", u.Username); err == nil {
+	if out, err := askDirectory(ctx, "id", "-G", u.Username); err == nil {
 		words = strings.Fields(out)
 	} else if words, err = u.GroupIds(); err != nil {
 		return nil, err
@@ -78,8 +78,8 @@ func toolEnv() []string {
 	return []string{"PATH=" + path, "LC_ALL=C"}
 }
 
-// ask runs a small system program, within bounds, and gives its output.
-func ask(ctx context.Context, name string, args ...string) (string, error) {
+// askDirectory runs a small system program, within bounds, and gives its output.
+func askDirectory(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -89,7 +89,7 @@ func ExplainExit(method Method, user, stderr string) string {
 			return why
 		}
 	}
-	if says := trouble(stderr); says != "" {
+	if says := troubleIn(stderr); says != "" {
 		return "the command failed, saying “" + says + "”"
 	}
 	return "the command failed"
@@ -109,8 +109,8 @@ func ExplainStart(method Method, user, path string, err error) string {
 	}
 }
 
-// trouble is the line of stderr that says what is wrong.
-func trouble(stderr string) string {
+// troubleIn is the line of stderr that says what is wrong.
+func troubleIn(stderr string) string {
 	if death := lastwords.Death(stderr); death != "" {
 		return death[:min(len(death), 300)]
 	}

@@ -35,7 +35,7 @@ var ErrUnknownUser = errors.New("unknown user")
 // program links no C library.
 func Lookup(ctx context.Context, name string) (Identity, error) {
 	if name == "" {
-		return own(ctx)
+		return ownIdentity(ctx)
 	}
 	if !validName(name) {
 		return Identity{}, fmt.Errorf("cannot run as %q: not a user name", name)
@@ -50,10 +50,10 @@ func Lookup(ctx context.Context, name string) (Identity, error) {
 	if err != nil {
 		return Identity{}, &Error{User: name, Why: fmt.Sprintf("the user does not exist: create it (useradd --system --user-group --create-home %s) or set create_users to true", name), Err: ErrUnknownUser}
 	}
-	return identity(ctx, u)
+	return identityOf(ctx, u)
 }
 
-func own(ctx context.Context) (Identity, error) {
+func ownIdentity(ctx context.Context) (Identity, error) {
 	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil {
 		u, err = user.Current()
@@ -61,10 +61,10 @@ func own(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot find the own user: %w", err)
 	}
-	return identity(ctx, u)
+	return identityOf(ctx, u)
 }
 
-func identity(ctx context.Context, u *user.User) (Identity, error) {
+func identityOf(ctx context.Context, u *user.User) (Identity, error) {
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot use user %s: uid %q is not a number", u.Username, u.Uid)

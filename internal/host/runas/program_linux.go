@@ -7,7 +7,7 @@ import "os"
 // and whatever has been put in its place since.
 const selfExe = "/proc/self/exe"
 
-func program(path string, method Method) (string, error) {
+func programPath(path string, method Method) (string, error) {
 	if path != "" {
 		return path, nil
 	}

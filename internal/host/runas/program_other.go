@@ -4,7 +4,7 @@ package runas
 
 import "os"
 
-func program(path string, _ Method) (string, error) {
+func programPath(path string, _ Method) (string, error) {
 	if path != "" {
 		return path, nil
 	}

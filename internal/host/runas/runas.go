@@ -101,7 +101,7 @@ type Process struct {
 // after [Grace] its process group is killed; a command under sudo, which we may
 // not kill, is then given up.
 func Start(ctx context.Context, c Command) (*Process, error) {
-	cmd, id, method, err := prepare(ctx, c)
+	cmd, id, method, err := prepareCommand(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	if err := p.start(); err != nil {
 		return nil, &Error{User: id.Name, Method: method, Why: ExplainStart(method, id.Name, cmd.Path, err), Err: err}
 	}
-	go p.look(ctx)
+	go p.lookAtProgram(ctx)
 	return p, nil
 }
 
@@ -130,8 +130,8 @@ func (p *Process) start() (err error) {
 	return err
 }
 
-// look waits for the command and stops it when ctx ends.
-func (p *Process) look(ctx context.Context) {
+// lookAtProgram waits for the command and stops it when ctx ends.
+func (p *Process) lookAtProgram(ctx context.Context) {
 	defer close(p.done)
 	var waited error
 	go func() {
@@ -197,11 +197,11 @@ func (p *Process) Stderr() string { return p.stderr.String() }
 // wait for it themselves. Nothing is connected yet; [ExplainStart] and
 // [ExplainExit] tell what its failure means.
 func Prepare(ctx context.Context, c Command) (*exec.Cmd, Method, error) {
-	cmd, _, method, err := prepare(ctx, c)
+	cmd, _, method, err := prepareCommand(ctx, c)
 	return cmd, method, err
 }
 
-func prepare(ctx context.Context, c Command) (*exec.Cmd, Identity, Method, error) {
+func prepareCommand(ctx context.Context, c Command) (*exec.Cmd, Identity, Method, error) {
 	if err := c.validate(); err != nil {
 		return nil, Identity{}, "", err
 	}
@@ -210,12 +210,12 @@ func prepare(ctx context.Context, c Command) (*exec.Cmd, Identity, Method, error
 		return nil, Identity{}, "", err
 	}
 	method := MethodFor(os.Geteuid(), id.UID)
-	cmd, err := build(c, id, method)
+	cmd, err := buildCommand(c, id, method)
 	return cmd, id, method, err
 }
 
-func build(c Command, id Identity, method Method) (*exec.Cmd, error) {
-	path, err := program(c.Path, method)
+func buildCommand(c Command, id Identity, method Method) (*exec.Cmd, error) {
+	path, err := programPath(c.Path, method)
 	if err != nil {
 		return nil, err
 	}
