@@ -30,17 +30,18 @@ var layers = map[string][]string{
 	"internal/rootpath":   {},
 	"internal/timespan":   {},
 	"internal/unpack":     {},
+	"internal/username":   {},
 
 	// What every program needs that runs others on a host.
 	"internal/host/control":     {"meta", "internal/host/mount", "internal/host/process", "internal/host/status", "internal/faultpoint", "internal/lastwords", "internal/printable"},
 	"internal/host/localsocket": {"internal/plainfile"},
 	"internal/host/mount":       {},
 	"internal/host/process":     {"internal/printable"},
-	"internal/host/runas":       {"internal/lastwords"},
+	"internal/host/runas":       {"internal/lastwords", "internal/username"},
 	"internal/host/status":      {"meta"},
 
 	// The contracts.
-	"meta":     {"internal/plainfile"},
+	"meta":     {"internal/plainfile", "internal/username"},
 	"meta/api": {"meta"},
 
 	// The sidecar.

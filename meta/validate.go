@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ops-updater/ops-updater/internal/username"
 )
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
@@ -35,7 +37,7 @@ func (a DesiredAgent) Validate() error {
 	if a.WorkDir != "" && !validDir(a.WorkDir) {
 		return fmt.Errorf("workDir %q is not allowed: want an absolute, clean path such as /opt/agents", clip(a.WorkDir))
 	}
-	if a.RunUser != "" && !validUser(a.RunUser) {
+	if a.RunUser != "" && !username.Valid(a.RunUser) {
 		return fmt.Errorf("runUser %q is not a user name%s", clip(a.RunUser), numberHint(a.RunUser))
 	}
 	if err := a.validateSources(); err != nil {
@@ -77,8 +79,6 @@ func validDir(p string) bool {
 	return path.IsAbs(p) && path.Clean(p) == p && p != "/" && len(p) <= 1024 && !strings.ContainsAny(p, "\x00\n\r")
 }
 
-var userRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
-
 // numberHint is for who gives a uid: the same number is another user elsewhere.
 func numberHint(user string) string {
 	if _, err := strconv.Atoi(user); err == nil {
@@ -86,8 +86,6 @@ func numberHint(user string) string {
 	}
 	return ""
 }
-
-func validUser(s string) bool { return userRule.MatchString(s) }
 
 func isHTTP(s string) bool {
 	u, err := url.Parse(s)
@@ -105,6 +103,9 @@ func clip(s string) string {
 // MaxHostname is how long the name of a host may be, in bytes.
 const MaxHostname = 253
 
+// HostnameHelp says what [ValidHostname] takes.
+const HostnameHelp = "want up to 253 letters, digits and . _ - : @ +"
+
 // ValidHostname reports whether a host may have that name. It leaves out what
 // would need escaping in an address, a page or a shell.
 func ValidHostname(s string) bool {
@@ -118,3 +119,9 @@ func ValidHostname(s string) bool {
 	}
 	return s != "" && s != "." && s != ".."
 }
+
+var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
+
+// ValidArch reports whether s looks like an arch: {GOOS}_{GOARCH}, such as
+// linux_amd64.
+func ValidArch(s string) bool { return archRule.MatchString(s) }

@@ -184,12 +184,10 @@ func validCIDR(s string) error {
 	return nil
 }
 
-var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
-
 // ValidArch reports what is wrong with an arch, which must look like
 // linux_amd64.
 func ValidArch(s string) error {
-	if !archRule.MatchString(s) {
+	if !meta.ValidArch(s) {
 		return errors.New("is not an arch such as linux_amd64")
 	}
 	return nil

@@ -304,8 +304,8 @@ func checkListen(s string) error {
 }
 
 func checkHostname(s string) error {
-	if len(s) > 253 || strings.ContainsAny(s, " \t/") {
-		return fmt.Errorf("%q is not a host name", s)
+	if !meta.ValidHostname(s) {
+		return fmt.Errorf("%q is not a host name: %s", s, meta.HostnameHelp)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +17,6 @@ const lookupTimeout = 5 * time.Second
 
 // errNoAnswer: whether there is such a user cannot be told now.
 var errNoAnswer = fmt.Errorf("no answer within %s from the directory service: see that it can be reached (sssd, nslcd, /etc/nsswitch.conf)", lookupTimeout)
-
-var nameRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}\$?$`)
-
-func validName(s string) bool { return nameRule.MatchString(s) }
 
 // fromDirectory finds a user that is not in /etc/passwd.
 func fromDirectory(ctx context.Context, name string) (*user.User, error) {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+
+	"github.com/ops-updater/ops-updater/internal/username"
 )
 
 // Identity is a user as the system knows it.
@@ -37,7 +39,7 @@ func Lookup(ctx context.Context, name string) (Identity, error) {
 	if name == "" {
 		return ownIdentity(ctx)
 	}
-	if !validName(name) {
+	if !username.Valid(name) {
 		return Identity{}, fmt.Errorf("cannot run as %q: not a user name", name)
 	}
 	u, err := user.Lookup(name)

@@ -28,6 +28,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/username"
 )
 
 // DefaultPath is the PATH of commands started here.
@@ -72,7 +74,7 @@ type Command struct {
 }
 
 func (c Command) validate() error {
-	if c.User != "" && !validName(c.User) {
+	if c.User != "" && !username.Valid(c.User) {
 		return fmt.Errorf("cannot run as %q: not a user name", c.User)
 	}
 	if c.Path != "" && c.Path[0] != '/' {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -90,22 +89,20 @@ func (n *notes) addNote(format string, args ...any) {
 	}
 }
 
-var archRule = regexp.MustCompile(`^[a-z0-9]{1,16}_[a-z0-9]{1,16}$`)
-
 func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 	req.Hostname = strings.TrimSpace(req.Hostname)
 	switch {
 	case req.Hostname == "":
 		return errHostname
 	case !meta.ValidHostname(req.Hostname):
-		return refuseWith(http.StatusBadRequest, "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(req.Hostname, 80), meta.MaxHostname)
+		return refuseWith(http.StatusBadRequest, "hostname %q is not allowed: %s", clip(req.Hostname, 80), meta.HostnameHelp)
 	}
 	for k, v := range req.Labels {
 		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {
 			return refuseWith(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", clip(k, 80), maxLabel)
 		}
 	}
-	if req.Arch != "" && !archRule.MatchString(req.Arch) {
+	if req.Arch != "" && !meta.ValidArch(req.Arch) {
 		n.addNote("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
 		req.Arch = ""
 	}

@@ -62,7 +62,7 @@ func (s *Server) enrollHost(c *call, e api.Enrolment) (api.Credential, error) {
 	}
 	e.Hostname = strings.TrimSpace(e.Hostname) // as in reports
 	if !meta.ValidHostname(e.Hostname) {       // it could never report
-		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: want up to %d letters, digits and . _ - :", clip(e.Hostname), meta.MaxHostname)
+		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: %s", clip(e.Hostname), meta.HostnameHelp)
 	}
 	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {
