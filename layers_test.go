@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"internal/printable":  {},
 	"internal/rootpath":   {},
 	"internal/timespan":   {},
+	"internal/jsonbound":  {},
 	"internal/unpack":     {},
 	"internal/username":   {},
 
@@ -41,7 +42,7 @@ var layers = map[string][]string{
 	"internal/host/status":      {"meta"},
 
 	// The contracts.
-	"meta":     {"internal/plainfile", "internal/username"},
+	"meta":     {"internal/jsonbound", "internal/plainfile", "internal/username"},
 	"meta/api": {"meta"},
 
 	// The sidecar.
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
-	"meta/internal/httpapi":   {"meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
+	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan"},
 	"meta/internal/backend": {
 		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",

@@ -63,7 +63,7 @@ func TestBeatAnswers(t *testing.T) {
 		{"not JSON", answer(`hello`), "not a heartbeat's"},
 		{"cut off", answer(oneAgent[:40]), "not a heartbeat's"},
 		{"nothing", answer(``), "not a heartbeat's"},
-		{"too deep", answer(`{"desiredAgents":` + strings.Repeat("[", 1e6)), "nested over 16 deep"},
+		{"too deep", answer(`{"desiredAgents":` + strings.Repeat("[", 1e6)), "nested deeper than 16 levels"},
 		{"depth inside a string does not count", answer(`{"errorMessage":"","x":"` + strings.Repeat("[", 100) + `\"[","desiredAgents":[]}`), ""},
 		{"too many agents", answer(`{"desiredAgents":[` + strings.Repeat("0,", 1e6) + `0]}`), "more than 1000 agents"},
 		{"too long", func(w http.ResponseWriter, _ *http.Request) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/ops-updater/ops-updater/internal/jsonbound"
 )
 
 // Limits on the shape of a reply, checked before memory is spent on it.
@@ -18,8 +20,8 @@ const (
 // with its reason and leaves the others alone. Of an agent listed twice the
 // first counts.
 func DecodeReply(data []byte) (HeartbeatResponse, []Rejected, error) {
-	if err := checkDepth(data); err != nil {
-		return HeartbeatResponse{}, nil, err
+	if err := jsonbound.Check(data, jsonbound.Limits{Depth: maxReplyDepth}); err != nil {
+		return HeartbeatResponse{}, nil, fmt.Errorf("the reply is %w", err)
 	}
 	var r struct {
 		HeartbeatResponse
@@ -95,27 +97,4 @@ func decodeAgent(dec *json.Decoder) (DesiredAgent, error) {
 		return a, fmt.Errorf("its entry is not an agent's: %w", err)
 	}
 	return a, a.Validate()
-}
-
-// checkDepth refuses a reply nested deeper than anything of ours, in one pass
-// and without memory.
-func checkDepth(data []byte) error {
-	depth, inString, escaped := 0, false, false
-	for _, b := range data {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			escaped, inString = b == '\\', b != '"'
-		case b == '"':
-			inString = true
-		case b == '{' || b == '[':
-			if depth++; depth > maxReplyDepth {
-				return fmt.Errorf("the reply is nested over %d deep", maxReplyDepth)
-			}
-		case b == '}' || b == ']':
-			depth--
-		}
-	}
-	return nil
 }

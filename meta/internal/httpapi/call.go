@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/jsonbound"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
@@ -178,29 +179,10 @@ func (c *call) readAll(limit int64) ([]byte, error) {
 }
 
 // checkShape refuses JSON nested deeper, or with more in it, than anything we
-// take, before a decoder spends memory on it.
+// take.
 func checkShape(data []byte) error {
-	depth, items, quoted := 0, 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == ',':
-			items++
-		case c == '{' || c == '[':
-			items++
-			if depth++; depth > maxDepth {
-				return invalidField("", "the body is nested deeper than %d levels", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-		if items > maxItems {
-			return invalidField("", "the body has more than %d items", maxItems)
-		}
+	if err := jsonbound.Check(data, jsonbound.Limits{Depth: maxDepth, Items: maxItems}); err != nil {
+		return invalidField("", "the body is %v", err)
 	}
 	return nil
 }
