@@ -64,6 +64,7 @@ var layers = map[string][]string{
 	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan"},
 	"meta/internal/lineage":   {},
+	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
 	"meta/internal/store":     {"meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile"},
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},

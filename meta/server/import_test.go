@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -101,7 +102,7 @@ func TestAnImportIsTakenWholeOrNotAtAll(t *testing.T) {
 				conf := conf
 				conf.Data = t.TempDir()
 				if conf.DB != "" {
-					conf.DB = newPostgres(t)
+					conf.DB = pgtest.NewSchema(t)
 				}
 				r := start(t, conf)
 				r.publish(t, "demo", "0.9")

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -101,7 +102,7 @@ func TestABackupThatIsKilledLeavesNothingForEver(t *testing.T) {
 		}
 		to := newConfig(t)
 		if conf.DB != "" {
-			to.DB = newPostgres(t)
+			to.DB = pgtest.NewSchema(t)
 		}
 		restored := opsMeta{bin, to}
 		said, err = restored.run(t, "", "restore", file, "--data", to.Data)

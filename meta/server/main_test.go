@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -33,7 +32,7 @@ func onBoth(t *testing.T, test func(t *testing.T, conf server.Config)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, newConfig(t)) })
 	t.Run("postgres", func(t *testing.T) {
 		conf := newConfig(t)
-		conf.DB = newPostgres(t)
+		conf.DB = pgtest.NewSchema(t)
 		test(t, conf)
 	})
 }
@@ -44,39 +43,6 @@ func newConfig(t testing.TB) server.Config {
 	}
 	t.Helper()
 	return server.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), LogLevel: "error"}
-}
-
-var schemas atomic.Int64
-
-// newPostgres makes a schema of its own in the PostgreSQL that
-// scripts/with-postgres started.
-func newPostgres(t testing.TB) string {
-	t.Helper()
-	dsn := os.Getenv("OPS_META_TEST_POSTGRES")
-	if dsn == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("OPS_META_TEST_POSTGRES is not set: run the tests through scripts/with-postgres")
-		}
-		t.Skip("NOT TESTED ON POSTGRESQL: run the tests through scripts/with-postgres")
-	}
-	admin, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { admin.Close() })
-	schema := fmt.Sprintf("server_%d_%d", os.Getpid(), schemas.Add(1))
-	if _, err := admin.Exec(`CREATE SCHEMA ` + schema); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = admin.Exec(`DROP SCHEMA ` + schema + ` CASCADE`) })
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
 }
 
 // running is a server that serves, and its admin.

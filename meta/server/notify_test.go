@@ -11,6 +11,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -124,7 +125,7 @@ func TestNotifications(t *testing.T) {
 // Of several replicas one tells that a host went silent.
 func TestReplicasTellOfSilenceOnce(t *testing.T) {
 	conf := newConfig(t)
-	conf.DB, conf.Interval = newPostgres(t), 1
+	conf.DB, conf.Interval = pgtest.NewSchema(t), 1
 	one := start(t, conf)
 	conf.Data = t.TempDir()
 	two := start(t, conf)

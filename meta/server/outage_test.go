@@ -12,6 +12,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -119,7 +120,7 @@ func (w *wire) setCut(cut bool) {
 func TestWithoutItsDatabaseHostsAreAnsweredFromMemory(t *testing.T) {
 	conf := newConfig(t)
 	conf.Heartbeats = server.HeartbeatsCredential
-	db, dsn := newWire(t, newPostgres(t))
+	db, dsn := newWire(t, pgtest.NewSchema(t))
 	conf.DB = dsn
 	r := start(t, conf)
 	r.publish(t, "demo", "1.0")

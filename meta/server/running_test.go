@@ -14,6 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -128,7 +129,7 @@ func TestAReaderOfTheFeedGoesOnWhereItWas(t *testing.T) {
 // A change made through one replica is served by the other one.
 func TestReplicasServeEachOthersChanges(t *testing.T) {
 	conf := newConfig(t)
-	conf.DB = newPostgres(t)
+	conf.DB = pgtest.NewSchema(t)
 	one := start(t, conf)
 	conf.Data = t.TempDir()
 	two := start(t, conf)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 )
 
 // twoReplicas are two servers on one PostgreSQL; the way of the second one to
@@ -15,7 +16,7 @@ import (
 func twoReplicas(t *testing.T) (a, b *running, toB *wire) {
 	t.Helper()
 	near, far := newConfig(t), newConfig(t)
-	near.DB = newPostgres(t)
+	near.DB = pgtest.NewSchema(t)
 	toB, far.DB = newWire(t, near.DB)
 	a = start(t, near)
 	b = start(t, far)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -80,7 +81,7 @@ func TestAfterARestoreTheFleetStandsStill(t *testing.T) {
 
 		again := openConfig(t, newConfig(t))
 		if conf.DB != "" {
-			again.DB = newPostgres(t)
+			again.DB = pgtest.NewSchema(t)
 		}
 		if _, err := server.Restore(t.Context(), again, &archive); err != nil {
 			t.Fatal(err)

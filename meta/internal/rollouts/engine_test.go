@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/internal/rollout"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -473,7 +474,7 @@ func TestHealthMustLastThroughTheSoak(t *testing.T) {
 // A host that asks another server a moment after its grant is still on its
 // way to the target, whatever that server has heard of.
 func TestAGrantHoldsOnEveryServer(t *testing.T) {
-	c := newPostgres(t)
+	c := store.Config{DSN: pgtest.NewSchema(t)}
 	a, b := serve(t, c), serve(t, c)
 	a.prepare(t, "falcon")
 	hosts := newHosts(4, "web")

@@ -2,15 +2,11 @@ package rollouts_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -329,41 +326,5 @@ func touched(hosts []*host, version string) []string {
 func onBoth(t *testing.T, test func(t *testing.T, c store.Config)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, store.Config{Dir: t.TempDir()}) })
-	t.Run("postgres", func(t *testing.T) { test(t, newPostgres(t)) })
-}
-
-var schemas atomic.Int64
-
-// newPostgres makes a schema of its own in the PostgreSQL that
-// scripts/with-postgres started.
-func newPostgres(t testing.TB) store.Config {
-	t.Helper()
-	dsn := os.Getenv("OPS_META_TEST_POSTGRES")
-	if dsn == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("OPS_META_TEST_POSTGRES is not set: run the tests through scripts/with-postgres")
-		}
-		t.Skip("NOT TESTED ON POSTGRESQL: run the tests through scripts/with-postgres")
-	}
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema := fmt.Sprintf("engine_%d_%d", os.Getpid(), schemas.Add(1))
-	query := func(text string) {
-		db, err := sql.Open("pgx", dsn)
-		if err == nil {
-			_, err = db.ExecContext(context.Background(), text)
-			db.Close()
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-	}
-	query(`CREATE SCHEMA ` + schema)
-	t.Cleanup(func() { query(`DROP SCHEMA ` + schema + ` CASCADE`) })
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return store.Config{DSN: u.String()}
+	t.Run("postgres", func(t *testing.T) { test(t, store.Config{DSN: pgtest.NewSchema(t)}) })
 }

@@ -2,17 +2,13 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
-	"net/url"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/pgtest"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
@@ -45,51 +41,9 @@ func onBoth(t *testing.T, test func(t *testing.T, d database)) {
 	t.Run("postgres", func(t *testing.T) { test(t, newPostgres(t)) })
 }
 
-var schemas atomic.Int64
-
-// newPostgres makes a schema of its own in the PostgreSQL that
-// scripts/with-postgres started.
 func newPostgres(t testing.TB) database {
 	t.Helper()
-	dsn := os.Getenv("OPS_META_TEST_POSTGRES")
-	if dsn == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("OPS_META_TEST_POSTGRES is not set: run the tests through scripts/with-postgres")
-		}
-		t.Skip("NOT TESTED ON POSTGRESQL: run the tests through scripts/with-postgres")
-	}
-	admin, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
-	schema := fmt.Sprintf("test_%d_%d", os.Getpid(), schemas.Add(1))
-	if _, err := admin.Exec(`CREATE SCHEMA ` + schema); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		admin, err := sql.Open("pgx", dsn)
-		if err == nil {
-			_, err = admin.Exec(`DROP SCHEMA ` + schema + ` CASCADE`)
-			admin.Close()
-		}
-		if err != nil {
-			t.Errorf("drop schema: %v", err)
-		}
-	})
-	return database{name: "postgres", cfg: store.Config{DSN: withOption(t, dsn, schema)}}
-}
-
-func withOption(t testing.TB, dsn, schema string) string {
-	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
-		t.Fatalf("OPS_META_TEST_POSTGRES %q is not a postgres:// URL", dsn)
-	}
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
+	return database{name: "postgres", cfg: store.Config{DSN: pgtest.NewSchema(t)}}
 }
 
 var operator = api.Actor{Name: "alice", From: "192.0.2.7"}
