@@ -18,7 +18,7 @@ import (
 
 func (a *app) agentsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "agents", Short: "Agents and their defaults", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, a.listAgents)
+		return a.showView(cmd, a.listAgents)
 	}}
 	c.AddCommand(a.agentListCommand(), a.agentShowCommand(), a.agentSetCommand(), a.agentRemoveCommand())
 	return c
@@ -26,13 +26,13 @@ func (a *app) agentsCommand() *cobra.Command {
 
 func (a *app) agentListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "All agents, as \"ops-meta agents\" does", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, a.listAgents)
+		return a.showView(cmd, a.listAgents)
 	}}
 }
 
 func (a *app) agentShowCommand() *cobra.Command {
 	return &cobra.Command{Use: "show NAME", Short: "One agent and its defaults", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			name, err := agentNamed(ctx, c, args[0])
 			if err != nil {
 				return err
@@ -89,7 +89,7 @@ func (a *app) agentSetCommand() *cobra.Command {
 		ag.Name = args[0]
 		put, made, err := setNoun(setting[api.Agent]{
 			change: func() (api.Agent, error) {
-				return client.PatchAgent(cmd.Context(), ag.Name, changes(f, map[string]flagField{
+				return client.PatchAgent(cmd.Context(), ag.Name, patchOfFlags(f, map[string]flagField{
 					"description": field("description", &ag.Description), "run-user": field("runUser", &ag.RunUser), "work-dir": field("workDir", &ag.WorkDir),
 					"config-file": field("configFileName", &ag.ConfigFileName), "config-url": field("configRemoteUrl", &ag.ConfigRemoteURL),
 					"probation": field("probation", &ag.Probation), "keep": field("keep", &ag.Keep), "strategy": field("strategy", &ag.Strategy),
@@ -151,11 +151,11 @@ func (a *app) agentRemoveCommand() *cobra.Command {
 func (a *app) releasesCommand() *cobra.Command {
 	var sort string
 	c := &cobra.Command{Use: "releases [AGENT]", Short: "Releases and their artifacts, the newest first", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			return a.listReleases(ctx, c, w, strings.Join(args, ""), sort)
 		})
 	}}
-	c.Flags().StringVar(&sort, "sort", "", releaseOrder.about())
+	c.Flags().StringVar(&sort, "sort", "", releaseOrder.sortHelp())
 	c.AddCommand(a.releaseListCommand(), a.releaseRemoveCommand(), a.releasePruneCommand())
 	return c
 }
@@ -163,11 +163,11 @@ func (a *app) releasesCommand() *cobra.Command {
 func (a *app) releaseListCommand() *cobra.Command {
 	var sort string
 	c := &cobra.Command{Use: "list [AGENT]", Short: "All releases, as \"ops-meta releases\" does", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			return a.listReleases(ctx, c, w, strings.Join(args, ""), sort)
 		})
 	}}
-	c.Flags().StringVar(&sort, "sort", "", releaseOrder.about())
+	c.Flags().StringVar(&sort, "sort", "", releaseOrder.sortHelp())
 	return c
 }
 
@@ -197,7 +197,7 @@ func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agen
 		return c.Releases(ctx, api.ListOptions{Agent: agent, Cursor: cursor})
 	})
 	if err == nil {
-		err = releaseOrder.sorted(all, sort)
+		err = releaseOrder.sortItems(all, sort)
 	}
 	if err != nil {
 		return err
@@ -258,5 +258,5 @@ func (a *app) printPruned(w io.Writer, p api.Pruned) {
 	if p.DryRun {
 		verb = "would be removed"
 	}
-	writef(w, "%s %s, %s\n", count(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
+	writef(w, "%s %s, %s\n", countOf(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
 }

@@ -20,12 +20,12 @@ func (a *app) assignCommand() *cobra.Command {
 func (a *app) assignListCommand() *cobra.Command {
 	var o api.ListOptions
 	c := &cobra.Command{Use: "list", Short: "All assignments", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		if err := a.checked(cmd, func(ctx context.Context, c *api.Client) error {
+		if err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error {
 			return firstOf(knownAgent(ctx, c, o.Agent), knownGroupOf(ctx, c, o.Scope))
 		}); err != nil {
 			return err
 		}
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := api.All(func(cursor string) (api.Page[api.Assignment], error) {
 				o.Cursor = cursor
 				return c.Assignments(ctx, o)
@@ -65,7 +65,7 @@ func (a *app) assignSetCommand() *cobra.Command {
 		as.Agent, as.Version, as.Scope = args[0], args[1], t.scope()
 		put, made, err := setNoun(setting[api.Assignment]{
 			change: func() (api.Assignment, error) {
-				p := changes(f, map[string]flagField{
+				p := patchOfFlags(f, map[string]flagField{
 					"cmd": field("cmd", &as.Cmd), "run-user": field("runUser", &as.RunUser), "work-dir": field("workDir", &as.WorkDir),
 					"config-file": field("configFileName", &as.ConfigFileName), "config-url": field("configRemoteUrl", &as.ConfigRemoteURL),
 					"probation": field("probation", &as.Probation), "keep": field("keep", &as.Keep),
@@ -87,7 +87,7 @@ func (a *app) assignSetCommand() *cobra.Command {
 			a.warnOfUnknownHost(cmd.Context(), client, w, put.Scope)
 		})
 	}
-	t.flags(c)
+	t.addFlags(c)
 	f.StringVar(&as.Cmd, "cmd", "", "start or stop (default start)")
 	f.StringVar(&as.RunUser, "run-user", "", "user it runs as; empty: the agent's")
 	f.StringVar(&as.WorkDir, "work-dir", "", "directory its own is made in; empty: the agent's")
@@ -112,6 +112,6 @@ func (a *app) assignRemoveCommand() *cobra.Command {
 		a.say("nothing is assigned any more to %s for %s", t.scope(), args[0])
 		return nil
 	}
-	t.flags(c)
+	t.addFlags(c)
 	return c
 }

@@ -24,7 +24,7 @@ func (a *app) backupCommand() *cobra.Command {
 		Use: "backup FILE", Short: "Save everything that a server keeps", Args: cobra.ExactArgs(1),
 		Long: "Save the database and the artifacts of a running server as one archive; with --data\nof one that is down. It has hashes of tokens in it: keep it as safe as the server.\n- is the standard output.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			save, done, err := a.saver(cmd, path, flags)
+			save, done, err := a.newSaver(cmd, path, flags)
 			if err != nil {
 				return err
 			}
@@ -47,9 +47,9 @@ func (a *app) backupCommand() *cobra.Command {
 // saver writes a backup.
 type saver func(context.Context, io.Writer) error
 
-// saver is a running server's, or with --data that of one that is down.
-func (a *app) saver(cmd *cobra.Command, path string, flags server.Config) (save saver, done func(), err error) {
-	if !offline(cmd) {
+// newSaver is a running server's, or with --data that of one that is down.
+func (a *app) newSaver(cmd *cobra.Command, path string, flags server.Config) (save saver, done func(), err error) {
+	if !wantsOffline(cmd) {
 		c, err := a.client()
 		if err != nil {
 			return nil, nil, err
@@ -71,12 +71,12 @@ func offlineFlags(c *cobra.Command, path *string, flags *server.Config) {
 	c.Flags().StringVar(path, "config", "", "its file of settings")
 }
 
-func offline(cmd *cobra.Command) bool {
+func wantsOffline(cmd *cobra.Command) bool {
 	return slices.ContainsFunc([]string{"data", "config", "db", "artifacts"}, cmd.Flags().Changed)
 }
 
 func openOffline(cmd *cobra.Command, path string, flags server.Config) (*server.Offline, error) {
-	conf, err := settings(cmd.Flags(), path, flags)
+	conf, err := joinSettings(cmd.Flags(), path, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (a *app) restoreCommand() *cobra.Command {
 		Use: "restore FILE --data DIR", Short: "Fill an empty data directory from a backup", Args: cobra.ExactArgs(1),
 		Long: "Fill an empty data directory (or PostgreSQL database) from a backup. The server\nmust not run; start it afterwards with the same --data. What is wanted is then as\nold as the backup, so the fleet stands still: every host keeps what it reports\nuntil somebody has looked at ops-meta standstill and said ops-meta standstill end.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			conf, err := settings(cmd.Flags(), path, flags)
+			conf, err := joinSettings(cmd.Flags(), path, flags)
 			if err != nil {
 				return err
 			}
@@ -158,7 +158,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("restored: %s, %s", count(int(done.Rows), "row", "rows"), count(done.Artifacts, "artifact", "artifacts"))
+			a.say("restored: %s, %s", countOf(int(done.Rows), "row", "rows"), countOf(done.Artifacts, "artifact", "artifacts"))
 			a.say("the fleet stands still: once the server runs, hosts keep what they report and rollouts are paused until you have seen the difference (ops-meta standstill) and said go (ops-meta standstill end)")
 			return nil
 		},

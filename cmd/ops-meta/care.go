@@ -42,8 +42,8 @@ func (l *lifetime) Set(s string) error {
 // Type names the value in the help text.
 func (l *lifetime) Type() string { return "time" }
 
-// end is the moment it is over, nil when it never is.
-func (l *lifetime) end() *time.Time {
+// expiresAt is the moment it is over, nil when it never is.
+func (l *lifetime) expiresAt() *time.Time {
 	if *l == 0 {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (a *app) tokenCommand() *cobra.Command {
 func (a *app) tokenListCommand() *cobra.Command {
 	var ofHosts bool
 	c := &cobra.Command{Use: "list", Short: "All tokens, without their secrets", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			list := c.Tokens
 			if ofHosts {
 				list = c.Credentials
@@ -74,7 +74,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"ID", "NAME", "ROLE", "EXPIRES", "USED", "BY", "MADE"}}
 				for _, tok := range all {
-					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(string(tok.Role)), expiry(tok.ExpiresAt), plain(used(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
+					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(string(tok.Role)), expiryCell(tok.ExpiresAt), plain(lastUsedText(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
 				}
 				t.write(a, w)
 			})
@@ -84,17 +84,17 @@ func (a *app) tokenListCommand() *cobra.Command {
 	return c
 }
 
-func expiry(t *time.Time) cell {
+func expiryCell(t *time.Time) cell {
 	switch {
 	case t == nil:
 		return plain("never")
 	case time.Now().After(*t):
 		return cell{"expired " + ago(*t), red}
 	}
-	return plain("in " + span(time.Until(*t)))
+	return plain("in " + roughSpan(time.Until(*t)))
 }
 
-func used(t *time.Time) string {
+func lastUsedText(t *time.Time) string {
 	if t == nil {
 		return "never"
 	}
@@ -114,13 +114,13 @@ With --data DIR it works on the directory of a server that is down, with --db on
 its PostgreSQL, also while it runs: for when no admin's token is left.`
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		create := a.createToken
-		if offline(cmd) {
+		if wantsOffline(cmd) {
 			create = func(ctx context.Context, n api.NewToken) (api.Token, error) {
-				conf, err := settings(cmd.Flags(), path, flags)
+				conf, err := joinSettings(cmd.Flags(), path, flags)
 				if err != nil {
 					return api.Token{}, err
 				}
-				return server.CreateTokenOffline(ctx, conf, api.Token{Name: n.Name, Role: n.Role, ExpiresAt: ttl.end()})
+				return server.CreateTokenOffline(ctx, conf, api.Token{Name: n.Name, Role: n.Role, ExpiresAt: ttl.expiresAt()})
 			}
 		}
 		tok, err := create(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), TTL: int64(time.Duration(ttl).Seconds())})
@@ -160,13 +160,13 @@ func (a *app) tokenRemoveCommand() *cobra.Command {
 
 func (a *app) whoAmICommand() *cobra.Command {
 	return &cobra.Command{Use: "whoami", Short: "Who the server takes you for", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			id, err := c.WhoAmI(ctx)
 			if err != nil {
 				return err
 			}
 			return a.print(w, id, func(w io.Writer) {
-				writef(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiry(id.ExpiresAt).text)
+				writef(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiryCell(id.ExpiresAt).text)
 			})
 		})
 	}}
@@ -210,7 +210,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "doctor", Short: "Examine a server, and say what to mend", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			checks, err := a.examine(cmd, path, flags)
+			checks, err := a.examineServer(cmd, path, flags)
 			if err != nil {
 				return err
 			}
@@ -229,9 +229,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	return c
 }
 
-// examine asks a running server, or looks with --data at one that is down.
-func (a *app) examine(cmd *cobra.Command, path string, flags server.Config) ([]api.Check, error) {
-	if offline(cmd) {
+// examineServer asks a running server, or looks with --data at one that is down.
+func (a *app) examineServer(cmd *cobra.Command, path string, flags server.Config) ([]api.Check, error) {
+	if wantsOffline(cmd) {
 		o, err := openOffline(cmd, path, flags)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,7 @@ import (
 
 // client speaks to the server that flags, environment or context name.
 func (a *app) client() (*api.Client, error) {
-	p, err := a.chosen()
+	p, err := a.chosenPlace()
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (a *app) client() (*api.Client, error) {
 }
 
 func (p place) client() (*api.Client, error) {
-	conf, err := p.tls()
+	conf, err := p.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (p place) client() (*api.Client, error) {
 	})
 }
 
-func (p place) tls() (*tls.Config, error) {
+func (p place) tlsConfig() (*tls.Config, error) {
 	if p.CA == "" && p.Cert == "" {
 		return nil, nil
 	}

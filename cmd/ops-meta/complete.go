@@ -70,22 +70,22 @@ var fixed = map[string][]string{
 	"role": {"viewer", "operator", "admin", "enroll"}, "phase": api.Phases(), "status": {"started", "stoped", "unknown"},
 }
 
-// completions lets the shell complete the arguments and flags of c and of all
+// addCompletions lets the shell complete the arguments and flags of c and of all
 // commands below it.
-func (a *app) completions(c *cobra.Command) {
+func (a *app) addCompletions(c *cobra.Command) {
 	kinds := argKinds(c)
 	if c.ValidArgsFunction == nil && len(kinds) > 0 {
 		c.ValidArgsFunction = func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 			if len(args) >= len(kinds) || listers[kinds[len(args)]] == nil {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			return a.names(listers[kinds[len(args)]], args, text)
+			return a.completeNames(listers[kinds[len(args)]], args, text)
 		}
 	}
 	for flag, kind := range map[string]string{"agent": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "arch": "ARCH"} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
-				return a.names(listers[kind], args, text)
+				return a.completeNames(listers[kind], args, text)
 			})
 		}
 	}
@@ -95,7 +95,7 @@ func (a *app) completions(c *cobra.Command) {
 		}
 	}
 	for _, sub := range c.Commands() {
-		a.completions(sub)
+		a.addCompletions(sub)
 	}
 }
 
@@ -119,8 +119,8 @@ func argKinds(c *cobra.Command) (kinds []string) {
 	return kinds
 }
 
-// names asks the server, in bounded time and without a word when it cannot.
-func (a *app) names(list lister, args []string, text string) ([]string, cobra.ShellCompDirective) {
+// completeNames asks the server, in bounded time and without a word when it cannot.
+func (a *app) completeNames(list lister, args []string, text string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
 	defer cancel()
 	c, err := a.client()

@@ -104,10 +104,10 @@ func (c contexts) find(name string) (place, error) {
 	return place{}, e
 }
 
-// chosen is the server that is spoken to: flags win over the environment,
+// chosenPlace is the server that is spoken to: flags win over the environment,
 // that over the context. What a context knows, above all its token, is only
 // for its own server.
-func (a *app) chosen() (place, error) {
+func (a *app) chosenPlace() (place, error) {
 	told := place{
 		Server: cmp.Or(a.server, os.Getenv("OPS_META_SERVER")), Token: cmp.Or(a.token, os.Getenv("OPS_META_TOKEN")),
 		CA: cmp.Or(a.ca, os.Getenv("OPS_META_CA")), Cert: cmp.Or(a.cert, os.Getenv("OPS_META_CERT")), Key: cmp.Or(a.key, os.Getenv("OPS_META_KEY")),
@@ -151,14 +151,14 @@ by their owner alone.
 a context is never sent to another server.`,
 		Example: "  ops-meta login https://meta.example --name prod\n  ops-meta context use staging",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.login(cmd, args[0], name)
+			return a.logInAt(cmd, args[0], name)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "what to call it (default the host of URL)")
 	return c
 }
 
-func (a *app) login(cmd *cobra.Command, address, name string) error {
+func (a *app) logInAt(cmd *cobra.Command, address, name string) error {
 	p := place{Server: address, Token: cmp.Or(a.token, os.Getenv("OPS_META_TOKEN"))}
 	p.CA, p.Cert, p.Key = absolute(a.ca), absolute(a.cert), absolute(a.key)
 	if name == "" {

@@ -72,9 +72,9 @@ func (l *labelsFlag) Set(text string) error {
 // Type names the value in the help text.
 func (l *labelsFlag) Type() string { return "name=value" }
 
-// changes is a patch of the fields whose flags were given: field names by
+// patchOfFlags is a patch of the fields whose flags were given: field names by
 // flag, and what the flags say.
-func changes(f *pflag.FlagSet, fields map[string]flagField) api.Patch {
+func patchOfFlags(f *pflag.FlagSet, fields map[string]flagField) api.Patch {
 	p := api.Patch{}
 	for flag, field := range fields {
 		if f.Changed(flag) {

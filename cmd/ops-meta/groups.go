@@ -20,7 +20,7 @@ func (a *app) groupCommand() *cobra.Command {
 
 func (a *app) groupListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "All groups, those that win first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := api.All(func(cursor string) (api.Page[api.Group], error) {
 				return c.Groups(ctx, api.ListOptions{Cursor: cursor})
 			})
@@ -83,8 +83,8 @@ func (a *app) groupSetCommand() *cobra.Command {
 		g.Name = args[0]
 		put, _, err := setNoun(setting[api.Group]{
 			change: func() (api.Group, error) {
-				p := changes(f, map[string]flagField{"description": field("description", &g.Description), "priority": field("priority", &g.Priority)})
-				selector := changes(f, map[string]flagField{
+				p := patchOfFlags(f, map[string]flagField{"description": field("description", &g.Description), "priority": field("priority", &g.Priority)})
+				selector := patchOfFlags(f, map[string]flagField{
 					"host": list("hosts", &s.Hosts), "prefix": list("prefixes", &s.Prefixes), "glob": list("globs", &s.Globs),
 					"regexp": list("regexps", &s.Regexps), "cidr": list("cidrs", &s.CIDRs), "arch": list("arches", &s.Arches),
 				})
@@ -114,7 +114,7 @@ func (a *app) groupSetCommand() *cobra.Command {
 			return err
 		}
 		return a.print(a.out, put, func(w io.Writer) {
-			writef(w, "group %s matches %s\n", put.Name, count(matched.Total, "known host", "known hosts"))
+			writef(w, "group %s matches %s\n", put.Name, countOf(matched.Total, "known host", "known hosts"))
 		})
 	}
 	f.StringVar(&g.Description, "description", "", "what it is for")
@@ -146,7 +146,7 @@ func insteadOf(now, labels map[string]string) any {
 
 func (a *app) groupHostsCommand() *cobra.Command {
 	return &cobra.Command{Use: "hosts NAME", Short: "Known hosts that the group matches", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			name, err := groupNamed(ctx, c, args[0])
 			if err != nil {
 				return err

@@ -17,7 +17,7 @@ func (a *app) holdCommand() *cobra.Command {
 
 func (a *app) holdListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "What is held", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := api.All(func(cursor string) (api.Page[api.Hold], error) {
 				return c.Holds(ctx, api.ListOptions{Cursor: cursor})
 			})
@@ -49,7 +49,7 @@ func (a *app) holdAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		h := api.Hold{Scope: t.scope(), Reason: reason, Until: length.end()}
+		h := api.Hold{Scope: t.scope(), Reason: reason, Until: length.expiresAt()}
 		if agent != "" {
 			h.Scope = api.Scope{Kind: api.ScopeAgent, Name: agent}
 		}
@@ -62,7 +62,7 @@ func (a *app) holdAddCommand() *cobra.Command {
 			a.warnOfUnknownHost(cmd.Context(), client, w, made.Scope)
 		})
 	}
-	t.flags(c)
+	t.addFlags(c)
 	c.Flags().StringVar(&agent, "agent", "", "this agent everywhere")
 	c.Flags().StringVar(&reason, "reason", "", "why; whoever finds the hold will want to know")
 	c.Flags().Var(&length, "for", "how long, such as 8h or 14d; until released unless told")

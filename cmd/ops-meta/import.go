@@ -29,7 +29,7 @@ are listed and the exit code is not 0. --partial takes the rest all the same.`,
 	}
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say how it would be taken")
 	c.Flags().BoolVar(&o.Partial, "partial", false, "take what can be taken, and say what was left out")
-	login.flags(c)
+	login.addFlags(c)
 	return c
 }
 
@@ -57,7 +57,7 @@ func (a *app) importConfig(ctx context.Context, path string, o api.ImportOptions
 	})
 	if left := len(report.Import.Refused); err == nil && left > 0 && !o.Partial {
 		return &api.Error{
-			Kind: api.KindInvalid, Message: fmt.Sprintf("nothing was changed: %s of %s cannot be taken", count(left, "part", "parts"), path),
+			Kind: api.KindInvalid, Message: fmt.Sprintf("nothing was changed: %s of %s cannot be taken", countOf(left, "part", "parts"), path),
 			Hint: "mend what is listed and import again, or take the rest with --partial",
 		}
 	}
@@ -68,7 +68,7 @@ func (a *app) importConfig(ctx context.Context, path string, o api.ImportOptions
 // login or has an authority of its own.
 type fetchLogin struct{ user, passwordFile, caFile string }
 
-func (l *fetchLogin) flags(c *cobra.Command) {
+func (l *fetchLogin) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&l.user, "user", "", "login of the place with the tarballs: NAME or NAME:PASSWORD, with @HOST where there are several places")
 	f.StringVar(&l.passwordFile, "password-file", "", "file with the password (default OPS_META_FETCH_PASSWORD)")

@@ -54,11 +54,11 @@ func rolloutNamed(ctx context.Context, c *api.Client, name string) (api.Rollout,
 	}
 	mine := slices.DeleteFunc(all.Items, func(r api.Rollout) bool { return r.ID != name && r.Agent != name })
 	return slices.MinFunc(mine, func(x, y api.Rollout) int {
-		return cmp.Or(boolOrder(ended(x.State), ended(y.State)), y.CreatedAt.Compare(x.CreatedAt))
+		return cmp.Or(boolOrder(hasEnded(x.State), hasEnded(y.State)), y.CreatedAt.Compare(x.CreatedAt))
 	}), nil
 }
 
-func ended(s api.RolloutState) bool { return s == api.RolloutAborted || s == api.RolloutCompleted }
+func hasEnded(s api.RolloutState) bool { return s == api.RolloutAborted || s == api.RolloutCompleted }
 
 // boolOrder puts false first.
 func boolOrder(x, y bool) int {
@@ -136,8 +136,8 @@ func groupNamed(ctx context.Context, c *api.Client, name string) (string, error)
 	return byPrefix("groups", name, names, missing)
 }
 
-// among refuses a filter's value that there is none of, with the nearest.
-func among(what, value string, known []string) error {
+// refuseUnlisted refuses a filter's value that there is none of, with the nearest.
+func refuseUnlisted(what, value string, known []string) error {
 	var e *api.Error
 	err := api.Unknown(what, value, known)
 	if errors.As(err, &e) {
@@ -146,7 +146,7 @@ func among(what, value string, known []string) error {
 	return err
 }
 
-// oneOf is [among] for words that are ours.
+// oneOf is [refuseUnlisted] for words that are ours.
 func oneOf(what, value string, known []string) error {
 	var e *api.Error
 	err := api.Unknown(what, value, known)
@@ -167,7 +167,7 @@ func knownFilters(ctx context.Context, c *api.Client, q api.HostQuery) error {
 		if err != nil {
 			return err
 		}
-		if err := among("group", q.Group, groups); err != nil {
+		if err := refuseUnlisted("group", q.Group, groups); err != nil {
 			return err
 		}
 	}
@@ -191,24 +191,24 @@ func knownFilters(ctx context.Context, c *api.Client, q api.HostQuery) error {
 			maps.Copy(versions, a.Versions)
 		}
 	}
-	if err := among("agent", q.Agent, agents); err != nil {
+	if err := refuseUnlisted("agent", q.Agent, agents); err != nil {
 		return err
 	}
 	if q.Version != "" && versions[q.Version] == 0 {
-		if err := published(ctx, c, q.Agent, versions); err != nil {
+		if err := addPublished(ctx, c, q.Agent, versions); err != nil {
 			return err
 		}
 	}
 	return firstOf(
-		among("arch", q.Arch, slices.Collect(maps.Keys(o.Arches))),
+		refuseUnlisted("arch", q.Arch, slices.Collect(maps.Keys(o.Arches))),
 		oneOf("status", q.Status, slices.Collect(maps.Keys(statuses))),
 		oneOf("phase", q.Phase, api.Phases()),
-		among("version", q.Version, slices.Collect(maps.Keys(versions))),
+		refuseUnlisted("version", q.Version, slices.Collect(maps.Keys(versions))),
 	)
 }
 
-// published adds the versions that are published: nobody may run them yet.
-func published(ctx context.Context, c *api.Client, agent string, versions map[string]int) error {
+// addPublished adds the versions that are published: nobody may run them yet.
+func addPublished(ctx context.Context, c *api.Client, agent string, versions map[string]int) error {
 	all, err := api.All(func(cursor string) (api.Page[api.Release], error) {
 		return c.Releases(ctx, api.ListOptions{Agent: agent, Cursor: cursor, Limit: api.MaxPage})
 	})
@@ -237,7 +237,7 @@ func knownGroupOf(ctx context.Context, c *api.Client, scope string) error {
 	if err != nil {
 		return err
 	}
-	return among("group", group, groups)
+	return refuseUnlisted("group", group, groups)
 }
 
 // knownAgent refuses the name of an agent that nobody knows.
@@ -249,8 +249,8 @@ func knownAgent(ctx context.Context, c *api.Client, name string) error {
 // other way around.
 type order[T any] map[string]func(x, y T) int
 
-// sorted puts items into the order that --sort names; empty leaves them.
-func (o order[T]) sorted(items []T, by string) error {
+// sortItems puts items into the order that --sort names; empty leaves them.
+func (o order[T]) sortItems(items []T, by string) error {
 	if by == "" {
 		return nil
 	}
@@ -272,7 +272,7 @@ func (o order[T]) sorted(items []T, by string) error {
 	return nil
 }
 
-func (o order[T]) about() string {
+func (o order[T]) sortHelp() string {
 	return "by " + strings.Join(slices.Sorted(maps.Keys(o)), ", ") + "; with a dash before it the other way around"
 }
 

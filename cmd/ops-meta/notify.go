@@ -22,7 +22,7 @@ func (a *app) notifyCommand() *cobra.Command {
 
 func (a *app) notifyListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "All targets, without their secrets", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := api.All(func(cursor string) (api.Page[api.NotifyTarget], error) {
 				return c.NotifyTargets(ctx, api.ListOptions{Cursor: cursor})
 			})
@@ -89,7 +89,7 @@ func (a *app) notifySetCommand() *cobra.Command {
 		}
 		put, made, err := setNoun(setting[api.NotifyTarget]{
 			change: func() (api.NotifyTarget, error) {
-				p := changes(f, map[string]flagField{
+				p := patchOfFlags(f, map[string]flagField{
 					"webhook": field("url", &n.URL), "mail": list("addresses", &n.Addresses), "event": list("events", &n.Events), "agent": list("agents", &n.Agents),
 					"subject": field("subject", &n.Subject), "template": field("template", &n.Template), "secret": field("secret", &n.Secret),
 				})
@@ -171,7 +171,7 @@ func deadLetters(ctx context.Context, c *api.Client) ([]api.Notification, error)
 
 func (a *app) deadListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "All of them, the newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := deadLetters(ctx, c)
 			if err != nil {
 				return err
@@ -214,7 +214,7 @@ func (a *app) deadActCommand(verb, short, done string, act func(*api.Client, con
 				return err
 			}
 		}
-		a.say("%s %s", count(len(ids), "notification", "notifications"), done)
+		a.say("%s %s", countOf(len(ids), "notification", "notifications"), done)
 		return nil
 	}
 	c.Flags().BoolVar(&every, "all", false, "all of them")

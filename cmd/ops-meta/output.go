@@ -103,10 +103,10 @@ func ago(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return span(time.Since(t)) + " ago"
+	return roughSpan(time.Since(t)) + " ago"
 }
 
-func span(d time.Duration) string {
+func roughSpan(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
@@ -132,7 +132,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[exp-1])
 }
 
-func count(n int, one, many string) string {
+func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

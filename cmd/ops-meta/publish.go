@@ -43,7 +43,7 @@ in the URL, it may have any path and the server keeps it, since hosts have no lo
 	f.StringVar(&p.said.Agent, "agent", "", "name of the agent")
 	f.StringVar(&p.said.Version, "version", "", "version of the release")
 	f.StringVar(&p.said.Arch, "arch", "", "such as linux_amd64")
-	p.login.flags(c)
+	p.login.addFlags(c)
 	f.StringVar(&p.notes, "notes", "", "notes on the release")
 	f.StringVar(&p.signature, "signature", "", "minisign file (default FILE.minisig when it is there)")
 	return c
@@ -62,12 +62,12 @@ func (p *publishing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.derive(ctx, c); err != nil {
+	if err := p.completeFromName(ctx, c); err != nil {
 		return err
 	}
-	send := p.upload
-	if p.elsewhere() {
-		send = p.register
+	send := p.uploadTarball
+	if p.isElsewhere() {
+		send = p.registerTarball
 	}
 	art, err := send(ctx, c)
 	if err != nil {
@@ -78,16 +78,16 @@ func (p *publishing) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if art, err = p.sign(ctx, c, art); err != nil {
+	if art, err = p.signArtifact(ctx, c, art); err != nil {
 		return err
 	}
-	return p.print(p.out, art, func(w io.Writer) { p.report(w, art) })
+	return p.print(p.out, art, func(w io.Writer) { p.reportArtifact(w, art) })
 }
 
-// derive completes what no flag says from the file's name.
-func (p *publishing) derive(ctx context.Context, c *api.Client) error {
+// completeFromName completes what no flag says from the file's name.
+func (p *publishing) completeFromName(ctx context.Context, c *api.Client) error {
 	path := p.file
-	if !p.elsewhere() {
+	if !p.isElsewhere() {
 		absolute, err := filepath.Abs(path)
 		if err != nil {
 			return err
@@ -124,12 +124,12 @@ func (p *publishing) howToSay(readings []api.Naming) string {
 	return "say which: " + strings.Join(ways, ", or ")
 }
 
-// elsewhere reports whether the tarball is on another server and stays there.
-func (p *publishing) elsewhere() bool {
+// isElsewhere reports whether the tarball is on another server and stays there.
+func (p *publishing) isElsewhere() bool {
 	return strings.HasPrefix(p.file, "http://") || strings.HasPrefix(p.file, "https://")
 }
 
-func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, error) {
+func (p *publishing) uploadTarball(ctx context.Context, c *api.Client) (api.Artifact, error) {
 	if plainfile.CheckLinked(p.file) != nil {
 		return api.Artifact{}, &api.Error{Kind: api.KindInvalid, Message: p.file + " is not a file", Hint: "pack it first: tar -C DIR -czf AGENT-VERSION.tar.gz ."}
 	}
@@ -142,7 +142,7 @@ func (p *publishing) upload(ctx context.Context, c *api.Client) (api.Artifact, e
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	body, done := p.progress(f, info.Size())
+	body, done := p.showProgress(f, info.Size())
 	defer done()
 	art, err := c.Upload(ctx, api.Upload{Agent: p.said.Agent, Version: p.said.Version, Arch: p.said.Arch, Tarball: body, Size: info.Size()})
 	if problem := (*api.Problem)(nil); errors.As(err, &problem) { // its commands are to be typed here
@@ -161,8 +161,8 @@ func shellWord(name string) string {
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
-// progress shows on a terminal how much has been sent.
-func (p *publishing) progress(r io.Reader, size int64) (io.Reader, func()) {
+// showProgress shows on a terminal how much has been sent.
+func (p *publishing) showProgress(r io.Reader, size int64) (io.Reader, func()) {
 	if !onTerminal(p.err) || p.output != "table" {
 		return r, func() {}
 	}
@@ -172,10 +172,10 @@ func (p *publishing) progress(r io.Reader, size int64) (io.Reader, func()) {
 	return io.TeeReader(r, bar), func() { _ = bar.Finish() }
 }
 
-// register makes the server fetch a tarball, which stays where it is. One that
-// hosts could not get by themselves, because they have no login there or do not
-// believe its authority, is kept by the server.
-func (p *publishing) register(ctx context.Context, c *api.Client) (api.Artifact, error) {
+// registerTarball makes the server fetch a tarball, which stays where it is.
+// One that hosts could not get by themselves, because they have no login there
+// or do not believe its authority, is kept by the server.
+func (p *publishing) registerTarball(ctx context.Context, c *api.Client) (api.Artifact, error) {
 	as, err := p.login.fetchAs()
 	if err != nil {
 		return api.Artifact{}, err
@@ -204,8 +204,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// sign stores the signature that was given or lies beside the file.
-func (p *publishing) sign(ctx context.Context, c *api.Client, art api.Artifact) (api.Artifact, error) {
+// signArtifact stores the signature that was given or lies beside the file.
+func (p *publishing) signArtifact(ctx context.Context, c *api.Client, art api.Artifact) (api.Artifact, error) {
 	path := p.signature
 	if path == "" {
 		path = p.file + ".minisig"
@@ -224,7 +224,7 @@ func (p *publishing) sign(ctx context.Context, c *api.Client, art api.Artifact) 
 	return c.PutSignature(ctx, art, f)
 }
 
-func (p *publishing) report(w io.Writer, art api.Artifact) {
+func (p *publishing) reportArtifact(w io.Writer, art api.Artifact) {
 	signed := ""
 	if art.Signature != "" {
 		signed = ", signed"

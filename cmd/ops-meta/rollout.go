@@ -44,8 +44,8 @@ type newRollout struct {
 	dryRun    bool
 }
 
-func (n *newRollout) flags(c *cobra.Command) {
-	n.target.flags(c)
+func (n *newRollout) addFlags(c *cobra.Command) {
+	n.target.addFlags(c)
 	f := c.Flags()
 	f.StringVar(&n.Strategy, "strategy", "", "name of a strategy (default the agent's, else canary, 25 %, all, each soaking)")
 	f.StringVar(&n.stages, "stages", "", "stages instead of a strategy: numbers of hosts and percents, such as 1,10%,100%")
@@ -111,7 +111,7 @@ func (a *app) rolloutCreateCommand() *cobra.Command {
 			return a.startRollout(cmd.Context(), n)
 		},
 	}
-	n.flags(c)
+	n.addFlags(c)
 	return c
 }
 
@@ -164,16 +164,16 @@ func (a *app) rolloutListCommand() *cobra.Command {
 		if len(args) > 0 {
 			o.Agent = args[0]
 		}
-		err := a.checked(cmd, func(ctx context.Context, c *api.Client) error {
+		err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error {
 			return firstOf(oneOf("state", o.State, api.RolloutStates()), knownAgent(ctx, c, o.Agent))
 		})
 		if err != nil {
 			return err
 		}
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			page, err := c.Rollouts(ctx, o)
 			if err == nil {
-				err = rolloutOrder.sorted(page.Items, sort)
+				err = rolloutOrder.sortItems(page.Items, sort)
 			}
 			if err != nil {
 				return err
@@ -181,7 +181,7 @@ func (a *app) rolloutListCommand() *cobra.Command {
 			return a.print(w, page, func(w io.Writer) { a.printRollouts(w, page.Items) })
 		})
 	}}
-	c.Flags().StringVar(&sort, "sort", "", rolloutOrder.about())
+	c.Flags().StringVar(&sort, "sort", "", rolloutOrder.sortHelp())
 	c.Flags().StringVar(&o.Agent, "agent", "", "only of this agent")
 	c.Flags().StringVar(&o.State, "state", "", "only in this state, such as paused")
 	c.Flags().BoolVar(&active, "active", false, "only those that have not ended")
@@ -201,7 +201,7 @@ func (a *app) printRollouts(w io.Writer, all []api.Rollout) {
 		s := sumUp(r)
 		t.add(cell{r.ID, bold}, plain(r.Agent), plain(versionsText(r)), plain(r.Scope.String()),
 			cell{string(r.State), stateStyle(r.State)}, plain(fmt.Sprintf("%d/%d", min(r.Stage+1, len(r.Strategy.Stages)), len(r.Strategy.Stages))),
-			plain(strconv.Itoa(s.Succeeded+s.Already)), alarm(s.Failed, red), plain(r.Reason), plain(r.CreatedBy), plain(ago(r.CreatedAt)))
+			plain(strconv.Itoa(s.Succeeded+s.Already)), alarmCell(s.Failed, red), plain(r.Reason), plain(r.CreatedBy), plain(ago(r.CreatedAt)))
 	}
 	t.write(a, w)
 }
@@ -236,7 +236,7 @@ func (a *app) rolloutHostsCommand() *cobra.Command {
 			if err := oneOf("state", state, hostStates()); err != nil {
 				return err
 			}
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				r, err := rolloutNamed(ctx, c, args[0])
 				if err != nil {
 					return err

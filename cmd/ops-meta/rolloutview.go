@@ -45,7 +45,7 @@ func (a *app) printRollout(w io.Writer, v rolloutView) {
 	r := v.Rollout
 	writef(w, "%s  %s %s to %s\n", a.paint(a.out, bold, "rollout "+r.ID), r.Agent, versionsText(r), r.Scope)
 	writef(w, "%s (%s), by %s %s\n", a.paint(a.out, stateStyle(r.State), string(r.State)), r.Reason, r.CreatedBy, ago(r.CreatedAt))
-	for _, line := range relations(r) {
+	for _, line := range relationLines(r) {
 		writef(w, "%s\n", line)
 	}
 	writef(w, "\n")
@@ -56,7 +56,7 @@ func (a *app) printRollout(w io.Writer, v rolloutView) {
 	a.printNextStep(w, r)
 }
 
-func relations(r api.Rollout) (lines []string) {
+func relationLines(r api.Rollout) (lines []string) {
 	if r.RollbackOf != "" {
 		lines = append(lines, "takes hosts back from rollout "+r.RollbackOf)
 	}
@@ -75,9 +75,9 @@ func (a *app) printStages(w io.Writer, r api.Rollout) {
 		}
 		mark, look := stageMark(r, i)
 		done := p.Succeeded + p.Already
-		t.add(cell{mark, look}, cell{cmp.Or(st.Name, fmt.Sprint(i+1)), bold}, plain(stageText(st)), cell{bar(done, p.Failed, p.Size), look},
-			plain(fmt.Sprintf("%d/%d", done, p.Size)), alarm(p.Failed, red), alarm(p.Granted-p.Succeeded-p.Failed, yellow),
-			plain(fmt.Sprint(p.Waiting)), alarm(p.Held+p.HeldLate, yellow), alarm(p.NoArtifact, yellow), alarm(p.Silent, yellow))
+		t.add(cell{mark, look}, cell{cmp.Or(st.Name, fmt.Sprint(i+1)), bold}, plain(stageText(st)), cell{progressBar(done, p.Failed, p.Size), look},
+			plain(fmt.Sprintf("%d/%d", done, p.Size)), alarmCell(p.Failed, red), alarmCell(p.Granted-p.Succeeded-p.Failed, yellow),
+			plain(fmt.Sprint(p.Waiting)), alarmCell(p.Held+p.HeldLate, yellow), alarmCell(p.NoArtifact, yellow), alarmCell(p.Silent, yellow))
 	}
 	t.write(a, w)
 }
@@ -95,8 +95,8 @@ func stageMark(r api.Rollout, i int) (string, style) {
 	return "■", stateStyle(r.State)
 }
 
-// bar draws healthy and failed hosts as parts of all.
-func bar(healthy, failed, all int) string {
+// progressBar draws healthy and failed hosts as parts of all.
+func progressBar(healthy, failed, all int) string {
 	if all <= 0 {
 		return strings.Repeat("░", barWidth)
 	}

@@ -24,7 +24,7 @@ type streams struct {
 // app is what every command shares.
 type app struct {
 	streams
-	server  string // of the flag, as the four below; [app.chosen] says who is spoken to
+	server  string // of the flag, as the four below; [app.chosenPlace] says who is spoken to
 	token   string
 	ca      string
 	cert    string
@@ -38,7 +38,7 @@ type app struct {
 // run is ops-meta as a function of its arguments.
 func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
-	root := a.root()
+	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	return exitCode(err)
 }
 
-func (a *app) root() *cobra.Command {
+func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ops-meta",
 		Short:         "Say what the hosts of a fleet shall run, roll it out, and see what every host does",
@@ -90,10 +90,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 		&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "say", Title: "Say what is wanted:"},
 		&cobra.Group{ID: "file", Title: "The fleet as a file:"}, &cobra.Group{ID: "care", Title: "Run a server:"},
 	)
-	a.add(root, "see", a.statusCommand(), a.hostsCommand(), a.hostCommand(), a.explainCommand(), a.agentsCommand(), a.releasesCommand(), a.auditCommand())
-	a.add(root, "say", a.publishCommand(), a.deployCommand(), a.rolloutCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand(), a.strategyCommand())
-	a.add(root, "file", a.exportCommand(), a.diffCommand(), a.applyCommand(), a.importCommand())
-	a.add(root, "care", a.serveCommand(), a.loginCommand(), a.contextCommand(), a.notifyCommand(), a.tokenCommand(), a.backupCommand(), a.restoreCommand(), a.standstillCommand(), a.doctorCommand(), manCommand())
+	a.addCommands(root, "see", a.statusCommand(), a.hostsCommand(), a.hostCommand(), a.explainCommand(), a.agentsCommand(), a.releasesCommand(), a.auditCommand())
+	a.addCommands(root, "say", a.publishCommand(), a.deployCommand(), a.rolloutCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand(), a.strategyCommand())
+	a.addCommands(root, "file", a.exportCommand(), a.diffCommand(), a.applyCommand(), a.importCommand())
+	a.addCommands(root, "care", a.serveCommand(), a.loginCommand(), a.contextCommand(), a.notifyCommand(), a.tokenCommand(), a.backupCommand(), a.restoreCommand(), a.standstillCommand(), a.doctorCommand(), manCommand())
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		switch a.output {
 		case "table", "json", "yaml":
@@ -105,11 +105,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	refuseUnknownVerbs(root)
-	a.completions(root)
+	a.addCompletions(root)
 	return root
 }
 
-func (a *app) add(root *cobra.Command, group string, commands ...*cobra.Command) {
+func (a *app) addCommands(root *cobra.Command, group string, commands ...*cobra.Command) {
 	for _, c := range commands {
 		c.GroupID = group
 		root.AddCommand(c)

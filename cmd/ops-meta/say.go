@@ -16,7 +16,7 @@ import (
 // target is the scope that --group or --host names; everyone without them.
 type target struct{ group, host string }
 
-func (t *target) flags(c *cobra.Command) {
+func (t *target) addFlags(c *cobra.Command) {
 	c.Flags().StringVar(&t.group, "group", "", "only hosts that this group matches")
 	c.Flags().StringVar(&t.host, "host", "", "only this host")
 	c.MarkFlagsMutuallyExclusive("group", "host")
@@ -49,7 +49,7 @@ was said of the scope before (run user, directory, config file) stays as it is.
 			return d.run(cmd.Context())
 		},
 	}
-	d.rollout.flags(c)
+	d.rollout.addFlags(c)
 	c.Flags().StringVar(&d.cmd, "cmd", "", "start or stop, at once")
 	c.Flags().BoolVar(&d.now, "now", false, "all hosts at once, without a rollout")
 	c.MarkFlagsMutuallyExclusive("now", "draft")
@@ -91,7 +91,7 @@ func (d *deployment) run(ctx context.Context) error {
 	if as, err = c.Assign(ctx, as, api.AssignOptions{DryRun: d.rollout.dryRun, Force: d.rollout.Force}); err != nil {
 		return err
 	}
-	return d.print(d.out, as, func(w io.Writer) { d.report(w, as, impact) })
+	return d.print(d.out, as, func(w io.Writer) { d.reportDeployment(w, as, impact) })
 }
 
 // assignment is what the scope was told before, with the new version.
@@ -105,7 +105,7 @@ func (d *deployment) assignment(ctx context.Context, c *api.Client) (api.Assignm
 	return as, err
 }
 
-func (d *deployment) report(w io.Writer, as api.Assignment, i api.Impact) {
+func (d *deployment) reportDeployment(w io.Writer, as api.Assignment, i api.Impact) {
 	verb := "deployed"
 	if d.rollout.dryRun {
 		verb = "would be deployed"
@@ -155,9 +155,9 @@ func (n newRollout) refuseUnknown(ctx context.Context, c *api.Client, i api.Impa
 
 // impactText says how many hosts there are, and what of them changes.
 func impactText(i api.Impact) string {
-	text := fmt.Sprintf("%s, %d to be changed%s", count(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
+	text := fmt.Sprintf("%s, %d to be changed%s", countOf(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
 	if len(i.NoArtifact) > 0 {
-		text += fmt.Sprintf(", no artifact for %s", counts(i.NoArtifact))
+		text += fmt.Sprintf(", no artifact for %s", countsText(i.NoArtifact))
 	}
 	if i.Overruled > 0 {
 		text += fmt.Sprintf(", %d left as a narrower rule says", i.Overruled)
@@ -172,5 +172,5 @@ func fromText(from map[string]int) string {
 	if len(from) == 0 {
 		return ""
 	}
-	return " (from " + counts(from) + ")"
+	return " (from " + countsText(from) + ")"
 }

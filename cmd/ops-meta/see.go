@@ -19,7 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "The fleet at a glance", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				o, err := c.Overview(ctx)
 				if err != nil {
 					return err
@@ -40,25 +40,25 @@ func (a *app) printOverview(w io.Writer, o api.Overview) {
 	if o.Standstill != nil {
 		writef(w, "%s\n", a.paint(a.out, red, "the fleet stands still: hosts keep what they report; ops-meta standstill shows what would move"))
 	}
-	writef(w, "%s: %s, %s, %s, %s\n\n", count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
+	writef(w, "%s: %s, %s, %s, %s\n\n", countOf(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
 		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
 	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}
 	for _, ag := range o.Agents {
-		t.add(cell{ag.Name, bold}, plain(fmt.Sprint(ag.Hosts)), alarm(ag.Failing, red), alarm(ag.Drifted, yellow),
-			plain(counts(ag.Statuses)), plain(counts(ag.Versions)))
+		t.add(cell{ag.Name, bold}, plain(fmt.Sprint(ag.Hosts)), alarmCell(ag.Failing, red), alarmCell(ag.Drifted, yellow),
+			plain(countsText(ag.Statuses)), plain(countsText(ag.Versions)))
 	}
 	t.write(a, w)
 }
 
-func alarm(n int, s style) cell {
+func alarmCell(n int, s style) cell {
 	if n == 0 {
 		return plain("0")
 	}
 	return cell{fmt.Sprint(n), s}
 }
 
-// counts lists what there is most of first.
-func counts(m map[string]int) string {
+// countsText lists what there is most of first.
+func countsText(m map[string]int) string {
 	keys := slices.SortedFunc(maps.Keys(m), func(x, y string) int { return cmp.Or(m[y]-m[x], strings.Compare(x, y)) })
 	var parts []string
 	for _, k := range keys {
@@ -78,10 +78,10 @@ func (a *app) hostsCommand() *cobra.Command {
 			if len(args) > 0 {
 				q.Search = args[0]
 			}
-			if err := a.checked(cmd, func(ctx context.Context, c *api.Client) error { return knownFilters(ctx, c, q) }); err != nil {
+			if err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error { return knownFilters(ctx, c, q) }); err != nil {
 				return err
 			}
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				page, err := hostPages(ctx, c, q, all || sort != "")
 				if err != nil {
 					return err
@@ -108,12 +108,12 @@ func (a *app) hostsCommand() *cobra.Command {
 	f.IntVar(&q.Limit, "limit", 0, "at most so many (default 100)")
 	f.BoolVar(&all, "all", false, "all of them, however many")
 	f.Var(&labelsFlag{&q.Labels}, "label", "NAME=VALUE that they have; may be repeated")
-	f.StringVar(&sort, "sort", "", hostOrder.about())
+	f.StringVar(&sort, "sort", "", hostOrder.sortHelp())
 	return c
 }
 
-// checked runs a check once, before a command shows something again and again.
-func (a *app) checked(cmd *cobra.Command, check func(context.Context, *api.Client) error) error {
+// checkOnce runs a check once, before a command shows something again and again.
+func (a *app) checkOnce(cmd *cobra.Command, check func(context.Context, *api.Client) error) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func sortHosts(page *api.Page[api.Host], by string, limit int, all bool) error {
 	if limit <= 0 {
 		limit = api.DefaultPage
 	}
-	err := hostOrder.sorted(page.Items, by)
+	err := hostOrder.sortItems(page.Items, by)
 	if !all && len(page.Items) > limit {
 		page.Items, page.Next = page.Items[:limit], page.Items[limit-1].Name
 	}
@@ -169,7 +169,7 @@ func (a *app) printHosts(w io.Writer, page api.Page[api.Host]) {
 	}
 	t.write(a, w)
 	if page.Next != "" {
-		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", count(len(page.Items), "host", "hosts"))
+		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", countOf(len(page.Items), "host", "hosts"))
 	}
 }
 
@@ -207,7 +207,7 @@ func (a *app) hostCommand() *cobra.Command {
 			if forget {
 				return a.forgetHost(cmd, args[0])
 			}
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				name, err := hostNamed(ctx, c, args[0])
 				if err != nil {
 					return err
@@ -289,7 +289,7 @@ func (a *app) explainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain HOST", Short: "What a host shall run, and which rule says so", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				name, err := hostNamed(ctx, c, args[0])
 				if isNotFound(err) {
 					name, err = args[0], nil // one that is to come
@@ -353,7 +353,7 @@ func (a *app) auditCommand() *cobra.Command {
 			if err := oneOf("kind", o.Kind, api.AuditKinds); err != nil {
 				return err
 			}
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				page, err := c.Audit(ctx, o)
 				if err != nil {
 					return err

@@ -38,7 +38,7 @@ Heartbeats need a host's credential unless --open-heartbeats, which is for
 trusted networks and old clients; on a loopback address they are open unless
 --heartbeats credential.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			load := func() (server.Config, error) { return settings(cmd.Flags(), path, flags) }
+			load := func() (server.Config, error) { return joinSettings(cmd.Flags(), path, flags) }
 			conf, err := load()
 			if err != nil {
 				return err
@@ -74,8 +74,8 @@ func serveFlags(f *pflag.FlagSet, c *server.Config) {
 	f.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof to admins")
 }
 
-// settings joins file, environment and flags.
-func settings(f *pflag.FlagSet, path string, flags server.Config) (server.Config, error) {
+// joinSettings joins file, environment and flags.
+func joinSettings(f *pflag.FlagSet, path string, flags server.Config) (server.Config, error) {
 	var conf server.Config
 	if path != "" {
 		if err := server.LoadConfig(path, &conf); err != nil {

@@ -21,7 +21,7 @@ rollouts are paused. This shows what hosts would be told otherwise. Mend what is
 wanted (deploy, rollout abort, apply) until that is what you mean, then say:
 ops-meta standstill end`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 				r, err := c.Standstill(ctx)
 				if err != nil {
 					return err
@@ -88,7 +88,7 @@ func (a *app) printStandstill(w io.Writer, r api.StandstillReport) {
 		return
 	}
 	_, _ = fmt.Fprintf(w, "the fleet stands still since %s: %s\n", ago(r.Standstill.Since), r.Standstill.Reason)
-	_, _ = fmt.Fprintf(w, "%s, %d would go on as they are\n", count(r.Hosts, "host", "hosts"), r.Unchanged)
+	_, _ = fmt.Fprintf(w, "%s, %d would go on as they are\n", countOf(r.Hosts, "host", "hosts"), r.Unchanged)
 	if r.Unheard > 0 {
 		_, _ = fmt.Fprintf(w, "%d have not reported since: what they run now is not known, and this list may grow\n", r.Unheard)
 	}

@@ -23,7 +23,7 @@ func (a *app) strategyCommand() *cobra.Command {
 
 func (a *app) strategyListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "All strategies", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			all, err := api.All(func(cursor string) (api.Page[api.Strategy], error) {
 				return c.Strategies(ctx, api.ListOptions{Cursor: cursor})
 			})
@@ -37,7 +37,7 @@ func (a *app) strategyListCommand() *cobra.Command {
 
 func (a *app) strategyShowCommand() *cobra.Command {
 	return &cobra.Command{Use: "show NAME", Short: "One strategy", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.show(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
 			s, err := c.Strategy(ctx, args[0])
 			if err != nil {
 				return err
@@ -55,7 +55,7 @@ func (a *app) printStrategies(w io.Writer, all []api.Strategy) {
 			may = fmt.Sprintf("%g %%", s.MaxFailedPct)
 		}
 		t.add(cell{s.Name, bold}, plain(stagesText(s)), plain(cmp.Or(s.OnFailure, api.OnFailurePause)), plain(may),
-			plain(span(s.GrantDeadline())), plain(orNoLimit(s.MaxInFlight)), plain(windowText(s.Window)), plain(rateText(s.Rate)))
+			plain(roughSpan(s.GrantDeadline())), plain(orNoLimit(s.MaxInFlight)), plain(windowText(s.Window)), plain(rateText(s.Rate)))
 	}
 	t.write(a, w)
 }
@@ -89,7 +89,7 @@ type strategyFlags struct {
 	approval             []int
 }
 
-func (s *strategyFlags) add(f *pflag.FlagSet) {
+func (s *strategyFlags) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.stages, "stages", "", "numbers of hosts and percents, such as 1,10%,100%")
 	secondsVar(f, &s.soak, "soak", "how long each stage must be healthy before the next, such as 10m; a plain number is seconds")
 	f.IntSliceVar(&s.approval, "approval", nil, "numbers of the stages that wait for approval before they begin, such as 2,3; 0: none")
@@ -117,18 +117,18 @@ func (a *app) strategySetCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		put, made, err := s.put(cmd.Context(), client, cmd.Flags(), args[0])
+		put, made, err := s.putStrategy(cmd.Context(), client, cmd.Flags(), args[0])
 		if err != nil {
 			return err
 		}
 		return a.print(a.out, put, func(w io.Writer) { writef(w, "strategy %s %s: %s\n", put.Name, made, stagesText(put)) })
 	}
-	s.add(c.Flags())
+	s.addFlags(c.Flags())
 	return c
 }
 
-// put changes what the flags name of a strategy, or makes it.
-func (s *strategyFlags) put(ctx context.Context, c *api.Client, f *pflag.FlagSet, name string) (api.Strategy, string, error) {
+// putStrategy changes what the flags name of a strategy, or makes it.
+func (s *strategyFlags) putStrategy(ctx context.Context, c *api.Client, f *pflag.FlagSet, name string) (api.Strategy, string, error) {
 	var err error
 	s.Name = name
 	if s.Window, err = parseWindow(s.window); err != nil {
@@ -142,7 +142,7 @@ func (s *strategyFlags) put(ctx context.Context, c *api.Client, f *pflag.FlagSet
 		now, err = api.Strategy{Revision: api.MustNotExist}, nil
 	}
 	if err == nil {
-		s.Stages, err = s.staged(f, now.Stages)
+		s.Stages, err = s.stagesOf(f, now.Stages)
 	}
 	if err != nil {
 		return s.Strategy, "", err
@@ -152,7 +152,7 @@ func (s *strategyFlags) put(ctx context.Context, c *api.Client, f *pflag.FlagSet
 		put, err := c.PutStrategy(ctx, s.Strategy)
 		return put, "made", err
 	}
-	p := changes(f, map[string]flagField{
+	p := patchOfFlags(f, map[string]flagField{
 		"on-failure": field("onFailure", &s.OnFailure), "max-failed": field("maxFailed", &s.MaxFailed), "max-failed-pct": field("maxFailedPct", &s.MaxFailedPct),
 		"min-sample": field("minSample", &s.MinSample), "deadline": field("deadline", &s.Deadline), "max-in-flight": field("maxInFlight", &s.MaxInFlight),
 		"window": orNull("window", &s.Window), "rate": orNull("rate", &s.Rate), "parallel": field("parallel", &s.Parallel),
@@ -174,8 +174,8 @@ func orNull[T any](name string, p **T) flagField {
 	}}
 }
 
-// staged are the stages that the flags make of those there are.
-func (s *strategyFlags) staged(f *pflag.FlagSet, stages []api.Stage) ([]api.Stage, error) {
+// stagesOf are the stages that the flags make of those there are.
+func (s *strategyFlags) stagesOf(f *pflag.FlagSet, stages []api.Stage) ([]api.Stage, error) {
 	if s.stages != "" {
 		var err error
 		if stages, err = parseStages(s.stages); err != nil {

@@ -19,8 +19,8 @@ import (
 // view is a command that only looks: it can be repeated by --watch.
 type view func(ctx context.Context, c *api.Client, w io.Writer) error
 
-// show runs a view once, or again and again with --watch.
-func (a *app) show(cmd *cobra.Command, v view) error {
+// showView runs a view once, or again and again with --watch.
+func (a *app) showView(cmd *cobra.Command, v view) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (a *app) show(cmd *cobra.Command, v view) error {
 	if !a.watch {
 		return v(cmd.Context(), c, a.out)
 	}
-	return a.follow(cmd.Context(), c, func(ctx context.Context, w io.Writer) (bool, error) { return false, v(ctx, c, w) })
+	return a.showUntilLast(cmd.Context(), c, func(ctx context.Context, w io.Writer) (bool, error) { return false, v(ctx, c, w) })
 }
 
 const (
@@ -42,15 +42,15 @@ const (
 // of a last look is the command's.
 type look func(ctx context.Context, w io.Writer) (last bool, err error)
 
-// follow shows what a look sees until it is the last, it fails or the command
+// showUntilLast shows what a look sees until it is the last, it fails or the command
 // is interrupted.
-func (a *app) follow(ctx context.Context, c *api.Client, see look) error {
+func (a *app) showUntilLast(ctx context.Context, c *api.Client, see look) error {
 	changed := make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		listen(ctx, c, changed)
+		signalChanges(ctx, c, changed)
 	}()
 	defer func() { cancel(); <-gone }()
 	s := a.newScreen()
@@ -70,8 +70,8 @@ func (a *app) follow(ctx context.Context, c *api.Client, see look) error {
 	}
 }
 
-// listen signals changes; without a stream --watch still looks by itself.
-func listen(ctx context.Context, c *api.Client, changed chan<- struct{}) {
+// signalChanges signals changes; without a stream --watch still looks by itself.
+func signalChanges(ctx context.Context, c *api.Client, changed chan<- struct{}) {
 	for ctx.Err() == nil {
 		_ = c.Follow(ctx, 0, func(api.FeedItem) {
 			select {
@@ -203,17 +203,17 @@ func withoutAges(line string) string {
 // watchRollout shows a rollout live until it ends or waits for somebody. The
 // error says when that is not completion, for the exit code.
 func (a *app) watchRollout(ctx context.Context, c *api.Client, id string) error {
-	return a.follow(ctx, c, func(ctx context.Context, w io.Writer) (bool, error) {
+	return a.showUntilLast(ctx, c, func(ctx context.Context, w io.Writer) (bool, error) {
 		r, err := a.viewRollout(ctx, c, w, id)
 		if err != nil {
 			return false, err
 		}
-		return arrived(r)
+		return hasArrived(r)
 	})
 }
 
-// arrived reports whether nothing more happens by itself.
-func arrived(r api.Rollout) (bool, error) {
+// hasArrived reports whether nothing more happens by itself.
+func hasArrived(r api.Rollout) (bool, error) {
 	switch r.State {
 	case api.RolloutCompleted:
 		return true, nil
