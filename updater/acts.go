@@ -122,7 +122,7 @@ func (k *keeper) hasNewDigest(ctx context.Context, s plan.Situation, step plan.S
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
 		return false
 	}
-	k.log().Info().Str("version", w.Agent.Version).Str("was", k.rec.Learned.MD5).Str("md5", r.Install.MD5).Msg("the release was made anew; its quarantine does not concern it")
+	k.log().Info().Str("version", w.Agent.Version).Str("was", k.rec.Learned.MD5).Str("md5", r.Install.MD5).Msg("the release was published again; its quarantine does not apply any more")
 	k.rec.Learned.MD5 = r.Install.MD5
 	k.noteRecord()
 	return true

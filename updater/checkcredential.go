@@ -39,7 +39,7 @@ func explainRefused(c config.Config, p meta.ProbeResult) (cause, mend string) {
 	case strings.Contains(p.Message, "token of the role"):
 		return "the token in " + c.Path + " is an operator's, and each host has a credential of its own", mend
 	case p.Status == http.StatusForbidden:
-		return "the credential is another host's, or this host was renamed: it calls itself " + c.Hostname, "set hostname to the name it was enrolled by, or enrol it anew: " + mend
+		return "the credential is another host's, or this host was renamed: it calls itself " + c.Hostname, "set hostname to the name it was enrolled by, or enrol it again: " + mend
 	}
 	return "the credential is unknown, expired or was revoked", "enrol the host again: " + mend
 }

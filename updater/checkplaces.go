@@ -43,7 +43,7 @@ func checkOwn(c config.Config) []Finding {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	const effect = "until then whoever it is can make this host run anything as root"
+	const effect = "until then anyone who can change it can make this host run anything as root"
 	findings := checkPlace("configuration", filepath.Dir(c.Path), effect)
 	findings = append(findings, checkPlace("var_dir", c.VarDir, effect)...)
 	findings = append(findings, checkPlace("work_dir", c.WorkDir, "until then no agent is run as root there")...)

@@ -126,7 +126,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.ctx = ctx
 	e.sweepState()
 	if err := e.holds.rebaseFuture(time.Now()); err != nil {
-		e.currentConfig().Log.Error().Err(err).Msg("holds that begin in the future begin now, and anew after a restart")
+		e.currentConfig().Log.Error().Err(err).Msg("holds that begin in the future begin now, and again after a restart")
 	}
 	for _, k := range e.keepers {
 		e.startKeeper(k)

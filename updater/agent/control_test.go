@@ -339,17 +339,4 @@ func TestReasonsAreSaidForPeople(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `its first word is "***"`) {
 		t.Errorf("banner in front of the status: %v", err)
 	}
-	outcomes := control.ParseStatus(control.Outcome{TimedOut: true, Limit: 2958098151 * time.Nanosecond})
-	if want := "unknown: control status did not return within 3s"; outcomes.String() != want {
-		t.Errorf("status %q; want %q", outcomes, want)
-	}
-	for want, s := range map[string]job.Stopped{
-		"": {},
-		"stopping did not go by the book, killed 12 13: 1.0.0: it hangs":                            {Killed: []int{12, 13}, Why: "1.0.0: it hangs"},
-		"stopping did not go by the book, no process of it was left to kill: 1.0.0: no interpreter": {Why: "1.0.0: no interpreter"},
-	} {
-		if s.String() != want {
-			t.Errorf("%+v: %q; want %q", s, s, want)
-		}
-	}
 }

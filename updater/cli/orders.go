@@ -35,7 +35,7 @@ func (a *app) holdCommand() *cobra.Command {
 			return a.giveOrder(cmd, o)
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look later")
 	cmd.Flags().Var(&lasts, "for", "end by itself after this time, such as 2h or 3d; a plain number is seconds")
 	return cmd
 }
@@ -49,7 +49,7 @@ func (a *app) orderCommand(verb local.Verb, short string) *cobra.Command {
 		},
 	}
 	if verb == local.VerbRollback {
-		cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever looks later")
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look later")
 	}
 	return cmd
 }

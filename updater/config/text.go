@@ -49,7 +49,7 @@ func findUnseenBetweenStrings(data []byte) (what string, offset int) {
 		case r == ',' && closesNext(data[i+1:]):
 			return "there is a comma too many, before the closing bracket", i
 		case r == '\ufeff', r >= 0x80 && strings.ContainsRune("\u00a0\u2007\u202f\u200b\u200c\u200d\u2060\u3000", r):
-			return fmt.Sprintf("it holds an invisible character (U+%04X) that is no plain space: type that line anew", r), i
+			return fmt.Sprintf("it holds an invisible character (U+%04X) that is no plain space: type that line again", r), i
 		case r == utf8.RuneError && size == 1:
 			return "it is not in UTF-8: save it as UTF-8", i
 		}

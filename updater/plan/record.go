@@ -39,7 +39,7 @@ type Txn struct {
 	Failure string     `json:"failure,omitempty"` // why it is being rolled back
 	Code    string     `json:"code,omitempty"`    // of Failure
 	Blame   bool       `json:"blame,omitempty"`   // the release is at fault
-	Notes   string     `json:"notes,omitempty"`   // what did not go by the book
+	Notes   string     `json:"notes,omitempty"`   // what an operator should know of how it went
 	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
 }
 

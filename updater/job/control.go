@@ -34,11 +34,11 @@ type Prune struct {
 // Stopped is what it took to stop an agent.
 type Stopped struct {
 	Killed []int  `json:"killed,omitempty"` // processes that had to be killed, with their groups where those are the agent's
-	Why    string `json:"why,omitempty"`    // they had to be, or how else it did not go by the book
+	Why    string `json:"why,omitempty"`    // they had to be, or what else control stop did not do
 	Spared string `json:"spared,omitempty"` // strangers that control pid names, which were left alone
 }
 
-// String says what did not go by the book, or nothing.
+// String says what control stop did not do, or nothing.
 func (s Stopped) String() string {
 	if s.Why == "" {
 		return s.Spared
@@ -47,7 +47,7 @@ func (s Stopped) String() string {
 	if len(s.Killed) > 0 {
 		force = "killed " + strings.Trim(fmt.Sprint(s.Killed), "[]")
 	}
-	said := "stopping did not go by the book, " + force + ": " + s.Why
+	said := "its control script did not stop it, " + force + ": " + s.Why
 	if s.Spared != "" {
 		said += "; " + s.Spared
 	}
