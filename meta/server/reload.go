@@ -2,14 +2,8 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"reflect"
 	"slices"
-	"strings"
-	"sync/atomic"
-
-	"github.com/ops-updater/ops-updater/meta"
 )
 
 // reloadable are the settings that count at once; the others need a restart.
@@ -55,25 +49,4 @@ func fieldsOf(conf Config) []reflect.Value {
 		fields[i] = v.Field(i)
 	}
 	return fields
-}
-
-// certificate is the server's, as its files were when they were last read.
-type certificate struct {
-	pair atomic.Pointer[tls.Certificate]
-}
-
-func (c *certificate) loadPair(conf Config) error {
-	if conf.TLSCert == "" {
-		return nil
-	}
-	pair, err := meta.LoadKeyPair(conf.TLSCert, conf.TLSKey)
-	if err != nil {
-		return fmt.Errorf("cannot use the TLS certificate: %s", strings.TrimPrefix(err.Error(), "tls: "))
-	}
-	c.pair.Store(&pair)
-	return nil
-}
-
-func (c *certificate) currentPair(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.pair.Load(), nil
 }
