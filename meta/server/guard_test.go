@@ -118,7 +118,7 @@ func TestWhatBodiesAreRefused(t *testing.T) {
 		"nothing":           {"", 400, "empty", "JSON object"},
 		"no JSON":           {"{", 400, "not JSON|unexpected|broke", ""},
 		"a typo":            {`{"descriptio":"x"}`, 400, `"descriptio" is not known`, `did you mean "description"?`},
-		"another type":      {`{"keep":"two"}`, 400, "keep must be a int", ""},
+		"another type":      {`{"keep":"two"}`, 400, "keep must be a whole number, not a string", ""},
 		"two values":        {`{} {}`, 400, "goes on after", ""},
 		"too deep":          {strings.Repeat(`{"a":`, 100), 400, "deeper than", ""},
 		"too large":         {`{"description":"` + strings.Repeat("x", 9<<20) + `"}`, 413, "larger than", "less"},

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -197,7 +198,7 @@ func explainJSON(err error, want reflect.Type) error {
 	case errors.As(err, &syntax):
 		return invalidField("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
-		return invalidField(kind.Field, "%s must be a %s, not a %s", kind.Field, kind.Type, kind.Value)
+		return invalidField(kind.Field, "%s must be %s, not %s", cmp.Or(kind.Field, "the body"), jsonKindOf(kind.Type), article(kind.Value))
 	}
 	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
 	if !unknown {
@@ -209,6 +210,34 @@ func explainJSON(err error, want reflect.Type) error {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return e
+}
+
+// jsonKindOf is what JSON calls a type.
+func jsonKindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "an array"
+	}
+	return "an object"
+}
+
+// article is a noun of encoding/json, such as array, with its article.
+func article(noun string) string {
+	switch {
+	case noun == "bool":
+		return "true or false"
+	case strings.ContainsRune("aeiou", rune(noun[0])):
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // jsonFields are the names of t's fields and of everything below it.
