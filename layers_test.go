@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"internal/rootpath":   {},
 	"internal/timespan":   {},
 	"internal/jsonbound":  {},
-	"internal/unpack":     {},
+	"internal/unpack":     {"internal/printable"},
 	"internal/username":   {},
 
 	// What every program needs that runs others on a host.
@@ -42,13 +42,13 @@ var layers = map[string][]string{
 	"internal/host/status":      {"meta"},
 
 	// The contracts.
-	"meta":     {"internal/jsonbound", "internal/plainfile", "internal/username"},
-	"meta/api": {"meta"},
+	"meta":     {"internal/jsonbound", "internal/plainfile", "internal/username", "internal/printable"},
+	"meta/api": {"meta", "internal/printable"},
 
 	// The sidecar.
 	"updater/internal/agenttest": {},
 	"updater/plan":               {"meta", "internal/host/status"},
-	"updater/config":             {"meta", "internal/plainfile", "internal/timespan"},
+	"updater/config":             {"meta", "internal/plainfile", "internal/timespan", "internal/printable"},
 	"updater/job":                {"meta", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath"},
 	"updater/install":            {"meta", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack"},
@@ -61,16 +61,16 @@ var layers = map[string][]string{
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
-	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile"},
-	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan"},
+	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile", "internal/printable"},
+	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan", "internal/printable"},
 	"meta/internal/lineage":   {},
 	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
 	"meta/internal/store":     {"meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile"},
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
-	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet"},
+	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
-	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/internal/bodies", "internal/buildinfo"},
+	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan"},
 	"meta/internal/backend": {
 		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // maxReply bounds the bytes of a reply after decompression.
@@ -30,13 +31,13 @@ func ServerURL(server string) (string, error) {
 	}
 	u, err := url.Parse(full)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(u.Hostname(), "${} ") {
-		return "", fmt.Errorf("%q is not the address of a server", clip(RedactURL(server)))
+		return "", fmt.Errorf("%q is not the address of a server", printable.Clip(RedactURL(server)))
 	}
 	if u.User != nil {
 		return "", fmt.Errorf("the address of server %s holds a credential, use a token instead", u.Host)
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%q has something after its path", clip(RedactURL(server)))
+		return "", fmt.Errorf("%q has something after its path", printable.Clip(RedactURL(server)))
 	}
 	return strings.TrimRight(full, "/"), nil
 }
@@ -204,7 +205,7 @@ func otherDialect(d Dialect, status int, header http.Header, data []byte) error 
 	case status == http.StatusBadRequest && d == DialectV1 && strings.HasPrefix(header.Get("Content-Type"), "text/plain"):
 		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d: %s", status, refusalText(data))} // as only old servers do
 	case status >= 300 && status < 400:
-		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d to %s, which is not followed", status, clip(header.Get("Location")))}
+		return &dialectError{pathOf(d), fmt.Sprintf("HTTP %d to %s, which is not followed", status, printable.Clip(header.Get("Location")))}
 	case status != http.StatusOK || startsWith(data, "{"): // whatever its Content-Type
 		return nil
 	case strings.HasPrefix(header.Get("Content-Type"), "text/html"):
@@ -238,17 +239,8 @@ func refusalText(data []byte) string {
 
 // oneLine makes a stranger's text fit for a log line.
 func oneLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > 200 {
-		return s[:200] + "…"
-	}
-	return strings.TrimSpace(s)
+	first, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return printable.Line(first)
 }
 
 // serverTime is when the server answered, by its own clock.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ops-updater/ops-updater/internal/jsonbound"
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // Limits on the shape of a reply, checked before memory is spent on it.
@@ -76,7 +77,7 @@ func decodeAgents(list json.RawMessage) ([]DesiredAgent, []Rejected, error) {
 		a, err := decodeAgent(dec)
 		switch {
 		case err != nil:
-			rejected = append(rejected, Rejected{Name: clip(a.Name), Reason: err.Error()})
+			rejected = append(rejected, Rejected{Name: printable.Clip(a.Name), Reason: err.Error()})
 		case seen[a.Name]:
 			rejected = append(rejected, Rejected{Name: a.Name, Reason: "listed twice in one reply; the first entry counts"})
 		default:

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/internal/username"
 )
 
@@ -24,21 +25,21 @@ func ValidName(s string) bool { return nameRule.MatchString(s) }
 // unaffected by it.
 func (a DesiredAgent) Validate() error {
 	if !ValidName(a.Name) {
-		return fmt.Errorf("name %q is not allowed: want %s", clip(a.Name), nameRule)
+		return fmt.Errorf("name %q is not allowed: want %s", printable.Clip(a.Name), nameRule)
 	}
 	switch a.Cmd {
 	case CmdNone, CmdStart, CmdStop:
 	default:
-		return fmt.Errorf("cmd %q is not known: want %q or %q", clip(a.Cmd), CmdStart, CmdStop)
+		return fmt.Errorf("cmd %q is not known: want %q or %q", printable.Clip(a.Cmd), CmdStart, CmdStop)
 	}
 	if !ValidName(a.Version) && (a.Version != "" || a.Cmd == CmdStart) {
-		return fmt.Errorf("version %q is not allowed: want %s", clip(a.Version), nameRule)
+		return fmt.Errorf("version %q is not allowed: want %s", printable.Clip(a.Version), nameRule)
 	}
 	if a.WorkDir != "" && !validDir(a.WorkDir) {
-		return fmt.Errorf("workDir %q is not allowed: want an absolute, clean path such as /opt/agents", clip(a.WorkDir))
+		return fmt.Errorf("workDir %q is not allowed: want an absolute, clean path such as /opt/agents", printable.Clip(a.WorkDir))
 	}
 	if a.RunUser != "" && !username.Valid(a.RunUser) {
-		return fmt.Errorf("runUser %q is not a user name%s", clip(a.RunUser), numberHint(a.RunUser))
+		return fmt.Errorf("runUser %q is not a user name%s", printable.Clip(a.RunUser), numberHint(a.RunUser))
 	}
 	if err := a.validateSources(); err != nil {
 		return err
@@ -51,25 +52,25 @@ func (a DesiredAgent) Validate() error {
 
 func (a DesiredAgent) validateSources() error {
 	if a.Tarball != "" && !isHTTP(a.Tarball) {
-		return fmt.Errorf("tarball %q is not an http or https URL", clip(RedactURL(a.Tarball)))
+		return fmt.Errorf("tarball %q is not an http or https URL", printable.Clip(RedactURL(a.Tarball)))
 	}
 	if a.MD5 != "" && !isHex(a.MD5, 32) && !isHTTP(a.MD5) {
-		return fmt.Errorf("md5 %q is neither 32 hex digits nor an http or https URL", clip(RedactURL(a.MD5)))
+		return fmt.Errorf("md5 %q is neither 32 hex digits nor an http or https URL", printable.Clip(RedactURL(a.MD5)))
 	}
 	if a.SHA256 != "" && !isHex(a.SHA256, 64) {
-		return fmt.Errorf("sha256 %q is not 64 hex digits", clip(a.SHA256))
+		return fmt.Errorf("sha256 %q is not 64 hex digits", printable.Clip(a.SHA256))
 	}
 	if a.ConfigFileName == "" {
 		return nil
 	}
 	if !ValidName(a.ConfigFileName) {
-		return fmt.Errorf("configFileName %q is not a plain file name", clip(a.ConfigFileName))
+		return fmt.Errorf("configFileName %q is not a plain file name", printable.Clip(a.ConfigFileName))
 	}
 	if a.ConfigFileName == "control" {
 		return fmt.Errorf("configFileName %q would replace the agent's control script", a.ConfigFileName)
 	}
 	if a.ConfigRemoteURL != "" && !isHTTP(a.ConfigRemoteURL) {
-		return fmt.Errorf("configRemoteUrl %q is not an http or https URL", clip(RedactURL(a.ConfigRemoteURL)))
+		return fmt.Errorf("configRemoteUrl %q is not an http or https URL", printable.Clip(RedactURL(a.ConfigRemoteURL)))
 	}
 	return nil
 }
@@ -90,14 +91,6 @@ func numberHint(user string) string {
 func isHTTP(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) <= 2048
-}
-
-// clip keeps a hostile value from filling a log line.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }
 
 // MaxHostname is how long the name of a host may be, in bytes.

@@ -41,10 +41,33 @@ const maxLine = 200
 // Line is [Text] without white space around it, cut where it is long.
 func Line(s string) string {
 	s = strings.TrimSpace(Text(s))
-	if len(s) > maxLine {
-		s = strings.ToValidUTF8(s[:maxLine], "") + "…"
+	return ClipTo(s, maxLine)
+}
+
+// maxValue bounds a value that [Clip] lets into a message.
+const maxValue = 80
+
+// Clip keeps a stranger's value from filling a message: it has at most 80 bytes
+// of it.
+func Clip(s string) string { return ClipTo(s, maxValue) }
+
+// ClipTo is s, or its first bytes up to most with … behind them.
+func ClipTo(s string, most int) string {
+	if len(s) <= most {
+		return s
 	}
-	return s
+	return Cut(s, most) + "…"
+}
+
+// Cut is s without what is beyond size bytes; no character is cut in two.
+func Cut(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	for size > 0 && !utf8.RuneStart(s[size]) {
+		size--
+	}
+	return s[:size]
 }
 
 // JSON is a JSON text that means the same, with what does not show itself
@@ -95,8 +118,8 @@ func shownValue(value any) any {
 	return value
 }
 
-// escaped: r only occurs within the strings of a JSON text, unless it is the
-// white space between them.
+// mustEscape reports whether r is escaped in JSON: such an r only occurs within
+// the strings of a JSON text.
 func mustEscape(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
 
 func visibleRune(r rune) rune {

@@ -50,3 +50,30 @@ func TestJSONMeansTheSame(t *testing.T) {
 		t.Errorf("it says %q by now (%v)", back["error"], err)
 	}
 }
+
+func TestClipKeepsWholeCharacters(t *testing.T) {
+	cases := []struct {
+		name, text string
+		most       int
+		want       string
+	}{
+		{"short", "falcon", 6, "falcon"},
+		{"long", "falcon-agent", 6, "falcon…"},
+		{"in the middle of a character", "aäö", 2, "a…"},
+		{"at a character's end", "aäö", 3, "aä…"},
+		{"no character fits", "ö", 1, "…"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got := printable.ClipTo(c.text, c.most); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+	if got := printable.Clip(strings.Repeat("x", 81)); got != strings.Repeat("x", 80)+"…" {
+		t.Errorf("got %q", got)
+	}
+	if got := printable.Cut("aäö", 4); got != "aä" {
+		t.Errorf("got %q", got)
+	}
+}

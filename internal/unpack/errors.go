@@ -1,6 +1,10 @@
 package unpack
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
+)
 
 // Reason says in a machine-readable word why an archive is refused.
 type Reason string
@@ -27,6 +31,9 @@ const (
 	BadControl    Reason = "bad-control"    // a control that cannot be executed
 )
 
+// maxQuoted bounds the path of a stranger in an error.
+const maxQuoted = 120
+
 // Error is an archive refused.
 type Error struct {
 	Reason Reason
@@ -39,7 +46,7 @@ type Error struct {
 func (e *Error) Error() string {
 	s := "archive refused"
 	if e.Path != "" {
-		s = fmt.Sprintf("archive refused at %q", clip(e.Path))
+		s = fmt.Sprintf("archive refused at %q", printable.ClipTo(e.Path, maxQuoted))
 	}
 	s = fmt.Sprintf("%s: %s (%s)", s, e.Detail, e.Reason)
 	if e.Err != nil {
@@ -53,12 +60,4 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func refuseEntry(r Reason, path, format string, args ...any) *Error {
 	return &Error{Reason: r, Path: path, Detail: fmt.Sprintf(format, args...)}
-}
-
-// clip keeps a hostile path from filling a log line.
-func clip(s string) string {
-	if len(s) > 120 {
-		return s[:120] + "…"
-	}
-	return s
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"path"
 	"strings"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 const (
@@ -86,7 +88,7 @@ func (f *follower) walkPart(e *end, link node, part string, depth int) error {
 		return nil
 	case "..":
 		if e.at == "" {
-			return refuseEntry(LinkEscapes, link.path, "the link to %q leaves the tree", clip(link.target))
+			return refuseEntry(LinkEscapes, link.path, "the link to %q leaves the tree", printable.ClipTo(link.target, maxQuoted))
 		}
 		e.at = parentOf(e.at)
 		return nil

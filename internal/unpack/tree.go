@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // maxComponent is the longest file name that common filesystems take.
@@ -149,7 +151,7 @@ func (t *tree) symlinkTarget(name, target string) (string, *Error) {
 	case target == "" || !isPrintable(target):
 		return "", refuseEntry(BadLink, name, "the link's target is empty or has control characters")
 	case strings.HasPrefix(target, "/"):
-		return "", refuseEntry(LinkEscapes, name, "the link leads to %q, outside the tree", clip(target))
+		return "", refuseEntry(LinkEscapes, name, "the link leads to %q, outside the tree", printable.ClipTo(target, maxQuoted))
 	}
 	return target, nil
 }
@@ -157,10 +159,10 @@ func (t *tree) symlinkTarget(name, target string) (string, *Error) {
 func (t *tree) hardlinkTarget(name, target string) (string, *Error) {
 	clean, err := t.cleanPath(target)
 	if err != nil {
-		return "", refuseEntry(LinkEscapes, name, "the hard link to %q is not allowed: %s", clip(target), err.Detail)
+		return "", refuseEntry(LinkEscapes, name, "the hard link to %q is not allowed: %s", printable.ClipTo(target, maxQuoted), err.Detail)
 	}
 	if n, ok := t.nodes[foldCase(clean)]; !ok || n.kind != File || n.path != clean {
-		return "", refuseEntry(BadLink, name, "the hard link's target %q is not an earlier file of the archive", clip(target))
+		return "", refuseEntry(BadLink, name, "the hard link's target %q is not an earlier file of the archive", printable.ClipTo(target, maxQuoted))
 	}
 	return clean, nil
 }
@@ -174,7 +176,7 @@ func (t *tree) addEntry(e Entry) *Error {
 	old, exists := t.nodes[key]
 	switch {
 	case exists && old.path != e.Path:
-		return refuseEntry(CaseCollision, e.Path, "it differs only by case from %q", clip(old.path))
+		return refuseEntry(CaseCollision, e.Path, "it differs only by case from %q", printable.ClipTo(old.path, maxQuoted))
 	case exists && e.Kind == Dir && old.implied:
 		old.implied = false
 		t.nodes[key] = old
@@ -214,9 +216,9 @@ func (t *tree) addParent(p, dir string) *Error {
 	case !exists:
 		return t.insertNode(key, node{path: dir, kind: Dir, implied: true})
 	case old.path != dir:
-		return refuseEntry(CaseCollision, p, "its directory differs only by case from %q", clip(old.path))
+		return refuseEntry(CaseCollision, p, "its directory differs only by case from %q", printable.ClipTo(old.path, maxQuoted))
 	case old.kind != Dir:
-		return refuseEntry(BelowFile, p, "it lies below %q, which is not a directory", clip(old.path))
+		return refuseEntry(BelowFile, p, "it lies below %q, which is not a directory", printable.ClipTo(old.path, maxQuoted))
 	}
 	return nil
 }

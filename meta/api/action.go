@@ -1,5 +1,7 @@
 package api
 
+import "github.com/ops-updater/ops-updater/internal/printable"
+
 // What an operator may do to a rollout.
 const (
 	ActionApprove  = "approve"  // opens the gate the rollout waits at
@@ -67,5 +69,5 @@ func (t Token) Validate() error {
 	case RoleHost:
 		return fieldErr("role", "host is for credentials that enrolment gives")
 	}
-	return fieldErr("role", "%q is not known: want viewer, operator, admin or enroll", clip(string(t.Role)))
+	return fieldErr("role", "%q is not known: want viewer, operator, admin or enroll", printable.Clip(string(t.Role)))
 }

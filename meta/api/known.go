@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -17,7 +18,7 @@ func Unknown(field, value string, known []string) error {
 	if value == "" || slices.Contains(known, value) {
 		return nil
 	}
-	e := Errorf(KindInvalid, "there is no %s %q", field, clip(value))
+	e := Errorf(KindInvalid, "there is no %s %q", field, printable.Clip(value))
 	e.Field = field
 	if near := Nearest(value, known); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -38,17 +39,9 @@ func validName(field, s string) error {
 		return fieldErr(field, "is missing")
 	}
 	if !meta.ValidName(s) {
-		return fieldErr(field, "%q is not allowed: %s", clip(s), nameHelp)
+		return fieldErr(field, "%q is not allowed: %s", printable.Clip(s), nameHelp)
 	}
 	return nil
-}
-
-// clip keeps a hostile value from filling a message.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }
 
 func firstError(errs ...error) error {
@@ -90,7 +83,7 @@ func (o overrides) validate() error {
 // refuseRedacted refuses an address that was copied from where its login is hidden.
 func refuseRedacted(field, address string) error {
 	if meta.IsRedacted(address) {
-		return fieldErr(field, "%q is an address whose login is hidden: a token of the role operator reads the whole one", clip(address))
+		return fieldErr(field, "%q is an address whose login is hidden: a token of the role operator reads the whole one", printable.Clip(address))
 	}
 	return nil
 }
@@ -161,7 +154,7 @@ func checkEntries(field string, values []string, rule func(string) error) error 
 			return fieldErr(at, "is longer than %d characters", maxSelectorText)
 		}
 		if err := rule(v); err != nil {
-			return fieldErr(at, "%q: %v", clip(v), err)
+			return fieldErr(at, "%q: %v", printable.Clip(v), err)
 		}
 	}
 	return nil
@@ -196,7 +189,7 @@ func ValidArch(s string) error {
 func validLabels(labels map[string]string) error {
 	for k, v := range labels {
 		if k == "" || len(k) > 128 || len(v) > maxSelectorText {
-			return fieldErr("labels", "%q=%q is empty or too long", clip(k), clip(v))
+			return fieldErr("labels", "%q=%q is empty or too long", printable.Clip(k), printable.Clip(v))
 		}
 	}
 	return nil
@@ -218,13 +211,13 @@ func (s Scope) Validate() error {
 			return fieldErr("name", "is missing")
 		}
 		if err := validHostName(s.Name); err != nil {
-			return fieldErr("name", "%q %v", clip(s.Name), err)
+			return fieldErr("name", "%q %v", printable.Clip(s.Name), err)
 		}
 		return nil
 	case "":
 		return fieldErr("kind", "is missing")
 	}
-	return fieldErr("kind", "%q is not known", clip(string(s.Kind)))
+	return fieldErr("kind", "%q is not known", printable.Clip(string(s.Kind)))
 }
 
 // Validate checks a by itself. The error is
@@ -234,7 +227,7 @@ func (a Assignment) Validate() error {
 		return fieldErr("scope.kind", "%q is for holds only", ScopeAgent)
 	}
 	if a.Cmd != "" && a.Cmd != meta.CmdStart && a.Cmd != meta.CmdStop {
-		return fieldErr("cmd", "%q is not known: want start or stop", clip(a.Cmd))
+		return fieldErr("cmd", "%q is not known: want start or stop", printable.Clip(a.Cmd))
 	}
 	return firstError(
 		validName("agent", a.Agent),
@@ -263,7 +256,7 @@ func (s Strategy) Validate() error {
 		return fieldErr("stages", "is empty: give at least one, such as {percent: 100}")
 	}
 	if !slices.Contains([]string{"", "pause", "abort", "rollback"}, s.OnFailure) {
-		return fieldErr("onFailure", "%q is not known: want pause, abort or rollback", clip(s.OnFailure))
+		return fieldErr("onFailure", "%q is not known: want pause, abort or rollback", printable.Clip(s.OnFailure))
 	}
 	if !(s.MaxFailedPct >= 0 && s.MaxFailedPct <= 100) {
 		return fieldErr("maxFailedPct", "%v is not between 0 and 100", s.MaxFailedPct)
@@ -312,20 +305,20 @@ func (w *Window) Validate() error {
 	}
 	for i, d := range w.Days {
 		if !slices.Contains(weekDays, d) {
-			return fieldErr(fmt.Sprintf("days[%d]", i), "%q is not a day: want %s", clip(d), strings.Join(weekDays, ", "))
+			return fieldErr(fmt.Sprintf("days[%d]", i), "%q is not a day: want %s", printable.Clip(d), strings.Join(weekDays, ", "))
 		}
 	}
 	if !clockRule.MatchString(w.From) {
-		return fieldErr("from", "%q is not a time such as 09:00", clip(w.From))
+		return fieldErr("from", "%q is not a time such as 09:00", printable.Clip(w.From))
 	}
 	if !clockRule.MatchString(w.To) {
-		return fieldErr("to", "%q is not a time such as 17:30", clip(w.To))
+		return fieldErr("to", "%q is not a time such as 17:30", printable.Clip(w.To))
 	}
 	if w.From == w.To {
 		return fieldErr("to", "is the same as from, so that the window never opens")
 	}
 	if _, err := time.LoadLocation(w.Zone); err != nil || w.Zone == "Local" {
-		return fieldErr("zone", "%q is not a time zone: want a name such as Europe/Berlin, or UTC", clip(w.Zone))
+		return fieldErr("zone", "%q is not a time zone: want a name such as Europe/Berlin, or UTC", printable.Clip(w.Zone))
 	}
 	return nil
 }
@@ -351,9 +344,9 @@ func (t NotifyTarget) Validate() error {
 	switch t.Kind {
 	case NotifyWebhook:
 		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return fieldErr("url", "%q is not an http or https URL", clip(t.URL))
+			return fieldErr("url", "%q is not an http or https URL", printable.Clip(t.URL))
 		} else if u.Path == hiddenPath {
-			return fieldErr("url", "%q is how a target's address is shown: give the whole one", clip(t.URL))
+			return fieldErr("url", "%q is how a target's address is shown: give the whole one", printable.Clip(t.URL))
 		}
 	case NotifyMail:
 		if len(t.Addresses) == 0 {
@@ -361,11 +354,11 @@ func (t NotifyTarget) Validate() error {
 		}
 		for i, a := range t.Addresses {
 			if _, err := mail.ParseAddress(a); err != nil {
-				return fieldErr(fmt.Sprintf("addresses[%d]", i), "%q is not a mail address", clip(a))
+				return fieldErr(fmt.Sprintf("addresses[%d]", i), "%q is not a mail address", printable.Clip(a))
 			}
 		}
 	default:
-		return fieldErr("kind", "%q is not known: want webhook or mail", clip(t.Kind))
+		return fieldErr("kind", "%q is not known: want webhook or mail", printable.Clip(t.Kind))
 	}
 	return validName("name", t.Name)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // secretKeys are the keys of cfg.json whose values are shown to nobody.
@@ -87,7 +89,7 @@ func (p *parser) parsePair(c *Config, prefix string, keys []key, seen map[string
 	}
 	if err := key.set(c, raw); err != nil {
 		if slices.Contains(secretKeys, name) {
-			err = errors.New(strings.ReplaceAll(err.Error(), clipRaw(raw), "(hidden)"))
+			err = errors.New(strings.ReplaceAll(err.Error(), printable.Clip(string(raw)), "(hidden)"))
 		}
 		return fmt.Errorf("%s:%d: %s: %w", p.file, line, prefix+name, err)
 	}
@@ -152,16 +154,9 @@ func lineAt(data []byte, offset int64) int {
 // decodeAs unmarshals raw or says what was wanted.
 func decodeAs(raw json.RawMessage, into any, want string) error {
 	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("want %s, got %s", want, clipRaw(raw))
+		return fmt.Errorf("want %s, got %s", want, printable.Clip(string(raw)))
 	}
 	return nil
-}
-
-func clipRaw(raw json.RawMessage) string {
-	if len(raw) > 60 {
-		return string(raw[:60]) + "…"
-	}
-	return string(raw)
 }
 
 // Redacted is cfg.json as it is on disk, without its secrets.

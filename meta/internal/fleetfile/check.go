@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -145,10 +146,10 @@ func (c *checker) checkReference(from, at, kind, name, section string, known map
 		return
 	}
 	if c.fromFile(from) {
-		c.addProblem(at, nearestHint(name, keysOf(known)), "there is no %s %q", kind, clip(name))
+		c.addProblem(at, nearestHint(name, keysOf(known)), "there is no %s %q", kind, printable.Clip(name))
 		return
 	}
-	c.addProblem(section, fmt.Sprintf("keep it, or give %s without it too", from), "%s %q is still used by %s, which this file does not change", kind, clip(name), at)
+	c.addProblem(section, fmt.Sprintf("keep it, or give %s without it too", from), "%s %q is still used by %s, which this file does not change", kind, printable.Clip(name), at)
 }
 
 func (c *checker) checkAssignment(at string, a api.Assignment) {
@@ -176,7 +177,7 @@ func (c *checker) checkVersion(at string, a api.Assignment) {
 	if len(known) == 0 {
 		hint = "publish it first: ops-meta publish"
 	}
-	c.addProblem(at, hint, "%s has no release %q", a.Agent, clip(a.Version))
+	c.addProblem(at, hint, "%s has no release %q", a.Agent, printable.Clip(a.Version))
 }
 
 func (c *checker) checkHold(at string, h api.Hold) {

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -92,7 +93,7 @@ func (d *decoder) decodeValue(n ast.Node, v reflect.Value, path string) {
 		return
 	case *ast.TagNode:
 		if n.Start.Value != "!!str" || v.Kind() != reflect.String {
-			d.addProblem(n, path, "", "tags such as %s are not used here", clip(n.Start.Value))
+			d.addProblem(n, path, "", "tags such as %s are not used here", printable.Clip(n.Start.Value))
 			return
 		}
 		d.decodeValue(n.Value, v, path)
@@ -110,9 +111,9 @@ func (d *decoder) followAlias(n *ast.AliasNode, path string, use func(ast.Node))
 	target, known := d.anchors[name]
 	switch {
 	case !known:
-		d.addProblem(n, path, nearestHint(name, keysOf(d.anchors)), "there is no anchor &%s before this", clip(name))
+		d.addProblem(n, path, nearestHint(name, keysOf(d.anchors)), "there is no anchor &%s before this", printable.Clip(name))
 	case d.open[name]:
-		d.addProblem(n, path, "", "the alias *%s contains itself", clip(name))
+		d.addProblem(n, path, "", "the alias *%s contains itself", printable.Clip(name))
 	default:
 		d.open[name] = true
 		use(target)
@@ -198,7 +199,7 @@ func (d *decoder) decodeObject(n ast.Node, v reflect.Value, path string) {
 		at := joinPath(path, key)
 		i, known := fields[key]
 		if !known {
-			d.addProblem(p.Key, at, nearestHint(key, keysOf(fields)), "unknown field %q%s", clip(key), inPath(path))
+			d.addProblem(p.Key, at, nearestHint(key, keysOf(fields)), "unknown field %q%s", printable.Clip(key), inPath(path))
 			continue
 		}
 		d.places[at] = placeOf(p.Key)
@@ -364,11 +365,11 @@ func describeNode(n ast.Node) string {
 		return "a list"
 	case *ast.StringNode:
 		if q := n.GetToken().Type; q == token.SingleQuoteType || q == token.DoubleQuoteType {
-			return fmt.Sprintf("the quoted text %q", clip(n.Value))
+			return fmt.Sprintf("the quoted text %q", printable.Clip(n.Value))
 		}
 	}
 	if text, ok := textOf(n); ok {
-		return strconv.Quote(clip(text))
+		return strconv.Quote(printable.Clip(text))
 	}
 	return "this"
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -193,7 +194,7 @@ func (i *importer) importSettings(data []byte, old oldConfig) {
 			i.noteRefused(name, "this server keeps its agents in this database and not in the file: write them into a fleet file instead")
 			continue
 		}
-		i.noteTaken(clip(name), "is a setting of the older server itself and means nothing here")
+		i.noteTaken(printable.Clip(name), "is a setting of the older server itself and means nothing here")
 	}
 	if len(old.Agents) == 0 {
 		i.noteRefused("agents", "there are none in this file")
@@ -204,7 +205,7 @@ func (i *importer) importSettings(data []byte, old oldConfig) {
 func (i *importer) importAgent(at string, old *oldAgent) bool {
 	noun, assigned, notes, err := translateAgent(at, old, i.groupOf)
 	if err != nil {
-		i.noteRefused(at, "%s was not taken: %v", clip(old.Default.Name), err)
+		i.noteRefused(at, "%s was not taken: %v", printable.Clip(old.Default.Name), err)
 		return false
 	}
 	i.out.Fleet.Agents = append(i.out.Fleet.Agents, noun)
@@ -261,7 +262,7 @@ func translateAgent(at string, old *oldAgent, group func(string) api.Group) (api
 		v := old.valuesAt(prefix)
 		where, who := at+".default", "everyone"
 		if prefix != "" {
-			where, who = entryPath(at, old, prefix), fmt.Sprintf("hosts that begin with %q", clip(prefix))
+			where, who = entryPath(at, old, prefix), fmt.Sprintf("hosts that begin with %q", printable.Clip(prefix))
 		}
 		note := func(format string, args ...any) {
 			notes = append(notes, api.ImportNote{Path: where, Note: v.Name + ": " + who + " " + fmt.Sprintf(format, args...)})
@@ -347,7 +348,7 @@ func (i *importer) groupOf(prefix string) api.Group {
 		name = fmt.Sprintf("%s-%x", name[:min(len(name), 100)], sha256.Sum256([]byte(prefix)))[:min(len(name), 100)+1+12]
 	}
 	return api.Group{
-		Name: "prefix-" + name, Description: fmt.Sprintf("hosts that begin with %q", clip(prefix)),
+		Name: "prefix-" + name, Description: fmt.Sprintf("hosts that begin with %q", printable.Clip(prefix)),
 		Priority: len(prefix), Selector: api.Selector{Prefixes: []string{prefix}},
 	}
 }

@@ -66,11 +66,3 @@ func parentPath(path string) string {
 	}
 	return ""
 }
-
-// clip keeps a hostile value from filling a message.
-func clip(s string) string {
-	if r := []rune(s); len(r) > 60 {
-		return string(r[:60]) + "…"
-	}
-	return s
-}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
 
@@ -62,7 +63,7 @@ func (h *Handler) receiveBody(w http.ResponseWriter, r *http.Request) (sent *byt
 		zipped = true
 	default:
 		bodies.LeaveUnread(w)
-		return nil, false, refuseWith(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", clip(encoding[0], 40))
+		return nil, false, refuseWith(http.StatusUnsupportedMediaType, "content encoding %q is not known: send gzip or none", printable.ClipTo(encoding[0], 40))
 	}
 	sent = newBuffer()
 	err = h.arrivals.Read(bodies.Exchange{W: w, R: r, From: func() string { return h.opts.Address(r) }, Limit: h.opts.Limits.Body}, sent)

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -95,15 +95,15 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 	case req.Hostname == "":
 		return errHostname
 	case !meta.ValidHostname(req.Hostname):
-		return refuseWith(http.StatusBadRequest, "hostname %q is not allowed: %s", clip(req.Hostname, 80), meta.HostnameHelp)
+		return refuseWith(http.StatusBadRequest, "hostname %q is not allowed: %s", printable.Clip(req.Hostname), meta.HostnameHelp)
 	}
 	for k, v := range req.Labels {
 		if k == "" || len(k) > maxLabel || len(v) > maxLabel || hasControl(k) || hasControl(v) {
-			return refuseWith(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", clip(k, 80), maxLabel)
+			return refuseWith(http.StatusBadRequest, "label %q is not allowed: name and value are up to %d bytes without control characters", printable.Clip(k), maxLabel)
 		}
 	}
 	if req.Arch != "" && !meta.ValidArch(req.Arch) {
-		n.addNote("it reports the arch %q, which is not one such as linux_amd64", clip(req.Arch, 40))
+		n.addNote("it reports the arch %q, which is not one such as linux_amd64", printable.ClipTo(req.Arch, 40))
 		req.Arch = ""
 	}
 	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID, &req.SerialMark} {
@@ -117,7 +117,7 @@ func checkAgents(agents []meta.RealAgent, n *notes) []meta.RealAgent {
 	kept := slices.DeleteFunc(agents, func(a meta.RealAgent) bool {
 		switch {
 		case !meta.ValidName(a.Name):
-			n.addNote("it reports an agent whose name %q is not allowed; it was left out", clip(a.Name, 80))
+			n.addNote("it reports an agent whose name %q is not allowed; it was left out", printable.Clip(a.Name))
 			return true
 		case seen[a.Name]:
 			n.addNote("it reports the agent %s more than once; the first counts", a.Name)
@@ -140,11 +140,11 @@ var phases = []meta.Phase{
 // tidyAgent trims an agent's texts to what may be kept.
 func tidyAgent(a *meta.RealAgent, n *notes) {
 	if a.Version = strings.TrimSpace(a.Version); a.Version != "" && !meta.ValidName(a.Version) {
-		n.addNote("%s reports the version %q, which is not allowed; it counts as none", a.Name, clip(a.Version, 80))
+		n.addNote("%s reports the version %q, which is not allowed; it counts as none", a.Name, printable.Clip(a.Version))
 		a.Version = ""
 	}
 	if !slices.Contains(phases, a.Phase) {
-		n.addNote("%s reports the phase %q, which is not known", a.Name, clip(string(a.Phase), 40))
+		n.addNote("%s reports the phase %q, which is not known", a.Name, printable.ClipTo(string(a.Phase), 40))
 		a.Phase = ""
 	}
 	a.Status, a.Error, a.HoldReason = plainText(a.Status, maxText), plainText(a.Error, maxText), plainText(a.HoldReason, maxText)
@@ -165,18 +165,7 @@ func plainText(s string, size int) string {
 			return r
 		}, s)
 	}
-	return clip(s, size)
+	return printable.Cut(s, size)
 }
 
 func hasControl(s string) bool { return strings.IndexFunc(s, unicode.IsControl) >= 0 }
-
-// clip cuts s to size bytes, at a character's end.
-func clip(s string, size int) string {
-	if len(s) <= size {
-		return s
-	}
-	for size > 0 && !utf8.RuneStart(s[size]) {
-		size--
-	}
-	return s[:size]
-}

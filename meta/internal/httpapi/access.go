@@ -14,6 +14,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -229,7 +230,7 @@ func (a *Access) MayReport(r *http.Request, sender api.Identity, host string) er
 	}
 	if sender.Name != host {
 		return &denied{
-			status: http.StatusForbidden, message: "this credential may not send heartbeats of " + clip(host),
+			status: http.StatusForbidden, message: "this credential may not send heartbeats of " + printable.Clip(host),
 			hint: "each host has its own; enrol it again if it was renamed",
 		}
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -85,7 +86,7 @@ func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error
 	}
 	if a.Agent != "" && a.Agent != c.PathValue("agent") || a.Scope != (api.Scope{}) && a.Scope != of {
 		return api.Assignment{}, invalidField("scope", "the body is for %s on %s, the address for %s on %s",
-			clip(a.Agent), clip(a.Scope.String()), clip(c.PathValue("agent")), clip(of.String()))
+			printable.Clip(a.Agent), printable.Clip(a.Scope.String()), printable.Clip(c.PathValue("agent")), printable.Clip(of.String()))
 	}
 	a.Agent, a.Scope = c.PathValue("agent"), of
 	if a.Revision, err = c.guardRevision(); err != nil {
@@ -114,7 +115,7 @@ func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assig
 	return s.backend.Assignments.ChangeAssignment(c.Context(), c.actor(), one, func(a api.Assignment) (api.Assignment, error) {
 		changed, err := change(a)
 		if err == nil && (changed.Agent != a.Agent || changed.Scope != a.Scope) {
-			err = invalidField("scope", "agent and scope of an assignment never change: they are %s and %s", clip(a.Agent), clip(a.Scope.String()))
+			err = invalidField("scope", "agent and scope of an assignment never change: they are %s and %s", printable.Clip(a.Agent), printable.Clip(a.Scope.String()))
 		}
 		return changed, err
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/jsonbound"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
@@ -60,7 +61,7 @@ func (c *call) guardRevision() (int64, error) {
 	n, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
 	if err != nil || n <= 0 {
 		return 0, &api.Error{
-			Kind: api.KindInvalid, Field: "If-Match", Message: fmt.Sprintf("If-Match %q is no revision of ours", clip(tag)),
+			Kind: api.KindInvalid, Field: "If-Match", Message: fmt.Sprintf("If-Match %q is no revision of ours", printable.Clip(tag)),
 			Hint: "send the ETag of the latest read as it is",
 		}
 	}
@@ -93,7 +94,7 @@ func intParam(s, name string, fallback int) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, invalidField(name, "%s %q is not a number", name, clip(s))
+		return 0, invalidField(name, "%s %q is not a number", name, printable.Clip(s))
 	}
 	return n, nil
 }
@@ -105,7 +106,7 @@ func (c *call) boolParam(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, invalidField(name, "%s %q is neither true nor false", name, clip(s))
+		return false, invalidField(name, "%s %q is neither true nor false", name, printable.Clip(s))
 	}
 	return on, nil
 }
@@ -117,7 +118,7 @@ func (c *call) timeParam(name string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, invalidField(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, clip(s))
+		return time.Time{}, invalidField(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, printable.Clip(s))
 	}
 	return t, nil
 }
@@ -126,14 +127,6 @@ func invalidField(field, format string, args ...any) *api.Error {
 	e := api.Errorf(api.KindInvalid, format, args...)
 	e.Field = field
 	return e
-}
-
-// clip keeps a hostile value from filling a message.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }
 
 // decodeBody reads a JSON body within the limits. A field that is not known is
@@ -205,7 +198,7 @@ func explainJSON(err error, want reflect.Type) error {
 		return invalidField("", "the body is not usable: %v", err)
 	}
 	field = strings.Trim(field, `"`)
-	e := invalidField(field, "the field %q is not known", clip(field))
+	e := invalidField(field, "the field %q is not known", printable.Clip(field))
 	if near := api.Nearest(field, jsonFields(want, nil)); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}

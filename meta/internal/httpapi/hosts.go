@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -78,7 +79,7 @@ func labelParams(values []string) (map[string]string, error) {
 	for _, text := range values {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, invalidField("label", "label %q is not NAME=VALUE", clip(text))
+			return nil, invalidField("label", "label %q is not NAME=VALUE", printable.Clip(text))
 		}
 		labels[name] = value
 	}

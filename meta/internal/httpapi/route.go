@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -47,8 +48,8 @@ func (r route) checkQuery(raw string) error {
 		if slices.Contains(known, name) {
 			continue
 		}
-		e := invalidField(clip(name), "the parameter %q is not known", clip(name))
-		switch near := api.Nearest(clip(name), known); {
+		e := invalidField(printable.Clip(name), "the parameter %q is not known", printable.Clip(name))
+		switch near := api.Nearest(printable.Clip(name), known); {
 		case near != "":
 			e.Hint = fmt.Sprintf("did you mean %q?", near)
 		case len(known) > 0:

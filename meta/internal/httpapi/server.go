@@ -9,6 +9,7 @@ import (
 	"github.com/rs/xid"
 	"github.com/rs/zerolog"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 )
@@ -122,7 +123,7 @@ func (s *Server) otherMethods(methods []string) http.Handler {
 
 func (s *Server) nothingHere(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, r, &api.Error{
-		Kind: api.KindNotFound, Message: "there is no " + clip(r.URL.Path), Hint: "the operations are in " + prefix + "/openapi.json",
+		Kind: api.KindNotFound, Message: "there is no " + printable.Clip(r.URL.Path), Hint: "the operations are in " + prefix + "/openapi.json",
 	}, s.log)
 }
 

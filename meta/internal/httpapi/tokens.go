@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -36,7 +37,7 @@ func (s *Server) listTokens(c *call) (api.Page[api.Token], error) {
 	case string(api.RoleHost):
 		return s.backend.Tokens.Credentials(c.Context(), page)
 	default:
-		return api.Page[api.Token]{}, invalidField("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", clip(role))
+		return api.Page[api.Token]{}, invalidField("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", printable.Clip(role))
 	}
 }
 
@@ -62,7 +63,7 @@ func (s *Server) enrollHost(c *call, e api.Enrolment) (api.Credential, error) {
 	}
 	e.Hostname = strings.TrimSpace(e.Hostname) // as in reports
 	if !meta.ValidHostname(e.Hostname) {       // it could never report
-		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: %s", clip(e.Hostname), meta.HostnameHelp)
+		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: %s", printable.Clip(e.Hostname), meta.HostnameHelp)
 	}
 	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // ErrNoBlob is the cause when there is no content under a digest.
@@ -50,16 +52,9 @@ var digestRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // validDigest keeps anything but a sha256 from becoming a path or a key.
 func validDigest(s string) error {
 	if !digestRule.MatchString(s) {
-		return fmt.Errorf("%q is not a sha256 in lower-case hex", clip(s))
+		return fmt.Errorf("%q is not a sha256 in lower-case hex", printable.Clip(s))
 	}
 	return nil
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }
 
 // DigestLine is the content of the .md5 and .sha256 files beside a tarball,

@@ -15,6 +15,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
 )
 
 // redirectLife is how long an address from [S3.Redirect] can be used to begin
@@ -87,10 +89,10 @@ func (c *S3Config) parseOptions(q url.Values) error {
 		case "create":
 			c.Create, err = strconv.ParseBool(value)
 		default:
-			return fmt.Errorf("cannot read the artifact store's address: unknown option %q: known are region, tls, public, redirect, create", clip(name))
+			return fmt.Errorf("cannot read the artifact store's address: unknown option %q: known are region, tls, public, redirect, create", printable.Clip(name))
 		}
 		if err != nil {
-			return fmt.Errorf("cannot read the artifact store's address: %s is %q: want true or false", name, clip(value))
+			return fmt.Errorf("cannot read the artifact store's address: %s is %q: want true or false", name, printable.Clip(value))
 		}
 	}
 	c.NoRedirect = !redirect

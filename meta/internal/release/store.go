@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -73,15 +74,15 @@ type Declared struct {
 func (d Declared) validate() error {
 	switch {
 	case !meta.ValidName(d.Agent):
-		return invalidField("agent", "", "%q cannot name an agent", clip(d.Agent))
+		return invalidField("agent", "", "%q cannot name an agent", printable.Clip(d.Agent))
 	case !meta.ValidName(d.Version):
-		return invalidField("version", "", "%q cannot be a version", clip(d.Version))
+		return invalidField("version", "", "%q cannot be a version", printable.Clip(d.Version))
 	}
 	if d.Arch == "" {
 		return nil
 	}
 	if err := api.ValidArch(d.Arch); err != nil {
-		return invalidField("arch", "", "%q %v", clip(d.Arch), err)
+		return invalidField("arch", "", "%q %v", printable.Clip(d.Arch), err)
 	}
 	return nil
 }
@@ -152,7 +153,7 @@ func (d Declared) compareWith(a api.Artifact) error {
 		return &api.Error{Kind: api.KindInvalid, Field: "md5", Message: "its md5 is " + a.MD5 + ", and its .md5 file says " + d.MD5, Err: ErrContradicted}
 	}
 	if d.SHA256 != "" && d.SHA256 != a.SHA256 {
-		return invalidField("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, clip(d.SHA256))
+		return invalidField("sha256", "send it again", "what arrived has the sha256 %s instead of the one announced, %s", a.SHA256, printable.Clip(d.SHA256))
 	}
 	return nil
 }
