@@ -7,6 +7,7 @@
 // here wrote speak them; unknown fields are ignored in both directions, which
 // is how the protocol grows.
 //
-// Everything received is unverified until [DesiredAgent.Validate] or
-// [HeartbeatRequest.Validate] has passed it; validate once, at the edge.
+// Everything received is unverified until [DesiredAgent.Validate] has passed it
+// on the host, or the decoder of heartbeats on the server; validate once, at the
+// edge.
 package meta

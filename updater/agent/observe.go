@@ -18,7 +18,7 @@ import (
 type Runner struct {
 	Dir      Dir
 	Timeouts job.Timeouts
-	Env      []string // complete; see [Environment]
+	Env      []string // complete; see [control.Environment]
 	Tasks    int      // of [ControlJob]
 
 	Owner *job.Owner // the sidecar that looks after the agent; nil: none in particular

@@ -17,7 +17,7 @@ type ControlJob struct {
 	Tasks   int      // processes and threads that it may have at once; 0: 1024
 }
 
-// Control runs the control script of a version in its directory; see [Run]. The
+// Control runs the control script of a version in its directory; see [control.Run]. The
 // caller has a turn of the queue.
 func (d Dir) Control(ctx context.Context, job ControlJob) (control.Outcome, error) {
 	call := control.Call{

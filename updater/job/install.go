@@ -32,7 +32,7 @@ type Route struct {
 type RemoteConfig struct {
 	FileName string // plain name in the version directory
 	URL      string
-	Route    Route // of [FetchConfig]
+	Route    Route // of install.FetchConfig
 }
 
 // Limits bound what an install may cost. Package config has their defaults.

@@ -3,7 +3,7 @@ package control
 import "fmt"
 
 // maxTasks is how many processes and threads a control script, and what it
-// starts while it runs, may have at once, unless [ControlJob] says otherwise: a
+// starts while it runs, may have at once, unless the [Call] says otherwise: a
 // script that forks without end must not take the host with it.
 const maxTasks = 1024
 

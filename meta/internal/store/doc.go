@@ -5,9 +5,9 @@
 //   - [Store.Write] is for operators: one transaction with the change of a row,
 //     its audit entry and the serial that tells every replica to look again.
 //     None of the three can be forgotten, because a [Tx] makes all of them.
-//   - Grants ([Store.ReserveGrant], [Store.JudgeGrants]) are exact with any
-//     number of replicas: a conditional update of a rollout's counters and the
-//     grant's row share a transaction, durable before it returns.
+//   - Grants ([Store.Steer], [Store.JudgeGrants]) are exact with any number of
+//     replicas: they are made under the lock of the rollout's row and judged once,
+//     in transactions that are durable before they return.
 //   - What hosts report ([Store.SaveReports], [Store.FlushSeen]) comes in
 //     batches of the caller's making, one transaction each.
 //

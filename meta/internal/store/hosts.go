@@ -111,10 +111,10 @@ func (r Reader) LoadHosts(ctx context.Context, visit func(StoredHost) error) err
 	return r.loadRows(ctx, where{}, ` ORDER BY h.name`, visit)
 }
 
-// Mark is a point in time by the database's clock, for [Reader.HostsSince].
+// Mark is a point in time by the database's clock, for [Store.HostsSince].
 type Mark int64
 
-// overlap is how far back [Reader.HostsSince] looks again: a transaction that
+// overlap is how far back [Store.HostsSince] looks again: a transaction that
 // is still under way carries the time of its statement, not of its commit.
 const overlap = 15 * time.Second
 
