@@ -120,7 +120,7 @@ func (j Job) Patience() time.Duration {
 	return time.Minute
 }
 
-// ReadsStrangers: the job takes apart what came from elsewhere, and much of it;
+// ReadsStrangers reports whether the job takes apart what came from elsewhere, and much of it;
 // its child does nothing else afterwards.
 func (j Job) ReadsStrangers() bool {
 	return j.Op == OpInstall || j.Op == OpConfig || j.Op == OpDigest

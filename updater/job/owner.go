@@ -35,6 +35,6 @@ func (o Owner) String() string {
 	return fmt.Sprintf("the ops-updater with pid %d and var_dir %s", o.Process.Pid, o.VarDir)
 }
 
-// Same: the same installation, also after a restart. Its var directory is
+// Same reports whether it is the same installation, also after a restart. Its var directory is
 // locked, so that there is never more than one of it.
 func (o Owner) Same(other Owner) bool { return o.VarDir == other.VarDir && o.VarID == other.VarID }

@@ -259,7 +259,7 @@ func (s Situation) unlessBlocked(step Step, keys ...string) Step {
 	return step
 }
 
-// MayLeave: the agent is wanted as another user or elsewhere, so that it need
+// MayLeave reports whether the agent is wanted as another user or elsewhere, so that it need
 // not stay where root does not touch it.
 func (s Situation) MayLeave() bool {
 	w := s.Wish

@@ -102,7 +102,7 @@ func (r *Record) BlockFor(key string, now time.Time) (Block, bool) {
 	return r.Blocks[i], true
 }
 
-// FailedBefore: a release of this version failed, under whatever key.
+// FailedBefore reports whether a release of this version failed, under whatever key.
 func (r *Record) FailedBefore(version string) bool {
 	return slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Quarantine && b.Version == version })
 }

@@ -43,7 +43,7 @@ type Txn struct {
 	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
 }
 
-// StoppedNothing: the journal does not know that anything was stopped.
+// StoppedNothing reports whether the journal does not know that anything was stopped.
 func (t *Txn) StoppedNothing() bool {
 	return t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging || t.Phase == meta.PhaseStopping
 }

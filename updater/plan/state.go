@@ -91,7 +91,7 @@ func (st *State) explainStand(s Situation) {
 	}
 }
 
-// Matters: the agent is here, is wanted here, or went wrong here. Of others
+// Matters reports whether the agent is here, is wanted here, or went wrong here. Of others
 // only a journal is left.
 func (st State) Matters() bool { return st.Version != "" || st.Error != "" || st.DesiredVersion != "" }
 

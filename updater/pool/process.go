@@ -25,7 +25,7 @@ type Child interface {
 	Close()
 }
 
-// ErrLost: the child ended without an answer. Whether the job was done
+// ErrLost says that the child ended without an answer. Whether the job was done
 // must be asked; every job may be repeated.
 var ErrLost = errors.New("the child process ended without an answer")
 

@@ -39,7 +39,7 @@ type Outcome struct {
 	Offset   int64         // in .control.out where it began to write, of start
 }
 
-// Failed: the script did not end well.
+// Failed reports whether the script did not end well.
 func (o Outcome) Failed() bool { return o.TimedOut || o.ExitCode != 0 || o.Crowded != "" }
 
 // LastLine is the last line that says something.
@@ -77,7 +77,7 @@ type Call struct {
 	Began func(pid int) (ended func())
 }
 
-// Asks: the verb changes nothing about the program.
+// Asks reports whether the verb changes nothing about the program.
 func (c Call) Asks() bool { return c.Verb != VerbStart && c.Verb != VerbStop }
 
 // Run runs a control script: by path and argument list, with the given

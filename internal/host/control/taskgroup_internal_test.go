@@ -4,6 +4,7 @@ package control
 
 import (
 	"bufio"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -73,12 +74,12 @@ func TestWhereAControlGroupCanBeMade(t *testing.T) {
 			for _, dir := range slices.Sorted(maps.Keys(c.tree)) {
 				layOut(t, filepath.Join(root, dir), c.tree[dir])
 			}
-			mounts := ""
+			var mounts strings.Builder
 			for at, what := range c.mounts {
 				f := strings.Fields(what)
-				mounts += "30 1 0:26 " + f[0] + " " + filepath.Join(root, at) + " rw shared:4 - " + strings.Join(f[1:], " ") + "\n"
+				fmt.Fprintf(&mounts, "30 1 0:26 %s %s rw shared:4 - %s\n", f[0], filepath.Join(root, at), strings.Join(f[1:], " "))
 			}
-			got, want := findTaskPlace(c.groups, mounts), taskPlace{}
+			got, want := findTaskPlace(c.groups, mounts.String()), taskPlace{}
 			if c.parent != "" {
 				want = taskPlace{parent: filepath.Join(root, c.parent), home: filepath.Join(root, c.home), unified: !strings.HasPrefix(c.parent, "pids")}
 			}

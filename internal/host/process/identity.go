@@ -176,7 +176,7 @@ func (w Witness) bothNotes() []StartNote {
 	return []StartNote{w.Note}
 }
 
-// IsNoted: p is the very process that was noted after a start.
+// IsNoted reports whether p is the very process that was noted after a start.
 func (w Witness) IsNoted(p Process) bool {
 	return slices.ContainsFunc(w.bothNotes(), func(n StartNote) bool {
 		return n.Boot == w.Boot && n.Pid == p.Pid && n.Birth == p.Birth
@@ -190,7 +190,7 @@ func (w Witness) liesInside(p Process) bool {
 	})
 }
 
-// Within: path is dir, or lies in it.
+// Within reports whether path is dir, or lies in it.
 func Within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir+"/")
 }

@@ -107,13 +107,14 @@ func InDirectory(dir string) ([]int, bool) {
 	return pids, true
 }
 
-// OnTerminal: field 7 of stat is the controlling terminal.
+// OnTerminal reports whether pid has a controlling terminal: field 7 of
+// /proc/PID/stat. Of what cannot be read that is believed.
 func OnTerminal(pid int) bool {
 	fields := statFields(pid)
 	return len(fields) < 5 || fields[4] != "0"
 }
 
-// LivesIn: the program or the working directory of pid is in dir.
+// LivesIn reports whether the program or the working directory of pid is in dir.
 func LivesIn(pid int, dir string) bool {
 	for _, link := range []string{"exe", "cwd"} {
 		if at, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), link)); err == nil && Within(at, dir) {

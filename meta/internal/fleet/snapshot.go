@@ -81,18 +81,6 @@ func (s *Snapshot) Groups(f Facts) []string {
 	return names
 }
 
-// groupsInForce is Groups without those that nothing names.
-func (s *Snapshot) groupsInForce(f Facts) []string {
-	names := []string{}
-	for _, m := range s.matchers {
-		if m.relevant && m.selector.Match(f) {
-			names = append(names, m.group.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // profileByFacts finds the profile of a host by its facts.
 func (s *Snapshot) profileByFacts(f Facts, t target) *profile {
 	return s.profileFor(f.Name, s.set.membershipOf(f, nil), t)
