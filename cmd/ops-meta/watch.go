@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -64,7 +65,7 @@ func (a *app) showUntilLast(ctx context.Context, c *api.Client, see look) error 
 		if last || err != nil {
 			return err
 		}
-		if !pause(ctx, watchPause, nil) || !pause(ctx, watchEvery, changed) {
+		if !pause.For(ctx, watchPause) || !pause.Until(ctx, changed, watchEvery) {
 			return ctx.Err()
 		}
 	}
@@ -79,22 +80,8 @@ func signalChanges(ctx context.Context, c *api.Client, changed chan<- struct{}) 
 			default:
 			}
 		})
-		pause(ctx, watchEvery, nil)
+		pause.For(ctx, watchEvery)
 	}
-}
-
-// pause waits for a time or an earlier signal, and reports false when the
-// command is over.
-func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-signal:
-	}
-	return true
 }
 
 // screen is where --watch draws. A terminal shows the latest in its alternate

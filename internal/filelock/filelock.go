@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ops-updater/ops-updater/internal/pause"
 )
 
 // ErrHeld is returned when another process kept the lock for longer than the
@@ -61,8 +63,8 @@ func Take(ctx context.Context, r Request) (*Lock, error) {
 		case !time.Now().Before(deadline):
 			return nil, fmt.Errorf("cannot lock %s: %w", r.Path, ErrHeld)
 		}
-		if err := pause(ctx, min(interval, time.Until(deadline))); err != nil {
-			return nil, err
+		if !pause.For(ctx, max(time.Millisecond, min(interval, time.Until(deadline)))) {
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -122,15 +124,4 @@ func stillNamed(f *os.File, path string) bool {
 	}
 	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(mine, there)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(max(d, time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

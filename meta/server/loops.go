@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -22,7 +23,7 @@ const (
 func (s *Server) followChanges(ctx context.Context, changes <-chan store.Change, lastAudit int64) {
 	for change := range changes {
 		s.backend.LookBack(ctx)
-		for s.backend.Refresh(ctx, change.Serial) != nil && pause(ctx, retryRefresh) {
+		for s.backend.Refresh(ctx, change.Serial) != nil && pause.For(ctx, retryRefresh) {
 			s.log.Warn().Int64("serial", change.Serial).Msg("cannot read what is wanted; trying again")
 		}
 		s.backend.RememberSerial()
@@ -34,7 +35,7 @@ func (s *Server) followChanges(ctx context.Context, changes <-chan store.Change,
 // from before the hosts were loaded.
 func (s *Server) followPeers(ctx context.Context, mark store.Mark) {
 	lastSeen := time.Now()
-	for pause(ctx, peersEvery) {
+	for pause.For(ctx, peersEvery) {
 		next, err := s.store.HostsSince(ctx, mark, func(h api.Host) error {
 			s.fleet.Restore(h)
 			return nil
@@ -62,23 +63,4 @@ func (s *Server) takeSeen(ctx context.Context, since time.Time) error {
 	})
 	s.fleet.MarkSeen(seen)
 	return err
-}
-
-// every calls do until the context ends.
-func every(ctx context.Context, d time.Duration, do func()) {
-	for pause(ctx, d) {
-		do()
-	}
-}
-
-// pause waits, and reports false when the context ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

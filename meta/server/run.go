@@ -9,6 +9,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta/internal/backend"
 )
 
@@ -78,15 +79,15 @@ func (s *Server) startLoops(ctx context.Context, loops *sync.WaitGroup) <-chan e
 	loops.Go(func() { s.followChanges(ctx, changes, last) })
 	loops.Go(func() { s.backend.Rollouts().Run(ctx) })
 	loops.Go(func() { s.notifier.Run(ctx) })
-	loops.Go(func() { every(ctx, holdsEvery, func() { s.backend.EndHolds(ctx) }) })
+	loops.Go(func() { pause.Every(ctx, holdsEvery, func() { s.backend.EndHolds(ctx) }) })
 	loops.Go(func() {
-		every(ctx, tokensEvery, func() { s.backend.TouchTokens(ctx) })
+		pause.Every(ctx, tokensEvery, func() { s.backend.TouchTokens(ctx) })
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), headerTimeout)
 		defer cancel()
 		s.backend.TouchTokens(last)
 	})
-	loops.Go(func() { every(ctx, backend.SampleEvery, func() { s.backend.Sample(ctx) }) })
-	loops.Go(func() { every(ctx, backend.CleanEvery, func() { s.backend.Clean(ctx) }) })
+	loops.Go(func() { pause.Every(ctx, backend.SampleEvery, func() { s.backend.Sample(ctx) }) })
+	loops.Go(func() { pause.Every(ctx, backend.CleanEvery, func() { s.backend.Clean(ctx) }) })
 	if s.conf.DB != "" {
 		loops.Go(func() { s.followPeers(ctx, s.mark) })
 	}

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/scripts/fleetsim/lab"
 	"github.com/ops-updater/ops-updater/scripts/fleetsim/sim"
 )
@@ -47,14 +48,14 @@ func (b *bench) endureRestarts(ctx context.Context) error {
 	done := make(chan sim.Report, 1)
 	go func() { done <- fleet.Run(ctx) }()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if !pause(ctx, b.hold/3) {
+		if !pause.For(ctx, b.hold/3) {
 			break
 		}
 		fleet.Disturb(true)
 		if p, err = b.bounceServer(ctx, &e, p, address, sig); err != nil {
 			return err
 		}
-		pause(ctx, settle)
+		pause.For(ctx, settle)
 		fleet.Disturb(false)
 	}
 	e.Report = <-done
@@ -99,14 +100,3 @@ func (e *endured) addUsage(p *lab.Process) error {
 // settle is how long after a restart heartbeats count as disturbed: what
 // waited meanwhile arrives at once.
 const settle = 10 * time.Second
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/filelock"
+	"github.com/ops-updater/ops-updater/internal/pause"
 )
 
 // All runs of one agent's control script, whoever asks for them, go through
@@ -78,11 +79,7 @@ func (r Runner) clearTheWay(ctx context.Context, deadline time.Time) error {
 		case !time.Now().Before(deadline):
 			return r.Dir.busyError()
 		}
-		timer := time.NewTimer(queuePoll)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, queuePoll) {
 			return ctx.Err()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
@@ -63,7 +64,7 @@ func (a *app) followLog(ctx context.Context, path string, follow bool) error {
 		if offset, err = copyFrom(out, path, offset); err != nil {
 			return err
 		}
-		if !follow || !pauseFor(ctx) {
+		if !follow || !pause.For(ctx, followEvery) {
 			return nil
 		}
 	}
@@ -136,7 +137,7 @@ func (a *app) followOutput(ctx context.Context, daemon *local.Client, agent stri
 			return err
 		}
 		shown = o.Text
-		if !follow || !pauseFor(ctx) {
+		if !follow || !pause.For(ctx, followEvery) {
 			return nil
 		}
 	}
@@ -153,15 +154,4 @@ func addedText(before, now string) string {
 		return now[i+len(tail):]
 	}
 	return now
-}
-
-func pauseFor(ctx context.Context) bool {
-	timer := time.NewTimer(followEvery)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

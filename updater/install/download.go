@@ -13,6 +13,7 @@ import (
 	"github.com/go-resty/resty/v2"
 	"golang.org/x/time/rate"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
 )
@@ -59,8 +60,8 @@ func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bo
 		case next.fresh:
 			ps, err = d.startAfresh(ctx, ps)
 		}
-		if err == nil {
-			err = pauseFor(ctx, next.wait)
+		if err == nil && !pause.For(ctx, next.wait) {
+			err = ctx.Err()
 		}
 	}
 	return nil, errors.Join(onDisk("download the release", err), ps.abandonUnpacking())
@@ -274,20 +275,5 @@ func explainBroken(ctx context.Context, where string, err error) error {
 		return failedBecause(ReasonCancelled, "cannot download %s: %w", where, cause)
 	default:
 		return failedBecause(ReasonUnreachable, "cannot download %s: the connection broke: %w", where, err)
-	}
-}
-
-// pauseFor waits, unless ctx ends.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

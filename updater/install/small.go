@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-resty/resty/v2"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
 )
@@ -41,8 +42,8 @@ func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, er
 		if next.err != nil {
 			return nil, next.err
 		}
-		if err := pauseFor(ctx, next.wait); err != nil {
-			return nil, failedBecause(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), err)
+		if !pause.For(ctx, next.wait) {
+			return nil, failedBecause(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), ctx.Err())
 		}
 	}
 }

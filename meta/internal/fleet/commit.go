@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -158,13 +159,9 @@ func (c *committer) saveBatch(ctx context.Context, b *batch) bool {
 			c.noteFailed(err)
 		}
 		b.releaseWaiters()
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !pause.For(ctx, wait) {
 			c.giveBack(b)
 			return false
-		case <-t.C:
 		}
 		wait = min(2*wait, retryLimit)
 	}

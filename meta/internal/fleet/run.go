@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -22,8 +23,8 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.recallSilent()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.commits.run(ctx) })
-	wg.Go(func() { every(ctx, f.opts.FlushEvery, func() { f.logFlushError(f.flushSeen(ctx)) }) })
-	wg.Go(func() { every(ctx, f.opts.SweepEvery, func() { f.seeClock(); f.sweepSilent(time.Now()) }) })
+	wg.Go(func() { pause.Every(ctx, f.opts.FlushEvery, func() { f.logFlushError(f.flushSeen(ctx)) }) })
+	wg.Go(func() { pause.Every(ctx, f.opts.SweepEvery, func() { f.seeClock(); f.sweepSilent(time.Now()) }) })
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainLimit)
 	defer cancel()
@@ -33,19 +34,6 @@ func (f *Fleet) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("cannot save the changes of %d hosts: their next heartbeats will tell them again", n))
 	}
 	return err
-}
-
-func every(ctx context.Context, d time.Duration, do func()) {
-	t := time.NewTicker(d)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			do()
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (f *Fleet) logFlushError(err error) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ops-updater/ops-updater/internal/pause"
 )
 
 // channel is what PostgreSQL's NOTIFY tells replicas on.
@@ -120,10 +122,7 @@ func (s *Store) lookAtSerial(ctx context.Context) (int64, error) {
 func (s *Store) listenForWrites(ctx context.Context, awake chan struct{}) {
 	for ctx.Err() == nil {
 		s.listenOnce(ctx, awake)
-		select {
-		case <-time.After(poll):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, poll)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta"
 )
 
@@ -209,25 +210,11 @@ func (w *worker) run(ctx context.Context, s *Sim) {
 		if h == nil {
 			return
 		}
-		if s.cfg.Interval > 0 && !wait(ctx, time.Until(h.due)) {
+		if s.cfg.Interval > 0 && !pause.For(ctx, time.Until(h.due)) {
 			return
 		}
 		w.sendBeat(ctx, s, h)
 		s.giveBack(h)
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
