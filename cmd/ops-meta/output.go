@@ -29,13 +29,15 @@ func (a *app) print(w io.Writer, v any, human func(io.Writer)) error {
 		return err
 	}
 	text := printable.JSON(string(data))
-	// YAML has no escapes outside of quotes: what does not show itself is
-	// left in JSON, which is YAML too.
-	if a.output == "yaml" && text == string(data) {
+	if a.output == "yaml" {
 		if data, err = yaml.JSONToYAML(data); err != nil {
 			return err
 		}
-		text = strings.TrimSuffix(string(data), "\n")
+		// YAML has no escapes outside of quotes: what does not show itself is
+		// left in JSON, which is YAML too.
+		if printable.Lines(string(data)) == string(data) {
+			text = strings.TrimSuffix(string(data), "\n")
+		}
 	}
 	_, err = fmt.Fprintln(w, text)
 	return err

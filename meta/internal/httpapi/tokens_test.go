@@ -279,6 +279,13 @@ func TestWhoGuessesIsHeldBack(t *testing.T) {
 		if err := from("192.0.2.1:9", "guess"); statusOf(err) != 401 {
 			t.Errorf("after the wait: %v", err)
 		}
+		time.Sleep(2 * time.Minute) // what is known must be asked about again
+		for range 4 {
+			_ = from("192.0.2.1:9", "guess")
+		}
+		if err := from("192.0.2.1:9", "s"); err != nil {
+			t.Errorf("one that was good before: %v", err)
+		}
 	})
 }
 
