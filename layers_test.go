@@ -72,7 +72,7 @@ var layers = map[string][]string{
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
-	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan"},
+	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {
 		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
 		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/timespan",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -209,7 +210,7 @@ func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agen
 				t.add(cell{r.Agent, bold}, plain(r.Version), plain("-"), plain("-"), plain("-"), plain(r.CreatedBy), plain(ago(r.CreatedAt)), plain(r.Notes))
 			}
 			for _, art := range r.Artifacts {
-				t.add(cell{r.Agent, bold}, plain(r.Version), plain(art.Arch), plain(bytesText(art.Size)), plain(art.SHA256[:min(12, len(art.SHA256))]),
+				t.add(cell{r.Agent, bold}, plain(r.Version), plain(art.Arch), plain(printable.Bytes(art.Size)), plain(art.SHA256[:min(12, len(art.SHA256))]),
 					plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
 			}
 		}
@@ -252,11 +253,11 @@ func (a *app) releasePruneCommand() *cobra.Command {
 
 func (a *app) printPruned(w io.Writer, p api.Pruned) {
 	for _, art := range p.Artifacts {
-		writef(w, "%s %s %s  %s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size))
+		writef(w, "%s %s %s  %s\n", art.Agent, art.Version, art.Arch, printable.Bytes(art.Size))
 	}
 	verb := "removed"
 	if p.DryRun {
 		verb = "would be removed"
 	}
-	writef(w, "%s %s, %s\n", countOf(len(p.Artifacts), "artifact", "artifacts"), verb, bytesText(p.Bytes))
+	writef(w, "%s %s, %s\n", countOf(len(p.Artifacts), "artifact", "artifacts"), verb, printable.Bytes(p.Bytes))
 }

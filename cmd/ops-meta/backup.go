@@ -14,6 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
@@ -36,7 +37,7 @@ func (a *app) backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("%s written, %s", args[0], bytesText(size))
+			a.say("%s written, %s", args[0], printable.Bytes(size))
 			return nil
 		},
 	}

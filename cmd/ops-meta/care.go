@@ -91,7 +91,7 @@ func expiryCell(t *time.Time) cell {
 	case time.Now().After(*t):
 		return cell{"expired " + ago(*t), red}
 	}
-	return plain("in " + roughSpan(time.Until(*t)))
+	return plain("in " + timespan.Say(time.Until(*t)))
 }
 
 func lastUsedText(t *time.Time) string {

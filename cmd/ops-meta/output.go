@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -100,39 +101,8 @@ func withCode(text, code string) string {
 	return text + " (" + code + ")"
 }
 
-// ago is how long since t, roughly.
-func ago(t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return roughSpan(time.Since(t)) + " ago"
-}
-
-func roughSpan(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-// bytesText is a size for people.
-func bytesText(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, exp := float64(n), 0
-	for value >= unit && exp < 4 {
-		value /= unit
-		exp++
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[exp-1])
-}
+// ago is when t was.
+func ago(t time.Time) string { return timespan.Ago(time.Now(), t) }
 
 func countOf(n int, one, many string) string {
 	if n == 1 {

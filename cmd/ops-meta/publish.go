@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -229,7 +230,7 @@ func (p *publishing) reportArtifact(w io.Writer, art api.Artifact) {
 	if art.Signature != "" {
 		signed = ", signed"
 	}
-	writef(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, bytesText(art.Size), art.SHA256, signed)
+	writef(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, printable.Bytes(art.Size), art.SHA256, signed)
 	if art.NewAgent {
 		writef(w, "%s\n", p.paint(p.out, yellow, p.newAgentText(art)))
 	}

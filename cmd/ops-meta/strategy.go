@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -55,7 +56,7 @@ func (a *app) printStrategies(w io.Writer, all []api.Strategy) {
 			may = fmt.Sprintf("%g %%", s.MaxFailedPct)
 		}
 		t.add(cell{s.Name, bold}, plain(stagesText(s)), plain(cmp.Or(s.OnFailure, api.OnFailurePause)), plain(may),
-			plain(roughSpan(s.GrantDeadline())), plain(orNoLimit(s.MaxInFlight)), plain(windowText(s.Window)), plain(rateText(s.Rate)))
+			plain(timespan.Say(s.GrantDeadline())), plain(orNoLimit(s.MaxInFlight)), plain(windowText(s.Window)), plain(rateText(s.Rate)))
 	}
 	t.write(a, w)
 }

@@ -70,6 +70,20 @@ func Cut(s string, size int) string {
 	return s[:size]
 }
 
+// Bytes is a size: 512 B, 1.5 KiB, 20.0 MiB.
+func Bytes(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, exp := float64(n), 0
+	for value >= unit && exp < 4 {
+		value /= unit
+		exp++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[exp-1])
+}
+
 // JSON is a JSON text that means the same, with what does not show itself
 // escaped.
 func JSON(text string) string {

@@ -77,3 +77,11 @@ func TestClipKeepsWholeCharacters(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1536: "1.5 KiB", 20 << 20: "20.0 MiB", 1 << 50: "1024.0 TiB"} {
+		if got := printable.Bytes(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,5 +1,5 @@
-// Package timespan reads how long something lasts as people write it: on a command
-// line, in a file, in a form.
+// Package timespan reads and says how long something lasts as people write it:
+// on a command line, in a file, in a form.
 package timespan
 
 import (

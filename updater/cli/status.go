@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/local"
 )
@@ -143,7 +144,7 @@ func isBusy(s local.Status) bool {
 }
 
 func writeStatus(w io.Writer, s local.Status, now time.Time) error {
-	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", printable.Text(s.Version), printable.Text(s.Hostname), s.Pid, agoInWords(now.Sub(s.Started)), printable.Text(heartbeatInWords(s.Heartbeat, now)))
+	_, err := fmt.Fprintf(w, "ops-updater %s on %s, pid %d, up %s\n%s\n", printable.Text(s.Version), printable.Text(s.Hostname), s.Pid, timespan.Say(now.Sub(s.Started)), printable.Text(heartbeatInWords(s.Heartbeat, now)))
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 }
 
 func heartbeatInWords(h local.Heartbeat, now time.Time) string {
-	next := "next in " + agoInWords(h.Next.Sub(now))
+	next := "next in " + timespan.Say(h.Next.Sub(now))
 	if !h.Next.After(now) {
 		next = "one is under way"
 	}
@@ -180,13 +181,13 @@ func heartbeatInWords(h local.Heartbeat, now time.Time) string {
 	case h.Failures > 0:
 		last := "never answered yet"
 		if !h.LastOK.IsZero() {
-			last = "last answered " + agoInWords(now.Sub(h.LastOK)) + " ago"
+			last = "last answered " + timespan.Say(now.Sub(h.LastOK)) + " ago"
 		}
 		return fmt.Sprintf("heartbeat failing (%d in a row, %s, %s): %s", h.Failures, last, next, h.Error)
 	case h.LastOK.IsZero():
 		return "heartbeat: the first one is due, " + next
 	}
-	return fmt.Sprintf("heartbeat ok: %s, %s dialect, %s ago, %s", h.Server, h.Dialect, agoInWords(now.Sub(h.LastOK)), next)
+	return fmt.Sprintf("heartbeat ok: %s, %s dialect, %s ago, %s", h.Server, h.Dialect, timespan.Say(now.Sub(h.LastOK)), next)
 }
 
 func phaseInWords(a meta.RealAgent) string {
@@ -217,17 +218,4 @@ func noteInWords(a meta.RealAgent) string {
 		notes = append(notes, "status is unknown: "+why)
 	}
 	return strings.Join(notes, "; ")
-}
-
-// agoInWords is a time span as people say it.
-func agoInWords(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }

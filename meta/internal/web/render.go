@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -86,11 +88,11 @@ func (s *site) writePage(w http.ResponseWriter, status int, page string, data vi
 
 func templateFuncs(now func() time.Time) template.FuncMap {
 	return template.FuncMap{
-		"ago":       func(t time.Time) string { return ago(now(), t) },
+		"ago":       func(t time.Time) string { return timespan.Ago(now(), t) },
 		"unix":      func(s int64) time.Time { return time.Unix(s, 0).UTC() },
 		"stamp":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"bytes":     bytesText,
+		"bytes":     printable.Bytes,
 		"percent":   percent,
 		"plural":    plural,
 		"join":      strings.Join,
@@ -113,45 +115,6 @@ func templateFuncs(now func() time.Time) template.FuncMap {
 		"newestfirst":    newestTransitions,
 		"lasttransition": lastTransition,
 	}
-}
-
-// ago is how long before now t was, in the largest sensible unit.
-func ago(now, t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	d := now.Sub(t)
-	switch {
-	case d < 0:
-		return "in " + span(-d)
-	case d < 2*time.Second:
-		return "now"
-	}
-	return span(d) + " ago"
-}
-
-func span(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d B", n)
 }
 
 func percent(part, whole int) float64 {

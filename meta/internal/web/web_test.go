@@ -187,7 +187,7 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 		{"/rollouts/r1/rollback", []string{"takes 4 hosts back to 5.1.3", "danger"}},
 		{"/groups", []string{"web-…", "dc=a"}},
 		{"/groups/edit?name=canary", []string{"web-", "1 host matches"}},
-		{"/holds", []string{"host:web-1", "in 60 min"}},
+		{"/holds", []string{"host:web-1", "in 1h"}},
 		{"/holds/new?scope=agent:falcon-agent", []string{"agent:falcon-agent"}},
 		{"/changes", []string{"priority", "<del>1</del>", "<ins>2</ins>"}},
 		{"/settings", []string{"1.2.3", "ci", "Revoke"}},
