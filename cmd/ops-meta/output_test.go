@@ -177,22 +177,9 @@ func TestCellsOfHosts(t *testing.T) {
 	}
 }
 
-func TestWordsForTimesAndSizes(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1m", 59*time.Minute + 59*time.Second: "59m",
-		time.Hour: "1h", 47*time.Hour + 59*time.Minute: "47h", 48 * time.Hour: "2d", 400 * 24 * time.Hour: "400d",
-	} {
-		if got := roughSpan(d); got != want {
-			t.Errorf("%s is %s, want %s", d, got, want)
-		}
-	}
+func TestWordsForTimesAndCounts(t *testing.T) {
 	if got := ago(time.Time{}); got != "never" {
 		t.Errorf("no time at all is %s", got)
-	}
-	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 20: "5.0 MiB", 3 << 30: "3.0 GiB", 2 << 40: "2.0 TiB", 5000 << 40: "5000.0 TiB"} {
-		if got := bytesText(n); got != want {
-			t.Errorf("%d bytes are %s, want %s", n, got, want)
-		}
 	}
 	for n, want := range map[int]string{0: "0 hosts", 1: "1 host", 2: "2 hosts"} {
 		if got := countOf(n, "host", "hosts"); got != want {

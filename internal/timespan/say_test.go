@@ -18,11 +18,12 @@ func TestSay(t *testing.T) {
 		{time.Minute, "1m"},
 		{90 * time.Second, "1m30s"},
 		{10*time.Minute + 30*time.Second, "10m"},
+		{59*time.Minute + 59*time.Second, "59m"},
 		{time.Hour, "1h"},
 		{90 * time.Minute, "1h30m"},
 		{47*time.Hour + 59*time.Minute, "47h"},
 		{48 * time.Hour, "2d"},
-		{100*24*time.Hour + 5*time.Hour, "100d"},
+		{400*24*time.Hour + 5*time.Hour, "400d"},
 	}
 	for _, c := range cases {
 		t.Run(c.want, func(t *testing.T) {
