@@ -65,12 +65,12 @@ func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 // A failed fetch is reported and changes nothing.
 func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.configAt = time.Now()
-	order := k.newJob(job.OpConfig, step.To)
-	order.Config, order.Limits = remoteConfig(s.Wish.Agent), k.e.currentConfig().Limits
-	if order.Config != nil {
-		order.Config.Route = k.e.currentConfig().Route
+	j := k.newJob(job.OpConfig, step.To)
+	j.Config, j.Limits = remoteConfig(s.Wish.Agent), k.e.currentConfig().Limits
+	if j.Config != nil {
+		j.Config.Route = k.e.currentConfig().Route
 	}
-	r, err := k.runJob(ctx, step.To.RunUser, order, nil)
+	r, err := k.runJob(ctx, step.To.RunUser, j, nil)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -83,8 +83,8 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 	}
 	key := plan.ConfigDigestKey(r.Config.Digest)
 	if b, blocked := k.rec.BlockFor(key, time.Now()); blocked && r.Config.Changed {
-		order.Op = job.OpRestoreConfig
-		_, err := k.runJob(ctx, step.To.RunUser, order, nil)
+		j.Op = job.OpRestoreConfig
+		_, err := k.runJob(ctx, step.To.RunUser, j, nil)
 		k.configFailed(step, b.Explain())
 		return err
 	}
@@ -116,9 +116,9 @@ func (k *keeper) hasNewDigest(ctx context.Context, s plan.Situation, step plan.S
 		return false
 	}
 	k.digestAt = s.Now
-	order := k.newJob(job.OpDigest, plan.Target{Place: w.Place})
-	order.Install = &job.Install{MD5URL: source, Limits: k.e.currentConfig().Limits, Route: k.e.currentConfig().Route}
-	r, err := k.runJob(ctx, w.Place.RunUser, order, nil)
+	j := k.newJob(job.OpDigest, plan.Target{Place: w.Place})
+	j.Install = &job.Install{MD5URL: source, Limits: k.e.currentConfig().Limits, Route: k.e.currentConfig().Route}
+	r, err := k.runJob(ctx, w.Place.RunUser, j, nil)
 	if err != nil || r.Install.MD5 == "" || r.Install.MD5 == k.rec.Learned.MD5 {
 		return false
 	}

@@ -59,13 +59,13 @@ func checkMount(name, dir string) []Finding {
 func checkScript(ctx context.Context, c config.Config, name string, at plan.Place) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, sudoTimeout)
 	defer cancel()
-	w, err := pool.Start(ctx, at.RunUser)
+	child, err := pool.Start(ctx, at.RunUser)
 	if err != nil {
 		return nil
 	}
-	defer w.Close()
-	order := job.Job{Op: job.OpCheck, Dir: dirOf(at, name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
-	if _, err = w.Do(ctx, order, sudoTimeout, nil); !isHostFault(err) {
+	defer child.Close()
+	j := job.Job{Op: job.OpCheck, Dir: dirOf(at, name), Env: NewEngineConfig(c, zerolog.Nop()).Env}
+	if _, err = child.Do(ctx, j, sudoTimeout, nil); !isHostFault(err) {
 		return nil
 	}
 	return []Finding{{

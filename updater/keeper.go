@@ -197,9 +197,9 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 
 // inspectPlace returns what is there, or why that could not be seen and the code of that.
 func (k *keeper) inspectPlace(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
-	order := k.newJob(job.OpInspect, plan.Target{Place: at})
-	order.Guest = k.guest || !k.looksAfter()
-	r, err := k.runJob(ctx, at.RunUser, order, nil)
+	j := k.newJob(job.OpInspect, plan.Target{Place: at})
+	j.Guest = k.guest || !k.looksAfter()
+	r, err := k.runJob(ctx, at.RunUser, j, nil)
 	if err != nil {
 		return plan.Observation{Status: status.Status{Word: meta.StatusUnknown, Detail: err.Error()}, At: time.Now()}, err.Error(), codeOf(err)
 	}
@@ -242,33 +242,33 @@ func (k *keeper) knownVersions() (versions []string) {
 
 // runJob has a job done by a child that is user. One that is lost is replaced:
 // every job may be repeated.
-func (k *keeper) runJob(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
+func (k *keeper) runJob(ctx context.Context, user string, j job.Job, progress func(job.Progress)) (job.Result, error) {
 	const tries = 3
 	for try := 1; ; try++ {
-		r, err := k.runJobOnce(ctx, user, order, progress)
+		r, err := k.runJobOnce(ctx, user, j, progress)
 		if err == nil || !errors.Is(err, pool.ErrLost) || try == tries || ctx.Err() != nil {
 			return r, err
 		}
-		k.log().Warn().Err(err).Str("op", string(order.Op)).Msg("the child is replaced")
+		k.log().Warn().Err(err).Str("op", string(j.Op)).Msg("the child is replaced")
 	}
 }
 
-func (k *keeper) runJobOnce(ctx context.Context, user string, order job.Job, progress func(job.Progress)) (job.Result, error) {
-	h := k.children[user]
-	if h == nil {
+func (k *keeper) runJobOnce(ctx context.Context, user string, j job.Job, progress func(job.Progress)) (job.Result, error) {
+	child := k.children[user]
+	if child == nil {
 		var err error
-		if h, err = k.e.pool.Lend(ctx, user, k.mayNotWait()); err != nil {
+		if child, err = k.e.pool.Lend(ctx, user, k.mayNotWait()); err != nil {
 			return job.Result{}, machineryError{err}
 		}
-		k.children[user] = h
+		k.children[user] = child
 	}
-	r, err := h.Do(ctx, order, order.Patience(), progress)
-	if errors.Is(err, pool.ErrLost) || ctx.Err() != nil || order.ReadsStrangers() {
-		k.e.pool.Lose(h)
+	r, err := child.Do(ctx, j, j.Patience(), progress)
+	if errors.Is(err, pool.ErrLost) || ctx.Err() != nil || j.ReadsStrangers() {
+		k.e.pool.Lose(child)
 		delete(k.children, user)
 	}
 	if err == nil {
-		k.noteOutput(user, order, r)
+		k.noteOutput(user, j, r)
 	}
 	return r, err
 }
@@ -281,8 +281,8 @@ func (k *keeper) mayNotWait() bool {
 
 // returnChildren gives the children to whoever needs one.
 func (k *keeper) returnChildren() {
-	for user, h := range k.children {
-		k.e.pool.GiveBack(h)
+	for user, child := range k.children {
+		k.e.pool.GiveBack(child)
 		delete(k.children, user)
 	}
 }

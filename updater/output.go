@@ -20,12 +20,12 @@ func (e *Engine) Output(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	s := k.currentState()
-	h, err := e.pool.Lend(ctx, s.RunUser, false)
+	child, err := e.pool.Lend(ctx, s.RunUser, false)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the output of %s: %w", name, err)
 	}
-	defer e.pool.Lose(h)
+	defer e.pool.Lose(child)
 	dir := dirOf(plan.Place{WorkDir: s.WorkDir}, name)
-	r, err := h.Do(ctx, job.Job{Op: job.OpOutput, Dir: dir}, outputPatience, nil)
+	r, err := child.Do(ctx, job.Job{Op: job.OpOutput, Dir: dir}, outputPatience, nil)
 	return r.Output, err
 }

@@ -78,15 +78,15 @@ func (b *outputBook) dueOf(user string) outputs {
 
 // noteOutput follows where the agent may write to, by the jobs that were done:
 // a look says where it is now. Whoever only asks cuts nothing.
-func (k *keeper) noteOutput(user string, order job.Job, r job.Result) {
-	if order.Op == job.OpInspect || order.Op == job.OpEvict || order.Op == job.OpDisown {
+func (k *keeper) noteOutput(user string, j job.Job, r job.Result) {
+	if j.Op == job.OpInspect || j.Op == job.OpEvict || j.Op == job.OpDisown {
 		k.e.outputs.dropAgent(k.name)
 	}
-	nothing := order.Op == job.OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
-	if nothing || order.Guest || order.Op == job.OpEvict || order.Op == job.OpDisown {
+	nothing := j.Op == job.OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
+	if nothing || j.Guest || j.Op == job.OpEvict || j.Op == job.OpDisown {
 		return
 	}
-	if k.e.outputs.addOutput(user, order.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
+	if k.e.outputs.addOutput(user, j.Dir, max(r.Seen.Pid, r.Probe.Pid)) {
 		k.e.limitOutputsOf(user)
 	}
 }

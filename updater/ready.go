@@ -80,8 +80,8 @@ func (k *keeper) restoreConfigOf(ctx context.Context, t *plan.Txn) error {
 	if t.Act != plan.ActConfig {
 		return nil
 	}
-	order := k.newJob(job.OpRestoreConfig, t.To)
-	order.Config = remoteConfig(t.Wish.Agent)
-	_, err := k.runJob(ctx, t.To.RunUser, order, nil)
+	j := k.newJob(job.OpRestoreConfig, t.To)
+	j.Config = remoteConfig(t.Wish.Agent)
+	_, err := k.runJob(ctx, t.To.RunUser, j, nil)
 	return err
 }

@@ -96,9 +96,9 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 // is tried again later.
 func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	if t.Act == plan.ActConfig {
-		order := k.newJob(job.OpRestoreConfig, t.To)
-		order.Config = remoteConfig(t.Wish.Agent)
-		if _, err := k.runJob(ctx, t.To.RunUser, order, nil); err != nil {
+		j := k.newJob(job.OpRestoreConfig, t.To)
+		j.Config = remoteConfig(t.Wish.Agent)
+		if _, err := k.runJob(ctx, t.To.RunUser, j, nil); err != nil {
 			return machineryError{err}
 		}
 	}

@@ -126,16 +126,16 @@ func (k *keeper) dropSuspect(ctx context.Context, t *plan.Txn) error {
 func (k *keeper) installJob(t *plan.Txn) job.Job {
 	cfg := k.e.currentConfig()
 	a := t.Wish.Agent
-	order := k.newJob(job.OpInstall, t.To)
-	order.Install = &job.Install{
-		Agent: a.Name, Version: a.Version, Dir: order.Dir.Path,
+	j := k.newJob(job.OpInstall, t.To)
+	j.Install = &job.Install{
+		Agent: a.Name, Version: a.Version, Dir: j.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
 		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
 	}
 	if a.Tarball != "" { // a version that is there needs none
-		order.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
+		j.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
 	}
-	return order
+	return j
 }
 
 func remoteConfig(a meta.DesiredAgent) *job.RemoteConfig {
@@ -343,16 +343,16 @@ func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) 
 	k.mu.Lock()
 	w := k.wish
 	k.mu.Unlock()
-	order := k.newJob(job.OpPrune, plan.Target{Place: at})
-	order.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.currentConfig().Keep), Drop: drop}
+	j := k.newJob(job.OpPrune, plan.Target{Place: at})
+	j.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.currentConfig().Keep), Drop: drop}
 	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
 		if v != "" && v != drop {
-			order.Prune.Keep = append(order.Prune.Keep, v)
+			j.Prune.Keep = append(j.Prune.Keep, v)
 		}
 	}
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {
-		order.Prune.Keep = append(order.Prune.Keep, t.From.Version)
+		j.Prune.Keep = append(j.Prune.Keep, t.From.Version)
 	}
-	_, err := k.runJob(ctx, at.RunUser, order, nil)
+	_, err := k.runJob(ctx, at.RunUser, j, nil)
 	return err
 }

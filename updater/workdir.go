@@ -28,11 +28,11 @@ func (e *Engine) startChild(ctx context.Context, user string) (pool.Child, error
 			cfg.Log.Info().Str("user", user).Msg("user created")
 		}
 	}
-	w, err := pool.Start(ctx, user)
+	child, err := pool.Start(ctx, user)
 	if err != nil {
 		return nil, err
 	}
-	return w, nil
+	return child, nil
 }
 
 // prepareDir makes {workDir}/{name} for an agent whose user may not make it

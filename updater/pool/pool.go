@@ -63,15 +63,15 @@ func (p *Pool) Lend(ctx context.Context, user string, urgent bool) (*Lent, error
 	if err != nil {
 		return nil, err
 	}
-	if h := p.takeIdle(user); h != nil {
-		return &Lent{h, user, s}, nil
+	if child := p.takeIdle(user); child != nil {
+		return &Lent{child, user, s}, nil
 	}
-	h, err := p.start(ctx, user)
+	child, err := p.start(ctx, user)
 	if err != nil {
 		s.giveUpSeat()
 		return nil, err
 	}
-	return &Lent{h, user, s}, nil
+	return &Lent{child, user, s}, nil
 }
 
 func (p *Pool) takeSeat(ctx context.Context, urgent bool) (*seat, error) {
@@ -152,11 +152,11 @@ func (p *Pool) GiveBack(l *Lent) {
 	p.idle = append(p.idle, c)
 }
 
-func (p *Pool) dropIdle(h Child) {
+func (p *Pool) dropIdle(child Child) {
 	p.mu.Lock()
-	p.idle = slices.DeleteFunc(p.idle, func(c idleChild) bool { return c.Child == h })
+	p.idle = slices.DeleteFunc(p.idle, func(c idleChild) bool { return c.Child == child })
 	p.mu.Unlock()
-	h.Close()
+	child.Close()
 	p.ending.Done()
 }
 

@@ -20,7 +20,7 @@ import (
 type Child interface {
 	// Do sends one job and waits for its answer. The end of ctx ends the child
 	// with it, and so does silence for longer than patience.
-	Do(ctx context.Context, order job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error)
+	Do(ctx context.Context, j job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error)
 	// Close ends the child.
 	Close()
 }
@@ -78,8 +78,8 @@ func Start(ctx context.Context, user string) (Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a child: %w", err)
 	}
-	w := &process{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan job.Line), stderr: runas.NewExcerpt(maxStderr), ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = out, w.stderr
+	p := &process{user: user, method: method, cmd: cmd, stdin: stdin, lines: make(chan job.Line), stderr: runas.NewExcerpt(maxStderr), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = out, p.stderr
 	cmd.WaitDelay = time.Second // for a stderr that something else holds open
 	err = cmd.Start()
 	_ = out.Close()
@@ -87,19 +87,19 @@ func Start(ctx context.Context, user string) (Child, error) {
 		_ = r.Close()
 		return nil, &runas.Error{User: user, Method: method, Why: runas.ExplainStart(method, user, cmd.Path, err), Err: err}
 	}
-	go w.readLines(r)
+	go p.readLines(r)
 	go func() {
-		defer close(w.ended)
+		defer close(p.ended)
 		_ = cmd.Wait()
 		// Whoever else holds the pipe is not the child.
 		_ = r.SetReadDeadline(time.Now().Add(time.Second))
 	}()
-	return w, nil
+	return p, nil
 }
 
-func (w *process) readLines(r *os.File) {
+func (p *process) readLines(r *os.File) {
 	defer func() { _ = r.Close() }()
-	defer close(w.lines)
+	defer close(p.lines)
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, maxLine)
 	for sc.Scan() {
@@ -108,32 +108,32 @@ func (w *process) readLines(r *os.File) {
 			l.Error = &job.Error{Message: fmt.Sprintf("the child printed %.80q", sc.Text())}
 		}
 		select {
-		case w.lines <- l:
-		case <-w.ended:
+		case p.lines <- l:
+		case <-p.ended:
 			select { // the last answer of a child that has ended counts
-			case w.lines <- l:
+			case p.lines <- l:
 			case <-time.After(time.Second):
 			}
 		}
 	}
 }
 
-func (w *process) Do(ctx context.Context, order job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error) {
-	if err := json.NewEncoder(w.stdin).Encode(order); err != nil {
-		return job.Result{}, w.explainLoss()
+func (p *process) Do(ctx context.Context, j job.Job, patience time.Duration, progress func(job.Progress)) (job.Result, error) {
+	if err := json.NewEncoder(p.stdin).Encode(j); err != nil {
+		return job.Result{}, p.explainLoss()
 	}
 	silence := time.NewTimer(patience)
 	defer silence.Stop()
 	for {
 		select {
 		case <-silence.C:
-			w.Close()
-			return job.Result{}, fmt.Errorf("%w: no word for %v while it had to %s", ErrLost, patience, order.Op)
-		case l, ok := <-w.lines:
+			p.Close()
+			return job.Result{}, fmt.Errorf("%w: no word for %v while it had to %s", ErrLost, patience, j.Op)
+		case l, ok := <-p.lines:
 			silence.Reset(patience)
 			switch {
 			case !ok:
-				return job.Result{}, w.explainLoss()
+				return job.Result{}, p.explainLoss()
 			case l.Error != nil:
 				return job.Result{}, l.Error
 			case l.Result != nil:
@@ -142,17 +142,17 @@ func (w *process) Do(ctx context.Context, order job.Job, patience time.Duration,
 				progress(*l.Progress)
 			}
 		case <-ctx.Done():
-			w.Close()
+			p.Close()
 			return job.Result{}, ctx.Err()
 		}
 	}
 }
 
-func (w *process) explainLoss() error {
-	w.Close()
+func (p *process) explainLoss() error {
+	p.Close()
 	select {
-	case <-w.ended:
-		return fmt.Errorf("%w: %s (%v)", ErrLost, runas.ExplainExit(w.method, w.user, w.stderr.String()), w.cmd.ProcessState)
+	case <-p.ended:
+		return fmt.Errorf("%w: %s (%v)", ErrLost, runas.ExplainExit(p.method, p.user, p.stderr.String()), p.cmd.ProcessState)
 	default:
 		return ErrLost // and it cannot be killed
 	}
@@ -160,23 +160,23 @@ func (w *process) explainLoss() error {
 
 // Close ends the child: the end of its input tells it to end what it does. A
 // child that does not, and cannot be killed because sudo started it, is left.
-func (w *process) Close() {
-	_ = w.stdin.Close()
-	if w.drainUntilEnd(closePatience) {
+func (p *process) Close() {
+	_ = p.stdin.Close()
+	if p.drainUntilEnd(closePatience) {
 		return
 	}
-	_ = w.cmd.Process.Kill()
-	_ = w.drainUntilEnd(closePatience)
+	_ = p.cmd.Process.Kill()
+	_ = p.drainUntilEnd(closePatience)
 }
 
 // drainUntilEnd throws away what the child still says until it has ended.
-func (w *process) drainUntilEnd(patience time.Duration) bool {
+func (p *process) drainUntilEnd(patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	lines := w.lines
+	lines := p.lines
 	for {
 		select {
-		case <-w.ended:
+		case <-p.ended:
 			return true
 		case _, ok := <-lines:
 			if !ok {
