@@ -4,7 +4,7 @@
 //
 // The file has mode 0600, so that nobody but its owner can hold it up. Where a
 // lock cannot be had at all, because the filesystem knows none, is read-only
-// or full, [Take] goes on without: whoever calls must stay safe then by what
+// or full, [Take] goes on without: the caller must stay safe then by what
 // else it knows, and an agent is not kept down for want of a lock.
 package filelock
 
@@ -76,8 +76,8 @@ func (l *Lock) Release() {
 	}
 }
 
-// Remove gives the lock back and removes its file, which whoever waits for it
-// notices.
+// Remove gives the lock back and removes its file, which those who wait for it
+// notice.
 func (l *Lock) Remove() {
 	if l.file != nil {
 		_ = os.Remove(l.path)

@@ -1,6 +1,6 @@
 // Package rootpath tells whether root may rely on what lies at a path: that
 // nobody else can change what the path leads to, now or between a look and the
-// use. Whoever can write a directory can replace everything in it, and so
+// use. Anyone who can write a directory can replace everything in it, and so
 // everything below it.
 //
 // The path is walked from / downwards and each directory judged before it is
@@ -42,7 +42,7 @@ func (e *Error) Error() string {
 // changed by root. Links are followed where only root can have made them. A
 // directory such as /tmp, in which everybody may make files but not replace
 // those of others, may lie on the way. What does not exist in it yet may be made
-// by anybody first: whoever makes it checks again afterwards.
+// by anybody first: the one that makes it checks again afterwards.
 func Check(path string) error {
 	w := walk{asked: path, at: "/"}
 	if err := w.enterDir("/"); err != nil {

@@ -2,7 +2,7 @@ package unpack
 
 import "io"
 
-// The decompressor works ahead of whoever unpacks by at most aheadBlocks
+// The decompressor works ahead of the unpacking by at most aheadBlocks
 // blocks, so that neither waits for the other while there is something to do.
 const (
 	aheadBlock  = 512 << 10

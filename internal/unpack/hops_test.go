@@ -73,7 +73,7 @@ func TestChainedLinksCostLittle(t *testing.T) {
 	}
 }
 
-// The steps of all links together are bounded, and whoever stopped waiting
+// The steps of all links together are bounded, and a caller that stopped waiting
 // stops them.
 func TestManyLongLinksAreGivenUp(t *testing.T) {
 	var links [][2]string

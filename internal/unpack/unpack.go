@@ -30,7 +30,7 @@ import (
 	"github.com/mholt/archiver/v4"
 )
 
-// Limits bound what an archive may cost whoever reads it. Every field must be
+// Limits bound what an archive may cost its reader. Every field must be
 // positive; see [DefaultLimits].
 type Limits struct {
 	MaxFiles int   // entries, and directories that are only implied by them

@@ -21,7 +21,7 @@ type Agent struct {
 	Revision        int64  `json:"revision,omitempty" yaml:"-"`                                   // grows with each write; the ETag
 }
 
-// ForViewers is a as it is shown to whoever may only look, and to the audit
+// ForViewers is a as it is shown to viewers, and to the audit
 // log: without the login in its address.
 func (a Agent) ForViewers() Agent {
 	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)
@@ -116,7 +116,7 @@ type Assignment struct {
 	Revision        int64  `json:"revision,omitempty" yaml:"-"`
 }
 
-// ForViewers is a as it is shown to whoever may only look, and to the audit
+// ForViewers is a as it is shown to viewers, and to the audit
 // log: without the login in its address.
 func (a Assignment) ForViewers() Assignment {
 	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)

@@ -6,7 +6,7 @@ import (
 )
 
 // Fleet is everything an operator says, as a fleet file holds it. A nil
-// section says nothing: whoever applies the file leaves that kind alone. An
+// section says nothing: anyone who applies the file leaves that kind alone. An
 // empty one says that there shall be none.
 type Fleet struct {
 	Agents      []Agent      `json:"agents,omitempty" yaml:"agents"`

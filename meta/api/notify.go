@@ -38,7 +38,7 @@ func (t NotifyTarget) Redacted() NotifyTarget {
 	return t
 }
 
-// ForViewers is t as it is shown to whoever may only look, and to the audit
+// ForViewers is t as it is shown to viewers, and to the audit
 // log: also without its template, where services want their keys.
 func (t NotifyTarget) ForViewers() NotifyTarget {
 	t = t.Redacted()

@@ -25,7 +25,7 @@ type StandstillReport struct {
 	// Unchanged is how many hosts would be told to go on as they are.
 	Unchanged int    `json:"unchanged"`
 	Moves     []Move `json:"moves"` // the most hosts first
-	// Seen stands for the moves listed here: whoever ends the standstill gives
+	// Seen stands for the moves listed here: anyone who ends the standstill gives
 	// it, and is refused when there are others by then.
 	Seen string `json:"seen"`
 }

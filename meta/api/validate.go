@@ -244,7 +244,7 @@ func (h Hold) Validate() error {
 		return fieldErr("scope.kind", "%q is not for holds: hold a host, a group or an agent", ScopeEveryone)
 	}
 	if strings.TrimSpace(h.Reason) == "" {
-		return fieldErr("reason", "is missing: say why, for whoever finds the hold")
+		return fieldErr("reason", "is missing: say why, for anyone who finds the hold")
 	}
 	return fieldBelow("scope", h.Scope.Validate())
 }

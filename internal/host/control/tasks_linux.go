@@ -92,7 +92,7 @@ func newUserLimit(limit int) *userLimit {
 	return u
 }
 
-// startCommand counts anew where the user has more by now, so that it is never our own
+// startCommand counts again where the user has more by now, so that it is never our own
 // limit that keeps a script from being run.
 func (u *userLimit) startCommand(cmd *exec.Cmd) error {
 	err := u.startLimited(cmd)

@@ -10,7 +10,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/host/localsocket"
 )
 
-// greet listens at path, greets whoever comes first, and closes.
+// greet listens at path, greets the first that comes, and closes.
 func greet(t *testing.T, path string) {
 	t.Helper()
 	l, err := localsocket.Listen(t.Context(), path)

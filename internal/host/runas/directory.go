@@ -63,7 +63,7 @@ func parseGroups(words []string) ([]uint32, error) {
 	return groups, nil
 }
 
-// toolEnv is the environment of the system's own programs: nothing of whoever
+// toolEnv is the environment of the system's own programs: nothing of those who
 // started the sidecar but where programs are.
 func toolEnv() []string {
 	path := os.Getenv("PATH")

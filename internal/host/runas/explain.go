@@ -31,7 +31,7 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// complaint is something sudo says, and what it means to whoever runs us.
+// complaint is something sudo says, and what it means to those who run us.
 type complaint struct {
 	says    []string // any of these
 	meaning string   // {user} stands for the user wanted

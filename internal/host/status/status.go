@@ -31,7 +31,7 @@ func (s Status) Started() bool { return s.Word == meta.StatusStarted }
 // Stopped reports whether the agent certainly does not run.
 func (s Status) Stopped() bool { return s.Word == meta.StatusStopped }
 
-// WordHint helps whoever reads "unknown: started": the last line says it, the
+// WordHint helps anyone who reads "unknown: started": the last line says it, the
 // first word does not.
 func (s Status) WordHint() string {
 	if s.First == "" {

@@ -3,7 +3,7 @@
 //
 // A body has seconds: a fixed time to begin with, and more only as its bytes
 // arrive. Half-sent bodies share one budget; when it is used up, the address
-// that holds most of it gives way, its oldest body first. So whoever opens
+// that holds most of it gives way, its oldest body first. So a sender that opens
 // thousands of requests and leaves them half-sent pushes out its own, and a
 // body that comes whole is hardly ever counted at all.
 package bodies

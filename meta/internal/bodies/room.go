@@ -3,7 +3,7 @@ package bodies
 import "sync/atomic"
 
 // Room is memory for bodies that are larger than [Small] while they are worked
-// on. Who finds none shall come again: waiting would hold what it has.
+// on. A sender that finds none comes again: waiting would hold what it has.
 type Room struct{ left atomic.Int64 }
 
 // DefaultRoom is enough for 64 bodies of a megabyte.

@@ -45,7 +45,7 @@ func identityOf(boot, address string) uint64 {
 // identity is a reboot or a new address, until the previous one returns
 // within the window: then there are two, and the one that was there first
 // stays the known one. A boot older than the known one is a second host at
-// once. Whoever is left when the other fell silent is the known one.
+// once. The host that is left when the other fell silent is the known one.
 func (h *host) judgeIdentity(in intake, log *timeline) who {
 	req := in.report.Request
 	address := cmp.Or(req.IP, in.report.Remote)

@@ -2,7 +2,7 @@ package fleet
 
 import "time"
 
-// Silence is measured by the time between a host's heartbeats. Whoever follows
+// Silence is measured by the time between a host's heartbeats. A host that follows
 // our interval is measured by that. The others keep a pace of their own, which
 // is observed: sidecars that know nothing of our interval, and those that were
 // told and go on as before.

@@ -22,7 +22,7 @@ type profile struct {
 }
 
 // maxAnswers bounds the answers a profile remembers; beyond it they are made
-// anew each time, so that hosts cannot fill the memory.
+// again each time, so that hosts cannot fill the memory.
 const maxAnswers = 4096
 
 // plan is one agent of a profile.

@@ -118,7 +118,7 @@ func (q question) isToRun(a agentState) bool {
 
 func isStopped(word string) bool { return word == meta.StatusStopped || word == "stopped" }
 
-// outdateReply has a host's next answer made anew, but keeps what it was told.
+// outdateReply has a host's next answer made again, but keeps what it was told.
 func (h *host) outdateReply() {
 	if h.reply != nil {
 		old := *h.reply

@@ -73,7 +73,7 @@ func (d *decoder) emptySections(body ast.Node) {
 	for _, p := range m.Values {
 		if _, null := p.Value.(*ast.NullNode); null && plainKey(p.Key) {
 			name := p.Key.GetToken().Value
-			d.addProblem(p.Key, name, fmt.Sprintf("write %s: [] to say that there shall be none, or remove the line to leave them alone", name), "%s has no value", printable.Clip(name))
+			d.addProblem(p.Key, name, fmt.Sprintf("write %s: [] to say that there are none, or remove the line to leave them alone", name), "%s has no value", printable.Clip(name))
 		}
 	}
 }

@@ -182,7 +182,7 @@ func TestProblemsSayWhereAndWhat(t *testing.T) {
 		{"no number", "strategies: [{name: s, stages: [{percent: .nan}]}]\n", []string{`1:43: percent must be a number, not ".nan"`}},
 		{"a time that is none", "holds: [{scope: {kind: host, name: h}, reason: r, until: tomorrow}]\n", []string{`1:58: until must be a time, not "tomorrow": write it as 2026-01-31T18:00:00Z`}},
 		{"text that is a list", "agents: [{name: [a]}]\n", []string{`1:17: name must be text, not a list`}},
-		{"a section without a value", "agents:\n", []string{`1:1: agents has no value: write agents: [] to say that there shall be none, or remove the line to leave them alone`}},
+		{"a section without a value", "agents:\n", []string{`1:1: agents has no value: write agents: [] to say that there are none, or remove the line to leave them alone`}},
 		{"an entry without a value", "agents:\n  -\n", []string{`2:5: the entry is empty`}},
 		{"not YAML", "agents: [\n", []string{`1:9: sequence end token ']' not found`}},
 		{"a tab", "\tagents: []", []string{`1:7: tab character cannot use as a map key directly`}},

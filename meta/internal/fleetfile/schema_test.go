@@ -53,7 +53,7 @@ func TestSchemaIsThatOfTheTypes(t *testing.T) {
 }
 
 // undescribed is a schema without its descriptions: a comment may be reworded
-// without writing the file anew.
+// without writing the file again.
 func undescribed(t *testing.T, data []byte) []byte {
 	t.Helper()
 	var v any

@@ -10,7 +10,7 @@ import (
 )
 
 // markKey is the key of a file's mark. It is no comment, which would be lost
-// wherever a file becomes JSON, or a tool writes it anew.
+// wherever a file becomes JSON, or a tool writes it again.
 const markKey = "serial"
 
 // Marked begins a file with a mark of the moment that it tells of.

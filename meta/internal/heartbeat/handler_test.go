@@ -253,7 +253,7 @@ func TestETagAndCompression(t *testing.T) {
 	}
 }
 
-// deny refuses whoever does not send the host's name as its credential.
+// deny refuses a sender that does not send the host's name as its credential.
 type deny struct{ status int }
 
 func (d deny) Sender(r *http.Request) (api.Identity, error) {

@@ -216,7 +216,7 @@ func (a *Access) Sender(r *http.Request) (api.Identity, error) {
 }
 
 // MayReport checks that a sender may report for a host: anybody when
-// heartbeats are open, else whoever holds the host's credential or a client
+// heartbeats are open, else one that holds the host's credential or a client
 // certificate in its name.
 func (a *Access) MayReport(r *http.Request, sender api.Identity, host string) error {
 	if a.OpenHeartbeats || certifiedFor(r, host) {

@@ -135,7 +135,7 @@ type Standstill interface {
 	EndStandstill(ctx context.Context, by api.Actor, e api.EndStandstill) error
 }
 
-// Care is for whoever runs the server.
+// Care is for those who run the server.
 type Care interface {
 	Doctor(ctx context.Context) []api.Check
 	Backup(ctx context.Context, by api.Actor, w io.Writer) error

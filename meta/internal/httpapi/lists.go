@@ -7,7 +7,7 @@ import (
 )
 
 // withLists is out with an empty list or object wherever it would say null
-// for one: whoever reads a reply walks every list without looking first. What
+// for one: anyone who reads a reply walks every list without looking first. What
 // out points to is shared with the server and is not changed.
 func withLists(out any) any {
 	v := reflect.ValueOf(out)

@@ -436,7 +436,7 @@ func (f filters) Unknown(context.Context, api.FilterNames) error { return f.unkn
 
 func (f filters) Nearest(string, string) string { return f.nearest }
 
-// badge lets in whoever shows the name of a role as token.
+// badge lets in callers that show the name of a role as token.
 type badge struct{}
 
 func (badge) Authenticate(_ context.Context, secret string) (api.Token, error) {
@@ -470,7 +470,7 @@ func newServerWith(t *testing.T, b httpapi.Backend, a httpapi.AccessConfig) *htt
 	return s
 }
 
-// ask makes a request, "GET /agents?limit=3", as whoever has the role.
+// ask makes a request, "GET /agents?limit=3", as a caller with the role.
 func ask(s http.Handler, role api.Role, request, body string, headers ...string) *httptest.ResponseRecorder {
 	method, path, _ := strings.Cut(request, " ")
 	r := httptest.NewRequest(method, "/api/v1"+path, strings.NewReader(body))

@@ -55,8 +55,8 @@ func TestRepliesAreAsTheDocumentSays(t *testing.T) {
 	}{
 		"with nothing":              {role: callerOf},
 		"with everything":           {role: callerOf, full: true},
-		"to whoever has no token":   {role: func(string) api.Role { return "" }, status: 401},
-		"to whoever may not":        {role: func(string) api.Role { return api.RoleHost }, status: 403},
+		"to callers without a token":   {role: func(string) api.Role { return "" }, status: 401},
+		"to callers that may not":        {role: func(string) api.Role { return api.RoleHost }, status: 403},
 		"while the database is out": {role: callerOf, fail: api.Errorf(api.KindUnavailable, "it is away"), status: 503},
 		"while something is broken": {role: callerOf, fail: io.ErrUnexpectedEOF, status: 500},
 	} {

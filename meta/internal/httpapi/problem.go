@@ -30,7 +30,7 @@ var statusOf = map[api.ErrorKind]int{
 // hints are for errors that bring none of their own.
 var hints = map[api.ErrorKind]string{
 	api.KindNotFound:    "the list of its kind says what there is",
-	api.KindTooLarge:    "send less, or ask whoever runs ops-meta to raise the limit",
+	api.KindTooLarge:    "send less, or ask the administrator of ops-meta to raise the limit",
 	api.KindExists:      "read what is there, or choose another name",
 	api.KindConflict:    "read it again and repeat the change on what you find",
 	api.KindImmutable:   "publish the new content under a new version",

@@ -40,7 +40,7 @@ func TestEachErrorHasItsStatusAndItsHint(t *testing.T) {
 		},
 		"too large": {
 			api.Errorf(api.KindTooLarge, "over 1 GiB"), 413,
-			api.Problem{Type: "urn:ops-meta:tooLarge", Detail: "over 1 GiB", Hint: "send less, or ask whoever runs ops-meta to raise the limit"},
+			api.Problem{Type: "urn:ops-meta:tooLarge", Detail: "over 1 GiB", Hint: "send less, or ask the administrator of ops-meta to raise the limit"},
 		},
 		"wrong, and why": {
 			&api.Error{Kind: api.KindInvalid, Message: "cannot read it", Field: "arch", Err: errors.New("no dash")}, 400,

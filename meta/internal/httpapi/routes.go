@@ -78,7 +78,7 @@ func routesGiven(part any, routes func() []route) []route {
 	return routes()
 }
 
-// asShownTo is a noun as the caller may see it: whoever may only look sees no
+// asShownTo is a noun as the caller may see it: a viewer sees no
 // login in it.
 func asShownTo[T any](c *call, noun T) T {
 	if secretive, ok := any(noun).(interface{ ForViewers() T }); ok && c.onlyLooks() {

@@ -216,7 +216,7 @@ var roles = map[api.Role][]api.Role{
 	api.RoleEnroll:   {api.RoleEnroll},
 }
 
-// The document says which role an operation needs; whoever has none that
+// The document says which role an operation needs; anyone who has none that
 // includes it is refused before anything else happens.
 func TestRolesAreAsTheDocumentSays(t *testing.T) {
 	needs := documentedRoles(t)

@@ -230,7 +230,7 @@ func TestUsesOfTokensAreToldOnce(t *testing.T) {
 	}
 }
 
-// Whoever guesses is held back; who has a token that was good before is not,
+// Anyone who guesses is held back; who has a token that was good before is not,
 // and neither is anybody else.
 func TestWhoGuessesIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

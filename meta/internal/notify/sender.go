@@ -157,7 +157,7 @@ func (s *Sender) claimNotes(ctx context.Context) ([]api.Notification, error) {
 	return all, nil
 }
 
-// distributeNotes turns notices into notifications for whoever wants them.
+// distributeNotes turns notices into notifications for the targets that want them.
 func (s *Sender) distributeNotes(ctx context.Context, owed []api.Notification, targets []api.NotifyTarget) error {
 	groups := map[string][]int{}
 	notices := make([]api.Notice, len(owed))

@@ -2,7 +2,7 @@ package release
 
 import "net/netip"
 
-// carrier is a network whose addresses carry IPv4 addresses: whoever connects
+// carrier is a network whose addresses carry IPv4 addresses: what connects
 // to one reaches the other.
 type carrier struct {
 	prefix netip.Prefix

@@ -29,7 +29,7 @@ var formats = []struct {
 	{0, "BZh", "compressed by bzip2", "bzip2 -dc <%[1]s | gzip >%[1]s.new && mv %[1]s.new %[1]s"},
 	{0, "PK\x03\x04", "a zip archive", "mkdir %[2]s && unzip -d %[2]s %[1]s && chmod +x %[2]s/control && tar -C %[2]s -czf %[1]s ."},
 	{257, "ustar", "a tar that is not compressed", "gzip <%[1]s >%[1]s.new && mv %[1]s.new %[1]s"},
-	{0, "<", "a page and no archive: whoever fetched it may have been sent to a login", ""},
+	{0, "<", "a page and no archive: anyone who fetched it may have been sent to a login", ""},
 }
 
 // repack unpacks a tarball, mends what is in it and packs it again.

@@ -180,13 +180,13 @@ var hints = map[unpack.Reason]string{
 	unpack.BadControl:   "control must be an executable script or program: chmod +x control",
 	unpack.Corrupt:      "a release is a gzipped tar file: tar -czf agent-1.0.0.tar.gz …",
 	unpack.Truncated:    "send it again",
-	unpack.TooManyFiles: "ask whoever runs ops-meta to raise the limit",
-	unpack.TooManyBytes: "ask whoever runs ops-meta to raise the limit",
+	unpack.TooManyFiles: "ask the administrator of ops-meta to raise the limit",
+	unpack.TooManyBytes: "ask the administrator of ops-meta to raise the limit",
 }
 
 func (s *Store) tooLarge() error {
 	e := api.Errorf(api.KindTooLarge, "the tarball is larger than the %d bytes that are allowed", s.maxTarball)
-	e.Hint = "ask whoever runs ops-meta to raise the limit"
+	e.Hint = "ask the administrator of ops-meta to raise the limit"
 	return e
 }
 

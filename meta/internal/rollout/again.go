@@ -33,7 +33,7 @@ func Skip(r api.Rollout, now time.Time) (api.Rollout, Step, error) {
 // open again, so that r no longer counts them: their hosts try once more, and
 // no others are let have the target that could not before. What has failed and
 // stays so is forgiven, as by [Resume]. Hosts in flight meanwhile go on, and one
-// that begins to fail after the retry counts: whoever retried had not seen it.
+// that begins to fail after the retry counts: anyone who retried had not seen it.
 func Retry(r api.Rollout, again int, now time.Time) (api.Rollout, Step, error) {
 	switch r.State {
 	case api.RolloutRunning, api.RolloutPaused, api.RolloutInconclusive:

@@ -8,7 +8,7 @@ import (
 
 // TakenBack is the rollout that says that a release is bad, given the rollouts
 // of that release, the newest first: one that failed, or that was rolled back.
-// Whoever began another since, or saw one complete, has said otherwise.
+// Anyone who began another since, or saw one complete, has said otherwise.
 func TakenBack(list []api.Rollout) (api.Rollout, bool) {
 	for _, r := range list {
 		switch {

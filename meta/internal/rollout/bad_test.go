@@ -46,7 +46,7 @@ func TestWhatARolloutSaysOfARelease(t *testing.T) {
 	}
 }
 
-// Whoever assigns something else before a rollback has reached everybody does
+// Anyone who assigns something else before a rollback has reached everybody does
 // not say that the release was good.
 func TestAReleaseThatWasGoingBackStaysBad(t *testing.T) {
 	for _, why := range []rollout.Reason{rollout.ReasonAssigned, rollout.ReasonSuperseded} {

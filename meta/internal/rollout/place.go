@@ -7,7 +7,7 @@ import (
 )
 
 // StageOf is the stage that a host without a grant belongs to: the first whose
-// percent takes it. A count stage takes whoever asks first, so no host belongs
+// percent takes it. A count stage takes the hosts that ask first, so no host belongs
 // to one before it is granted.
 func StageOf(r api.Rollout, h Host) int {
 	share, last := Share(r.Salt, h.Name), len(r.Strategy.Stages)-1

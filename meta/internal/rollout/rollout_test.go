@@ -593,7 +593,7 @@ func TestMembershipIsSaltedDeterministicAndOnlyGrows(t *testing.T) {
 	}
 }
 
-// A rollback is not given up because a host is away: whoever returns is
+// A rollback is not given up because a host is away: one that returns is
 // granted, in every state but ended, unless a person paused it.
 func TestARollbackWaitsForWhoIsAway(t *testing.T) {
 	away := func(t *testing.T, hosts int) *bench {

@@ -86,7 +86,7 @@ func outstandingHosts(r api.Rollout) int {
 }
 
 // nobodyCame: a rollback waits until at least one of its hosts was heard of.
-// With the first ones back it may end: whoever comes later is told the same by
+// With the first ones back it may end: hosts that come later are told the same by
 // the assignment.
 func nobodyCame(r api.Rollout) bool {
 	return r.RollbackOf != "" && sumOver(r, r.Stage, heardHosts) == 0 && sumOver(r, r.Stage, unheardHosts) > 0
@@ -195,7 +195,7 @@ func Downtime(r api.Rollout, away, grace time.Duration, now time.Time) (api.Roll
 		r.SettledAt = &at
 	}
 	extend := min(away, r.Strategy.GrantDeadline()) + grace // its whole time again is all that a grant can lack
-	r, s := stepTo(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s, and the soak time begins anew as far as nobody saw it, because the server was away for %s",
+	r, s := stepTo(r, r.State, ReasonExtended, now, fmt.Sprintf("deadlines move by %s, and the soak time begins again as far as nobody saw it, because the server was away for %s",
 		extend.Round(time.Second), away.Round(time.Second)))
 	s.Effect, s.Extend = EffectExtend, extend
 	return r, s

@@ -43,7 +43,7 @@ func (e *Engine) learnGrant(ctx context.Context, id, host string) error {
 	return err
 }
 
-// lookAtRollouts takes over what is wanted if another server has changed it. Whoever
+// lookAtRollouts takes over what is wanted if another server has changed it. Anyone who
 // asks has what was stored before it asked.
 func (e *Engine) lookAtRollouts(ctx context.Context) error {
 	if !e.patience.try(time.Now()) {

@@ -111,7 +111,7 @@ func TestAHostThatWasAwayIsTakenBackWhenItReturns(t *testing.T) {
 	})
 }
 
-// Whoever removes a host on purpose does not make its rollout fail: its place
+// Anyone who removes a host on purpose does not make its rollout fail: its place
 // goes to another one.
 func TestAForgottenHostIsNoFailure(t *testing.T) {
 	onBoth(t, func(t *testing.T, c store.Config) {

@@ -58,7 +58,7 @@ func (e *Engine) createRollout(ctx context.Context, tx *store.Tx, n api.NewRollo
 // Declared makes a rollout because what is declared names another version than
 // the assignment. One that is under way to that version is the answer already
 // (begun is false then). One that somebody or a failure has ended is not begun
-// again by saying the same once more: whoever applies a file every few minutes
+// again by saying the same once more: anyone who applies a file every few minutes
 // would try a bad release for ever. Call it in the transaction that declares.
 func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, begun bool, err error) {
 	latest, err := tx.LatestRollout(ctx, n.Agent, n.Scope)

@@ -48,7 +48,7 @@ func (p *patience) learnOutcome(err error, now time.Time) {
 	}
 }
 
-// sharedWork is work that whoever comes while it is done waits to have done anew,
+// sharedWork is work that those who come while it is done wait to have done again,
 // once for all of them.
 type sharedWork struct {
 	mu      sync.Mutex

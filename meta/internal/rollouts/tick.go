@@ -48,7 +48,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 	}
 }
 
-// tryLead takes or keeps the lease. Whoever takes it over after nobody had it
+// tryLead takes or keeps the lease. A server that takes it over after nobody had it
 // gives hosts time to report: that we were away is not their failure.
 func (e *Engine) tryLead(ctx context.Context, led bool) bool {
 	away, err := e.opts.Store.Vacant(ctx, lease)
@@ -117,7 +117,7 @@ func (e *Engine) tickByTheClock(ctx context.Context) error {
 	return e.tick(ctx)
 }
 
-// Tick looks at the time now, whoever leads: for tests and simulations.
+// Tick looks at the time now, no matter which server leads: for tests and simulations.
 func (e *Engine) Tick(ctx context.Context) error { return e.tick(ctx) }
 
 // tick judges what silence or a missed report decides, takes a census, and

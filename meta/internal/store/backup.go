@@ -224,7 +224,7 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 		return rows, err
 	}
 	faultpoint.Hit("restore.filled." + s.dialect.Name)
-	// Whoever knows the old database looks again.
+	// What knows the old database looks again.
 	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'serial'`); err != nil {
 		return rows, err
 	}

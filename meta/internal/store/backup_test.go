@@ -61,7 +61,7 @@ func world(t *testing.T, s *store.Store) {
 func contents(t *testing.T, s *store.Store) map[string]any {
 	t.Helper()
 	w := must(s.Wanted(t.Context()))(t)
-	w.Serial, w.Standstill, w.Eras = 0, nil, nil // what a restore makes anew
+	w.Serial, w.Standstill, w.Eras = 0, nil, nil // what a restore makes again
 	var hosts []api.Host
 	if err := s.LoadHosts(t.Context(), func(stored store.StoredHost) error {
 		var h api.Host

@@ -103,7 +103,7 @@ func (tx *Tx) PutGrant(ctx context.Context, g api.Grant, exclusive bool) error {
 }
 
 // whyNotGranted tells by which of the two unique keys the grant was refused;
-// whoever holds it has committed.
+// the one that holds it has committed.
 func (tx *Tx) whyNotGranted(ctx context.Context, g api.Grant) error {
 	_, err := tx.Grant(ctx, g.Rollout, g.Host)
 	switch {

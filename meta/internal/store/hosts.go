@@ -105,7 +105,7 @@ func (s StoredHost) Decode(h *api.Host) error {
 }
 
 // LoadHosts calls visit with every host, in the order of names: a million take
-// a few seconds. Decoding them is left to whoever visits, who can do it beside
+// a few seconds. Decoding them is left to the visitor, who can do it beside
 // the reading.
 func (r Reader) LoadHosts(ctx context.Context, visit func(StoredHost) error) error {
 	return r.loadRows(ctx, where{}, ` ORDER BY h.name`, visit)

@@ -29,7 +29,7 @@ type Judgement struct {
 
 // JudgeGrants stores outcomes of grants that are not judged yet, all in one
 // transaction, and raises the counters of their stages. It returns those that
-// took effect: a grant is judged once, whoever comes second is ignored.
+// took effect: a grant is judged once, and the second judgement is ignored.
 func (s *Store) JudgeGrants(ctx context.Context, judgements []Judgement) (took []Judgement, err error) {
 	err = s.inTx(ctx, "judge grants", func(sqlTx *sql.Tx) error {
 		took, err = s.newTx(sqlTx, api.Actor{}, 0).JudgeGrants(ctx, judgements)

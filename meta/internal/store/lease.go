@@ -8,7 +8,7 @@ import (
 )
 
 // TryLead takes or keeps the lease of a name for a time, by the database's
-// clock: among all replicas it is true for one. Whoever leads calls it again
+// clock: among all replicas it is true for one. The leader calls it again
 // well before the lease ends, and stops when it is false or fails.
 //
 // A lease that ends further away than its own length was taken while a clock

@@ -149,7 +149,7 @@ func TestNotificationsAreOwedUntilTheyAreDelivered(t *testing.T) {
 		settle(a.NotificationDelivered(t.Context(), first["0"].ID))
 		settle(a.NotificationFailed(t.Context(), first["1"].ID, "refused", now.Add(time.Hour)))
 		settle(a.NotificationDead(t.Context(), first["2"].ID, "gone"))
-		// Whoever claimed the last one died: it is due again after its lease.
+		// The sender that claimed the last one died: it is due again after its lease.
 		later := claim(a, now.Add(2*time.Minute))
 		if n := later["3"]; len(later) != 1 || n.Attempts != 2 || string(n.Payload) != "\x00\xff" {
 			t.Errorf("after the lease: %+v", later)
@@ -196,7 +196,7 @@ func TestSamples(t *testing.T) {
 }
 
 // A PostgreSQL that restarts makes writes fail with Unavailable, and is simply
-// used again when it is back: by writes, reads and whoever watches.
+// used again when it is back: by writes, reads and watches.
 func TestPostgresRestarts(t *testing.T) {
 	dsn, restart := privatePostgres(t)
 	d := database{name: "postgres", cfg: store.Config{DSN: dsn}}

@@ -15,7 +15,7 @@ var targets = noun[api.NotifyTarget]{
 
 func hideSecret(t api.NotifyTarget) api.NotifyTarget { return t.Redacted() }
 
-// NotifyTarget reads one target with its secret: for whoever notifies it.
+// NotifyTarget reads one target with its secret: for anyone who notifies it.
 func (r Reader) NotifyTarget(ctx context.Context, name string) (api.NotifyTarget, error) {
 	return targets.get(ctx, r.q, name)
 }

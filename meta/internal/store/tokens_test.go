@@ -109,7 +109,7 @@ func TestSettings(t *testing.T) {
 	})
 }
 
-// Whoever follows the audit log by number misses no entry, though enrolments
+// A reader that follows the audit log by number misses no entry, though enrolments
 // and operators' writes come from everywhere at once.
 func TestAuditIsVisibleInOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {

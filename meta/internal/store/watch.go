@@ -21,7 +21,7 @@ type Change struct {
 	Serial int64
 }
 
-// hub wakes whoever watches in this process.
+// hub wakes those that watch in this process.
 type hub struct {
 	mu      sync.Mutex
 	waiters map[chan struct{}]struct{}

@@ -73,7 +73,7 @@ func (tx *Tx) endUnchanged(ctx context.Context) error {
 }
 
 // lockSerial waits for operators' writes without being one, so that audit
-// entries become visible in the order of their numbers: whoever follows the
+// entries become visible in the order of their numbers: one that follows the
 // log by number misses none.
 func (s *Store) lockSerial(ctx context.Context, tx *sql.Tx) error {
 	if !s.dialect.Postgres { // SQLite's transaction has locked everything

@@ -56,7 +56,7 @@ func (s *site) logout(w http.ResponseWriter, r *http.Request) {
 
 // toLogin sends a browser without a session to the login page, and back
 // afterwards. A partial request gets a status instead, so that a login form
-// never appears inside a page; and whoever is no browser is told that there is
+// never appears inside a page; and what is no browser is told that there is
 // nothing for programs here, because a login page would be taken for an answer.
 func (s *site) toLogin(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {

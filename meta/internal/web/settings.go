@@ -93,7 +93,7 @@ func createToken(v *visit) error {
 func confirmDeleteToken(v *visit) error {
 	q := v.r.URL.Query()
 	v.renderPage(http.StatusOK, "confirm", "Revoke a token", confirmView{
-		Question: "Revoke the token " + q.Get("name") + "?", Effect: "Whoever uses it is refused from now on. It cannot be given back.",
+		Question: "Revoke the token " + q.Get("name") + "?", Effect: "Anyone who uses it is refused from now on. It cannot be given back.",
 		Action: "/settings/tokens/delete", Button: "Revoke it", Danger: true, Back: "/settings", Hidden: map[string]string{"id": q.Get("id")},
 	})
 	return nil

@@ -35,7 +35,7 @@ type Config struct {
 	Secure bool             // the page is reached over TLS: cookies are marked so
 	Now    func() time.Time // nil: time.Now
 	Log    zerolog.Logger
-	// NotFound answers whoever has not logged in and asks for what is no page,
+	// NotFound answers anyone who has not logged in and asks for what is no page,
 	// or for a page without being a browser; nil: [http.NotFound].
 	NotFound http.Handler
 }
