@@ -43,7 +43,7 @@ func TestAFileTakesBackOnlyWhatWasThereBefore(t *testing.T) {
 		"what was made since":          {plan([]api.Agent{agent("b")}, []api.Agent{}), "agent", nil, agent("b"), true},
 		"what was only changed since":  {plan([]api.Agent{agent("b")}, []api.Agent{}), "agent", agent("a"), agent("b"), false},
 		"what was removed since":       {plan(nil, []api.Agent{agent("a")}), "agent", agent("a"), nil, true},
-		"what was made again since":     {plan([]api.Agent{agent("b")}, []api.Agent{agent("a")}), "agent", agent("a"), nil, true},
+		"what was made again since":    {plan([]api.Agent{agent("b")}, []api.Agent{agent("a")}), "agent", agent("a"), nil, true},
 		"a hold that was set since":    {fleetfile.Diff(api.Fleet{Holds: []api.Hold{hold("h1")}}, api.Fleet{Holds: []api.Hold{}}, fleetfile.Options{}), "hold", nil, hold("h1"), true},
 		"a hold that was lifted since": {fleetfile.Diff(api.Fleet{}, api.Fleet{Holds: []api.Hold{hold("")}}, fleetfile.Options{}), "hold", hold("h1"), nil, true},
 		"nothing to change":            {nil, "agent", agent("a"), agent("b"), false},

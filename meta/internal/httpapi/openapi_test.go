@@ -53,12 +53,12 @@ func TestRepliesAreAsTheDocumentSays(t *testing.T) {
 		fail   error
 		status int // 0: the documented one of a success
 	}{
-		"with nothing":              {role: callerOf},
-		"with everything":           {role: callerOf, full: true},
-		"to callers without a token":   {role: func(string) api.Role { return "" }, status: 401},
-		"to callers that may not":        {role: func(string) api.Role { return api.RoleHost }, status: 403},
-		"while the database is out": {role: callerOf, fail: api.Errorf(api.KindUnavailable, "it is away"), status: 503},
-		"while something is broken": {role: callerOf, fail: io.ErrUnexpectedEOF, status: 500},
+		"with nothing":               {role: callerOf},
+		"with everything":            {role: callerOf, full: true},
+		"to callers without a token": {role: func(string) api.Role { return "" }, status: 401},
+		"to callers that may not":    {role: func(string) api.Role { return api.RoleHost }, status: 403},
+		"while the database is out":  {role: callerOf, fail: api.Errorf(api.KindUnavailable, "it is away"), status: 503},
+		"while something is broken":  {role: callerOf, fail: io.ErrUnexpectedEOF, status: 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := known()
