@@ -118,7 +118,7 @@ func (f *realFleet) retry(t *testing.T) {
 	}
 	f.publish("1.3.5", pickyControl)
 	f.meta(4, "deploy", "demo", "1.3.5", "--stages", "100%", "--watch")
-	f.await("whoever began before the pause to be done", func() bool {
+	f.await("the hosts that began before the pause to be done", func() bool {
 		return !slices.ContainsFunc(f.grants(f.latest().ID), func(g api.Grant) bool { return g.Outcome == "" })
 	})
 	for _, h := range f.hosts {

@@ -16,7 +16,7 @@ import (
 )
 
 // What --watch may say to a terminal to leave what was there alone: it has a
-// screen of its own, begins anew only in it, and gives the old one back.
+// screen of its own, begins again only in it, and gives the old one back.
 const (
 	ownScreen = "\x1b[?1049h"
 	oldScreen = "\x1b[?1049l"

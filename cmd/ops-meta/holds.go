@@ -64,7 +64,7 @@ func (a *app) holdAddCommand() *cobra.Command {
 	}
 	t.addFlags(c)
 	c.Flags().StringVar(&agent, "agent", "", "this agent everywhere")
-	c.Flags().StringVar(&reason, "reason", "", "why; whoever finds the hold will want to know")
+	c.Flags().StringVar(&reason, "reason", "", "why; anyone who finds the hold will want to know")
 	c.Flags().Var(&length, "for", "how long, such as 8h or 14d; until released unless told")
 	c.MarkFlagsOneRequired("group", "host", "agent")
 	c.MarkFlagsMutuallyExclusive("group", "host", "agent")

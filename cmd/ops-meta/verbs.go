@@ -46,7 +46,7 @@ var otherWords = map[string]map[string]string{
 		"deadletter": "ops-meta notify dead list",
 	},
 	"ops-meta rollout": {
-		"restart": "ops-meta rollout retry ROLLOUT tries its failed hosts again; to begin anew: ops-meta deploy AGENT VERSION",
+		"restart": "ops-meta rollout retry ROLLOUT tries its failed hosts again; to start over: ops-meta deploy AGENT VERSION",
 		"logs":    "ops-meta rollout show ROLLOUT has its history, ops-meta rollout hosts ROLLOUT --state failed why hosts failed",
 		"delete":  "ops-meta rollout abort ROLLOUT ends it; what was is kept",
 		"remove":  "ops-meta rollout abort ROLLOUT ends it; what was is kept",

@@ -100,7 +100,7 @@ func (a *app) newScreen() *screen {
 	return &screen{out: a.out, format: a.output, terminal: onTerminal(a.out) && a.output == "table"}
 }
 
-// The terminal's words for its alternate screen, and for beginning anew in it.
+// The terminal's words for its alternate screen, and for beginning again in it.
 const (
 	enterAlt = "\x1b[?1049h"
 	leaveAlt = "\x1b[?1049l"

@@ -50,7 +50,7 @@ func status(t testing.TB, c net.Conn) int {
 	return resp.StatusCode
 }
 
-// Whoever may not do a thing is told so before it has sent a byte of what it
+// Anyone who may not do a thing is told so before it has sent a byte of what it
 // wants to do.
 func TestWhoComesBeforeWhat(t *testing.T) {
 	conf := newConfig(t)

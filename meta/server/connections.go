@@ -32,7 +32,7 @@ func mostConnections() int {
 
 // boundConnections keeps connections below the number of files that may be
 // open. When there are as many, the address that has most of them loses one:
-// its oldest on which no request is under way. So whoever opens thousands
+// its oldest on which no request is under way. So a client that opens thousands
 // takes them from nobody but itself.
 type boundConnections struct {
 	net.Listener

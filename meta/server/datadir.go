@@ -33,7 +33,7 @@ func (s *Server) openData(ctx context.Context) error {
 	if s.conf.DB != "" {
 		return nil
 	}
-	return s.store.EndLeases(ctx, s.backend.OpenClock()) // the directory is ours: whoever held one is gone
+	return s.store.EndLeases(ctx, s.backend.OpenClock()) // the directory is ours: what held one is gone
 }
 
 func storeConfig(conf Config) store.Config {
@@ -58,7 +58,7 @@ func (s *Server) sweepLeftovers() {
 	}
 }
 
-// lockFile is locked by whoever uses a data directory.
+// lockFile is locked by the program that uses a data directory.
 const lockFile = "ops-meta.lock"
 
 // lockData takes the directory; the lock ends with the process.

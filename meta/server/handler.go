@@ -66,8 +66,8 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	return nil
 }
 
-// newPage is what people see. It reaches the API in this process, as whoever is
-// logged in and from where they are.
+// newPage is what people see. It reaches the API in this process, as the person
+// who is logged in and from where they are.
 func (s *Server) newPage(ctx context.Context) (http.Handler, error) {
 	key, err := s.store.EnsureSecret(ctx, "page-sessions", 32)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
-// mirror serves tarballs by path, to whoever logs in when it asks for that, and
+// mirror serves tarballs by path, to anyone who logs in when it asks for that, and
 // remembers what it was sent.
 type mirror struct {
 	*httptest.Server

@@ -7,7 +7,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// Whoever makes a client from the document learns from it what each operation
+// Anyone who makes a client from the document learns from it what each operation
 // takes, answers and refuses.
 func TestTheDocumentIsComplete(t *testing.T) {
 	_, doc := newChecked(t, start(t, newConfig(t)))

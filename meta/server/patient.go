@@ -76,5 +76,5 @@ func (b *patientBody) deadline(now time.Time) time.Time {
 	return earned
 }
 
-// YieldDeadline leaves the deadline to whoever reads.
+// YieldDeadline leaves the deadline to the reader.
 func (b *patientBody) YieldDeadline() { b.yielded = true }

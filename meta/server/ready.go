@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// readyTimeout bounds how long whoever asks is kept waiting.
+	// readyTimeout bounds how long a client is kept waiting.
 	readyTimeout = 2 * time.Second
 	// readyFresh is for how long an answer is given again: however often it
 	// is asked, there is one write in that time.
@@ -63,7 +63,7 @@ func (r *readiness) findFaults(ctx context.Context) []string {
 	case <-t.C:
 		faults = r.overdueFaults(p)
 	case <-ctx.Done():
-		return []string{"whoever asked went away"}
+		return []string{"the client went away"}
 	}
 	faults = append(faults, r.faultsInMemory()...)
 	r.logChange(faults)

@@ -100,7 +100,7 @@ func (s *Server) tellSettings() {
 		Str("database", s.store.Dialect()).Str("heartbeats", s.conf.Heartbeats)
 	log.Msg("ops-meta starts")
 	if s.conf.Heartbeats == HeartbeatsOpen {
-		s.log.Warn().Msg("heartbeats are open: whoever reaches this address may report as any host")
+		s.log.Warn().Msg("heartbeats are open: anyone who reaches this address may report as any host")
 	}
 	s.backend.TellStandstill()
 	if s.conf.TLSCert == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/server"
 )
 
-// A webhook's secret and address are for writing only: whoever looks sees
+// A webhook's secret and address are for writing only: anyone who looks sees
 // where it leads, and what is written back as it was read keeps both.
 func TestAWebhooksSecretsAreSeenNowhere(t *testing.T) {
 	onBoth(t, func(t *testing.T, conf server.Config) {
@@ -72,7 +72,7 @@ func TestAWebhooksSecretsAreSeenNowhere(t *testing.T) {
 }
 
 // An address of a configuration file may carry a login, which hosts need:
-// whoever may only look, and the audit log, do not have it.
+// viewers, and the audit log, do not have it.
 func TestALoginInAConfigurationsAddressIsForOperators(t *testing.T) {
 	onBoth(t, func(t *testing.T, conf server.Config) {
 		r := start(t, conf)
@@ -117,7 +117,7 @@ func TestALoginInAConfigurationsAddressIsForOperators(t *testing.T) {
 	})
 }
 
-// page is how the page answers whoever logs in with a token.
+// page is how the page answers anyone who logs in with a token.
 func (r *running) page(t testing.TB, token, path string) answer {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

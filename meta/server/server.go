@@ -127,7 +127,7 @@ func (s *Server) openFleet(ctx context.Context) (err error) {
 	return err
 }
 
-// Notice is what whoever started the server should read.
+// Notice is what the person who started the server should read.
 func (s *Server) Notice() Notice {
 	return Notice{URL: s.URL(), AdminToken: s.token, TokenFile: s.conf.path(backend.AdminTokenFile)}
 }

@@ -58,7 +58,7 @@ type Access interface {
 	Used() map[string]time.Time
 }
 
-// Feed tells whoever follows it what has changed.
+// Feed tells those who follow it what has changed.
 type Feed interface{ Publish(kind, name string) }
 
 // Parts are what a backend works with.

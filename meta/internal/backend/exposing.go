@@ -35,7 +35,7 @@ type agentVersion struct{ agent, version string }
 
 // refuseExposing refuses what a transaction has done when hosts would be told
 // a release that proved bad, which they were not told before and do not run.
-// While the fleet stands still nobody is told anything: whoever ends that sees
+// While the fleet stands still nobody is told anything: anyone who ends that sees
 // what is bad.
 func (c *core) refuseExposing(ctx context.Context, tx *store.Tx, before api.Wanted) error {
 	after, err := tx.Wanted(ctx)

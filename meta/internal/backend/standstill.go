@@ -126,7 +126,7 @@ func seenOf(moves map[moveKey]*api.Move) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// EndStandstill lets hosts be told what is wanted, by whoever has seen what
+// EndStandstill lets hosts be told what is wanted, by a person who has seen what
 // that will be.
 func (s standstill) EndStandstill(ctx context.Context, by api.Actor, e api.EndStandstill) error {
 	serial := s.wanted.Load().Serial

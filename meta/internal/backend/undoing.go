@@ -48,7 +48,7 @@ func (f fleetFile) refuseOld(ctx context.Context, tx *store.Tx, now api.Wanted, 
 	old := func(format string, args ...any) error {
 		return &api.Error{
 			Kind: api.KindConflict, Message: fmt.Sprintf("the file is of serial %d, and ", m.Serial) + fmt.Sprintf(format, args...),
-			Hint: "nothing was changed; export the file anew and make your change in that, or take it back on purpose with --overwrite",
+			Hint: "nothing was changed; export the file again and make your change in that, or take it back on purpose with --overwrite",
 		}
 	}
 	if first := u.plan[0]; m.Era != now.Eras[len(now.Eras)-1] {
