@@ -84,7 +84,7 @@ func TestAHoldDatedInTheFutureLastsItsOwnLengthFromNow(t *testing.T) {
 	far := time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	rewrite(t, h, "holds.json", func(v map[string]any) {
 		hold := v["falcon"].(map[string]any)
-		hold["since"], hold["until"] = far, far.Add(3*time.Second)
+		hold["since"], hold["until"] = far, far.Add(10*time.Second)
 	})
 	h.boot()
 	next := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})

@@ -26,7 +26,7 @@ func TestI2NothingIsStoppedOnAFullDisk(t *testing.T) {
 	h.runs("falcon", "1.0.1")
 	h.apply(v1)
 	h.runs("falcon", "1.0.0")
-	before := len(agenttest.Events(t, h.agentDir("falcon")))
+	before := len(noted(t, h.agentDir("falcon"), 3)) // up, down, up
 
 	full := filepath.Join(disk, "full")
 	fill(t, full)

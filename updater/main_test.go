@@ -119,12 +119,12 @@ type host struct {
 	logFile string
 }
 
-// testConfig is the configuration of a host in dir that is quick about things.
+// testConfig is the configuration of a host in dir that is quick about things,
+// and patient with scripts.
 func testConfig(dir string) config.Config {
 	c := config.Default()
 	c.VarDir, c.WorkDir = filepath.Join(dir, "var"), filepath.Join(dir, "work")
 	c.Probation, c.CheckEvery, c.ConfigEvery = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
-	c.StartTimeout, c.StopTimeout = 5*time.Second, 5*time.Second
 	c.Retries = 0
 	return c
 }
@@ -220,10 +220,41 @@ func (h *host) agentDir(name string) string { return filepath.Join(h.cfg.Default
 
 func (h *host) checkRunning(name string, want ...string) {
 	h.t.Helper()
-	if got := agenttest.Running(h.t, h.agentDir(name)); !slices.Equal(got, want) {
+	if got := running(h.t, h.agentDir(name), len(want)); !slices.Equal(got, want) {
 		h.t.Errorf("running of %s: %v; want %v", name, got, want)
 	}
 	h.checkNeverTwo(name)
+}
+
+// running waits for n applications of the agent in dir: what a control script
+// calls started may not have become one yet. More than n are there at once.
+func running(t testing.TB, dir string, n int) (versions []string) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d run in %s", n, dir), func() bool {
+		versions = agenttest.Running(t, dir)
+		return len(versions) >= n
+	})
+	return versions
+}
+
+// noted waits for the first n events of the agent in dir: an application that
+// is started notes it a little later.
+func noted(t testing.TB, dir string, n int) (events []agenttest.Event) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d events in %s", n, dir), func() bool {
+		events = agenttest.Events(t, dir)
+		return len(events) >= n
+	})
+	return events
+}
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
 }
 
 func (h *host) checkNeverTwo(name string) {

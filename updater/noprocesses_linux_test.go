@@ -112,7 +112,7 @@ func TestI2NothingIsStoppedWhereNothingCanBeForked(t *testing.T) {
 	h, v1 := asAnother(t, u, agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
 	v2.RunUser = v1.RunUser
-	before := len(agenttest.Events(t, h.agentDir("falcon")))
+	before := len(noted(t, h.agentDir("falcon"), 1))
 	until(t, "the last child has ended", func() bool { return len(childrenOf(t, os.Getpid())) == 0 })
 	lift := noProcesses(t, u)
 	h.apply(v2)

@@ -143,7 +143,7 @@ func TestI3RootLeavesAPlaceThatOthersCanChangeByItself(t *testing.T) {
 	if got := agenttest.Running(t, before); len(got) > 0 {
 		t.Errorf("%v runs on where it was", got)
 	}
-	if got := agenttest.Running(t, filepath.Join(a.WorkDir, "falcon")); len(got) != 1 {
+	if got := running(t, filepath.Join(a.WorkDir, "falcon"), 1); len(got) != 1 {
 		t.Errorf("running where it is wanted: %v", got)
 	}
 	checkNotRun(t, mark)

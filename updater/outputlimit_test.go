@@ -17,15 +17,6 @@ var chatty = agenttest.Habits{Output: "2>&1", App: `
 	sleep 0.05
 done) 9>&- &`}
 
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 // The agent begins to write at a moment at which nothing else happens
 // to the agent for an hour, and while a download keeps its keeper.
 func TestI5ChattyAgentsDoNotFillTheDiskBetweenRoundsNorDuringADownload(t *testing.T) {

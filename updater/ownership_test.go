@@ -70,7 +70,7 @@ func TestI3ASecondSidecarOnOneWorkDirectoryStepsBackUntilTheFirstIsGone(t *testi
 	}
 	beats := second.server.count()
 	second.await("it has looked again", func() bool { return second.server.count() > beats+2 })
-	if events := agenttest.Events(t, filepath.Join(first.dir, "work/falcon")); len(events) != 1 {
+	if events := noted(t, filepath.Join(first.dir, "work/falcon"), 1); len(events) != 1 {
 		t.Errorf("the second one touched the agent: %+v", events)
 	}
 	must(t, first.cmd.Process.Kill())

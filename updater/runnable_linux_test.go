@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/meta"
@@ -56,7 +55,7 @@ func TestI2NothingIsStoppedWhereNothingCanBeExecuted(t *testing.T) {
 	h.boot()
 	h.apply(changed)
 	h.runs("falcon", "1.0.0")
-	before := len(agenttest.Events(t, h.agentDir("falcon")))
+	before := len(noted(t, h.agentDir("falcon"), 1))
 	remount(t, h.cfg.DefaultWorkDir, syscall.MS_NOEXEC)
 	for name, wanted := range map[string]meta.DesiredAgent{"an upgrade": v2, "a stop": stop} {
 		h.apply(wanted)
@@ -85,13 +84,12 @@ func TestI2NothingIsStoppedWhereNothingCanBeExecuted(t *testing.T) {
 
 func TestI2ARollbackWaitsForAHostOnWhichNothingCanBeExecuted(t *testing.T) {
 	h := onDisk(t)
-	h.cfg.Probation = 5 * time.Second
 	h.boot()
-	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
-	v1.Probation = 1
-	h.apply(v1)
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	h.runs("falcon", "1.0.0")
-	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{Health: "exit 1"}))
+	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{Health: "exit 1"})
+	v2.Probation = 15
+	h.apply(v2)
 	h.await("falcon", "began its probation", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseProbation })
 	remount(t, h.cfg.DefaultWorkDir, syscall.MS_NOEXEC)
 	h.logSays("mounted noexec", "trying again")
@@ -170,7 +168,7 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 		}
 		must(t, h.engine.Clear("falcon"))
 	}
-	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != 1 {
+	if events := noted(t, h.agentDir("falcon"), 1); len(events) != 1 {
 		t.Errorf("the agent was disturbed: %+v", events)
 	}
 }

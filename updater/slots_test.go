@@ -43,7 +43,7 @@ type slow struct {
 	r   *http.Request
 }
 
-// Write passes 4 KiB on twice in a stall timeout of a second.
+// Write passes 4 KiB on ten times in a stall timeout of five seconds.
 func (s *slow) Write(p []byte) (int, error) {
 	for sent := 0; sent < len(p); {
 		n, err := s.ResponseWriter.Write(p[sent:min(sent+4<<10, len(p))])
@@ -64,7 +64,7 @@ func (s *slow) Write(p []byte) (int, error) {
 
 func TestI6DownloadsThatCrawlMakeRoomForWhoeverWaits(t *testing.T) {
 	h := newHost(t)
-	h.cfg.Concurrency, h.cfg.Limits.StallTimeout, h.cfg.Limits.Retries = 2, time.Second, 5
+	h.cfg.Concurrency, h.cfg.Limits.StallTimeout, h.cfg.Limits.Retries = 2, 5*time.Second, 5
 	tr := newTrickle(t, h.origin)
 	noise := make([]byte, 1<<20)
 	_, err := rand.Read(noise)

@@ -30,7 +30,7 @@ func settledAt(t *testing.T, stored func(h *host) meta.DesiredAgent) *host {
 
 func (h *host) undisturbed() {
 	h.t.Helper()
-	if events := agenttest.Events(h.t, h.agentDir("falcon")); len(events) != 1 {
+	if events := noted(h.t, h.agentDir("falcon"), 1); len(events) != 1 {
 		h.t.Errorf("the agent was disturbed: %+v", events)
 	}
 }

@@ -67,7 +67,7 @@ func TestI2NothingIsStoppedWhileTheJournalCannotBeWritten(t *testing.T) {
 		t.Errorf("report: %+v", a)
 	}
 	h.checkRunning("falcon", "1.0.0")
-	if events := agenttest.Events(t, h.agentDir("falcon")); len(events) != 1 {
+	if events := noted(t, h.agentDir("falcon"), 1); len(events) != 1 {
 		t.Errorf("the agent was disturbed: %+v", events)
 	}
 	must(t, os.RemoveAll(file))
@@ -148,7 +148,7 @@ func TestI4RootMakesADirectoryForAnotherUserAndNothingElse(t *testing.T) {
 			t.Errorf("%s belongs to %s; want %s", path, got, want)
 		}
 	}
-	if got := ownerOf(t, "/proc/"+strconv.Itoa(agenttest.Events(t, h.agentDir("falcon"))[0].Pid)); got != u.Uid {
+	if got := ownerOf(t, "/proc/"+strconv.Itoa(noted(t, h.agentDir("falcon"), 1)[0].Pid)); got != u.Uid {
 		t.Errorf("the agent runs as %s; want %s", got, u.Uid)
 	}
 

@@ -50,6 +50,7 @@ func runIn(t *testing.T, around ...string) (modes, found string) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "agents/falcon/var-told"))
 	must(t, err)
+	noted(t, filepath.Join(dir, "agents/falcon"), 1) // it has made its files
 	_ = os.Remove(filepath.Join(dir, "agents/falcon/1.0.0/var/app.log"))
 	return modesOf(t, dir), strings.ReplaceAll(string(text), dir, "")
 }

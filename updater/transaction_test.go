@@ -56,9 +56,8 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 		{"start fails", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"}, "no licence"},
 		{"dies right after start", agenttest.Habits{BeforeStart: "(sleep 0.2; echo 'panic: bad flag') & exit 0"}, "panic: bad flag"},
 		{"start hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, "did not return"},
-		{"dies in probation", agenttest.Habits{App: "sleep 0.3; note down; exit 1"}, "probation"},
-		{"restarts itself in probation", agenttest.Habits{App: `
-			sleep 0.2 9>&-
+		{"dies in probation", agenttest.Habits{App: onceLookedAt + "note down; exit 1"}, "probation"},
+		{"restarts itself in probation", agenttest.Habits{App: onceLookedAt + `
 			note down
 			[ -e var/again ] || { touch var/again; exec 9>&-; setsid ./app >>var/app.log 2>&1 </dev/null & echo $! >var/app.pid; exit 0; }`}, "pid changed"},
 		{"not healthy", agenttest.Habits{Health: "echo 'queue full'; exit 1"}, "queue full"},
@@ -67,15 +66,21 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHost(t)
-			h.cfg.Probation, h.cfg.StartTimeout = time.Second, 2*time.Second
 			v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 			v2 := h.origin.publish(t, "falcon", "1.0.1", c.bad)
 			h.boot()
 			h.apply(v1)
 			h.runs("falcon", "1.0.0")
 
+			if strings.Contains(c.bad.App, onceLookedAt) {
+				v2.Probation = 3600
+			}
+			h.startTimeout(5 * time.Second)
 			h.apply(v2)
 			a := h.await("falcon", "rolled back", func(a meta.RealAgent) bool {
+				if a.Phase == meta.PhaseProbation && a.Progress > 0 {
+					agenttest.Write(t, filepath.Join(h.agentDir("falcon"), "var-looked-at"), "", 0o644)
+				}
 				return a.Phase == meta.PhaseRolledBack && a.Status == meta.StatusStarted
 			})
 			if a.Version != "1.0.0" || a.DesiredVersion != "1.0.1" || !strings.Contains(a.Error, c.want) {
@@ -87,6 +92,7 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 			}
 
 			// Other content under the same version is another release.
+			h.startTimeout(h.cfg.StartTimeout)
 			h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{App: ": mended"}))
 			h.runs("falcon", "1.0.1")
 			h.checkRunning("falcon", "1.0.1")
@@ -94,10 +100,22 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 	}
 }
 
+// onceLookedAt has an application wait until its probation has seen it run.
+const onceLookedAt = `
+	until [ -e $agent/var-looked-at ]; do sleep 0.05 9>&-; done
+`
+
+// startTimeout holds for what begins from now on.
+func (h *host) startTimeout(d time.Duration) {
+	h.t.Helper()
+	cfg := h.cfg
+	cfg.StartTimeout = d
+	must(h.t, h.engine.Configure(cfg))
+}
+
 // A version that was superseded on probation is nothing to go back to.
 func TestI2RollbackPassesOverAVersionThatNeverProvedItself(t *testing.T) {
 	h := newHost(t)
-	h.cfg.StartTimeout = 2 * time.Second
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
 	v3 := h.origin.publish(t, "falcon", "1.0.2", agenttest.Habits{BeforeStart: "exit 1"})
@@ -149,7 +167,7 @@ func TestI2WhatRunsRunsOnWhenAnInstallFails(t *testing.T) {
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	h.runs("falcon", "1.0.0")
-	pid := agenttest.Events(t, h.agentDir("falcon"))[0].Pid
+	pid := noted(t, h.agentDir("falcon"), 1)[0].Pid
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
 
 	cases := []struct {
@@ -204,7 +222,7 @@ func TestMovedWorkDir(t *testing.T) {
 		return r.WorkDir == a.WorkDir && r.Phase == meta.PhaseIdle && r.Status == meta.StatusStarted
 	})
 	h.checkRunning("falcon")
-	if now := agenttest.Running(t, filepath.Join(a.WorkDir, "falcon")); len(now) != 1 {
+	if now := running(t, filepath.Join(a.WorkDir, "falcon"), 1); len(now) != 1 {
 		t.Errorf("running at the new place: %v, %+v", now, got)
 	}
 }
@@ -340,7 +358,7 @@ func TestARemoteConfigIsFollowed(t *testing.T) {
 		}
 	}
 	h.await("falcon", "had its config", content("one"))
-	before := len(agenttest.Events(t, h.agentDir("falcon")))
+	before := len(noted(t, h.agentDir("falcon"), 1))
 
 	h.origin.put("falcon-cfg.json", []byte("two"))
 	h.await("falcon", "took the new config and was restarted", func(a meta.RealAgent) bool {
