@@ -29,7 +29,7 @@ func newRunner(t *testing.T, h agenttest.Habits) agent.Runner {
 func runnerFor(dir string) agent.Runner {
 	return agent.Runner{
 		Dir:      agent.Dir{Path: dir, Name: "falcon"},
-		Timeouts: job.Timeouts{Status: 20 * time.Second, Start: 20 * time.Second, Stop: 20 * time.Second},
+		Timeouts: job.Timeouts{Status: patience, Start: patience, Stop: patience},
 		Env:      control.Environment(nil),
 	}
 }
@@ -111,7 +111,7 @@ func TestAHangingScriptIsKilledWithItsGroupAndNothingElse(t *testing.T) {
 	sleep 300 & echo $! >var/helper.pid
 	echo "waiting for the database"
 	sleep 300`})
-	r.Timeouts.Start = time.Second
+	r.Timeouts.Start = 5 * time.Second // in which the script must come to its end
 	// It says started, and that is what counts, although start had to be killed.
 	if err := r.Start(t.Context(), "1.0.0"); err != nil {
 		t.Fatal(err)
@@ -129,17 +129,10 @@ func assertGone(t *testing.T, pidFile string) {
 		t.Fatal(err)
 	}
 	pid := strings.TrimSpace(string(data))
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	eventually(t, "process "+pid+" of "+pidFile+" is gone", func() bool {
 		stat, err := os.ReadFile("/proc/" + pid + "/stat")
-		if err != nil || strings.Contains(string(stat), ") Z") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %s of %s still runs", pid, pidFile)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return err != nil || strings.Contains(string(stat), ") Z")
+	})
 }
 
 func TestFailuresCarryWhatTheScriptSaid(t *testing.T) {
@@ -150,17 +143,17 @@ func TestFailuresCarryWhatTheScriptSaid(t *testing.T) {
 	}{
 		{"exit code", agenttest.Habits{BeforeStart: "echo 'cannot bind :80'; exit 7"}, []string{"exit code 7", "cannot bind :80"}},
 		{"never starts", agenttest.Habits{BeforeStart: "echo 'bye'; exit 0"}, []string{"status is stoped", "bye"}},
-		{"hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, []string{"did not return within 1s", "loading"}},
+		{"hangs", agenttest.Habits{BeforeStart: "echo 'loading'; sleep 300"}, []string{"did not return within 3s", "loading"}},
 		{"dies with a trace", agenttest.Habits{BeforeStart: `echo "panic: port 80 is taken"; i=0; while [ $i -lt 300 ]; do echo "goroutine $i [running]: main.main() /src/main.go:$i"; i=$((i+1)); done; exit 2`}, []string{"panic: port 80 is taken", "exit code 2"}},
 		{"dies at once", agenttest.Habits{App: "exit 1"}, []string{"status is stoped"}},
 		{"answers late and not understandably", agenttest.Habits{
-			BeforeStart: "echo 'port 80'", BeforeStatus: "sleep 1.2; echo running, for all I know; exit 0",
+			BeforeStart: "echo 'port 80'", BeforeStatus: "sleep 3.2; echo running, for all I know; exit 0",
 		}, []string{"status is unknown: running, for all I know", "port 80"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRunner(t, c.habits)
-			r.Timeouts.Start = time.Second
+			r.Timeouts.Start = 3 * time.Second
 			err := r.Start(t.Context(), "1.0.0")
 			if err == nil {
 				// The application may have been seen in the moment it was alive.
@@ -207,8 +200,8 @@ func TestI3AnAgentThatDoesNotStopIsKilledAndReported(t *testing.T) {
 }
 
 func TestAStopThatFailsReportsTheLastWholeAnswer(t *testing.T) {
-	r := newRunner(t, agenttest.Habits{BeforeStatus: "sleep 1.2; echo started; exit 0", BeforeStop: "exit 0", NoPid: true})
-	r.Timeouts.Stop = 500 * time.Millisecond
+	r := newRunner(t, agenttest.Habits{BeforeStatus: "sleep 3.2; echo started; exit 0", BeforeStop: "exit 0", NoPid: true})
+	r.Timeouts.Stop = 3 * time.Second
 	if _, err := r.Stop(t.Context(), "1.0.0"); err == nil || !strings.Contains(err.Error(), "its status is started: status is started after control stop") {
 		t.Fatalf("stop: %v; want what status said, not that we did not wait for it", err)
 	}
@@ -334,7 +327,7 @@ func startSleeper(t *testing.T) string {
 
 func TestReasonsAreSaidForPeople(t *testing.T) {
 	r := newRunner(t, agenttest.Habits{BeforeStatus: "echo '*** Falcon 3 ***'"})
-	r.Timeouts.Start = 300 * time.Millisecond
+	r.Timeouts.Start = 3 * time.Second
 	err := r.Start(t.Context(), "1.0.0")
 	if err == nil || !strings.Contains(err.Error(), `its first word is "***"`) {
 		t.Errorf("banner in front of the status: %v", err)

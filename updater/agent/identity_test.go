@@ -187,6 +187,7 @@ func TestAStrangerWithAStalePidIsSparedAndTheAgentIsStarted(t *testing.T) {
 			if c.says != "has ended" && !alive(stranger) {
 				t.Error("the stranger was killed")
 			}
+			eventually(t, "the agent runs beside the stranger", func() bool { return len(agenttest.Running(t, r.Dir.Path)) > 0 })
 			if got := agenttest.Running(t, r.Dir.Path); len(got) != 1 || appPid(t, r) == stranger {
 				t.Errorf("running: %v with pid file %d; want the agent started beside the stranger", got, appPid(t, r))
 			}
@@ -299,7 +300,7 @@ func TestAPidFileElsewhereThatNamesAStrangerIsNamedWithTheCommandThatHelps(t *te
 			stranger := startStranger(t)
 			agenttest.Write(t, file, itoa(stranger), 0o644)
 			soon := r
-			soon.Timeouts.Start = time.Second
+			soon.Timeouts.Start = 3 * time.Second
 			err = soon.Start(t.Context(), "1.0.0")
 			u, ok := errors.AsType[*control.Unrunnable](err)
 			if !ok || u.Code != control.CodeStalePid || !u.Host {

@@ -12,10 +12,13 @@ import (
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
+// patience is how long a test waits for what must come; far more than it takes.
+const patience = time.Minute
+
 // eventually waits for what must come.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

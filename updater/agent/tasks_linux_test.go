@@ -24,6 +24,9 @@ const forker = `
 	done
 	sleep 300`
 
+// toFork is long enough for the 40.
+const toFork = 10 * time.Second
+
 // sleepers counts the processes with these arguments.
 func sleepers(t *testing.T, args string) (n int) {
 	t.Helper()
@@ -45,17 +48,22 @@ func TestAScriptThatForksWithoutEndIsEndedWithAllThatItStarted(t *testing.T) {
 		t.Skip("NOT TESTED: only root can make a control group")
 	}
 	r := newRunner(t, agenttest.Habits{BeforeStatus: forker})
-	r.Tasks, r.Timeouts.Status = 40, 3*time.Second
+	r.Tasks, r.Timeouts.Status = 40, toFork
 	most := 0
-	watched := make(chan struct{})
+	answered, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
-		for range 25 {
-			most = max(most, sleepers(t, "sleep 86321"))
-			time.Sleep(100 * time.Millisecond)
+		for tick := time.Tick(100 * time.Millisecond); ; {
+			select {
+			case <-tick:
+				most = max(most, sleepers(t, "sleep 86321"))
+			case <-answered:
+				return
+			}
 		}
 	}()
 	s := r.Status(t.Context(), "1.0.0").String()
+	close(answered)
 	<-watched
 	if !strings.Contains(s, "40 processes and threads at once") {
 		t.Errorf("status %q; want why it was ended", s)
@@ -92,12 +100,12 @@ func TestADaemonHasNoBoundOfTheScriptThatStartedIt(t *testing.T) {
 func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 	if dir := os.Getenv("BOUNDED_AGENT"); dir != "" {
 		r := runnerFor(dir)
-		r.Tasks, r.Timeouts.Status = 40, 3*time.Second
+		r.Tasks, r.Timeouts.Status = 40, toFork
 		s := r.Status(t.Context(), "1.0.0").String()
 		if !strings.Contains(s, "40 processes and threads at once") {
 			t.Errorf("status %q; want why it was ended", s)
 		}
-		r.Timeouts.Status = 20 * time.Second
+		r.Timeouts.Status = patience
 		if err := r.Start(t.Context(), "1.0.1"); err != nil {
 			t.Fatal(err)
 		}
