@@ -105,6 +105,7 @@ func TestAnotherNameOfRootIsRoot(t *testing.T) {
 		return r.RunUser == "toor" && r.Status == meta.StatusStarted && r.Phase == meta.PhaseIdle
 	})
 	give(t, u, filepath.Dir(h.cfg.DefaultWorkDir))
+	h.awaitUnsafe("falcon") // a look that began before has ended
 	agenttest.Write(t, filepath.Join(h.agentDir("falcon"), "1.0.0/control"), trap(mark), 0o755)
 	r := h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
 	if r.Reason != unsafePlace {

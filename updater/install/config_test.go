@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ops-updater/ops-updater/updater/install"
 	"github.com/ops-updater/ops-updater/updater/job"
@@ -78,14 +77,14 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 		{"gone", status(404), false, install.ReasonNotFound, "two"},
 		{"too large", says(strings.Repeat("x", 2000)), false, install.ReasonTooLarge, "two"},
 		{"cut", lying([]byte("thr"), 10), false, install.ReasonUnreachable, "two"},
-		{"stalls", stalling([]byte("three"), 1), false, install.ReasonStalled, "two"},
+		{"stalls", stalling([]byte(strings.Repeat("x", 500)), 1), false, install.ReasonStalled, "two"},
 		{"back again", says("three"), true, "", "three"},
 	}
 	for _, s := range steps {
 		l := testLimits()
 		l.MaxConfig = 1000
 		if s.reason == install.ReasonStalled {
-			l.StallTimeout = 100 * time.Millisecond
+			l.StallTimeout = haste
 		}
 		changed, digest, err := install.FetchConfig(t.Context(), dir, "1.0.0", job.RemoteConfig{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
 		if (s.reason == "") != (err == nil) || changed != s.changed {

@@ -88,6 +88,9 @@ func endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// haste is a stall timeout that a server which is only busy keeps.
+const haste = 2 * time.Second
+
 // stalling sends n bytes of b and then one byte now and then, too few to count.
 func stalling(b []byte, n int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -113,6 +116,7 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 	r, other := newRelease(t, 300_000), newRelease(t, 310_000)
 	whole := content(r.tarball)
 	patient := func(*job.Install) {}
+	hasty := func(j *job.Install) { j.Limits.StallTimeout = haste }
 	size := func(j *job.Install) { j.Size = int64(len(r.tarball)) }
 	cases := map[string]struct {
 		handler   http.HandlerFunc
@@ -137,8 +141,8 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 		"endless, size announced":   {endless, size, install.ReasonTooLarge, true, 2, false},
 		"endless, size configured":  {endless, func(j *job.Install) { j.Limits.MaxDownload = 1 << 20 }, install.ReasonTooLarge, true, 2, false},
 		"larger than configured":    {whole, func(j *job.Install) { j.Limits.MaxDownload = 1000 }, install.ReasonTooLarge, true, 2, false},
-		"stalls for ever":           {stalling(r.tarball, 100_000), func(j *job.Install) { j.Limits.StallTimeout = 300 * time.Millisecond }, install.ReasonStalled, false, -1, true},
-		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(j *job.Install) { j.Limits.StallTimeout = 200 * time.Millisecond }, install.ReasonUnreachable, false, 3, true},
+		"stalls for ever":           {stalling(r.tarball, 100_000), hasty, install.ReasonStalled, false, -1, true},
+		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, hasty, install.ReasonUnreachable, false, 3, true},
 		"redirects for ever":        {redirect("/"), patient, install.ReasonBadRedirect, true, 6, false},
 		"redirect to a file":        {redirect("file:///etc/passwd"), patient, install.ReasonBadRedirect, true, 1, false},
 		"redirect to ftp":           {redirect("ftp://127.0.0.1/x"), patient, install.ReasonBadRedirect, true, 1, false},
@@ -317,7 +321,7 @@ func TestDigestComesFromItsFile(t *testing.T) {
 			j := testJob(t, r, serve(t, content(r.tarball)).URL)
 			j.MD5, j.MD5URL = "", serve(t, c.file).URL+"/agent-1.0.0.tar.gz.md5"
 			if c.reason == install.ReasonStalled {
-				j.Limits.StallTimeout = 200 * time.Millisecond
+				j.Limits.StallTimeout = haste
 			}
 			res, err := install.Run(t.Context(), j, nil)
 			if c.reason == "" && (err != nil || res.MD5 != r.md5) {
@@ -403,7 +407,7 @@ func TestOurOwnSlownessIsNoStall(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, 1000)
 	j := testJob(t, r, serve(t, content(r.tarball)).URL)
-	j.Limits.MaxRate, j.Limits.StallTimeout = int64(len(r.tarball)/2), time.Second
+	j.Limits.MaxRate, j.Limits.StallTimeout = int64(len(r.tarball)/8), 4*time.Second
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)
 	}
