@@ -41,7 +41,7 @@ func (r *running) dial(t testing.TB, text string) net.Conn {
 // status is how the server answers on a connection.
 func status(t testing.TB, c net.Conn) int {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatalf("no answer: %v", err)

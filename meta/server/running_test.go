@@ -108,7 +108,7 @@ func TestAReaderOfTheFeedGoesOnWhereItWas(t *testing.T) {
 	r := start(t, newConfig(t))
 	r.publish(t, "a", "1")
 	follow := func(after int64) api.FeedItem {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var first api.FeedItem
 		_ = r.admin.Follow(ctx, after, func(i api.FeedItem) {

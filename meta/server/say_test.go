@@ -57,7 +57,7 @@ func TestImpactKnowsNarrowerRules(t *testing.T) {
 // fleet file that still has it changes nothing.
 func TestHoldsThatEndedAreGone(t *testing.T) {
 	r := start(t, newConfig(t))
-	until := time.Now().Add(2 * time.Second)
+	until := time.Now().Add(10 * time.Second) // in which it is made and exported
 	brief := api.Hold{Scope: api.Scope{Kind: api.ScopeHost, Name: "web-1"}, Reason: "brief", Until: &until}
 	for _, h := range []api.Hold{brief, {Scope: brief.Scope, Reason: "for good"}} {
 		if _, err := r.admin.CreateHold(t.Context(), h); err != nil {

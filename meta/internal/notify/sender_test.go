@@ -52,7 +52,7 @@ func (o *office) setTargets(targets ...api.NotifyTarget) {
 func (o *office) run(t *testing.T, change func(*notify.Config)) (stop func()) {
 	t.Helper()
 	c := notify.Config{
-		Outbox: o.store, Targets: o.targets, Poll: 20 * time.Millisecond, Timeout: 5 * time.Second,
+		Outbox: o.store, Targets: o.targets, Poll: 20 * time.Millisecond, Timeout: time.Minute,
 		RetryBase: 10 * time.Millisecond, RetryLimit: 50 * time.Millisecond, MaxAttempts: 4, Collect: 300 * time.Millisecond,
 	}
 	if change != nil {

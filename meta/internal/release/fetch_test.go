@@ -131,7 +131,7 @@ func TestFetchingIsGuarded(t *testing.T) {
 		http.Redirect(w, r, looping+r.URL.Path, http.StatusFound)
 	})
 	loopback := release.Fetch{Deny: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
-	quick := release.Fetch{StallTimeout: 300 * time.Millisecond}
+	quick := release.Fetch{StallTimeout: 2 * time.Second}
 	port := target[strings.LastIndex(target, ":"):]
 	cases := []struct {
 		name string

@@ -199,7 +199,7 @@ func (s *server) await(t testing.TB, id string, state api.RolloutState, hosts ..
 
 func eventually(t testing.TB, what string, done func() bool, state func() string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !done() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s: %s", what, state())

@@ -18,7 +18,7 @@ import (
 // next waits for a change of at least a serial.
 func next(t *testing.T, changes <-chan store.Change, serial int64) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case c, ok := <-changes:
@@ -113,7 +113,7 @@ func TestOneLeads(t *testing.T) {
 		if err := a.Resign(t.Context(), "retention"); err != nil || !lead(b, time.Millisecond) {
 			t.Errorf("want b to lead after a resigned: %v", err)
 		}
-		for deadline := time.Now().Add(30 * time.Second); !lead(a, time.Hour); {
+		for deadline := time.Now().Add(time.Minute); !lead(a, time.Hour); {
 			if time.Now().After(deadline) {
 				t.Fatal("b's lease did not end")
 			}
