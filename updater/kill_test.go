@@ -110,7 +110,7 @@ func newSidecar(t *testing.T) *sidecar {
 	agenttest.CleanUp(t, s.dir)
 	cfg := map[string]any{
 		"server": s.server.URL, "interval": 1, "probation": "300ms", "work_dir": "work", "var_dir": "var", "hostname": "h",
-		"reserve": 0,
+		"start_timeout": "20s", "stop_timeout": "20s", "reserve": 0,
 	}
 	data, err := json.Marshal(cfg)
 	must(t, err)

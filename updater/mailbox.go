@@ -170,7 +170,7 @@ func (k *keeper) publishLook(s plan.Situation, step plan.Step) {
 	defer k.mu.Unlock()
 	k.state = s.State(step)
 	k.busy = step.Act.Replaces() || step.Act == plan.ActResume
-	if k.orders == k.ordersSeen { // else it is about what was wanted before
+	if k.busy || k.orders == k.ordersSeen { // else it is about what was wanted before
 		close(k.looked)
 		k.looked = make(chan struct{})
 	}

@@ -56,7 +56,7 @@ func leaveAtOnce() {
 }
 
 // patience is how long a test waits for what must come; far more than it takes.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // origin serves releases and configs.
 type origin struct {
@@ -124,6 +124,7 @@ type host struct {
 func testConfig(dir string) config.Config {
 	c := config.Default()
 	c.VarDir, c.WorkDir = filepath.Join(dir, "var"), filepath.Join(dir, "work")
+	c.StartTimeout, c.StopTimeout = patience/6, patience/6
 	c.Probation, c.CheckEvery, c.ConfigEvery = 300*time.Millisecond, 300*time.Millisecond, 100*time.Millisecond
 	c.Retries = 0
 	return c

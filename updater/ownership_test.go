@@ -2,6 +2,7 @@ package updater_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,16 +21,22 @@ func secondOn(t *testing.T, first *sidecar) *sidecar {
 	t.Helper()
 	s := newSidecar(t)
 	s.origin = first.origin
+	s.configure(map[string]any{"work_dir": filepath.Join(first.dir, "work")})
+	return s
+}
+
+// configure sets keys of the configuration.
+func (s *sidecar) configure(keys map[string]any) {
+	s.t.Helper()
 	path := filepath.Join(s.dir, "cfg.json")
 	data, err := os.ReadFile(path)
-	must(t, err)
+	must(s.t, err)
 	var cfg map[string]any
-	must(t, json.Unmarshal(data, &cfg))
-	cfg["work_dir"] = filepath.Join(first.dir, "work")
+	must(s.t, json.Unmarshal(data, &cfg))
+	maps.Copy(cfg, keys)
 	data, err = json.Marshal(cfg)
-	must(t, err)
-	agenttest.Write(t, path, string(data), 0o644)
-	return s
+	must(s.t, err)
+	agenttest.Write(s.t, path, string(data), 0o644)
 }
 
 // verb runs the program beside, or without, the daemon.
@@ -153,6 +160,7 @@ func TestQueriesLeaveEveryByteAlone(t *testing.T) {
 func TestAPlanWhileAReleaseStartsSlowlyEndsNothing(t *testing.T) {
 	s := newSidecar(t)
 	stranger := secondOn(t, s)
+	s.configure(map[string]any{"start_timeout": "10m"}) // it starts when the test says so
 	s.server.want(s.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	s.start("")
 	s.awaitReport("1.0.0", meta.PhaseIdle)

@@ -376,6 +376,7 @@ func TestI6AnAgentThatHangsDelaysNoOther(t *testing.T) {
 	h := newHost(t)
 	h.cfg.Concurrency = 1
 	h.cfg.StatusTimeout = 10 * time.Minute
+	h.cfg.StartTimeout = 10 * time.Second // the end of the test waits for the start that hangs
 	h.boot()
 	hang := "[ -e var/app.pid ] && sleep 600"
 	for _, name := range []string{"a", "b", "c"} {
