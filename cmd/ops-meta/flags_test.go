@@ -35,6 +35,9 @@ func TestWhatFlagsSay(t *testing.T) {
 		"group set web --label= --glob=": {
 			"PATCH /groups/web", `{"selector":{"globs":null,"labels":null}}`,
 		},
+		"group set web --label role=web --label=": {
+			"PATCH /groups/web", `{"selector":{"labels":null}}`,
+		},
 		"agents set probe --keep 3 --probation 2d": {
 			"PATCH /agents/probe", `{"keep":3,"probation":172800}`,
 		},

@@ -154,6 +154,17 @@ func TestColoursAreForTerminals(t *testing.T) {
 	}
 }
 
+// Whatever forgets to make a text fit for a terminal is caught at the end.
+func TestAScreenHasOnlyOurStyles(t *testing.T) {
+	screen := string(red) + "no" + string(normal) + "\x1b[2J\x1b\x1b[1;31mx\u202e\t\r\n"
+	if got, want := string(onlyStyles([]byte(screen), true)), string(red)+"no"+string(normal)+" [2J  [1;31mx\ufffd\t\n"; got != want {
+		t.Errorf("on a terminal %q, want %q", got, want)
+	}
+	if got, want := string(onlyStyles([]byte(screen), false)), " [31mno [0m [2J  [1;31mx\ufffd\t\n"; got != want {
+		t.Errorf("in a pipe %q, want %q", got, want)
+	}
+}
+
 func TestCellsOfHosts(t *testing.T) {
 	old := time.Now().Add(-3 * time.Hour)
 	for name, tc := range map[string]struct {

@@ -48,9 +48,6 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 	updater.Settle()
 	root := newRoot(stdio)
 	root.SetArgs(args)
-	root.SetIn(stdio.In)
-	root.SetOut(stdio.Out)
-	root.SetErr(stdio.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -134,6 +131,9 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 		SuggestionsMinimumDistance: 2,
 		RunE:                       a.runDaemon,
 	}
+	root.SetIn(stdio.In)
+	root.SetOut(stdio.Out) // before the completion verb, which remembers it
+	root.SetErr(stdio.Err)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
