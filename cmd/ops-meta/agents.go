@@ -259,5 +259,5 @@ func (a *app) printPruned(w io.Writer, p api.Pruned) {
 	if p.DryRun {
 		verb = "would be removed"
 	}
-	writef(w, "%s %s, %s\n", countOf(len(p.Artifacts), "artifact", "artifacts"), verb, printable.Bytes(p.Bytes))
+	writef(w, "%s %s, %s\n", printable.Count(len(p.Artifacts), "artifact", "artifacts"), verb, printable.Bytes(p.Bytes))
 }

@@ -21,7 +21,7 @@ func (a *app) assignListCommand() *cobra.Command {
 	var o api.ListOptions
 	c := &cobra.Command{Use: "list", Short: "All assignments", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		if err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error {
-			return firstOf(knownAgent(ctx, c, o.Agent), knownGroupOf(ctx, c, o.Scope))
+			return cmp.Or(knownAgent(ctx, c, o.Agent), knownGroupOf(ctx, c, o.Scope))
 		}); err != nil {
 			return err
 		}

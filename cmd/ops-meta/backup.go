@@ -159,7 +159,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("restored: %s, %s", countOf(int(done.Rows), "row", "rows"), countOf(done.Artifacts, "artifact", "artifacts"))
+			a.say("restored: %s, %s", printable.Count(int(done.Rows), "row", "rows"), printable.Count(done.Artifacts, "artifact", "artifacts"))
 			a.say("the fleet stands still: once the server runs, hosts keep what they report and rollouts are paused until you have seen the difference (ops-meta standstill) and said go (ops-meta standstill end)")
 			return nil
 		},

@@ -26,33 +26,33 @@ var listers = map[string]lister{
 			return nil, nil
 		}
 		page, err := c.Releases(ctx, api.ListOptions{Agent: before[0], Limit: api.MaxPage})
-		return namesOf(page.Items, func(r api.Release) string { return r.Version }), err
+		return api.NamesOf(page.Items, func(r api.Release) string { return r.Version }), err
 	},
 	"HOST": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Hosts(ctx, api.HostQuery{Limit: api.MaxPage})
-		return namesOf(page.Items, func(h api.Host) string { return h.Name }), err
+		return api.NamesOf(page.Items, func(h api.Host) string { return h.Name }), err
 	},
 	"ROLLOUT": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Rollouts(ctx, api.ListOptions{Limit: 200})
-		return namesOf(page.Items, func(r api.Rollout) string {
+		return api.NamesOf(page.Items, func(r api.Rollout) string {
 			return r.ID + "\t" + r.Agent + " " + r.Version + " " + string(r.State)
 		}), err
 	},
 	"STRATEGY": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Strategies(ctx, api.ListOptions{Limit: api.MaxPage})
-		return namesOf(page.Items, func(s api.Strategy) string { return s.Name }), err
+		return api.NamesOf(page.Items, func(s api.Strategy) string { return s.Name }), err
 	},
 	"TARGET": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.NotifyTargets(ctx, api.ListOptions{Limit: api.MaxPage})
-		return namesOf(page.Items, func(t api.NotifyTarget) string { return t.Name }), err
+		return api.NamesOf(page.Items, func(t api.NotifyTarget) string { return t.Name }), err
 	},
 	"TOKEN": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Tokens(ctx, api.ListOptions{Limit: api.MaxPage})
-		return namesOf(page.Items, func(t api.Token) string { return t.Name }), err
+		return api.NamesOf(page.Items, func(t api.Token) string { return t.Name }), err
 	},
 	"HOLD": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Holds(ctx, api.ListOptions{Limit: api.MaxPage})
-		return namesOf(page.Items, func(h api.Hold) string { return h.ID + "\t" + h.Scope.String() + " " + h.Reason }), err
+		return api.NamesOf(page.Items, func(h api.Hold) string { return h.ID + "\t" + h.Scope.String() + " " + h.Reason }), err
 	},
 	"ARCH": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		o, err := c.Overview(ctx)

@@ -124,9 +124,9 @@ func (a *app) printPlan(w io.Writer, p api.Plan) {
 	case len(p.Changes) == 0:
 		writef(w, "nothing to change\n")
 	case p.DryRun:
-		writef(w, "%s to make\n", countOf(len(p.Changes), "change", "changes"))
+		writef(w, "%s to make\n", printable.Count(len(p.Changes), "change", "changes"))
 	default:
-		writef(w, "%s made\n", countOf(len(p.Changes), "change", "changes"))
+		writef(w, "%s made\n", printable.Count(len(p.Changes), "change", "changes"))
 	}
 }
 

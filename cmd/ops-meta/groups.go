@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -114,7 +115,7 @@ func (a *app) groupSetCommand() *cobra.Command {
 			return err
 		}
 		return a.print(a.out, put, func(w io.Writer) {
-			writef(w, "group %s matches %s\n", put.Name, countOf(matched.Total, "known host", "known hosts"))
+			writef(w, "group %s matches %s\n", put.Name, printable.Count(matched.Total, "known host", "known hosts"))
 		})
 	}
 	f.StringVar(&g.Description, "description", "", "what it is for")

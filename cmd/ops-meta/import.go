@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -57,7 +58,7 @@ func (a *app) importConfig(ctx context.Context, path string, o api.ImportOptions
 	})
 	if left := len(report.Import.Refused); err == nil && left > 0 && !o.Partial {
 		return &api.Error{
-			Kind: api.KindInvalid, Message: fmt.Sprintf("nothing was changed: %s of %s cannot be taken", countOf(left, "part", "parts"), path),
+			Kind: api.KindInvalid, Message: fmt.Sprintf("nothing was changed: %s of %s cannot be taken", printable.Count(left, "part", "parts"), path),
 			Hint: "mend what is listed and import again, or take the rest with --partial",
 		}
 	}

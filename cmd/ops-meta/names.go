@@ -92,22 +92,14 @@ func agentNames(ctx context.Context, c *api.Client) ([]string, error) {
 	all, err := api.All(func(cursor string) (api.Page[api.Agent], error) {
 		return c.Agents(ctx, api.ListOptions{Cursor: cursor, Limit: api.MaxPage})
 	})
-	return namesOf(all, func(a api.Agent) string { return a.Name }), err
+	return api.NamesOf(all, func(a api.Agent) string { return a.Name }), err
 }
 
 func groupNames(ctx context.Context, c *api.Client) ([]string, error) {
 	all, err := api.All(func(cursor string) (api.Page[api.Group], error) {
 		return c.Groups(ctx, api.ListOptions{Cursor: cursor, Limit: api.MaxPage})
 	})
-	return namesOf(all, func(g api.Group) string { return g.Name }), err
-}
-
-func namesOf[T any](all []T, name func(T) string) []string {
-	names := make([]string, 0, len(all))
-	for _, one := range all {
-		names = append(names, name(one))
-	}
-	return names
+	return api.NamesOf(all, func(g api.Group) string { return g.Name }), err
 }
 
 // agentNamed is the name of an agent of which name may be the beginning.
@@ -199,7 +191,7 @@ func knownFilters(ctx context.Context, c *api.Client, q api.HostQuery) error {
 			return err
 		}
 	}
-	return firstOf(
+	return cmp.Or(
 		refuseUnlisted("arch", q.Arch, slices.Collect(maps.Keys(o.Arches))),
 		oneOf("status", q.Status, slices.Collect(maps.Keys(statuses))),
 		oneOf("phase", q.Phase, api.Phases()),
@@ -216,15 +208,6 @@ func addPublished(ctx context.Context, c *api.Client, agent string, versions map
 		versions[r.Version]++
 	}
 	return err
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // knownGroupOf refuses a scope that names a group that there is none of.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -214,7 +215,7 @@ func (a *app) deadActCommand(verb, short, done string, act func(*api.Client, con
 				return err
 			}
 		}
-		a.say("%s %s", countOf(len(ids), "notification", "notifications"), done)
+		a.say("%s %s", printable.Count(len(ids), "notification", "notifications"), done)
 		return nil
 	}
 	c.Flags().BoolVar(&every, "all", false, "all of them")

@@ -103,10 +103,3 @@ func withCode(text, code string) string {
 
 // ago is when t was.
 func ago(t time.Time) string { return timespan.Ago(time.Now(), t) }
-
-func countOf(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}

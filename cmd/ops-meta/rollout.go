@@ -165,7 +165,7 @@ func (a *app) rolloutListCommand() *cobra.Command {
 			o.Agent = args[0]
 		}
 		err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error {
-			return firstOf(oneOf("state", o.State, api.RolloutStates()), knownAgent(ctx, c, o.Agent))
+			return cmp.Or(oneOf("state", o.State, api.RolloutStates()), knownAgent(ctx, c, o.Agent))
 		})
 		if err != nil {
 			return err
@@ -257,7 +257,7 @@ func (a *app) rolloutHostsCommand() *cobra.Command {
 }
 
 func hostStates() []string {
-	return namesOf(api.RolloutHostStates(), func(s api.RolloutHostState) string { return string(s) })
+	return api.NamesOf(api.RolloutHostStates(), func(s api.RolloutHostState) string { return string(s) })
 }
 
 func (a *app) printRolloutHosts(w io.Writer, r api.Rollout, all []api.RolloutHost) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -155,7 +156,7 @@ func (n newRollout) refuseUnknown(ctx context.Context, c *api.Client, i api.Impa
 
 // impactText says how many hosts there are, and what of them changes.
 func impactText(i api.Impact) string {
-	text := fmt.Sprintf("%s, %d to be changed%s", countOf(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
+	text := fmt.Sprintf("%s, %d to be changed%s", printable.Count(i.Hosts, "host", "hosts"), i.Changed, fromText(i.From))
 	if len(i.NoArtifact) > 0 {
 		text += fmt.Sprintf(", no artifact for %s", countsText(i.NoArtifact))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -40,7 +41,7 @@ func (a *app) printOverview(w io.Writer, o api.Overview) {
 	if o.Standstill != nil {
 		writef(w, "%s\n", a.paint(a.out, red, "the fleet stands still: hosts keep what they report; ops-meta standstill shows what would move"))
 	}
-	writef(w, "%s: %s, %s, %s, %s\n\n", countOf(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
+	writef(w, "%s: %s, %s, %s, %s\n\n", printable.Count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
 		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
 	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}
 	for _, ag := range o.Agents {
@@ -169,7 +170,7 @@ func (a *app) printHosts(w io.Writer, page api.Page[api.Host]) {
 	}
 	t.write(a, w)
 	if page.Next != "" {
-		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", countOf(len(page.Items), "host", "hosts"))
+		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", printable.Count(len(page.Items), "host", "hosts"))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -88,7 +89,7 @@ func (a *app) printStandstill(w io.Writer, r api.StandstillReport) {
 		return
 	}
 	_, _ = fmt.Fprintf(w, "the fleet stands still since %s: %s\n", ago(r.Standstill.Since), r.Standstill.Reason)
-	_, _ = fmt.Fprintf(w, "%s, %d would go on as they are\n", countOf(r.Hosts, "host", "hosts"), r.Unchanged)
+	_, _ = fmt.Fprintf(w, "%s, %d would go on as they are\n", printable.Count(r.Hosts, "host", "hosts"), r.Unchanged)
 	if r.Unheard > 0 {
 		_, _ = fmt.Fprintf(w, "%d have not reported since: what they run now is not known, and this list may grow\n", r.Unheard)
 	}

@@ -70,6 +70,14 @@ func Cut(s string, size int) string {
 	return s[:size]
 }
 
+// Count is how many there are: 1 host, 2 hosts.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // Bytes is a size: 512 B, 1.5 KiB, 20.0 MiB.
 func Bytes(n int64) string {
 	const unit = 1024

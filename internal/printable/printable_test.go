@@ -85,3 +85,11 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 hosts", 1: "1 host", 2: "2 hosts"} {
+		if got := printable.Count(n, "host", "hosts"); got != want {
+			t.Errorf("%d is %s", n, got)
+		}
+	}
+}

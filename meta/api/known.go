@@ -64,3 +64,12 @@ func EventKinds() []string {
 		EventSilent, EventReturned, EventHeld,
 	}
 }
+
+// NamesOf lists the names of all.
+func NamesOf[T any](all []T, name func(T) string) []string {
+	names := make([]string, 0, len(all))
+	for _, one := range all {
+		names = append(names, name(one))
+	}
+	return names
+}

@@ -14,6 +14,14 @@ func (s Scope) String() string {
 	return string(s.Kind) + ":" + s.Name
 }
 
+// InWords is the scope for people, such as "group canary".
+func (s Scope) InWords() string {
+	if s.Name == "" {
+		return string(s.Kind)
+	}
+	return string(s.Kind) + " " + s.Name
+}
+
 // ParseScope reads what [Scope.String] writes. It does not check the name;
 // [Scope.Validate] does.
 func ParseScope(s string) (Scope, error) {

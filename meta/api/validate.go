@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -44,15 +45,6 @@ func validName(field, s string) error {
 	return nil
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // overrides are the fields that agents and assignments share.
 type overrides struct {
 	runUser, workDir, configFileName, configRemoteURL string
@@ -69,7 +61,7 @@ func (o overrides) validate() error {
 		}
 		return nil
 	}
-	return firstError(
+	return cmp.Or(
 		wire("runUser", meta.DesiredAgent{RunUser: o.runUser}),
 		wire("workDir", meta.DesiredAgent{WorkDir: o.workDir}),
 		wire("configFileName", meta.DesiredAgent{ConfigFileName: o.configFileName}),
@@ -102,13 +94,13 @@ func (a Agent) Validate() error {
 	if err == nil && a.Strategy != "" {
 		err = validName("strategy", a.Strategy)
 	}
-	return firstError(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
+	return cmp.Or(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
 }
 
 // Validate checks g and compiles its selector. The error is
 // an [*Error] of KindInvalid with its Field.
 func (g Group) Validate() error {
-	return firstError(validName("name", g.Name), fieldBelow("selector", g.Selector.Validate()))
+	return cmp.Or(validName("name", g.Name), fieldBelow("selector", g.Selector.Validate()))
 }
 
 // Limits of a selector, which is matched against every host.
@@ -124,7 +116,7 @@ func (s Selector) Validate() error {
 	if s.Empty() {
 		return fieldErr("hosts", "the selector is empty and would match nothing: give hosts, prefixes, globs, regexps, cidrs, arches or labels")
 	}
-	return firstError(
+	return cmp.Or(
 		checkEntries("hosts", s.Hosts, validHostName),
 		checkEntries("prefixes", s.Prefixes, func(string) error { return nil }),
 		checkEntries("globs", s.Globs, func(v string) error { _, err := path.Match(v, ""); return err }),
@@ -229,7 +221,7 @@ func (a Assignment) Validate() error {
 	if a.Cmd != "" && a.Cmd != meta.CmdStart && a.Cmd != meta.CmdStop {
 		return fieldErr("cmd", "%q is not known: want start or stop", printable.Clip(a.Cmd))
 	}
-	return firstError(
+	return cmp.Or(
 		validName("agent", a.Agent),
 		fieldBelow("scope", a.Scope.Validate()),
 		validName("version", a.Version),
@@ -266,7 +258,7 @@ func (s Strategy) Validate() error {
 			return fieldBelow(fmt.Sprintf("stages[%d]", i), err)
 		}
 	}
-	return firstError(
+	return cmp.Or(
 		validName("name", s.Name),
 		validateOrder(s.Stages),
 		notNegative("maxFailed", s.MaxFailed), notNegative("minSample", s.MinSample),
@@ -288,7 +280,7 @@ func (s Stage) Validate() error {
 	if s.Group != "" {
 		group = validName("group", s.Group)
 	}
-	return firstError(notNegative("count", s.Count), group,
+	return cmp.Or(notNegative("count", s.Count), group,
 		notNegative("soak", s.Soak), fieldBelow("window", s.Window.Validate()))
 }
 

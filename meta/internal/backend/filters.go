@@ -49,28 +49,20 @@ func (s filters) Nearest(noun, name string) string {
 	var known []string
 	switch noun {
 	case "agent":
-		known = namesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
+		known = api.NamesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
 	case "release":
 		agent, version, _ := strings.Cut(name, "/")
 		if near := api.Nearest(version, versionsOf(wanted.Wanted)[agent]); near != "" {
 			return agent + "/" + near
 		}
 	case "group":
-		known = namesOf(wanted.Groups, func(g api.Group) string { return g.Name })
+		known = api.NamesOf(wanted.Groups, func(g api.Group) string { return g.Name })
 	case "strategy":
-		known = namesOf(wanted.Strategies, func(st api.Strategy) string { return st.Name })
+		known = api.NamesOf(wanted.Strategies, func(st api.Strategy) string { return st.Name })
 	case "host":
 		known = s.hostsLike(name)
 	}
 	return api.Nearest(name, known)
-}
-
-func namesOf[T any](all []T, name func(T) string) []string {
-	names := make([]string, 0, len(all))
-	for _, one := range all {
-		names = append(names, name(one))
-	}
-	return names
 }
 
 // nameIn is a scope's name, if it is one of that kind.
@@ -88,8 +80,8 @@ type names struct{ agents, groups, versions, statuses, arches []string }
 // named.
 func (s filters) namesKnown(agent string) (n names) {
 	wanted, o := s.wanted.Load(), s.fleet.Overview()
-	n.agents = namesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
-	n.groups = namesOf(wanted.Groups, func(g api.Group) string { return g.Name })
+	n.agents = api.NamesOf(wanted.Agents, func(a api.Agent) string { return a.Name })
+	n.groups = api.NamesOf(wanted.Groups, func(g api.Group) string { return g.Name })
 	for _, r := range wanted.Releases {
 		if agent == "" || r.Agent == agent {
 			n.versions = append(n.versions, r.Version)
@@ -114,7 +106,7 @@ func (s filters) hostsLike(name string) (names []string) {
 		if err != nil {
 			return nil
 		}
-		names = namesOf(page.Items, func(h api.Host) string { return h.Name })
+		names = api.NamesOf(page.Items, func(h api.Host) string { return h.Name })
 		if api.Nearest(name, names) != "" {
 			break
 		}

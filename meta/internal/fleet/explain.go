@@ -61,7 +61,7 @@ func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExpl
 	winner := "no rule applies: this agent is left out of the answer"
 	for _, r := range a.Rules {
 		if r.Wins {
-			winner = fmt.Sprintf("%s %s", scopeText(r.Scope), winText(r))
+			winner = fmt.Sprintf("%s %s", r.Scope.InWords(), winText(r))
 		}
 	}
 	a.Reason = winner
@@ -75,7 +75,7 @@ func (p *profile) explainAgent(name string, rules []rule, h *host) api.AgentExpl
 	for i := range p.plans {
 		if p.plans[i].agent == name && p.plans[i].hold != nil {
 			a.Hold = p.plans[i].hold
-			a.Reason = fmt.Sprintf("held (%s: %s), so it keeps what it has; otherwise %s", scopeText(a.Hold.Scope), a.Hold.Reason, winner)
+			a.Reason = fmt.Sprintf("held (%s: %s), so it keeps what it has; otherwise %s", a.Hold.Scope.InWords(), a.Hold.Reason, winner)
 		}
 	}
 	return a
@@ -171,11 +171,4 @@ func winText(r api.Rule) string {
 		return "by rollout " + r.Rollout
 	}
 	return "by assignment"
-}
-
-func scopeText(s api.Scope) string {
-	if s.Name == "" {
-		return string(s.Kind)
-	}
-	return string(s.Kind) + " " + s.Name
 }

@@ -193,13 +193,5 @@ func (c *checker) checkHold(at string, h api.Hold) {
 	}
 }
 
-// ScopeName is a scope for people, such as "group canary".
-func ScopeName(s api.Scope) string {
-	if s.Name == "" {
-		return string(s.Kind)
-	}
-	return string(s.Kind) + " " + s.Name
-}
-
 // AssignmentName is what identifies an assignment, for people.
-func AssignmentName(a api.Assignment) string { return a.Agent + " on " + ScopeName(a.Scope) }
+func AssignmentName(a api.Assignment) string { return a.Agent + " on " + a.Scope.InWords() }

@@ -48,8 +48,8 @@ var (
 		func(before, after api.Assignment) api.Assignment { after.Revision = before.Revision; return after },
 	}
 	holds = kind[api.Hold]{
-		"hold", func(h api.Hold) string { return ScopeName(h.Scope) + "\x00" + h.Reason },
-		func(h api.Hold) string { return ScopeName(h.Scope) + ": " + h.Reason },
+		"hold", func(h api.Hold) string { return h.Scope.InWords() + "\x00" + h.Reason },
+		func(h api.Hold) string { return h.Scope.InWords() + ": " + h.Reason },
 		func(h api.Hold) *api.FleetObject { return &api.FleetObject{Hold: &h} },
 		func(before, after api.Hold) api.Hold {
 			after.ID, after.CreatedAt, after.CreatedBy = before.ID, before.CreatedAt, before.CreatedBy

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -201,7 +202,7 @@ func confirmUnassign(v *visit) error {
 	}
 	v.renderPage(http.StatusOK, "confirm", "Remove an assignment", confirmView{
 		Question: "Stop saying that " + scope.String() + " runs " + assignment.Agent + " " + assignment.Version + "?",
-		Effect: plural(impact.Hosts, "host belongs", "hosts belong") + " to this scope. Those that another rule covers follow it; " +
+		Effect: printable.Count(impact.Hosts, "host belongs", "hosts belong") + " to this scope. Those that another rule covers follow it; " +
 			"the others keep what they run and report it as orphaned.",
 		Action: "/assignments/delete", Button: "Remove the assignment", Danger: true, Back: "/agents/" + url.PathEscape(assignment.Agent),
 		Hidden: map[string]string{"agent": assignment.Agent, "scope": scope.String()},

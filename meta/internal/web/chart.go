@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -108,7 +109,7 @@ func countsInWords(versions []string, counts map[string]int) string {
 	var parts []string
 	for _, version := range versions {
 		if n := counts[version]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s on %s", plural(n, "host", "hosts"), version))
+			parts = append(parts, fmt.Sprintf("%s on %s", printable.Count(n, "host", "hosts"), version))
 		}
 	}
 	if len(parts) == 0 {

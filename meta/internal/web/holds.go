@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -111,7 +112,7 @@ func confirmRelease(v *visit) error {
 	}
 	v.renderPage(http.StatusOK, "confirm", "Release a hold", confirmView{
 		Question: "Release the hold on " + hold.Scope.String() + "?",
-		Effect: "It says: " + hold.Reason + ". " + plural(hosts, "host", "hosts") + " may change again, at once where another version is assigned, " +
+		Effect: "It says: " + hold.Reason + ". " + printable.Count(hosts, "host", "hosts") + " may change again, at once where another version is assigned, " +
 			"and take part in rollouts that are under way.",
 		Action: "/holds/" + url.PathEscape(id) + "/release", Button: "Release it", Back: "/holds",
 	})

@@ -94,7 +94,7 @@ func templateFuncs(now func() time.Time) template.FuncMap {
 		"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"bytes":     printable.Bytes,
 		"percent":   percent,
-		"plural":    plural,
+		"plural":    printable.Count,
 		"join":      strings.Join,
 		"trimslash": func(s string) string { return strings.TrimSuffix(s, "/") },
 		"query":     withQuery,
@@ -122,13 +122,6 @@ func percent(part, whole int) float64 {
 		return 0
 	}
 	return 100 * float64(part) / float64(whole)
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // withQuery is the address u with key set to value, as links that refine a

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -156,23 +157,23 @@ func rolloutEffect(r api.Rollout, action string) string {
 	left := max(0, size-granted)
 	switch action {
 	case api.ActionApprove:
-		return fmt.Sprintf("The gate opens and the next stage begins. %s so far, %s to go.", plural(granted, "host has the target", "hosts have the target"), plural(left, "host", "hosts"))
+		return fmt.Sprintf("The gate opens and the next stage begins. %s so far, %s to go.", printable.Count(granted, "host has the target", "hosts have the target"), printable.Count(left, "host", "hosts"))
 	case api.ActionPause:
-		return fmt.Sprintf("No further host is let have %s. %s that already may go on.", r.Version, plural(granted, "host", "hosts"))
+		return fmt.Sprintf("No further host is let have %s. %s that already may go on.", r.Version, printable.Count(granted, "host", "hosts"))
 	case api.ActionResume:
-		return fmt.Sprintf("Hosts are let have %s again: %s to go. Failures so far are forgiven.", r.Version, plural(left, "host", "hosts"))
+		return fmt.Sprintf("Hosts are let have %s again: %s to go. Failures so far are forgiven.", r.Version, printable.Count(left, "host", "hosts"))
 	case api.ActionRetry:
-		return fmt.Sprintf("%s on which %s failed may try once more, and no others. What failed before no longer counts.", plural(failed, "host", "hosts"), r.Version)
+		return fmt.Sprintf("%s on which %s failed may try once more, and no others. What failed before no longer counts.", printable.Count(failed, "host", "hosts"), r.Version)
 	case api.ActionSkip:
-		return fmt.Sprintf("The last stage begins now: %s to go, without waiting for the stages between and their approvals. Failures so far are forgiven.", plural(left, "host", "hosts"))
+		return fmt.Sprintf("The last stage begins now: %s to go, without waiting for the stages between and their approvals. Failures so far are forgiven.", printable.Count(left, "host", "hosts"))
 	case api.ActionAbort:
-		return fmt.Sprintf("The rollout ends. %s never get %s; the %d that have it keep it until something else is deployed.", plural(left, "host will", "hosts will"), r.Version, granted)
+		return fmt.Sprintf("The rollout ends. %s never get %s; the %d that have it keep it until something else is deployed.", printable.Count(left, "host will", "hosts will"), r.Version, granted)
 	case api.ActionRollback:
 		back := r.Previous
 		if back == "" {
 			back = "what they had before (nothing)"
 		}
-		return fmt.Sprintf("The rollout ends and a new one takes %s back to %s.", plural(granted, "host", "hosts"), back)
+		return fmt.Sprintf("The rollout ends and a new one takes %s back to %s.", printable.Count(granted, "host", "hosts"), back)
 	}
 	return ""
 }
