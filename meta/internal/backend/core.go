@@ -16,7 +16,8 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
-// core is what every noun's adapter works with.
+// core is what the use-cases share. Its exported methods are for package server,
+// which runs them in loops and serves what they read.
 type core struct {
 	conf      Config
 	settings  atomic.Pointer[Settings]
