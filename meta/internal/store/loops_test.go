@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,27 @@ func TestWatchHearsOfEveryReplica(t *testing.T) {
 		cancel()
 		for range changes { // ends when the channel is closed
 		}
+	})
+}
+
+// The serial is the one told last again, but it has been further in between.
+func TestWatchHearsThatTheDatabaseWentBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		s := d.open(t)
+		changes := s.Watch(t.Context())
+		before := write(t, s, put("a"))
+		write(t, s, put("b")) // while the first is about to be told
+		driver, dsn := "pgx", d.cfg.DSN
+		if dsn == "" {
+			driver, dsn = "sqlite", filepath.Join(d.cfg.Dir, "ops-meta.db")+"?_pragma=busy_timeout(60000)"
+		}
+		db := must(sql.Open(driver, dsn))(t)
+		defer db.Close()
+		if _, err := db.Exec(`UPDATE counters SET value = value - 1 WHERE name = 'serial'`); err != nil {
+			t.Fatal(err)
+		}
+		<-changes
+		next(t, changes, before)
 	})
 }
 

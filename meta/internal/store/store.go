@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -48,6 +49,7 @@ type Store struct {
 	running context.Context
 	wg      sync.WaitGroup
 	hub     hub
+	written atomic.Int64 // the serial of this process's last write
 }
 
 // Open opens the database, creating and migrating it as needed. A database of

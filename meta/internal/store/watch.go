@@ -59,7 +59,7 @@ func wakeWaiter(c chan struct{}) {
 	}
 }
 
-// Watch tells when the serial has grown since Watch was called; several
+// Watch tells when the serial has changed since Watch was called; several
 // changes may come as one. It hears of writes of this process and of other
 // replicas at once, and within a second when PostgreSQL's notifications don't
 // come through. The channel is closed when ctx ends or the store is closed.
@@ -93,10 +93,16 @@ func (s *Store) followSerial(ctx context.Context, awake <-chan struct{}, last in
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
-		if serial, err := s.lookAtSerial(ctx); err == nil && serial != last {
+		wrote := s.written.Load()
+		serial, err := s.lookAtSerial(ctx)
+		wentBack := serial < wrote // perhaps to the one told last, when what was written had not been told yet
+		if err == nil && (serial != last || wentBack) {
 			select {
 			case changes <- Change{Serial: serial}:
 				last = serial
+				if wentBack {
+					s.written.CompareAndSwap(wrote, serial)
+				}
 			case <-ctx.Done():
 				return
 			}

@@ -55,6 +55,7 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 	if err != nil {
 		return 0, err
 	}
+	s.written.Store(serial)
 	s.hub.wakeAll()
 	return serial, nil
 }
