@@ -19,7 +19,7 @@ func (e *Excess) Error() string {
 	if e.Deep {
 		return fmt.Sprintf("nested deeper than %d levels", e.Depth)
 	}
-	return fmt.Sprintf("larger than %d items", e.Items)
+	return fmt.Sprintf("too long: it has more than %d items", e.Items)
 }
 
 // Check returns an [*Excess] for a text over its limits, in one pass and

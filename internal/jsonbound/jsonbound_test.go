@@ -14,7 +14,7 @@ func TestCheck(t *testing.T) {
 		`{"a":[{"b":1}]}`:                  "",
 		`{"a":[{"b":[]}]}`:                 "nested deeper than 3 levels",
 		`[1,2,3,4,5]`:                      "",
-		`[1,2,3,4,5,6]`:                    "larger than 5 items",
+		`[1,2,3,4,5,6]`:                    "too long: it has more than 5 items",
 		`{"a":"[[[[\"{{{{,,,,,,\\\"[[[["}`: "",
 		`{"a":"\\"},[[[[`:                  "nested deeper than 3 levels",
 		`not JSON`:                         "",
