@@ -51,7 +51,7 @@ func TestOutOfFileDescriptorsIsSaidAndNotReady(t *testing.T) {
 	}
 	until := func(what string, done func() bool) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(patience); !done(); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				code, body := ready()
 				t.Fatalf("%s: /readyz says %d %s", what, code, body)

@@ -32,7 +32,7 @@ import (
 //	                                legacy: knows the older dialect's path only
 //	freeport VAR                    set VAR to a free loopback port
 //	env2json FROM TO                copy FROM to TO with $VAR replaced
-//	eventually PATTERN CMD ARG...   run CMD until its output matches PATTERN (a minute at most)
+//	eventually PATTERN CMD ARG...   run CMD until its output matches PATTERN (patience at most)
 //	fails CODE PATTERN CMD ARG...   run CMD, which must end with CODE and say what PATTERN matches
 //	opsmeta [FLAG...]               start ops-meta serve, see opsMeta; its number is in meta.pid
 //	within DURATION CMD ARG...      run CMD, which must end in time and succeed
@@ -40,7 +40,7 @@ import (
 //	                                into www/ without the arch, as older servers have it; sets MD5
 //	sample NAME DIR                 copy testdata/agents/NAME to DIR
 //	sigterm, sighup, sigkill PIDFILE  send the signal to the process whose number the file holds
-//	gone PIDFILE                    wait until that process has ended (a minute at most)
+//	gone PIDFILE                    wait until that process has ended (patience at most)
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"fakemeta":   fakeMeta,
 	"freeport":   freePort,
@@ -59,7 +59,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 }
 
 // patience is how long a script waits for what must happen.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 func arch() string { return runtime.GOOS + "_" + runtime.GOARCH }
 

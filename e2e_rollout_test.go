@@ -481,7 +481,7 @@ func (f *realFleet) awaitCount(version string, want int) {
 
 func (f *realFleet) await(what string, done func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !done() {
 		if time.Now().After(deadline) {
 			out, _ := f.try("hosts")
