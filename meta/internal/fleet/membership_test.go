@@ -92,7 +92,7 @@ func roundAfterAWrite(tb testing.TB, groups, hosts int) time.Duration {
 		}
 	}
 	best := time.Hour
-	for serial := range 3 {
+	for serial := range 10 {
 		f.Use(fleet.Compile(grouped(groups, int64(serial+2), "z1"), time.Now()))
 		begun := time.Now()
 		for i := range beats {
