@@ -38,7 +38,7 @@ func checkSecret(path string) api.Check {
 
 func (s care) checkSettings() []api.Check {
 	checks := []api.Check{api.Checkf("TLS", api.CheckOK, "", "on")}
-	if s.conf.TLSCert == "" {
+	if !s.servesTLS() {
 		checks[0] = api.Checkf("TLS", api.CheckWarning, "give --tls-cert and --tls-key, or put a proxy with TLS before it", "off: tokens travel in the clear")
 	}
 	if s.conf.Heartbeats == HeartbeatsOpen {

@@ -103,7 +103,7 @@ func (s *Server) tellSettings() {
 		s.log.Warn().Msg("heartbeats are open: anyone who reaches this address may report as any host")
 	}
 	s.backend.TellStandstill()
-	if s.conf.TLSCert == "" {
+	if !s.servesTLS() {
 		s.log.Warn().Msg("TLS is off: tokens and credentials travel in the clear")
 	}
 }

@@ -4,12 +4,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 )
+
+// servesTLS reports whether it does, which a reload does not change.
+func (s *Server) servesTLS() bool { return s.listener != net.Listener(s.connections) }
 
 // certificate is the server's, as its files were when they were last read.
 type certificate struct {
