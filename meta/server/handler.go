@@ -62,7 +62,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		mux.Handle("GET /debug/pprof/", s.adminsOnly(pprof.Index))
 		mux.Handle("GET /debug/pprof/profile", s.adminsOnly(pprof.Profile))
 	}
-	s.handler = bodies.Farewell(mux)
+	s.handler = bodies.DrainUnread(mux)
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (s *Server) openNotify(context.Context) error {
 	}
 	s.notifier = notify.New(notify.Config{
 		Outbox: s.store, Log: s.log, SMTP: mail, UserAgent: "ops-meta/" + buildinfo.Version(),
-		Control: release.Guard(release.DefaultDeny()),
+		Control: release.DenyNetworks(release.DefaultDeny()),
 		Targets: s.backend.EveryNotifyTarget,
 	})
 	return nil

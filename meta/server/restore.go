@@ -64,7 +64,7 @@ func Restore(ctx context.Context, conf Config, r io.Reader) (done Restored, err 
 		}
 	}
 	if conf.DB != "" {
-		if err := store.Unused(ctx, storeConfig(conf)); err != nil {
+		if err := store.CheckUnused(ctx, storeConfig(conf)); err != nil {
 			return done, err
 		}
 	}

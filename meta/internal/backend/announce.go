@@ -35,18 +35,18 @@ func (c *core) Announce(ctx context.Context, last int64) int64 {
 func (c *core) takeOver(e api.AuditEntry) {
 	switch e.Kind {
 	case "token":
-		c.access.Doubt("")
+		c.access.DoubtCredentials("")
 		if host, ok := strings.CutPrefix(e.Name, "host:"); ok {
-			c.access.Forget(host)
+			c.access.ForgetToken(host)
 		}
 	case "host":
-		c.access.Doubt(e.Name)
+		c.access.DoubtCredentials(e.Name)
 		if e.Action != "delete" {
 			return
 		}
-		c.access.Forget(e.Name)
+		c.access.ForgetToken(e.Name)
 		if h, ok := c.fleet.Host(e.Name); ok && h.FirstSeen.Before(e.Time.Add(-time.Second)) {
-			c.fleet.Forget(e.Name)
+			c.fleet.ForgetHost(e.Name)
 			c.engine.Forget(e.Name)
 		}
 	}

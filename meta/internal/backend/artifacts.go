@@ -51,7 +51,7 @@ func (r artifacts) fetchTarball(ctx context.Context, d release.Declared, n api.N
 		return api.Artifact{}, e
 	}
 	d.Origin = originOf(address.Host, n.As, login)
-	return r.artifacts.Take(ctx, d, address.String())
+	return r.artifacts.Fetch(ctx, d, address.String())
 }
 
 // knownArch refuses an arch that neither exists nor is reported by a host, such

@@ -50,12 +50,12 @@ type Settings struct {
 
 // Access remembers tokens, and is told which of them to doubt.
 type Access interface {
-	// Forget forgets a token that is void, by its id or name or by its host.
-	Forget(what string)
-	// Doubt has a host's credential looked up once more; empty: everybody's.
-	Doubt(host string)
-	// Used is when tokens were used since it was asked last.
-	Used() map[string]time.Time
+	// ForgetToken forgets a token that is void, by its id or name or by its host.
+	ForgetToken(what string)
+	// DoubtCredentials has a host's credential looked up once more; empty: everybody's.
+	DoubtCredentials(host string)
+	// TakeUses is when tokens were used since it was asked last.
+	TakeUses() map[string]time.Time
 }
 
 // Feed tells those who follow it what has changed.

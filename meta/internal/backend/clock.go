@@ -113,13 +113,13 @@ func (c *core) followClock(ctx context.Context, by time.Duration) error {
 
 // clockIsOff reports whether most hosts say that it is another time.
 func (c *core) clockIsOff() bool {
-	skewed, all := c.fleet.Skewed()
+	skewed, all := c.fleet.CountSkewed()
 	return 2*skewed > all
 }
 
 // CheckHostClocks compares this clock with the hosts'.
 func (c *core) CheckHostClocks() api.Check {
-	skewed, all := c.fleet.Skewed()
+	skewed, all := c.fleet.CountSkewed()
 	switch {
 	case c.clockIsOff():
 		return api.Checkf("hosts' clocks", api.CheckError, "set this machine's clock by NTP; nothing old is cleaned away meanwhile", "%d of %d hosts report another time: it is this server's clock that is wrong, at %s", skewed, all, time.Now().UTC().Format(time.RFC3339))

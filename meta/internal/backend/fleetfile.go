@@ -31,7 +31,7 @@ func (f fleetFile) Export(ctx context.Context, forViewers bool) ([]byte, error) 
 			fleet.Assignments[i] = fleet.Assignments[i].ForViewers()
 		}
 	}
-	return fleetfile.Marked(f.markOf(w), fleetfile.Export(fleet)), nil
+	return fleetfile.WithMark(f.markOf(w), fleetfile.Export(fleet)), nil
 }
 
 // fleetOf is what of the wanted state a fleet file holds, every section of it.

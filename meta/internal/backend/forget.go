@@ -62,8 +62,8 @@ func (c *core) forgetAll(ctx context.Context, by api.Actor, names []string) erro
 		return err
 	}
 	for _, name := range names {
-		c.access.Forget(name)
-		c.fleet.Forget(name)
+		c.access.ForgetToken(name)
+		c.fleet.ForgetHost(name)
 		c.engine.Forget(name)
 	}
 	c.feed.Publish("hosts", "")

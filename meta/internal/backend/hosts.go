@@ -77,8 +77,8 @@ func (s hosts) DeleteHost(ctx context.Context, by api.Actor, name string) error 
 	if err != nil && !unsaved {
 		return err
 	}
-	s.access.Forget(name)
-	known := s.fleet.Forget(name)
+	s.access.ForgetToken(name)
+	known := s.fleet.ForgetHost(name)
 	s.engine.Forget(name)
 	if unsaved && !known {
 		return noHost(name)

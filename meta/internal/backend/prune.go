@@ -47,7 +47,7 @@ func (r artifacts) Prune(ctx context.Context, by api.Actor, olderThanDays int, d
 // releasesReported is every version that some host has or could go back to.
 func (r artifacts) releasesReported() map[api.ReleaseKey]bool {
 	in := map[api.ReleaseKey]bool{}
-	r.fleet.Each(func(h api.Host) bool {
+	r.fleet.EachHost(func(h api.Host) bool {
 		for _, a := range h.Agents {
 			in[api.ReleaseKey{Agent: a.Name, Version: a.Version}] = true
 			in[api.ReleaseKey{Agent: a.Name, Version: a.PreviousVersion}] = true
@@ -60,7 +60,7 @@ func (r artifacts) releasesReported() map[api.ReleaseKey]bool {
 // sweepContents removes content that no release refers to.
 func (r artifacts) sweepContents(ctx context.Context) error {
 	used := map[string]bool{}
-	err := r.store.Contents(ctx, func(sha256 string) error {
+	err := r.store.EachContent(ctx, func(sha256 string) error {
 		used[sha256] = true
 		return nil
 	})

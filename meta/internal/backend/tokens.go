@@ -53,7 +53,7 @@ func (t tokens) DeleteToken(ctx context.Context, by api.Actor, id string) error 
 		}
 	})
 	if err == nil {
-		t.access.Forget(id)
+		t.access.ForgetToken(id)
 	}
 	return err
 }

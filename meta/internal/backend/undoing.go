@@ -58,7 +58,7 @@ func (f fleetFile) refuseOld(ctx context.Context, tx *store.Tx, now api.Wanted, 
 	if err != nil {
 		return err
 	}
-	if ch, e, undone := fleetfile.Undone(u.plan, since); undone {
+	if ch, e, undone := fleetfile.FindUndone(u.plan, since); undone {
 		return old("%s changed %s %s at %s (%s): to %s it would take that back", e.Actor, ch.Kind, ch.Name, e.Time.UTC().Format(time.RFC3339), e.Action, ch.Action)
 	}
 	return nil

@@ -30,7 +30,7 @@ func (c *core) EndHolds(ctx context.Context) {
 
 // TouchTokens keeps when tokens were used.
 func (c *core) TouchTokens(ctx context.Context) {
-	used := c.access.Used()
+	used := c.access.TakeUses()
 	if len(used) == 0 {
 		return
 	}

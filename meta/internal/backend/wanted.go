@@ -95,7 +95,7 @@ func (c *core) compileWanted(w api.Wanted) {
 		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")
 	}
 	c.wanted.Store(newWantedIndex(w))
-	c.fleet.Use(snap)
+	c.fleet.UseSnapshot(snap)
 }
 
 // Settings are those that count now.

@@ -14,7 +14,7 @@ const (
 )
 
 // LeaveUnread answers a request without its body: the connection is closed
-// after the reply, and [Farewell] takes in what is still on its way.
+// after the reply, and [DrainUnread] takes in what is still on its way.
 func LeaveUnread(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
 	rc := http.NewResponseController(w)
@@ -22,11 +22,11 @@ func LeaveUnread(w http.ResponseWriter) {
 	_ = rc.SetReadDeadline(time.Now().Add(farewellPause))
 }
 
-// Farewell lets peers read the replies to bodies that [LeaveUnread] left: the
+// DrainUnread lets peers read the replies to bodies that [LeaveUnread] left: the
 // reply goes out, and what still arrives is thrown away, for a few seconds and
 // up to 64 MiB. A connection that is closed while bytes arrive is reset, and
 // the reset overtakes the reply (RFC 9112, section 9.6).
-func Farewell(h http.Handler) http.Handler {
+func DrainUnread(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := r.Body
 		h.ServeHTTP(w, r)

@@ -31,7 +31,7 @@ func TestARefusedBodyIsTakenInSoThatTheReplyArrives(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				arrivals := bodies.NewArrivals(0)
-				srv := &http.Server{Handler: bodies.Farewell(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				srv := &http.Server{Handler: bodies.DrainUnread(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					err := arrivals.Read(bodies.Exchange{W: w, R: r, From: func() string { return "192.0.2.1" }, Limit: 1 << 20}, &bytes.Buffer{})
 					http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 				}))}

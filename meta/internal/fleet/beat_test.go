@@ -423,7 +423,7 @@ func TestHostsBeyondTheLimitAreRefused(t *testing.T) {
 	if api.KindOf(err) != api.KindUnavailable {
 		t.Fatalf("got %v; want unavailable", err)
 	}
-	if !f.Forget("h1") || f.Forget("h1") || f.Hosts() != 0 {
+	if !f.ForgetHost("h1") || f.ForgetHost("h1") || f.Hosts() != 0 {
 		t.Fatal("h1 was not forgotten once")
 	}
 	beat(t, f, meta.DialectV1, report("h2"))

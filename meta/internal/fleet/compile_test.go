@@ -57,7 +57,7 @@ func wanted() api.Wanted {
 func newFleet(t *testing.T, opts fleet.Options, w api.Wanted) *fleet.Fleet {
 	t.Helper()
 	f := fleet.New(opts)
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base + "/"}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base + "/"}, time.Now()))
 	return f
 }
 
@@ -284,7 +284,7 @@ func TestHoldsEnd(t *testing.T) {
 		want string
 	}{{now, "1.0"}, {end, "2.0"}} {
 		s := fleet.Compile(fleet.Config{Wanted: w, PublicURL: base}, c.at)
-		f.Use(s)
+		f.UseSnapshot(s)
 		if got := told(t, beat(t, f, meta.DialectV1, report("web-01", running("falcon", "1.0"))))["falcon"].Version; got != c.want {
 			t.Fatalf("told %s; want %s", got, c.want)
 		}
@@ -313,13 +313,13 @@ func TestETagIgnoresTheSerial(t *testing.T) {
 	f := newFleet(t, fleet.Options{}, w)
 	first := beat(t, f, meta.DialectV1, report("web-01"))
 	w.Serial++
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base}, time.Now()))
 	second := beat(t, f, meta.DialectV1, report("web-01"))
 	if first.ETag != second.ETag || string(first.Body) == string(second.Body) {
 		t.Fatalf("etags %s %s; want one, with the serial in the body", first.ETag, second.ETag)
 	}
 	w.Assignments[0].Version = "2.0"
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base}, time.Now()))
 	if third := beat(t, f, meta.DialectV1, report("web-01")); third.ETag == first.ETag {
 		t.Fatal("another version has the same etag")
 	}
@@ -330,7 +330,7 @@ func TestWaitingHostsAreAskedToComeSooner(t *testing.T) {
 	w.Assignments = []api.Assignment{assign("falcon", everyone, "1.0")}
 	w.Rollouts = []api.Rollout{rollout("r1", "2.0", web, api.RolloutRunning, 0)}
 	f := fleet.New(fleet.Options{})
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base, Interval: 300, WaitInterval: 20}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: base, Interval: 300, WaitInterval: 20}, time.Now()))
 	for host, want := range map[string]int{"web-01": 20, "db-01": 300} {
 		var resp meta.HeartbeatResponse
 		if err := json.Unmarshal(beat(t, f, meta.DialectV1, report(host)).Body, &resp); err != nil || resp.Interval != want {

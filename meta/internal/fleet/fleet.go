@@ -106,13 +106,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Attach joins the rollouts to the fleet, before the first heartbeat. Either
+// AttachRollouts joins the rollouts to the fleet, before the first heartbeat. Either
 // may be nil.
-func (f *Fleet) Attach(g Granter, o Observer) { f.granter, f.observer = g, o }
+func (f *Fleet) AttachRollouts(g Granter, o Observer) { f.granter, f.observer = g, o }
 
-// Use makes a snapshot the one that hosts are answered from. A heartbeat that
+// UseSnapshot makes a snapshot the one that hosts are answered from. A heartbeat that
 // is being answered meanwhile may still get the one before.
-func (f *Fleet) Use(s *Snapshot) { f.snapshot.Store(s) }
+func (f *Fleet) UseSnapshot(s *Snapshot) { f.snapshot.Store(s) }
 
 // Snapshot is the one in use.
 func (f *Fleet) Snapshot() *Snapshot { return f.snapshot.Load() }
@@ -182,9 +182,9 @@ func (f *Fleet) MarkSeen(seen []api.HostSeen) {
 	}
 }
 
-// Forget drops a host from memory and reports whether it was there. Its next
+// ForgetHost drops a host from memory and reports whether it was there. Its next
 // heartbeat makes it a new one.
-func (f *Fleet) Forget(name string) bool {
+func (f *Fleet) ForgetHost(name string) bool {
 	sh := f.shardOf(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

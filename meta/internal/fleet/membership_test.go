@@ -58,7 +58,7 @@ func TestAHostsGroupsAreAsTheyAreNow(t *testing.T) {
 			t.Errorf("it is told %+v, want %s", reply.Wanted, want)
 		}
 	}
-	use := func(c fleet.Config) { f.Use(fleet.Compile(c, time.Now())) }
+	use := func(c fleet.Config) { f.UseSnapshot(fleet.Compile(c, time.Now())) }
 	use(grouped(3, 1, "z1"))
 	version("2", beatOf("h", "z1"))
 	use(grouped(3, 2, "z1"))
@@ -84,7 +84,7 @@ func TestAHostsGroupsAreAsTheyAreNow(t *testing.T) {
 func roundAfterAWrite(tb testing.TB, groups, hosts int) time.Duration {
 	f := fleet.New(fleet.Options{})
 	beats := make([]fleet.Report, hosts)
-	f.Use(fleet.Compile(grouped(groups, 1, "z1"), time.Now()))
+	f.UseSnapshot(fleet.Compile(grouped(groups, 1, "z1"), time.Now()))
 	for i := range beats {
 		beats[i] = beatOf(fmt.Sprintf("host-%05d.example.org", i), "z1")
 		if _, err := f.Report(context.Background(), beats[i]); err != nil {
@@ -93,7 +93,7 @@ func roundAfterAWrite(tb testing.TB, groups, hosts int) time.Duration {
 	}
 	best := time.Hour
 	for serial := range 10 {
-		f.Use(fleet.Compile(grouped(groups, int64(serial+2), "z1"), time.Now()))
+		f.UseSnapshot(fleet.Compile(grouped(groups, int64(serial+2), "z1"), time.Now()))
 		begun := time.Now()
 		for i := range beats {
 			if _, steady := f.Steady(context.Background(), beats[i].Beat); !steady {

@@ -17,7 +17,7 @@ func BenchmarkMemoryOfAHost(b *testing.B) {
 	for b.Loop() {
 		before := liveHeap()
 		f := fleet.New(fleet.Options{})
-		f.Use(fleet.Compile(fleet.Config{Wanted: wanted()}, time.Now()))
+		f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: wanted()}, time.Now()))
 		for i := range hosts {
 			f.Restore(storedHost(i))
 		}

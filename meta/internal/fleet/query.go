@@ -73,9 +73,9 @@ func (f *Fleet) pageOf(match func(*host) bool, c api.Cursor) api.Page[api.Host] 
 	return page
 }
 
-// Each calls do for every host by name until it returns false. No lock is
+// EachHost calls do for every host by name until it returns false. No lock is
 // held meanwhile, so do may ask the fleet.
-func (f *Fleet) Each(do func(api.Host) bool) {
+func (f *Fleet) EachHost(do func(api.Host) bool) {
 	for _, name := range f.sortedNames() {
 		if h, ok := f.Host(name); ok && !do(h) {
 			return

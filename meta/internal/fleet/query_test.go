@@ -157,7 +157,7 @@ func TestParallelUse(t *testing.T) {
 				case 0:
 					w := wanted()
 					w.Assignments = []api.Assignment{assign("falcon", everyone, "1.0")}
-					f.Use(fleet.Compile(fleet.Config{Wanted: w}, time.Now()))
+					f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w}, time.Now()))
 				case 10:
 					f.Overview()
 				case 20:
@@ -169,7 +169,7 @@ func TestParallelUse(t *testing.T) {
 					f.DropGrants("r")
 				case 40:
 					f.Explain("h1")
-					f.Forget("h7")
+					f.ForgetHost("h7")
 				}
 			}
 		})

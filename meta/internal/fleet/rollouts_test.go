@@ -46,7 +46,7 @@ func TestRolloutsLieOverAssignments(t *testing.T) {
 			w.Assignments, w.Rollouts = c.assignments, c.rollouts
 			f := newFleet(t, fleet.Options{}, w)
 			g := &granter{}
-			f.Attach(g, nil)
+			f.AttachRollouts(g, nil)
 			for _, id := range c.granted {
 				f.AddGrants(id, "web-01")
 			}
@@ -81,7 +81,7 @@ func TestAGrantIsInTheReplyItWasMadeFor(t *testing.T) {
 	w.Rollouts = []api.Rollout{ro}
 	g := &granter{}
 	f := newFleet(t, fleet.Options{}, w)
-	f.Attach(g, nil)
+	f.AttachRollouts(g, nil)
 	req := report("web-01", running("falcon", "1.0"))
 	if got := told(t, beat(t, f, meta.DialectV1, req))["falcon"].Version; got != "1.0" {
 		t.Fatalf("told %s before the grant", got)

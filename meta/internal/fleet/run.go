@@ -139,10 +139,10 @@ func (f *Fleet) ClockJumped(by time.Duration) {
 	f.eachLocked(func(h *host) { h.seen = clampSeconds(int64(h.seen) + int64(by/time.Second)) })
 }
 
-// Skewed counts the hosts that have reported since the start and are not
+// CountSkewed counts the hosts that have reported since the start and are not
 // silent, and those of them whose clocks are not near this server's: when they
 // are most of them, its own is wrong.
-func (f *Fleet) Skewed() (skewed, all int) {
+func (f *Fleet) CountSkewed() (skewed, all int) {
 	f.eachLocked(func(h *host) {
 		if !h.has(isSilent) && !h.has(isRestored) {
 			skewed, all = skewed+countOf(h.has(isSkewed)), all+1

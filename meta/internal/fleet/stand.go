@@ -25,10 +25,10 @@ type Stand struct {
 	Stop       bool   // it would be told to stop the agent, not to start it
 }
 
-// Stands calls do for each host and rollout in force that concerns it, in no
+// EachStand calls do for each host and rollout in force that concerns it, in no
 // order, and returns the serial of the configuration that it went by: of a
 // rollout written later it knows nothing. No lock is held meanwhile.
-func (f *Fleet) Stands(do func(Stand)) (serial int64) {
+func (f *Fleet) EachStand(do func(Stand)) (serial int64) {
 	snap := f.snapshot.Load()
 	var stands []Stand
 	for i := range f.shards {

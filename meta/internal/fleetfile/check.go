@@ -18,7 +18,7 @@ type Known struct {
 // Check finds everything in the file that breaks a rule or refers to
 // something that does not exist.
 func (f *File) Check(known Known) []api.FileProblem {
-	c := &checker{file: f, whole: Over(known.Fleet, f.Fleet), seen: map[string]string{}}
+	c := &checker{file: f, whole: Overlay(known.Fleet, f.Fleet), seen: map[string]string{}}
 	c.agents = namesOf(c.whole.Agents, func(a api.Agent) string { return a.Name })
 	c.groups = namesOf(c.whole.Groups, func(g api.Group) string { return g.Name })
 	c.strategies = namesOf(c.whole.Strategies, func(s api.Strategy) string { return s.Name })
@@ -28,9 +28,9 @@ func (f *File) Check(known Known) []api.FileProblem {
 	return c.problems
 }
 
-// Over is what there would be after applying wanted: its sections, and those
+// Overlay is what there would be after applying wanted: its sections, and those
 // of current where it has none.
-func Over(current, wanted api.Fleet) api.Fleet {
+func Overlay(current, wanted api.Fleet) api.Fleet {
 	return api.Fleet{
 		Agents:      sectionOr(current.Agents, wanted.Agents),
 		Strategies:  sectionOr(current.Strategies, wanted.Strategies),

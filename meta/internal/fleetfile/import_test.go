@@ -282,7 +282,7 @@ func serve(i api.Import) served {
 			s.sources[r.Agent+" "+r.Version][t] = true
 		}
 	}
-	s.fleet.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://ops-meta.example"}, time.Now()))
+	s.fleet.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://ops-meta.example"}, time.Now()))
 	return s
 }
 

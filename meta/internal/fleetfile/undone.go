@@ -13,8 +13,8 @@ import (
 // wherever a file becomes JSON, or a tool writes it again.
 const markKey = "serial"
 
-// Marked begins a file with a mark of the moment that it tells of.
-func Marked(mark string, file []byte) []byte {
+// WithMark begins a file with a mark of the moment that it tells of.
+func WithMark(mark string, file []byte) []byte {
 	if mark == "" {
 		return file
 	}
@@ -41,11 +41,11 @@ func takeMark(body ast.Node) (mark string) {
 	return mark
 }
 
-// Undone is the latest of the entries, newest first, that a plan would take
+// FindUndone is the latest of the entries, newest first, that a plan would take
 // back, and the change that would: a thing made since is gone, one removed is
 // there again, a field is as it was before. A value that is new to it takes
 // nothing back.
-func Undone(plan []api.FleetChange, since []api.AuditEntry) (api.FleetChange, api.AuditEntry, bool) {
+func FindUndone(plan []api.FleetChange, since []api.AuditEntry) (api.FleetChange, api.AuditEntry, bool) {
 	for _, e := range since {
 		before, after := objectOf(e.Kind, e.Before), objectOf(e.Kind, e.After)
 		if i := slices.IndexFunc(plan, func(ch api.FleetChange) bool { return takesBack(ch, e.Kind, before, after) }); i >= 0 {

@@ -49,7 +49,7 @@ func TestAFileTakesBackOnlyWhatWasThereBefore(t *testing.T) {
 		"nothing to change":            {nil, "agent", agent("a"), agent("b"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, undone := fleetfile.Undone(c.plan, []api.AuditEntry{{Kind: c.kind, Before: doc(c.before), After: doc(c.after)}})
+			_, _, undone := fleetfile.FindUndone(c.plan, []api.AuditEntry{{Kind: c.kind, Before: doc(c.before), After: doc(c.after)}})
 			if undone != c.undone {
 				t.Errorf("taken back: %v, want %v", undone, c.undone)
 			}
@@ -59,7 +59,7 @@ func TestAFileTakesBackOnlyWhatWasThereBefore(t *testing.T) {
 
 // The mark stays with a file, whatever it is written as.
 func TestAFileBeginsWithItsMark(t *testing.T) {
-	file := fleetfile.Marked("era.7.sig", []byte("agents: []\n"))
+	file := fleetfile.WithMark("era.7.sig", []byte("agents: []\n"))
 	doc, err := yaml.YAMLToJSON(file)
 	if err != nil {
 		t.Fatal(err)

@@ -44,9 +44,9 @@ func TestASimulatedFleetUnderARollout(t *testing.T) {
 		w.Releases = append(w.Releases, api.Release{Agent: "falcon", Version: v, Artifacts: []api.Artifact{{Arch: "linux_amd64"}}})
 	}
 	f := fleet.New(fleet.Options{})
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example"}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example"}, time.Now()))
 	b := &budget{left: limit, granted: make(map[string]int)}
-	f.Attach(b, nil)
+	f.AttachRollouts(b, nil)
 	h := heartbeat.New(heartbeat.Options{Fleet: f})
 	s := newHandlerServer(t, h)
 	simulated, err := sim.New(sim.Config{

@@ -38,7 +38,7 @@ func newFleetIn(workDir string, agents int) *fleet.Fleet {
 		w.Assignments = append(w.Assignments, api.Assignment{Agent: name, Version: "2.0", Scope: api.Scope{Kind: api.ScopeEveryone}})
 	}
 	f := fleet.New(fleet.Options{})
-	f.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example", Interval: 60}, time.Now()))
+	f.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example", Interval: 60}, time.Now()))
 	return f
 }
 

@@ -169,18 +169,18 @@ func isYoung(t api.Token, now time.Time) bool {
 	return t.Role == api.RoleHost && t.LastUsed == nil && now.Sub(t.CreatedAt) < 2*api.EnrolAgain
 }
 
-// Forget forgets a token that is void, by its id or name or by its host.
-func (a *Access) Forget(what string) {
+// ForgetToken forgets a token that is void, by its id or name or by its host.
+func (a *Access) ForgetToken(what string) {
 	a.known.forgetTokens(func(t api.Token) bool { return t.ID == what || t.Name == what || t.Host == what })
 }
 
-// Doubt makes the next use of a host's credential ask the database again, or
+// DoubtCredentials makes the next use of a host's credential ask the database again, or
 // of every operator's token when no host is named; while that is away they
 // are believed.
-func (a *Access) Doubt(host string) { a.known.doubtHost(host) }
+func (a *Access) DoubtCredentials(host string) { a.known.doubtHost(host) }
 
-// Used returns when tokens were used since it was last asked.
-func (a *Access) Used() map[string]time.Time { return a.used.drain() }
+// TakeUses returns when tokens were used since it was last asked.
+func (a *Access) TakeUses() map[string]time.Time { return a.used.drain() }
 
 // rank orders the roles that include each other.
 var rank = map[api.Role]int{api.RoleViewer: 1, api.RoleOperator: 2, api.RoleAdmin: 3}

@@ -35,8 +35,8 @@ func (s *slowTokens) FirstUse(context.Context, string, time.Time) error { return
 
 func TestWhatIsForgottenWhileItIsLookedUpIsNotRemembered(t *testing.T) {
 	for name, forget := range map[string]func(*httpapi.Access){
-		"forgotten": func(a *httpapi.Access) { a.Forget("h") },
-		"doubted":   func(a *httpapi.Access) { a.Doubt("h") },
+		"forgotten": func(a *httpapi.Access) { a.ForgetToken("h") },
+		"doubted":   func(a *httpapi.Access) { a.DoubtCredentials("h") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := &slowTokens{asked: make(chan struct{}), answer: make(chan struct{})}

@@ -18,7 +18,7 @@ func (s *Server) accessRoutes() []route {
 			id := c.PathValue("id")
 			err := s.backend.Tokens.DeleteToken(c.Context(), c.actor(), id)
 			if err == nil {
-				s.access.Forget(id)
+				s.access.ForgetToken(id)
 			}
 			return err
 		})},
@@ -69,6 +69,6 @@ func (s *Server) enrollHost(c *call, e api.Enrolment) (api.Credential, error) {
 	if err != nil {
 		return api.Credential{}, err
 	}
-	s.access.Forget(e.Hostname)
+	s.access.ForgetToken(e.Hostname)
 	return api.Credential{Hostname: e.Hostname, Secret: made.Secret}, nil
 }

@@ -87,10 +87,10 @@ func TestTokensAreRemembered(t *testing.T) {
 		}
 	}
 	forget := func(what string) func(*httpapi.Access, *tokenTable) {
-		return func(a *httpapi.Access, _ *tokenTable) { a.Forget(what) }
+		return func(a *httpapi.Access, _ *tokenTable) { a.ForgetToken(what) }
 	}
 	doubt := func(host string) func(*httpapi.Access, *tokenTable) {
-		return func(a *httpapi.Access, _ *tokenTable) { a.Doubt(host) }
+		return func(a *httpapi.Access, _ *tokenTable) { a.DoubtCredentials(host) }
 	}
 	person := api.Token{ID: "t1", Name: "ann", Role: api.RoleViewer}
 	host := api.Token{ID: "c1", Name: "host:h", Role: api.RoleHost, Host: "h"}
@@ -209,7 +209,7 @@ func TestTheFirstUseOfACredentialIsNoted(t *testing.T) {
 		if len(db.used) != 1 || db.used[0] != "c1" || db.lookups != 1 {
 			t.Errorf("noted %v after %d look-ups", db.used, db.lookups)
 		}
-		if used := a.Used(); len(used) != 0 {
+		if used := a.TakeUses(); len(used) != 0 {
 			t.Errorf("a host's credential counts as used by a person: %v", used)
 		}
 	})
@@ -222,10 +222,10 @@ func TestUsesOfTokensAreToldOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if used := a.Used(); len(used) != 1 || used["id-viewer"].IsZero() {
+	if used := a.TakeUses(); len(used) != 1 || used["id-viewer"].IsZero() {
 		t.Errorf("used were %v", used)
 	}
-	if used := a.Used(); len(used) != 0 {
+	if used := a.TakeUses(); len(used) != 0 {
 		t.Errorf("told again: %v", used)
 	}
 }

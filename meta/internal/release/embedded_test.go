@@ -9,7 +9,7 @@ import (
 
 // A refused address stays refused in every form that leads to it.
 func TestAddressesThatCarryARefusedOneAreRefused(t *testing.T) {
-	guard := release.Guard(release.DefaultDeny())
+	guard := release.DenyNetworks(release.DefaultDeny())
 	for name, c := range map[string]struct {
 		address string
 		refused bool

@@ -69,7 +69,7 @@ func newFetcher(c Fetch) *fetcher {
 	if c.Timeout <= 0 {
 		c.Timeout = time.Hour
 	}
-	dialer := &net.Dialer{Timeout: c.StallTimeout, Control: Guard(c.Deny)}
+	dialer := &net.Dialer{Timeout: c.StallTimeout, Control: DenyNetworks(c.Deny)}
 	return &fetcher{
 		stall: c.StallTimeout, timeout: c.Timeout,
 		client: &http.Client{
@@ -83,9 +83,9 @@ func newFetcher(c Fetch) *fetcher {
 	}
 }
 
-// Guard is for a net.Dialer: it refuses a connection to one of the networks when the name has been resolved, so that a name
+// DenyNetworks is for a net.Dialer: it refuses a connection to one of the networks when the name has been resolved, so that a name
 // cannot mean one address when it is checked and another when it is dialled.
-func Guard(deny []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
+func DenyNetworks(deny []netip.Prefix) func(network, address string, _ syscall.RawConn) error {
 	return func(_, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
 		if err != nil {

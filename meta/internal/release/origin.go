@@ -47,8 +47,8 @@ func (o Origin) sendRequest(c *http.Client, r *http.Request) (*http.Response, er
 	return believing.Do(r)
 }
 
-// Take fetches the tarball at an address and keeps it.
-func (s *Store) Take(ctx context.Context, d Declared, address string) (api.Artifact, error) {
+// Fetch fetches the tarball at an address and keeps it.
+func (s *Store) Fetch(ctx context.Context, d Declared, address string) (api.Artifact, error) {
 	if err := d.validate(); err != nil {
 		return api.Artifact{}, err
 	}

@@ -100,7 +100,7 @@ func (e *Engine) grantedElsewhere(ctx context.Context, id, host string) (bool, e
 
 // Attach joins the engine to the fleet, before the first heartbeat.
 func (e *Engine) Attach() {
-	e.opts.Fleet.Attach(e, e)
+	e.opts.Fleet.AttachRollouts(e, e)
 	if e.shared {
 		e.opts.Fleet.ConfirmWith(e)
 	}

@@ -112,7 +112,7 @@ func (s *server) reload(ctx context.Context) error {
 		if s.beforeUse != nil {
 			s.beforeUse()
 		}
-		s.fleet.Use(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example"}, time.Now()))
+		s.fleet.UseSnapshot(fleet.Compile(fleet.Config{Wanted: w, PublicURL: "http://meta.example"}, time.Now()))
 	})
 }
 

@@ -92,7 +92,7 @@ func TestAHostThatWasAwayIsTakenBackWhenItReturns(t *testing.T) {
 		if _, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return tx.DeleteHost(t.Context(), h.name) }); err != nil {
 			t.Fatal(err)
 		}
-		s.fleet.Forget(h.name) // as if it had been silent for long
+		s.fleet.ForgetHost(h.name) // as if it had been silent for long
 		gone := time.Now().Add(-time.Hour)
 		s.fleet.Restore(api.Host{Name: h.name, Dialect: "v1", Arch: "linux_amd64", FirstSeen: gone, LastSeen: gone, Silent: true, Agents: []api.HostAgent{{Name: "falcon", Version: "2.0", Status: "started", Phase: "idle"}}})
 		back := s.act(t, r.ID, api.ActionRollback)
@@ -138,7 +138,7 @@ func TestAForgottenHostIsNoFailure(t *testing.T) {
 		if _, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return tx.DeleteHost(t.Context(), first.name) }); err != nil {
 			t.Fatal(err)
 		}
-		s.fleet.Forget(first.name)
+		s.fleet.ForgetHost(first.name)
 		s.engine.Forget(first.name)
 		hosts = slices.DeleteFunc(hosts, func(h *host) bool { return h == first })
 		for _, h := range hosts {

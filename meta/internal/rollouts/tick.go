@@ -51,7 +51,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 // tryLead takes or keeps the lease. A server that takes it over after nobody had it
 // gives hosts time to report: that we were away is not their failure.
 func (e *Engine) tryLead(ctx context.Context, led bool) bool {
-	away, err := e.opts.Store.Vacant(ctx, lease)
+	away, err := e.opts.Store.VacantFor(ctx, lease)
 	leads := false
 	if err == nil {
 		leads, err = e.opts.Store.TryLead(ctx, lease, e.opts.Lease)
@@ -77,7 +77,7 @@ func (e *Engine) resignLease(ctx context.Context, leads bool) {
 	}
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := e.opts.Store.Resign(bye, lease); err != nil {
+	if err := e.opts.Store.ResignLease(bye, lease); err != nil {
 		e.opts.Log.Warn().Err(err).Msg("cannot give up the lease of the rollouts; another server waits for its end")
 	}
 }
@@ -174,7 +174,7 @@ func wantsCensus(r api.Rollout) bool {
 // granted, or before a restart.
 func (e *Engine) countHosts(tallies map[string]*rollout.Tally) (serial int64, found []verdict) {
 	now := time.Now()
-	serial = e.opts.Fleet.Stands(func(s fleet.Stand) {
+	serial = e.opts.Fleet.EachStand(func(s fleet.Stand) {
 		t := tallies[s.Rollout]
 		if t == nil {
 			return

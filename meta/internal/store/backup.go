@@ -164,9 +164,9 @@ func Restore(ctx context.Context, c Config, r io.Reader) (rows int64, err error)
 
 var errInUse = &api.Error{Kind: api.KindExists, Message: "cannot restore: the database is in use", Hint: "restore into a new directory or an empty database"}
 
-// Unused returns the error of [Restore] when a database is in use, and changes
+// CheckUnused returns the error of [Restore] when a database is in use, and changes
 // nothing.
-func Unused(ctx context.Context, c Config) (err error) {
+func CheckUnused(ctx context.Context, c Config) (err error) {
 	s, err := connectTo(ctx, c)
 	if err != nil {
 		return err

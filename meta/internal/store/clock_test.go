@@ -37,7 +37,7 @@ func TestALeaseThatEndedFollowsTheClock(t *testing.T) {
 			if err := db.EndLeases(t.Context(), c.jumped); err != nil {
 				t.Fatal(err)
 			}
-			if away := must(db.Vacant(t.Context(), "x"))(t); away < c.least || away > c.most {
+			if away := must(db.VacantFor(t.Context(), "x"))(t); away < c.least || away > c.most {
 				t.Errorf("nobody led for %s, want %s to %s", away, c.least, c.most)
 			}
 		})
@@ -54,7 +54,7 @@ func TestAGrantOfTheFutureIsNotARecentOne(t *testing.T) {
 		start(t, s, id)
 		for host, at := range map[string]time.Duration{"now": 0, "by a clock a little ahead": 20 * time.Second, "of the future": 10 * time.Hour, "old": -10 * time.Hour} {
 			write(t, s, func(ctx context.Context, tx *store.Tx) error {
-				tx.Keep()
+				tx.KeepSerial()
 				return tx.PutGrant(ctx, api.Grant{Rollout: id, Host: host, Granted: tx.Now().Add(at), Deadline: tx.Now()}, false)
 			})
 		}

@@ -61,14 +61,14 @@ func (s *Store) clockAhead(ctx context.Context) (ahead time.Duration, err error)
 	return time.UnixMicro(us).Sub(begun.Add(time.Since(begun) / 2)), nil
 }
 
-// Resign gives a lease up, so that another replica need not wait for its end.
-func (s *Store) Resign(ctx context.Context, name string) error {
+// ResignLease gives a lease up, so that another replica need not wait for its end.
+func (s *Store) ResignLease(ctx context.Context, name string) error {
 	return s.execWrite(ctx, "resign lease", `UPDATE leases SET expires = `+s.dialect.Now+` WHERE name = $1 AND holder = $2`, name, s.id)
 }
 
-// Vacant is for how long nobody has held the lease of a name, by the
+// VacantFor is for how long nobody has held the lease of a name, by the
 // database's clock: negative while somebody does, zero when nobody ever did.
-func (s *Store) Vacant(ctx context.Context, name string) (time.Duration, error) {
+func (s *Store) VacantFor(ctx context.Context, name string) (time.Duration, error) {
 	var us int64
 	err := s.writer.QueryRowContext(ctx, `SELECT `+s.dialect.Now+` - expires FROM leases WHERE name = $1`, name).Scan(&us)
 	if errors.Is(err, sql.ErrNoRows) {

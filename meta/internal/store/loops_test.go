@@ -118,22 +118,22 @@ func TestOneLeads(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		a, b := d.open(t), d.open(t)
 		lead := func(s *store.Store, ttl time.Duration) bool { return must(s.TryLead(t.Context(), "retention", ttl))(t) }
-		if away := must(a.Vacant(t.Context(), "retention"))(t); away != 0 {
+		if away := must(a.VacantFor(t.Context(), "retention"))(t); away != 0 {
 			t.Errorf("never held, but vacant for %s", away)
 		}
 		if !lead(a, time.Hour) || lead(b, time.Hour) || !lead(a, time.Hour) {
 			t.Error("want a to lead, b not, and a still")
 		}
-		if away := must(b.Vacant(t.Context(), "retention"))(t); away >= 0 {
+		if away := must(b.VacantFor(t.Context(), "retention"))(t); away >= 0 {
 			t.Errorf("held, but vacant for %s", away)
 		}
 		if !must(b.TryLead(t.Context(), "deadlines", time.Hour))(t) {
 			t.Error("want b to lead something else")
 		}
-		if err := b.Resign(t.Context(), "retention"); err != nil || lead(b, time.Hour) {
+		if err := b.ResignLease(t.Context(), "retention"); err != nil || lead(b, time.Hour) {
 			t.Error("b resigned what it did not have, and got it")
 		}
-		if err := a.Resign(t.Context(), "retention"); err != nil || !lead(b, time.Millisecond) {
+		if err := a.ResignLease(t.Context(), "retention"); err != nil || !lead(b, time.Millisecond) {
 			t.Errorf("want b to lead after a resigned: %v", err)
 		}
 		for deadline := time.Now().Add(time.Minute); !lead(a, time.Hour); {

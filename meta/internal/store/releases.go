@@ -139,9 +139,9 @@ func (r Reader) Artifact(ctx context.Context, agent, version, arch string) (api.
 	return a.Artifact, err
 }
 
-// Contents calls each with the SHA-256 of every content that an artifact
+// EachContent calls each with the SHA-256 of every content that an artifact
 // needs: what is kept beyond them is garbage.
-func (r Reader) Contents(ctx context.Context, visit func(sha256 string) error) error {
+func (r Reader) EachContent(ctx context.Context, visit func(sha256 string) error) error {
 	return eachRow(ctx, r.q, "list contents", `SELECT DISTINCT sha256 FROM artifacts`, nil, func(rows *sql.Rows) error {
 		var sum string
 		if err := rows.Scan(&sum); err != nil {

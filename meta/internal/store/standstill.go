@@ -102,7 +102,7 @@ func (tx *Tx) BeginStandstill(ctx context.Context, st api.Standstill, above int6
 
 // KeepStandstill changes what is noted of the standstill in force.
 func (tx *Tx) KeepStandstill(ctx context.Context, st api.Standstill) error {
-	tx.Keep()
+	tx.KeepSerial()
 	return putSetting(ctx, tx.q, standstillSetting, st)
 }
 

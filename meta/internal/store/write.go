@@ -60,9 +60,9 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 	return serial, nil
 }
 
-// Keep makes the write count though it changes nothing that hosts are told
+// KeepSerial makes the write count though it changes nothing that hosts are told
 // and the audit log need not say it: the serial stays.
-func (tx *Tx) Keep() { tx.keep = true }
+func (tx *Tx) KeepSerial() { tx.keep = true }
 
 // endUnchanged ends a write without audit entries.
 func (tx *Tx) endUnchanged(ctx context.Context) error {
