@@ -49,6 +49,14 @@ func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
+// InvalidField returns an [Error] that says what is wrong with a field of what
+// was sent.
+func InvalidField(field, format string, args ...any) *Error {
+	e := Errorf(KindInvalid, format, args...)
+	e.Field = field
+	return e
+}
+
 // Missing makes of a noun that is not there an input that is wrong; other
 // errors pass as they are.
 func Missing(err error, field string) error {

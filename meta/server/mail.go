@@ -32,22 +32,17 @@ func (c SMTP) mailServer() (*notify.SMTP, error) {
 	if c.Addr == "" {
 		return nil, nil
 	}
-	wrong := func(field, format string, args ...any) error {
-		e := api.Errorf(api.KindInvalid, format, args...)
-		e.Field = "smtp." + field
-		return e
-	}
 	host, text, err := net.SplitHostPort(c.Addr)
 	port, portErr := strconv.Atoi(text)
 	if err != nil || portErr != nil {
-		return nil, wrong("addr", "smtp.addr %q is not host:port", c.Addr)
+		return nil, api.InvalidField("smtp.addr", "smtp.addr %q is not host:port", c.Addr)
 	}
 	mode, known := tlsModes[c.TLS]
 	if !known {
-		return nil, wrong("tls", "smtp.tls %q is not known: want starttls, tls or none", c.TLS)
+		return nil, api.InvalidField("smtp.tls", "smtp.tls %q is not known: want starttls, tls or none", c.TLS)
 	}
 	if c.From == "" {
-		return nil, wrong("from", "smtp.from is missing: say which address mail comes from")
+		return nil, api.InvalidField("smtp.from", "smtp.from is missing: say which address mail comes from")
 	}
 	return &notify.SMTP{Host: host, Port: port, From: c.From, User: c.User, Password: c.Password, TLS: mode}, nil
 }

@@ -46,9 +46,7 @@ func (r artifacts) fetchTarball(ctx context.Context, d release.Declared, n api.N
 	}
 	address, login, err := splitLogin(n.From)
 	if err != nil || n.External != "" {
-		e := api.Errorf(api.KindInvalid, "a tarball is fetched from one address that is a URL")
-		e.Field = "from"
-		return api.Artifact{}, e
+		return api.Artifact{}, api.InvalidField("from", "a tarball is fetched from one address that is a URL")
 	}
 	d.Origin = originOf(address.Host, n.As, login)
 	return r.artifacts.Fetch(ctx, d, address.String())

@@ -231,8 +231,7 @@ func checkSizes(s api.Selector) error {
 
 func badSelector(field string, i int, format string, args ...any) error {
 	field = fmt.Sprintf("%s[%d]", field, i)
-	err := api.Errorf(api.KindInvalid, "selector %s: %s", field, fmt.Sprintf(format, args...))
-	err.Field = field
+	err := api.InvalidField(field, "selector %s: %s", field, fmt.Sprintf(format, args...))
 	err.Hint = "ops-meta explain HOST shows which groups a host is in"
 	return err
 }

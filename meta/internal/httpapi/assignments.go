@@ -51,7 +51,7 @@ func parseScope(field, s string) (api.Scope, error) {
 	}
 	parsed, err := api.ParseScope(s)
 	if err != nil {
-		return api.Scope{}, invalidField(field, "%s", err)
+		return api.Scope{}, api.InvalidField(field, "%s", err)
 	}
 	return parsed, nil
 }
@@ -85,7 +85,7 @@ func (s *Server) putAssignment(c *call, a api.Assignment) (api.Assignment, error
 		return api.Assignment{}, err
 	}
 	if a.Agent != "" && a.Agent != c.PathValue("agent") || a.Scope != (api.Scope{}) && a.Scope != of {
-		return api.Assignment{}, invalidField("scope", "the body is for %s on %s, the address for %s on %s",
+		return api.Assignment{}, api.InvalidField("scope", "the body is for %s on %s, the address for %s on %s",
 			printable.Clip(a.Agent), printable.Clip(a.Scope.String()), printable.Clip(c.PathValue("agent")), printable.Clip(of.String()))
 	}
 	a.Agent, a.Scope = c.PathValue("agent"), of
@@ -115,7 +115,7 @@ func (s *Server) patchAssignment(c *call, change func(api.Assignment) (api.Assig
 	return s.backend.Assignments.ChangeAssignment(c.Context(), c.actor(), one, func(a api.Assignment) (api.Assignment, error) {
 		changed, err := change(a)
 		if err == nil && (changed.Agent != a.Agent || changed.Scope != a.Scope) {
-			err = invalidField("scope", "agent and scope of an assignment never change: they are %s and %s", printable.Clip(a.Agent), printable.Clip(a.Scope.String()))
+			err = api.InvalidField("scope", "agent and scope of an assignment never change: they are %s and %s", printable.Clip(a.Agent), printable.Clip(a.Scope.String()))
 		}
 		return changed, err
 	})

@@ -73,7 +73,7 @@ func (c *call) guardRevision() (int64, error) {
 func (c *call) nounKey(part string) (api.NounKey, error) {
 	revision, err := c.guardRevision()
 	if err == nil && revision == api.MustNotExist {
-		err = invalidField("If-None-Match", "what is not there cannot be changed; PUT makes it")
+		err = api.InvalidField("If-None-Match", "what is not there cannot be changed; PUT makes it")
 	}
 	return api.NounKey{Name: c.PathValue(part), Revision: revision}, err
 }
@@ -94,7 +94,7 @@ func intParam(s, name string, fallback int) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 {
-		return 0, invalidField(name, "%s %q is not a number", name, printable.Clip(s))
+		return 0, api.InvalidField(name, "%s %q is not a number", name, printable.Clip(s))
 	}
 	return n, nil
 }
@@ -106,7 +106,7 @@ func (c *call) boolParam(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, invalidField(name, "%s %q is neither true nor false", name, printable.Clip(s))
+		return false, api.InvalidField(name, "%s %q is neither true nor false", name, printable.Clip(s))
 	}
 	return on, nil
 }
@@ -118,15 +118,9 @@ func (c *call) timeParam(name string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, invalidField(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, printable.Clip(s))
+		return time.Time{}, api.InvalidField(name, "%s %q is not a time such as 2006-01-02T15:04:05Z", name, printable.Clip(s))
 	}
 	return t, nil
-}
-
-func invalidField(field, format string, args ...any) *api.Error {
-	e := api.Errorf(api.KindInvalid, format, args...)
-	e.Field = field
-	return e
 }
 
 // decodeBody reads a JSON body within the limits. A field that is not known is
@@ -145,7 +139,7 @@ func (c *call) decodeBody(into any) error {
 		return explainJSON(err, reflect.TypeOf(into).Elem())
 	}
 	if dec.More() {
-		return invalidField("", "the body goes on after its JSON value")
+		return api.InvalidField("", "the body goes on after its JSON value")
 	}
 	return nil
 }
@@ -176,7 +170,7 @@ func (c *call) readAll(limit int64) ([]byte, error) {
 // take.
 func checkShape(data []byte) error {
 	if err := jsonbound.Check(data, jsonbound.Limits{Depth: maxDepth, Items: maxItems}); err != nil {
-		return invalidField("", "the body is %v", err)
+		return api.InvalidField("", "the body is %v", err)
 	}
 	return nil
 }
@@ -189,16 +183,16 @@ func explainJSON(err error, want reflect.Type) error {
 	case errors.Is(err, io.EOF):
 		return &api.Error{Kind: api.KindInvalid, Message: "the body is empty", Hint: "send a JSON object"}
 	case errors.As(err, &syntax):
-		return invalidField("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+		return api.InvalidField("", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
 	case errors.As(err, &kind):
-		return invalidField(kind.Field, "%s must be %s, not %s", cmp.Or(kind.Field, "the body"), jsonKindOf(kind.Type), article(kind.Value))
+		return api.InvalidField(kind.Field, "%s must be %s, not %s", cmp.Or(kind.Field, "the body"), jsonKindOf(kind.Type), article(kind.Value))
 	}
 	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
 	if !unknown {
-		return invalidField("", "the body is not usable: %v", err)
+		return api.InvalidField("", "the body is not usable: %v", err)
 	}
 	field = strings.Trim(field, `"`)
-	e := invalidField(field, "the field %q is not known", printable.Clip(field))
+	e := api.InvalidField(field, "the field %q is not known", printable.Clip(field))
 	if near := api.Nearest(field, jsonFields(want, nil)); near != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", near)
 	}

@@ -73,13 +73,13 @@ const maxLabels = 20
 
 func labelParams(values []string) (map[string]string, error) {
 	if len(values) > maxLabels {
-		return nil, invalidField("label", "%d labels are too many: at most %d", len(values), maxLabels)
+		return nil, api.InvalidField("label", "%d labels are too many: at most %d", len(values), maxLabels)
 	}
 	labels := make(map[string]string, len(values))
 	for _, text := range values {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, invalidField("label", "label %q is not NAME=VALUE", printable.Clip(text))
+			return nil, api.InvalidField("label", "label %q is not NAME=VALUE", printable.Clip(text))
 		}
 		labels[name] = value
 	}

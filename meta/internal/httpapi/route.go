@@ -38,7 +38,7 @@ type param struct {
 func (r route) checkQuery(raw string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalidField("query", "the query cannot be read: %v", err)
+		return api.InvalidField("query", "the query cannot be read: %v", err)
 	}
 	var known []string
 	for _, p := range r.query {
@@ -48,7 +48,7 @@ func (r route) checkQuery(raw string) error {
 		if slices.Contains(known, name) {
 			continue
 		}
-		e := invalidField(printable.Clip(name), "the parameter %q is not known", printable.Clip(name))
+		e := api.InvalidField(printable.Clip(name), "the parameter %q is not known", printable.Clip(name))
 		switch near := api.Nearest(printable.Clip(name), known); {
 		case near != "":
 			e.Hint = fmt.Sprintf("did you mean %q?", near)

@@ -122,7 +122,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			endpoint: takes(http.StatusOK, func(c *call, noun T) (T, error) {
 				name, revision := parts(&noun)
 				if *name != "" && *name != c.PathValue(key) {
-					return noun, invalidField("name", "the body's name %q is not the address's %q", printable.Clip(*name), printable.Clip(c.PathValue(key)))
+					return noun, api.InvalidField("name", "the body's name %q is not the address's %q", printable.Clip(*name), printable.Clip(c.PathValue(key)))
 				}
 				*name = c.PathValue(key)
 				var err error
@@ -143,7 +143,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 				return nouns.Change(c.Context(), c.actor(), key, func(noun T) (T, error) {
 					changed, err := change(noun)
 					if name, _ := parts(&changed); err == nil && *name != key.Name {
-						err = invalidField("name", "a name never changes: it is %q", printable.Clip(key.Name))
+						err = api.InvalidField("name", "a name never changes: it is %q", printable.Clip(key.Name))
 					}
 					return changed, err
 				})

@@ -37,13 +37,13 @@ func (s *Server) listTokens(c *call) (api.Page[api.Token], error) {
 	case string(api.RoleHost):
 		return s.backend.Tokens.Credentials(c.Context(), page)
 	default:
-		return api.Page[api.Token]{}, invalidField("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", printable.Clip(role))
+		return api.Page[api.Token]{}, api.InvalidField("role", "role %q cannot be listed: want host, or none for all tokens but hosts'", printable.Clip(role))
 	}
 }
 
 func (s *Server) createToken(c *call, n api.NewToken) (api.Token, error) {
 	if n.TTL < 0 {
-		return api.Token{}, invalidField("ttl", "ttl must not be negative: got %d", n.TTL)
+		return api.Token{}, api.InvalidField("ttl", "ttl must not be negative: got %d", n.TTL)
 	}
 	token := api.Token{Name: n.Name, Role: n.Role}
 	if err := token.Validate(); err != nil {
@@ -63,7 +63,7 @@ func (s *Server) enrollHost(c *call, e api.Enrolment) (api.Credential, error) {
 	}
 	e.Hostname = strings.TrimSpace(e.Hostname) // as in reports
 	if !meta.ValidHostname(e.Hostname) {       // it could never report
-		return api.Credential{}, invalidField("hostname", "hostname %q is not allowed: %s", printable.Clip(e.Hostname), meta.HostnameHelp)
+		return api.Credential{}, api.InvalidField("hostname", "hostname %q is not allowed: %s", printable.Clip(e.Hostname), meta.HostnameHelp)
 	}
 	made, err := s.backend.Tokens.Enroll(c.Context(), c.actor(), e.Hostname)
 	if err != nil {

@@ -91,19 +91,13 @@ func Validate(t api.NotifyTarget) error {
 	}
 	for _, n := range sampleNotices() {
 		if _, err := subjectOf(t, n); err != nil {
-			return refuseField("subject", err)
+			return api.InvalidField("subject", "%v", err)
 		}
 		if _, err := textOf(t, n); err != nil {
-			return refuseField("template", err)
+			return api.InvalidField("template", "%v", err)
 		}
 	}
 	return nil
-}
-
-func refuseField(field string, err error) error {
-	e := api.Errorf(api.KindInvalid, "%v", err)
-	e.Field = field
-	return e
 }
 
 // sampleNotices are notices of each kind, to try templates with.

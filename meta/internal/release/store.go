@@ -191,8 +191,8 @@ func (s *Store) tooLarge() error {
 }
 
 func invalidField(field, hint, format string, args ...any) *api.Error {
-	e := api.Errorf(api.KindInvalid, format, args...)
-	e.Field, e.Hint = field, hint
+	e := api.InvalidField(field, format, args...)
+	e.Hint = hint
 	return e
 }
 
