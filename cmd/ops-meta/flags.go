@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/ops-updater/ops-updater/internal/timespan"
@@ -48,7 +50,17 @@ func (l *length) Type() string { return "time" }
 type labelsFlag struct{ labels *map[string]string }
 
 // String is the flag's text.
-func (l *labelsFlag) String() string { return "" }
+func (l *labelsFlag) String() string {
+	if l.labels == nil {
+		return ""
+	}
+	var all []string
+	for name, value := range *l.labels {
+		all = append(all, name+"="+value)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
 
 // Set reads one label.
 func (l *labelsFlag) Set(text string) error {
@@ -105,3 +117,30 @@ func list(name string, p *[]string) flagField {
 		return *p
 	}}
 }
+
+// refuseEmpty refuses an argument or flag that is given and empty, as that of
+// a variable that is not set. Taken as not given it would mean everyone, or
+// another server. What a set command writes may be empty: that takes it away.
+func refuseEmpty(c *cobra.Command, args []string) (err error) {
+	for i, arg := range args {
+		if arg == "" && !c.DisableFlagParsing { // completion is asked with empty words
+			return &usage{command: c, err: fmt.Errorf("argument %d is empty: %s wants %s", i+1, c.CommandPath(), argsOf(c))}
+		}
+	}
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" && !mayBeEmpty(c, f) {
+			err = &usage{command: c, err: fmt.Errorf("--%s is empty", f.Name), hint: "give it a value, or leave it out"}
+		}
+	})
+	return err
+}
+
+// mayBeEmpty reports whether an empty value of a flag says something.
+func mayBeEmpty(c *cobra.Command, f *pflag.Flag) bool {
+	_, scope := f.Annotations[ofScope]
+	written := c.Name() == "set" && c.LocalNonPersistentFlags().Lookup(f.Name) != nil && !scope
+	return written || f.Name == "reason" || f.Name == "notes"
+}
+
+// ofScope is the annotation of a flag that says for which hosts something is.
+const ofScope = "ops-meta-scope"

@@ -61,10 +61,10 @@ func (n *newRollout) addFlags(c *cobra.Command) {
 }
 
 // complete turns the flags into what the server takes.
-func (n *newRollout) complete(agent, version string) error {
+func (n *newRollout) complete(c *cobra.Command, agent, version string) error {
 	n.Agent, n.Version, n.Scope = agent, version, n.scope()
 	if n.stages == "" {
-		return nil
+		return refuseWithoutStages(c)
 	}
 	s := api.Strategy{Name: "inline", OnFailure: n.onFailure, MaxFailed: n.maxFailed, Deadline: n.deadline}
 	var err error
@@ -76,6 +76,20 @@ func (n *newRollout) complete(agent, version string) error {
 	}
 	n.Inline = &s
 	return s.Validate()
+}
+
+// refuseWithoutStages refuses flags that say something about stages where a
+// strategy has the word.
+func refuseWithoutStages(c *cobra.Command) error {
+	for _, name := range []string{"soak", "deadline", "max-failed", "on-failure"} {
+		if c.Flags().Changed(name) {
+			return &usage{
+				command: c, err: fmt.Errorf("--%s counts only with --stages", name),
+				hint: fmt.Sprintf("such as --stages 1,25%%,100%% --%s …; or ops-meta strategy set NAME --%s …, then --strategy NAME", name, name),
+			}
+		}
+	}
+	return nil
 }
 
 func parseStage(text string) (api.Stage, error) {
@@ -105,7 +119,7 @@ func (a *app) rolloutCreateCommand() *cobra.Command {
 		Example: "  ops-meta rollout create node_exporter 1.9.1 --watch\n" +
 			"  ops-meta rollout create node_exporter 1.9.1 --group canary --stages 1,50%,100% --soak 300",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := n.complete(args[0], args[1]); err != nil {
+			if err := n.complete(cmd, args[0], args[1]); err != nil {
 				return err
 			}
 			return a.startRollout(cmd.Context(), n)

@@ -21,6 +21,9 @@ func (t *target) addFlags(c *cobra.Command) {
 	c.Flags().StringVar(&t.group, "group", "", "only hosts that this group matches")
 	c.Flags().StringVar(&t.host, "host", "", "only this host")
 	c.MarkFlagsMutuallyExclusive("group", "host")
+	for _, name := range []string{"group", "host"} {
+		_ = c.Flags().SetAnnotation(name, ofScope, nil) // it is there
+	}
 }
 
 func (t target) scope() api.Scope {
@@ -47,13 +50,12 @@ was said of the scope before (run user, directory, config file) stays as it is.
 			"  ops-meta deploy node_exporter 1.9.1 --host db-7 --cmd stop",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d.agent, d.version = args[0], args[1]
-			return d.run(cmd.Context())
+			return d.run(cmd)
 		},
 	}
 	d.rollout.addFlags(c)
 	c.Flags().StringVar(&d.cmd, "cmd", "", "start or stop, at once")
 	c.Flags().BoolVar(&d.now, "now", false, "all hosts at once, without a rollout")
-	c.MarkFlagsMutuallyExclusive("now", "draft")
 	return c
 }
 
@@ -65,13 +67,39 @@ type deployment struct {
 	now                 bool
 }
 
-func (d *deployment) run(ctx context.Context) error {
-	if !d.now && d.cmd == "" {
-		if err := d.rollout.complete(d.agent, d.version); err != nil {
+// refuseIdle refuses flags about a rollout where there will be none: with them
+// somebody means to go slowly.
+func (d *deployment) refuseIdle(c *cobra.Command) error {
+	atOnce := "now"
+	if !d.now {
+		atOnce = "cmd"
+	}
+	for _, name := range []string{"draft", "strategy", "stages", "soak", "deadline", "max-failed", "on-failure", "reason"} {
+		if c.Flags().Changed(name) {
+			return &usage{
+				command: c, err: fmt.Errorf("give only one of --%s, --%s", name, atOnce),
+				hint: fmt.Sprintf("--%s is of a rollout; with --%s all hosts are told at once, and there is none", name, atOnce),
+			}
+		}
+	}
+	return nil
+}
+
+func (d *deployment) run(cmd *cobra.Command) error {
+	if d.now || d.cmd != "" {
+		if err := d.refuseIdle(cmd); err != nil {
 			return err
 		}
-		return d.startRollout(ctx, d.rollout)
+		return d.atOnce(cmd.Context())
 	}
+	if err := d.rollout.complete(cmd, d.agent, d.version); err != nil {
+		return err
+	}
+	return d.startRollout(cmd.Context(), d.rollout)
+}
+
+// atOnce tells all hosts of the scope.
+func (d *deployment) atOnce(ctx context.Context) error {
 	c, err := d.client()
 	if err != nil {
 		return err

@@ -99,6 +99,9 @@ func (c *Client) buildRequest(ctx context.Context, r call) (*http.Request, error
 	var address strings.Builder
 	address.WriteString(c.base.String() + "/api/v1")
 	for _, segment := range r.path {
+		if segment == "" || segment == "." || segment == ".." { // an address cannot carry it
+			return nil, &Error{Kind: KindNotFound, Message: fmt.Sprintf("nothing is called %q", segment), Hint: "give the name of one that there is"}
+		}
 		address.WriteString("/" + url.PathEscape(segment))
 	}
 	if len(r.query) > 0 {
