@@ -62,6 +62,7 @@ func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
 			[ -e var/again ] || { touch var/again; exec 9>&-; setsid ./app >>var/app.log 2>&1 </dev/null & echo $! >var/app.pid; exit 0; }`}, "pid changed"},
 		{"not healthy", agenttest.Habits{Health: "echo 'queue full'; exit 1"}, "queue full"},
 		{"status cannot be told", agenttest.Habits{BeforeStatus: "[ -e var/app.pid ] && { echo hm; exit 0; }"}, "status is unknown: hm"},
+		{"status denies what runs", agenttest.Habits{BeforeStatus: "echo stoped; exit 0"}, "ended the processes that it had brought up"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

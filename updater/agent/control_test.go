@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -180,6 +181,8 @@ func TestI3AnAgentThatDoesNotStopIsKilledAndReported(t *testing.T) {
 		{"stop fails", agenttest.Habits{BeforeStop: "echo 'not now'; exit 1"}},
 		{"stop does nothing", agenttest.Habits{BeforeStop: "exit 0"}},
 		{"stop does nothing and there is no pid", agenttest.Habits{BeforeStop: "exit 0", NoPid: true}},
+		{"stop forgets the agent, which runs on", agenttest.Habits{Stop: ":"}},
+		{"stop forgets the agent, and there is no pid", agenttest.Habits{Stop: ":", NoPid: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -194,6 +197,56 @@ func TestI3AnAgentThatDoesNotStopIsKilledAndReported(t *testing.T) {
 			}
 			if left := agenttest.Running(t, r.Dir.Path); len(left) > 0 {
 				t.Fatalf("still running: %v", left)
+			}
+		})
+	}
+}
+
+func TestI3WhatSomebodyElseStoppedAndRunsOnIsEnded(t *testing.T) {
+	r := newRunner(t, agenttest.Habits{Stop: ":"})
+	if err := r.Start(t.Context(), "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(filepath.Join(r.Dir.Path, "1.0.0/control"), "stop").CombinedOutput(); err != nil {
+		t.Fatalf("control stop: %v\n%s", err, out)
+	}
+	r.Timeouts.Stop = time.Second
+	s, err := r.Stop(t.Context(), "1.0.0")
+	if err != nil || len(s.Killed) == 0 || !strings.Contains(s.Why, "runs on") {
+		t.Fatalf("stop: %+v, %v; want the agent killed and said why", s, err)
+	}
+	if left := agenttest.Running(t, r.Dir.Path); len(left) > 0 {
+		t.Fatalf("still running: %v", left)
+	}
+}
+
+func TestI3AStopLastsUntilTheAgentHasEnded(t *testing.T) {
+	r := newRunner(t, agenttest.Habits{Stop: "kill $(cat var/app.pid)", App: "trap 'sleep 2; note down; exit 0' TERM"})
+	if err := r.Start(t.Context(), "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Stop(t.Context(), "1.0.0")
+	if left := agenttest.Running(t, r.Dir.Path); err != nil || len(left) > 0 || len(s.Killed) > 0 {
+		t.Fatalf("stop: %+v, %v, still running: %v; want it waited for although its status is stoped", s, err, left)
+	}
+}
+
+func TestI3WhatAFailedStartBroughtUpIsEnded(t *testing.T) {
+	for name, after := range map[string]string{
+		"no pid is noted":          "rm -f var/app.pid",
+		"start fails after all":    "rm -f var/app.pid; exit 7",
+		"start does not come back": "rm -f var/app.pid; sleep 300",
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := strings.Replace(agenttest.Habits{}.Script(), "nohup ./app", "setsid ./app", 1)
+			r := newRunner(t, agenttest.Habits{Control: strings.Replace(script, "echo $! >var/app.pid", after, 1)})
+			r.Timeouts.Start = 2 * time.Second
+			err := r.Start(t.Context(), "1.0.0")
+			if err == nil || !strings.Contains(err.Error(), "ended the processes that it had brought up") {
+				t.Errorf("start: %v; want a failure that says what was ended", err)
+			}
+			if left := agenttest.Running(t, r.Dir.Path); len(left) > 0 {
+				t.Errorf("still running: %v", left)
 			}
 		})
 	}

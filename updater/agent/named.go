@@ -23,6 +23,9 @@ func (n named) isStranger() bool { return n.pid != 0 && n.kin == process.Strange
 // isAgents: a process of the agent is named.
 func (n named) isAgents() bool { return n.pid != 0 && n.kin == process.Related }
 
+// runsOn: a process of the agent is named, and has not ended.
+func (n named) runsOn() bool { return n.isAgents() && n.process.IsStill() }
+
 // String says who is named.
 func (n named) String() string {
 	s := n.by + " names " + n.process.String()
@@ -79,4 +82,19 @@ func (r Runner) statusAndProcess(ctx context.Context, version string) (status.St
 		return status.StoppedAlthough("control status says started, but " + n.String()), n
 	}
 	return s, n
+}
+
+// notedProcess is the process that a control start of version brought up, where it
+// is still there.
+func (d Dir) notedProcess(version string) named {
+	w := d.witness(version)
+	note := w.Note
+	if note.Version != version && note.Prior != nil {
+		note = *note.Prior
+	}
+	p, alive := process.Look(note.Pid)
+	if note.Version != version || !alive || !w.IsNoted(p) {
+		return named{}
+	}
+	return named{pid: p.Pid, by: startFile, process: p, kin: process.Related}
 }

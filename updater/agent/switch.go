@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -67,17 +69,27 @@ func (r Runner) endDeleted(ctx context.Context, s *job.Stopped) error {
 		return nil
 	}
 	s.Why = strings.TrimPrefix(s.Why+"; the directory of what ran was removed", "; ")
+	killed, gone := endProcesses(ctx, victims)
+	s.Killed = append(s.Killed, killed...)
+	if !gone {
+		return fmt.Errorf("cannot stop %s: %s does not end", r.Dir.Name, victims[0])
+	}
+	return ctx.Err()
+}
+
+// endProcesses asks the victims to end, and kills those that do not.
+func endProcesses(ctx context.Context, victims []process.Process) (killed []int, gone bool) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		for _, p := range victims {
-			if process.Signal(p, signal) && !slices.Contains(s.Killed, p.Pid) {
-				s.Killed = append(s.Killed, p.Pid)
+			if process.Signal(p, signal) && !slices.Contains(killed, p.Pid) {
+				killed = append(killed, p.Pid)
 			}
 		}
 		if process.PollUntil(killPatience, func() bool { return !slices.ContainsFunc(victims, process.Process.IsStill) || ctx.Err() != nil }) {
-			return ctx.Err()
+			return killed, true
 		}
 	}
-	return fmt.Errorf("cannot stop %s: %s does not end", r.Dir.Name, victims[0])
+	return killed, false
 }
 
 func (r Runner) stopVersion(ctx context.Context, version string, s *job.Stopped) error {
@@ -86,13 +98,19 @@ func (r Runner) stopVersion(ctx context.Context, version string, s *job.Stopped)
 		if n.isStranger() {
 			spareStranger(s, version, n)
 		}
-		return nil
+		return r.endForgotten(ctx, version, s)
 	}
 	if !before.Started() {
 		n = r.namedProcess(ctx, version) // afterwards the script may have forgotten it
 	}
+	if n.pid == 0 {
+		n = r.Dir.notedProcess(version)
+	}
 	last := before
-	stopped := func() bool { last = r.Status(ctx, version); return last.Stopped() || ctx.Err() != nil }
+	stopped := func() bool {
+		last = r.Status(ctx, version)
+		return last.Stopped() && !n.runsOn() || ctx.Err() != nil
+	}
 	ask := func() status.Status { stopped(); return last }
 	if n.isStranger() { // a script that believes its pid file would kill it
 		spareStranger(s, version, n)
@@ -110,11 +128,25 @@ func (r Runner) stopVersion(ctx context.Context, version string, s *job.Stopped)
 	if process.PollUntil(patience, stopped) {
 		return ctx.Err()
 	}
-	return r.killVersion(version, n, s, stopFailure(o, err, &last), ask)
+	return r.killVersion(version, n, s, stopFailure(o, err, &last, n), ask)
 }
 
-func stopFailure(o control.Outcome, err error, last *status.Status) string {
+// endForgotten makes sure that the process noted at the start of version has ended,
+// of which its control script, which says stoped, may know nothing any more.
+func (r Runner) endForgotten(ctx context.Context, version string, s *job.Stopped) error {
+	n := r.Dir.notedProcess(version)
+	if process.PollUntil(r.Timeouts.Stop, func() bool { return !n.runsOn() || ctx.Err() != nil }) {
+		return ctx.Err()
+	}
+	ask := func() status.Status { return r.Status(ctx, version) }
+	return r.killVersion(version, n, s, "status is stoped, but "+n.process.String()+" runs on", ask)
+}
+
+func stopFailure(o control.Outcome, err error, last *status.Status, n named) string {
 	why := "status is " + last.String() + " after control stop"
+	if last.Stopped() && n.runsOn() {
+		why += ", but " + n.process.String() + " runs on"
+	}
 	switch {
 	case err != nil:
 		why = err.Error()
@@ -143,7 +175,7 @@ func (r Runner) killVersion(version string, n named, s *job.Stopped, why string,
 	gone := func() bool {
 		last = ask()
 		// A broken script cannot say stoped; then it counts that no process is left.
-		return last.Stopped() || !last.Started() && known && !r.anyLeft(version, victims)
+		return last.Stopped() && !n.runsOn() || !last.Started() && known && !r.anyLeft(version, victims)
 	}
 	if !process.PollUntil(killPatience, gone) {
 		return fmt.Errorf("cannot stop %s %s, its status is %s: %s", r.Dir.Name, version, last, why)
@@ -176,6 +208,7 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		r.Dir.setAsidePidFiles(version, n.process)
 	}
 	r.Dir.noteBeginning(version)
+	began := process.TickNow()
 	deadline := time.Now().Add(r.Timeouts.Start)
 	o, err := r.runVerb(ctx, version, control.VerbStart, r.Timeouts.Start)
 	if err != nil {
@@ -190,7 +223,39 @@ func (r Runner) Start(ctx context.Context, version string) error {
 		r.Dir.noteStarted(version, cmp.Or(n.pid, r.onlyPidFile(version)))
 		return ctx.Err()
 	}
-	return r.startFailure(version, o, last, n)
+	err = r.startFailure(version, o, last, n)
+	if last.Stopped() {
+		err = r.endDenied(ctx, version, began, err)
+	}
+	return err
+}
+
+// endDenied ends what a start that failed brought up all the same: its control
+// script says that nothing runs, and would stop none of it. It is said with err,
+// the failure.
+func (r Runner) endDenied(ctx context.Context, version string, began int64, err error) error {
+	killed, gone := endProcesses(ctx, r.Dir.bornSince(version, began))
+	if len(killed) == 0 {
+		return err
+	}
+	said := "ended the processes that it had brought up although its status is stoped"
+	if !gone {
+		said = "processes that it had brought up do not end"
+	}
+	return fmt.Errorf("%w; %s: %s", err, said, strings.Trim(fmt.Sprint(killed), "[]"))
+}
+
+// bornSince lists this user's processes in the directory of version that began at
+// the tick or later. A process on a terminal is a person who looks around.
+func (d Dir) bornSince(version string, tick int64) []process.Process {
+	pids, _ := process.InDirectory(d.file(version))
+	dir, err := filepath.EvalSymlinks(d.file(version))
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(process.LookAtAll(pids), func(p process.Process) bool {
+		return p.UID != os.Geteuid() || !p.BornSince(tick) || !process.LivesIn(p.Pid, dir) || process.OnTerminal(p.Pid)
+	})
 }
 
 func (r Runner) startFailure(version string, o control.Outcome, last status.Status, n named) error {

@@ -41,6 +41,9 @@ func (p Process) IsStill() bool {
 	return alive && now.Birth == p.Birth
 }
 
+// BornSince reports whether p began at the tick of [TickNow] or later.
+func (p Process) BornSince(tick int64) bool { return p.bornAtTick() >= tick }
+
 func (p Process) bornAtTick() int64 {
 	n, err := strconv.ParseInt(p.Birth, 10, 64)
 	if err != nil {
