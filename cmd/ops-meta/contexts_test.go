@@ -73,7 +73,7 @@ func TestTheFileOfContexts(t *testing.T) {
 		"of another kind":         {`{"contexts": 3}`, "context list", 1, "mend or remove it"},
 		"broken, one is named":    {"{", "status --context prod", 1, "mend or remove it"},
 		"without any":             {`{}`, "context list -o json", 0, `"items": []`},
-		"a misspelt one":          {`{"contexts":{"production":{"server":"h"}}}`, "context use produciton", 3, `did you mean "production"?`},
+		"a misspelt one":          {`{"contexts":{"production":{"server":"h"}}}`, "context use prodction", 3, `did you mean "production"?`},
 		"switched":                {`{"contexts":{"a":{"server":"http://a"},"b":{"server":"http://b"}}}`, "context use b", 0, "speaking to http://b"},
 		"removed":                 {`{"current":"a","contexts":{"a":{"server":"http://a"}}}`, "context remove a", 0, "context a removed"},
 		"a list says which":       {`{"current":"b","contexts":{"a":{"server":"http://a"},"b":{"server":"http://b","token":"secret"}}}`, "context list", 0, "*  b        http://b\n"},

@@ -111,8 +111,8 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			args := strings.Fields(line)
-			if i := strings.Index(line, "--window "); i >= 0 {
-				args = append(strings.Fields(line[:i]), "--window", line[i+len("--window "):])
+			if before, window, found := strings.Cut(line, "--window "); found {
+				args = append(strings.Fields(before), "--window", window)
 			}
 			r := ops(t, args...)
 			rest := r.err

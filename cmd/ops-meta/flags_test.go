@@ -121,10 +121,10 @@ func TestNearestWordsOfFilters(t *testing.T) {
 		"hosts --group webservers":    {3, `did you mean "webserver"?`},
 		"hosts --arch linux_amd46":    {3, `did you mean "linux_amd64"?`},
 		"hosts --version 2.0.1":       {3, `did you mean "2.0.0"?`},
-		"hosts --status startde":      {2, `did you mean "started"?`},
+		"hosts --status strated":      {2, `did you mean "started"?`},
 		"hosts --phase downloding":    {2, `did you mean "downloading"?`},
 		"hosts --phase zzz":           {2, "want one of "},
-		"rollout list --state runing": {2, `did you mean "running"?`},
+		"rollout list --state runnng": {2, `did you mean "running"?`},
 		"hosts --sort zeal":           {2, "want arch, first, ip, name, seen"},
 	} {
 		if r := ops(t, f.at(strings.Fields(line)...)...); r.code != want.exit || !strings.Contains(r.err, "hint: "+want.hint) {

@@ -48,7 +48,7 @@ func TestASocketIsHadWhateverIsInItsPlace(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			defer l.Close() //nolint:errcheck // only its file matters
+			defer l.Close()
 			return os.Link(path+"-left", path)
 		},
 		"a file of somebody's": func(path string) error { return os.WriteFile(path, []byte("mine"), 0o600) },

@@ -33,7 +33,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		"too long":                {put, `{"description":"` + strings.Repeat("x", 8<<20) + `"}`, 413, "", "8388608 bytes", "send less at once"},
 		"a patch of the name":     {patch, `{"name":"b"}`, 400, "name", `a name never changes: it is "a"`, ""},
 		"a patch of a wrong kind": {patch, `{"keep":"x"}`, 400, "keep", "keep must be a whole number", ""},
-		"a patch of a typo":       {patch, `{"descripton":"x"}`, 400, "descripton", "is not known", `did you mean "description"?`},
+		"a patch of a typo":       {patch, `{"descriptio":"x"}`, 400, "descriptio", "is not known", `did you mean "description"?`},
 		"an assignment elsewhere": {"PUT /agents/a/assignments/everyone", `{"agent":"b"}`, 400, "scope", "the body is for b on , the address for a on everyone", ""},
 		"no scope of ours":        {"PUT /agents/a/assignments/all", `{}`, 400, "scope", `scope "all" is not known`, "ops-meta group list"},
 		"a selector of nonsense":  {"POST /selectors/match", `{"regexps":["("]}`, 400, "regexps[0]", "regexps[0]", ""},
