@@ -14,6 +14,7 @@ import (
 func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
 	k.noteRecord()
+	// Not cut off: a script that is ended halfway leaves nobody knows what running.
 	_, err := k.runJob(context.WithoutCancel(ctx), step.To.RunUser, k.newJob(job.OpStart, step.To), nil)
 	if isMachinery(err) {
 		return err
@@ -46,6 +47,8 @@ func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 		return err
 	}
 	if err != nil {
+		// Backed off, or an agent that will not stop would be killed at with every
+		// round.
 		k.rec.AddFailure(plan.Fault{Key: plan.StopKey(step.From.Version), Version: "stop of " + step.From.Version, Reason: err.Error(), Code: codeOf(err)}, time.Now())
 		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})
 		return nil
@@ -64,6 +67,7 @@ func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 // restarted with it in a transaction, whose rollback brings the old file back.
 // A failed fetch is reported and changes nothing.
 func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.Step) error {
+	// Whatever comes of it: a server that is away is not asked with each round.
 	k.configAt = time.Now()
 	j := k.newJob(job.OpConfig, step.To)
 	j.Config, j.Limits = remoteConfig(s.Wish.Agent), k.e.currentConfig().Limits
@@ -83,6 +87,8 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 	}
 	key := plan.ConfigDigestKey(r.Config.Digest)
 	if b, blocked := k.rec.BlockFor(key, time.Now()); blocked && r.Config.Changed {
+		// The job has put the new file in place already. What its content did before
+		// is known, so the old one is back before anybody starts with it.
 		j.Op = job.OpRestoreConfig
 		_, err := k.runJob(ctx, step.To.RunUser, j, nil)
 		k.configFailed(step, b.Explain())

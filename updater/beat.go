@@ -226,6 +226,7 @@ func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
 		return err
 	}
 	b.takeReply(reply)
+	// By the next heartbeat the server or a firewall has dropped it anyway.
 	if b.pace.interval() > time.Minute {
 		b.client.Close()
 	}
@@ -276,6 +277,8 @@ func (b *beat) applyReply(reply meta.Reply) {
 	}
 	b.rejected = reply.Rejected
 	d := desiredOf(reply, b.config.DesiredAgent)
+	// A server that knows no marks, an older one of several, must not make us forget
+	// what another one has said.
 	d.Mark = cmp.Or(reply.SerialMark, b.agents.Mark())
 	if err := b.agents.Apply(d); err != nil {
 		b.log.Error().Err(err).Msg("the reply could not be kept")

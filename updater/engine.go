@@ -165,6 +165,8 @@ func (e *Engine) keeperOf(name string) *keeper {
 func (e *Engine) Apply(d plan.Desired) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// Also when the reply is what was stored: until now that was an old intention, by
+	// which nothing is replaced.
 	if !e.asked.Swap(true) {
 		defer e.replanAll()
 	}

@@ -82,6 +82,8 @@ func (b *holdBook) setHold(name string, h *plan.Hold) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := maps.Clone(b.held)
+	// On a copy: what cannot be written would otherwise be in force until the restart
+	// and gone after it.
 	if h == nil {
 		delete(next, name)
 	} else {

@@ -85,8 +85,12 @@ func (k *keeper) run(ctx context.Context) {
 	defer k.returnChildren()
 	defer k.e.outputs.dropAgent(k.name)
 	for ctx.Err() == nil {
+		// A child that is kept while nothing is to be done would be missing elsewhere:
+		// few of them serve all agents of the host.
 		pause := k.doRound(ctx)
 		k.returnChildren()
+		// Something was done, so what was seen before says nothing any more: look
+		// again.
 		if pause <= 0 {
 			continue
 		}
@@ -105,6 +109,7 @@ func (k *keeper) run(ctx context.Context) {
 func (k *keeper) doRound(ctx context.Context) time.Duration {
 	k.takeOrders()
 	k.takeRetry()
+	// After the orders: what an operator cleared counts in this plan, not in the next.
 	s := k.observeSituation(ctx)
 	if ctx.Err() != nil {
 		return 0
@@ -124,6 +129,8 @@ func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) ti
 		if k.hasNewDigest(ctx, s, step) {
 			return 0
 		}
+		// Never 0, which would be a round at once: a time that passed since the plan
+		// was made must not spin.
 		return max(min(pause, time.Until(step.Until)), time.Millisecond)
 	case plan.ActResume:
 		err = k.resumeTransaction(ctx)
@@ -148,6 +155,7 @@ func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) ti
 
 // machineryFailed: what was to be done is still to be done, a little later.
 func (k *keeper) machineryFailed(err error) time.Duration {
+	// Once: a machine that stays broken is not worth a heartbeat with each try.
 	if k.stuck++; k.stuck == 1 {
 		k.e.wakeHeartbeat()
 	}
@@ -160,6 +168,8 @@ func (k *keeper) machineryFailed(err error) time.Duration {
 // observeSituation gathers everything that a decision depends on.
 func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	k.mu.Lock()
+	// Both under one lock: publishLook tells by the count whether this look is still
+	// about the wish in force.
 	wish := k.wish
 	k.ordersSeen = k.orders
 	k.mu.Unlock()
@@ -177,16 +187,22 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 		return s
 	}
 	s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
+	// Before the place may change below: what is given up is what was looked at.
 	k.disownUnwanted(ctx, s)
 	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
 		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
 	}
+	// Root does not enter a place whose way another user can change. With a
+	// transaction half done the agent stays blind instead: what is to be finished lies
+	// there.
 	if s.Code == job.ReasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
 		s.Left, s.At = s.At, wish.Place
 		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
 	}
+	// The journal follows what was found, so that an agent is looked for where it is,
+	// also when the server names another place by then.
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
 	}
@@ -198,6 +214,8 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 // inspectPlace returns what is there, or why that could not be seen and the code of that.
 func (k *keeper) inspectPlace(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
 	j := k.newJob(job.OpInspect, plan.Target{Place: at})
+	// A guest leaves no .owner behind: a mere look must not take the agent from the
+	// sidecar that has it.
 	j.Guest = k.guest || !k.looksAfter()
 	r, err := k.runJob(ctx, at.RunUser, j, nil)
 	if err != nil {
@@ -216,6 +234,8 @@ func (k *keeper) currentHold(w plan.Wish) *plan.Hold {
 	if k.guest { // only looks
 		return nil
 	}
+	// On disk first: a hold that only ended in memory would be back after a restart
+	// and take the agent to the old version once more.
 	if err := k.e.holds.setHold(k.name, nil); err != nil {
 		k.log().Error().Err(err).Msg("cannot end the hold")
 		return h
@@ -263,6 +283,8 @@ func (k *keeper) runJobOnce(ctx context.Context, user string, j job.Job, progres
 		k.children[user] = child
 	}
 	r, err := child.Do(ctx, j, j.Patience(), progress)
+	// Whoever is interrupted leaves a child at work, whose answer would be taken for
+	// that of its next job.
 	if errors.Is(err, pool.ErrLost) || ctx.Err() != nil || j.ReadsStrangers() {
 		k.e.pool.Lose(child)
 		delete(k.children, user)
@@ -276,6 +298,8 @@ func (k *keeper) runJobOnce(ctx context.Context, user string, j job.Job, progres
 // mayNotWait: something was or may be stopped, or another child waits already.
 func (k *keeper) mayNotWait() bool {
 	t := k.rec.Txn
+	// Two keepers that each have a child and wait for another one would wait for each
+	// other.
 	return len(k.children) > 0 || t != nil && (t.Phase == meta.PhaseStopping || t.Phase == meta.PhaseStarting || t.Phase == meta.PhaseRollingBack)
 }
 
@@ -303,6 +327,7 @@ func (k *keeper) saveRecord() error {
 	if !meta.ValidName(k.name) {
 		return nil
 	}
+	// A record without a phase counts as none at all, see newKeeper.
 	if k.rec.Last.Phase == "" {
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}

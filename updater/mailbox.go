@@ -40,12 +40,16 @@ func (k *keeper) clearFailures() {
 
 // noteOrder: k.mu is held.
 func (k *keeper) noteOrder() {
+	// Whoever waits for calm waits for this order as well, also when the keeper has
+	// not woken up yet.
 	k.orders++
 	select {
 	case <-k.calm:
 		k.calm = make(chan struct{})
 	default:
 	}
+	// Set only while a release is fetched: once the old version is being stopped, the
+	// transaction goes to its end.
 	if k.giveUp != nil {
 		k.giveUp()
 	}
@@ -126,6 +130,8 @@ func (k *keeper) takeRetry() {
 	if retry <= k.rec.Retried {
 		return
 	}
+	// With the journal, which forgetFailures writes: a restart must not take the same
+	// word for a new one.
 	k.rec.Retried = retry
 	k.forgetFailures()
 	k.log().Info().Int64("retry", retry).Msg("the server wants what failed to be tried again; quarantine and back-off end")
@@ -135,6 +141,7 @@ func (k *keeper) takeRetry() {
 func (k *keeper) forgetFailures() {
 	k.rec.Blocks, k.rec.Crash = nil, plan.CrashLog{}
 	k.configAt = time.Time{}
+	// In a transaction the outcome is still to come.
 	if k.rec.Txn == nil {
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}

@@ -16,6 +16,8 @@ import (
 // done, after a restart or after our own machinery failed.
 func (k *keeper) resumeTransaction(ctx context.Context) error {
 	t := k.rec.Txn
+	// Once for each process: later rounds repeat what our machinery failed at, and the
+	// host is where this process left it.
 	if !k.resumed {
 		if why := k.whyOutdated(ctx, t); why != "" {
 			return k.dropTransaction(ctx, t, why)
@@ -25,8 +27,12 @@ func (k *keeper) resumeTransaction(ctx context.Context) error {
 	k.resumed = true
 	switch t.Phase {
 	case meta.PhaseDownloading, meta.PhaseStaging:
+		// Nothing was stopped, and by now something else may be wanted: the next plan
+		// begins anew, from the part that was kept.
 		return k.endAsAbandoned(ctx, t, "interrupted before anything was stopped")
 	case meta.PhaseRollingBack:
+		// Never turned around, even if the new version ran by now: the previous one
+		// may have been started already, and both would run (I3).
 		return k.rollBack(ctx, t, t.Failure, t.Blame)
 	case meta.PhaseStopping, meta.PhaseStarting, meta.PhaseProbation:
 	case meta.PhaseIdle, meta.PhaseRolledBack, meta.PhaseFailed, meta.PhaseHeld:
@@ -55,6 +61,8 @@ func (k *keeper) resumeTransaction(ctx context.Context) error {
 // runs. Then it is not stopped again, it only has to prove itself. The error
 // says that somebody else's run of the control script was in the way.
 func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
+	// With two places a look at one says nothing about the other: only stopping both
+	// makes sure that one runs (I3).
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
 		return false, nil
 	}
@@ -69,6 +77,8 @@ func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 // one is certainly stopped, nothing is started beside it.
 func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, blame bool) error {
 	ctx := context.WithoutCancel(shutdown)
+	// Into the journal with the phase: whoever finishes this after a crash must give
+	// the same reason and blame the same.
 	t.Failure, t.Blame = why, blame
 	k.mustEnterPhase(t, meta.PhaseRollingBack)
 	if err := k.readyToRollBack(ctx, t); err != nil {
@@ -77,6 +87,8 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 	if err := k.stopVersionAt(ctx, t, t.To); err != nil {
 		return machineryError{fmt.Errorf("cannot stop the failed version, so nothing else is started: %w", err)}
 	}
+	// Before the start: should the host die in between, .version names what is to run,
+	// not what failed.
 	if err := k.flipBack(ctx, t); err != nil {
 		return err
 	}
@@ -118,9 +130,13 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	case errors.As(err, &je) && je.Reason == job.ReasonIncomplete:
 		// The previous version is gone: better nothing than the failed one.
 		t.Failure = plan.JoinSentences(t.Failure, err.Error())
+		// This calls itself once at most: without a version to go back to nothing can
+		// be incomplete.
 		t.From = plan.Target{}
 		return k.flipBack(ctx, t)
 	case op == job.OpActivate:
+		// A full or read-only disk may last for days; the agent need not be down as
+		// long.
 		_, startErr := k.runJob(ctx, target.RunUser, k.newJob(job.OpStart, target), nil)
 		return machineryError{errors.Join(err, startErr)}
 	}
@@ -136,6 +152,8 @@ func (k *keeper) endAsRolledBack(ctx context.Context, t *plan.Txn, startErr erro
 	case startErr != nil:
 		o.Phase = meta.PhaseFailed
 		o.Error = plan.JoinSentences(o.Error, "and the previous version did not come back: "+startErr.Error())
+		// It counts as a start that did not last, so that the next ones are backed off
+		// instead of made with each round.
 		k.rec.Crash = k.rec.Crash.WithStart(now)
 	}
 	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: t.Failure, Code: t.Code, Release: t.Blame}, now)

@@ -31,6 +31,9 @@ func (k *keeper) replaceVersion(ctx context.Context, s plan.Situation, step plan
 	if err := k.enterPhase(t, meta.PhaseDownloading); err != nil {
 		return k.endAsFailed(ctx, t, err)
 	}
+	// In this order below: what the end of the sidecar interrupts, and what was given
+	// up on purpose, has an error like any other and would be held against the
+	// release.
 	err := k.fetchRelease(ctx, t)
 	switch {
 	case ctx.Err() != nil:
@@ -44,6 +47,8 @@ func (k *keeper) replaceVersion(ctx context.Context, s plan.Situation, step plan
 	case err != nil:
 		return k.endAsFailed(ctx, t, err)
 	}
+	// Only the download told the digest of a release that is known by its address: it
+	// may be one that has failed here before, under another address.
 	if b, blocked := k.rec.BlockFor(t.Key, time.Now()); blocked {
 		return k.endAsAbandoned(ctx, t, b.Explain())
 	}
@@ -66,6 +71,8 @@ func (k *keeper) switchWhenReady(ctx context.Context, t *plan.Txn) error {
 // enterPhase writes the intent into the journal before the act, and tells it.
 func (k *keeper) enterPhase(t *plan.Txn, phase meta.Phase) error {
 	t.Phase, t.Since = phase, time.Now()
+	// In memory also when it cannot be written: the caller decides whether to go on,
+	// and a rollback needs it either way.
 	k.rec.Txn = t
 	err := k.saveRecord()
 	k.updateState(func(s *plan.State) {
@@ -99,6 +106,7 @@ func (k *keeper) fetchRelease(ctx context.Context, t *plan.Txn) error {
 		k.giveUp = nil
 		k.mu.Unlock()
 	}()
+	// Whoever changed their mind before giveUp was set found nothing to give up.
 	if !k.stillWanted(t) {
 		return nil
 	}
@@ -167,6 +175,8 @@ func (k *keeper) stillWanted(t *plan.Txn) bool {
 // switchOver stops the old version and starts the new one. It is not
 // interrupted by the end of the sidecar: what is stopped is also started.
 func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
+	// Between stop and start nothing runs. A SIGTERM there, such as of a reboot, would
+	// leave the host without its agent until the sidecar is back.
 	ctx := context.WithoutCancel(shutdown)
 	if err := k.enterPhase(t, meta.PhaseStopping); err != nil {
 		return k.endAsFailed(ctx, t, err)
@@ -178,11 +188,14 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	}
 	faultpoint.Hit("sidecar.stopped")
 	k.fallBackOnProven(t)
+	// From here on nobody may be told that nothing was stopped: whoever finishes this
+	// must start something.
 	k.mustEnterPhase(t, meta.PhaseStarting)
 	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpActivate, t.To), nil); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = codeOf(err)
+		// That .version cannot be written says nothing about the release: no blame.
 		return k.rollBack(ctx, t, err.Error(), false)
 	}
 	faultpoint.Hit("sidecar.activated")
@@ -191,6 +204,8 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 		return err
 	} else if err != nil {
 		t.Code = cmp.Or(codeOf(err), plan.CodeNotStarted)
+		// A release that this host cannot run must not be in quarantine once the host
+		// is mended.
 		return k.rollBack(ctx, t, err.Error(), !isHostFault(err))
 	}
 	faultpoint.Hit("sidecar.started")
@@ -225,6 +240,8 @@ func (k *keeper) stopOld(ctx context.Context, t *plan.Txn) error {
 			return err
 		}
 	}
+	// Where nothing is installed as far as .version says, something of an earlier
+	// install may run all the same; two of one agent never do (I3).
 	if t.From.Version == "" || t.From.Place != t.To.Place {
 		return k.stopVersionAt(ctx, t, t.To)
 	}
@@ -260,6 +277,7 @@ func (k *keeper) stopVersionAt(ctx context.Context, t *plan.Txn, old plan.Target
 // proved itself, or because it was superseded before it could.
 func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string) error {
 	faultpoint.Hit("sidecar.proved")
+	// A new config for the same version leaves where a rollback goes.
 	if t.From.Version != "" && t.From.Version != t.To.Version {
 		k.rec.Previous = t.From.Version
 	}
@@ -267,6 +285,8 @@ func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string)
 		k.rec.Previous = "" // what we came from is what the operator did not want
 	}
 	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, plan.CrashLog{}
+	// A release can be blocked by what it is and by where it came from: having run
+	// disproves both.
 	k.rec.Unblock(t.Key)
 	k.rec.Unblock(k.rec.FetchKey(t.Wish))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
@@ -285,6 +305,8 @@ func (k *keeper) endAsFailed(ctx context.Context, t *plan.Txn, cause error) erro
 		release = je.Permanent
 	}
 	key := t.Key
+	// What failed is this source, not the content: the same release from a mended
+	// address is tried at once.
 	if t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging {
 		key = k.rec.FetchKey(t.Wish)
 	}
@@ -305,6 +327,7 @@ func (k *keeper) endAsAbandoned(ctx context.Context, t *plan.Txn, why string) er
 func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
+	// The next look must not take our own change of .version for somebody else's.
 	k.last, k.others = plan.Target{}, ""
 	k.updateState(func(s *plan.State) {
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
@@ -315,6 +338,8 @@ func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome
 	if ended := k.e.currentConfig().Ended; ended != nil {
 		ended(t.Act, o.Phase)
 	}
+	// After the outcome is on disk: a crash in between leaves rubbish, the other way
+	// round a journal that goes back to a version which is gone.
 	k.cleanUpPlaces(ctx, t)
 	k.e.wakeHeartbeat()
 }
@@ -350,6 +375,7 @@ func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) 
 			j.Prune.Keep = append(j.Prune.Keep, v)
 		}
 	}
+	// Inside a transaction its rollback still needs what it came from.
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {
 		j.Prune.Keep = append(j.Prune.Keep, t.From.Version)
 	}

@@ -54,6 +54,8 @@ func (k *keeper) installWithSlot(ctx context.Context, t *plan.Txn, s *slot) (job
 	defer end(nil)
 	k.e.slots.onYield(s, end)
 	r, err := k.installVersion(turn, t, s)
+	// A child that is cut off fails in any way it likes: only the cause tells a turn
+	// that is over from a download that failed.
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(turn), errYielded) {
 		return r, errYielded
 	}
@@ -73,6 +75,8 @@ func (k *keeper) installVersion(ctx context.Context, t *plan.Txn, s *slot) (job.
 	if err := k.dropSuspect(ctx, t); err != nil {
 		return job.Result{}, err
 	}
+	// Once, unlike other jobs: bytes that cost one child its life would cost the next
+	// ones theirs. The failure is backed off.
 	return k.runJobOnce(ctx, t.To.RunUser, k.installJob(t), func(p job.Progress) {
 		if p.Phase == meta.PhaseStaging {
 			k.e.slots.noteDownloaded(s, -1)
