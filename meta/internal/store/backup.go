@@ -72,11 +72,15 @@ type archiveBytes struct {
 // are not part of it.
 func (s *Store) Backup(ctx context.Context, w io.Writer) (rows int64, err error) {
 	zip := gzip.NewWriter(w)
+	// All tables as of one moment: a grant without the rollout that counts it would be
+	// refused by doctor after the restore.
 	err = s.inView(ctx, "back up", func(tx *sql.Tx) error {
 		rows, err = s.writeArchive(ctx, tx, json.NewEncoder(zip))
 		return err
 	})
 	if err == nil {
+		// Only then: closing writes the end of the gzip, by which a broken archive
+		// would look whole.
 		err = zip.Close()
 	}
 	return rows, err
@@ -202,9 +206,12 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 	if at > 0 {
 		return 0, errInUse
 	}
+	// The schema that the archive was written with, so that its columns exist; what
+	// has changed since is done to its rows below, as it was to those of the database.
 	if err := s.migrateTo(ctx, tx, 0, head.Schema); err != nil {
 		return 0, err
 	}
+	// Migrations have put first values there, which those of the archive replace.
 	if _, err := tx.ExecContext(ctx, `DELETE FROM counters`); err != nil {
 		return 0, err
 	}
@@ -213,6 +220,8 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 		return rows, err
 	}
 	if s.dialect.Postgres {
+		// Rows came with their numbers, so the sequences have not moved: the next
+		// insert would get a number that is taken.
 		for _, table := range numbered {
 			_, err := tx.ExecContext(ctx, `SELECT setval(pg_get_serial_sequence('`+table+`', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM `+table+`), false)`)
 			if err != nil {
@@ -220,6 +229,8 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 			}
 		}
 	}
+	// With the rows: no server may serve a restored database for a moment in which
+	// hosts are taken back to what was wanted then.
 	if err := standStill(ctx, tx, head.Created); err != nil {
 		return rows, err
 	}
@@ -285,6 +296,7 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 		if head.End {
 			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen))
 		}
+		// Two archives one after the other would otherwise pass for one.
 		if seen[head.Table] {
 			return rows, notAnArchive(fmt.Errorf("table %.64q is in it twice", head.Table))
 		}
@@ -322,6 +334,8 @@ type loader struct {
 func newLoader(t archiveTable) (*loader, error) {
 	ok := slices.Contains(tables, t.Table) && len(t.Columns) > 0
 	for _, c := range t.Columns {
+		// Names go into the statement as they are, and an archive is a file from
+		// elsewhere.
 		ok = ok && c != "" && strings.Trim(c, "abcdefghijklmnopqrstuvwxyz_0123456789") == ""
 	}
 	if !ok {

@@ -37,6 +37,8 @@ func (s *Store) Steer(ctx context.Context, actor api.Actor, rollout string, do f
 		tx := s.newTx(sqlTx, actor, 0)
 		return callbackFault(locked(tx))
 	})
+	// Grants of different rollouts run beside each other as long as they change
+	// nothing that operators change; only then do they queue with them.
 	if !errors.Is(err, errNeedsWrite) {
 		return 0, err
 	}
@@ -90,6 +92,8 @@ func (tx *Tx) PutGrant(ctx context.Context, g api.Grant, exclusive bool) error {
 	if exclusive {
 		flag = 1
 	}
+	// One statement: a look before it would leave a gap in which another replica
+	// grants.
 	inserted, err := rowsChanged(tx.q.ExecContext(ctx, `INSERT INTO grants (rollout, host, stage, granted, deadline, exclusive)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
 		cleanText(g.Rollout), cleanText(g.Host), g.Stage, toMicros(g.Granted), toMicros(g.Deadline), flag))
@@ -118,6 +122,8 @@ func (tx *Tx) whyNotGranted(ctx context.Context, g api.Grant) error {
 // withdrawGrants takes the grants of a host that are not judged back, as if
 // they had not been made.
 func (tx *Tx) withdrawGrants(ctx context.Context, host string) error {
+	// In the order of rollouts, in which every transaction takes their locks: two that
+	// each hold what the other one wants would wait for ever.
 	open, err := listAll(ctx, tx.q, "list open grants", `SELECT `+grantColumns+` FROM grants WHERE host = $1 AND outcome = '' ORDER BY rollout`,
 		[]any{cleanText(host)}, scanGrantRow)
 	if err != nil {
@@ -136,6 +142,7 @@ func (tx *Tx) withdrawGrant(ctx context.Context, g api.Grant) error {
 		return err
 	}
 	gone, err := rowsChanged(tx.q.ExecContext(ctx, `DELETE FROM grants WHERE rollout = $1 AND host = $2 AND outcome = ''`, cleanText(g.Rollout), cleanText(g.Host)))
+	// The count follows the row, not the list from before the lock.
 	if err != nil || !gone { // it was judged meanwhile
 		return faultOf("withdraw grant", err)
 	}

@@ -54,6 +54,7 @@ func (s *Store) SaveReports(ctx context.Context, reports []api.HostReport) error
 	if len(reports) == 0 {
 		return nil
 	}
+	// The events of all, the state of the last: a batch may hold a host several times.
 	latest := lastOf(reports, func(r api.HostReport) string { return cleanText(r.Host.Name) })
 	seen := make([]api.HostSeen, len(latest))
 	for i, r := range latest {
@@ -126,6 +127,8 @@ func (s *Store) HostsSince(ctx context.Context, since Mark, visit func(api.Host)
 	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&now); err != nil {
 		return since, faultOf("read the database's clock", err)
 	}
+	// The clock is read before the rows: what is written in between is found twice
+	// rather than never.
 	next := Mark(now - overlap.Microseconds())
 	if since == 0 {
 		return next, nil

@@ -50,6 +50,8 @@ func (tx *Tx) JudgeGrants(ctx context.Context, judgements []Judgement) (took []J
 		return cmp.Or(cmp.Compare(a.Rollout, b.Rollout), cmp.Compare(a.Host, b.Host))
 	})
 	for i, j := range sorted {
+		// Grants, verdicts and steps of a rollout take turns, or a host could be
+		// granted between a failure and the closed gate.
 		if i == 0 || sorted[i-1].Rollout != j.Rollout {
 			if err := tx.lockRollout(ctx, j.Rollout); err != nil {
 				return nil, err
@@ -77,6 +79,8 @@ func (tx *Tx) judgeGrant(ctx context.Context, j Judgement) (took bool, err error
 		was = api.OutcomeSucceeded
 	}
 	var stage int
+	// The outcome of before is part of the condition: of two replicas that judge the
+	// same grant one changes the row and counts it.
 	err = tx.q.QueryRowContext(ctx, `UPDATE grants SET outcome = $4, judged = $5, reason = $6, host_reason = $7
 		WHERE rollout = $1 AND host = $2 AND outcome = $3 RETURNING stage`,
 		cleanText(j.Rollout), cleanText(j.Host), was, j.Outcome, toMicros(j.Time), cleanText(j.Reason), cleanText(j.HostReason)).Scan(&stage)

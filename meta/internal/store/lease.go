@@ -16,6 +16,8 @@ import (
 func (s *Store) TryLead(ctx context.Context, name string, ttl time.Duration) (leads bool, err error) {
 	now := s.dialect.Now
 	err = s.inTx(ctx, "take lease", func(tx *sql.Tx) error {
+		// Taken, kept or refused in one statement: of two that find a lease over, the
+		// row's lock lets one have it and the other sees it taken.
 		leads, err = rowsChanged(tx.ExecContext(ctx, `INSERT INTO leases (name, holder, expires) VALUES ($1, $2, `+now+` + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
 			WHERE leases.holder = excluded.holder OR leases.expires <= `+now+` OR leases.expires > `+now+` + $3`, name, s.id, ttl.Microseconds()))
@@ -54,6 +56,8 @@ func (r Reader) listLeases(ctx context.Context, d dialect, id string) ([]Lease, 
 // Clock is how far the database's clock is ahead of ours.
 func (s *Store) clockAhead(ctx context.Context) (ahead time.Duration, err error) {
 	var us int64
+	// Half of the way there and back is the answer's age: a slow database must not
+	// look like a wrong clock.
 	begun := time.Now()
 	if err := s.reader.QueryRowContext(ctx, `SELECT `+s.dialect.Now).Scan(&us); err != nil {
 		return 0, faultOf("read the database's clock", err)

@@ -71,6 +71,8 @@ func (s *Store) migrateSchema(ctx context.Context) error {
 // lockSchema keeps other processes from migrating and returns the version.
 func (s *Store) lockSchema(ctx context.Context, tx *sql.Tx) (version int, err error) {
 	if s.dialect.Postgres {
+		// Replicas that are updated together start together. The table that says what
+		// was done may not exist yet, so it cannot be what is locked.
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
 			return 0, err
 		}
@@ -95,6 +97,7 @@ func (s *Store) migrateTo(ctx context.Context, tx *sql.Tx, from, to int) error {
 	if to == latest {
 		to = len(all)
 	}
+	// An older program would not know what it must not break.
 	if from > len(all) || to > len(all) {
 		return api.Errorf(api.KindInvalid, "schema version %d is of a newer ops-meta, this one knows %d: use the newer one", max(from, to), len(all))
 	}

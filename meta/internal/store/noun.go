@@ -94,6 +94,8 @@ func (n noun[T]) put(ctx context.Context, tx *Tx, v T) (T, error) {
 	if tx.serial == 0 {
 		return v, errNeedsWrite
 	}
+	// Operators' writes run one at a time, so what is read here is still so when it is
+	// written.
 	before, err := n.get(ctx, tx.q, n.name(v))
 	exists := err == nil
 	if err != nil && api.KindOf(err) != api.KindNotFound {
@@ -123,6 +125,8 @@ func (n noun[T]) changed(v, before T, exists bool) (doc []byte, err error) {
 		return doc, err
 	}
 	old, err := n.encodeDoc(before)
+	// Both encoded by this program: what an older one stored differently counts as the
+	// same when it reads the same.
 	if err != nil || bytes.Equal(old, doc) {
 		return nil, err
 	}

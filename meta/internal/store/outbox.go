@@ -57,9 +57,13 @@ const longestRetry = 25 * time.Hour
 func (s *Store) ClaimNotifications(ctx context.Context, now time.Time, lease time.Duration, limit int) (notes []api.Notification, err error) {
 	skip := ``
 	if s.dialect.Postgres {
+		// Servers that look at the same moment take different ones instead of waiting
+		// for each other and sending twice.
 		skip = ` FOR UPDATE SKIP LOCKED`
 	}
 	err = s.inTx(ctx, "claim notifications", func(tx *sql.Tx) error {
+		// The attempt counts before it is made: one that takes the server down with it
+		// must not be tried for ever.
 		notes, err = listAll(ctx, tx, "claim notifications", `UPDATE outbox SET attempts = attempts + 1, next_at = $2
 			WHERE id IN (SELECT id FROM outbox WHERE dead = 0 AND (next_at <= $1 OR next_at > $3) ORDER BY next_at`+fmt.Sprintf(" LIMIT %d", limit)+skip+`)
 			RETURNING `+noteColumns, []any{toMicros(now), toMicros(now.Add(lease)), toMicros(now.Add(longestRetry))}, scanNote)

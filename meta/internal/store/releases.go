@@ -60,6 +60,8 @@ func (r Reader) fillArtifacts(ctx context.Context, items []api.Release) error {
 		return nil
 	}
 	w := where{}
+	// One query for the page instead of one for each release, though it may read what
+	// belongs to releases between two of it.
 	w.add("agent >= %s", items[0].Agent)
 	w.add("agent <= %s", items[len(items)-1].Agent)
 	found, err := r.artifactsOf(ctx, w)
@@ -124,6 +126,8 @@ func (tx *Tx) DeleteRelease(ctx context.Context, agent, version string, revision
 	if err := releases.remove(ctx, tx, name, revision); err != nil {
 		return err
 	}
+	// Rows only: contents may be another release's as well, and are collected when no
+	// row names them.
 	stored, err := artifacts.findAll(ctx, tx.q, whereEqual("agent", agent, "version", version))
 	for _, a := range stored {
 		if err := artifacts.remove(ctx, tx, artifacts.name(a), 0); err != nil {

@@ -188,6 +188,8 @@ func (tx *Tx) UpdateRollout(ctx context.Context, r api.Rollout, t api.Transition
 	if err != nil {
 		return r, err
 	}
+	// Grants and verdicts count without raising the revision, so the counts that were
+	// read with it may be old.
 	r.UpdatedAt, r.Progress = tx.now, withStoredCounts(r.Progress, stored.Progress)
 	progress := r.Progress
 	r, err = rollouts.put(ctx, tx, r)

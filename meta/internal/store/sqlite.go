@@ -24,6 +24,8 @@ func openSQLiteFile(path string) (writer, reader *sql.DB, err error) {
 	if writer, err = openSQLiteDB(path, append(shared, "wal_autocheckpoint(4000)"), "immediate"); err != nil {
 		return nil, nil, err
 	}
+	// Transactions begin IMMEDIATE: one that only locked when it first writes would
+	// fail where another one has written since.
 	writer.SetMaxOpenConns(1)
 	if reader, err = openSQLiteDB(path, append(shared, "query_only(1)"), "deferred"); err != nil {
 		return nil, nil, errors.Join(err, writer.Close())
@@ -50,6 +52,8 @@ func openSQLiteDB(path string, pragmas []string, lock string) (*sql.DB, error) {
 // makePrivate creates the database's file before SQLite does: it holds hashes
 // of tokens and keys of cookies.
 func makePrivate(path string) error {
+	// A FIFO in its place would keep the opening waiting for ever, a device would
+	// swallow what is written.
 	for _, part := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := plainfile.CheckLinked(path + part); err != nil {
 			return &api.Error{Kind: api.KindInvalid, Message: err.Error(), Hint: "move it away; the database is a plain file"}

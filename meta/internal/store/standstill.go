@@ -123,6 +123,8 @@ func (tx *Tx) EndStandstill(ctx context.Context, reason string) error {
 
 // raiseSerial gives the write a serial above one that was said before.
 func (tx *Tx) raiseSerial(ctx context.Context, above int64) error {
+	// A serial that hosts have seen must not come back with another meaning: they
+	// would take a new answer for the one that they have.
 	if above < tx.serial {
 		return nil
 	}

@@ -74,6 +74,7 @@ func connectTo(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: c, id: rand.Text()}
+	// What runs ends with Close, not with the context that only bounds the opening.
 	s.running, s.done = context.WithCancel(context.WithoutCancel(ctx))
 	open := s.openSQLite
 	if c.DSN != "" {
@@ -91,6 +92,7 @@ func (s *Store) Close() error {
 	s.done()
 	s.wg.Wait()
 	err := s.writer.Close()
+	// With PostgreSQL both are one pool.
 	if s.reader != s.writer {
 		err = errors.Join(err, s.reader.Close())
 	}
@@ -127,6 +129,8 @@ type Reader struct{ q querier }
 // inTx runs do in a writing transaction, again when PostgreSQL asks for it.
 func (s *Store) inTx(ctx context.Context, what string, do func(*sql.Tx) error) error {
 	var err error
+	// Serialization failures and deadlocks are PostgreSQL's way to say "again"; eight
+	// in a row are something else.
 	for range 8 {
 		if err = s.tryTx(ctx, do); !isRetryable(err) {
 			break
@@ -151,6 +155,7 @@ func (s *Store) tryTx(ctx context.Context, do func(*sql.Tx) error) error {
 func (s *Store) inView(ctx context.Context, what string, do func(*sql.Tx) error) error {
 	opts := &sql.TxOptions{ReadOnly: true}
 	if s.dialect.Postgres {
+		// By default each statement would see a moment of its own.
 		opts.Isolation = sql.LevelRepeatableRead
 	}
 	tx, err := s.reader.BeginTx(ctx, opts)

@@ -157,10 +157,14 @@ func (s *Store) EnrollHost(ctx context.Context, c HostCredential) (api.Token, er
 	}
 	secret := newSecret()
 	err := s.inTx(ctx, fmt.Sprintf("enrol host %q", c.Host), func(tx *sql.Tx) error {
+		// Before the audit entry gets its number, so that numbers become visible in
+		// their order.
 		if err := s.lockSerial(ctx, tx); err != nil {
 			return err
 		}
 		if c.Replace {
+			// Only while it was never used: the reply that carried it may have been
+			// lost. Once its host has reported, nobody enrols in its name any more.
 			if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE host = $1 AND last_used = 0`, cleanText(c.Host)); err != nil {
 				return err
 			}
@@ -210,6 +214,8 @@ func (s *Store) FirstUse(ctx context.Context, id string, at time.Time) error {
 // TouchTokens notes when tokens, by identifier, were last used.
 func (s *Store) TouchTokens(ctx context.Context, used map[string]time.Time) error {
 	return s.inTx(ctx, "note use of tokens", func(tx *sql.Tx) error {
+		// Sorted: replicas that note the same tokens would take the rows' locks
+		// crosswise.
 		for _, id := range sortedKeys(used) {
 			_, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, toMicros(used[id]))
 			if err != nil {

@@ -70,6 +70,8 @@ func (s *Store) Watch(ctx context.Context) <-chan Change {
 	stop := context.AfterFunc(s.running, cancel)
 	changes := make(chan Change)
 	awake := s.hub.join()
+	// After joining: a write between the two is heard of, the other way round it would
+	// be neither read nor told.
 	last, err := s.Serial(ctx)
 	if err != nil {
 		last = -1 // unknown: the first one read is news
@@ -93,6 +95,8 @@ func (s *Store) followSerial(ctx context.Context, awake <-chan struct{}, last in
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for {
+		// Before the serial is read: one that is lower than what this process wrote
+		// itself can only come from a database that went back.
 		wrote := s.written.Load()
 		serial, err := s.lookAtSerial(ctx)
 		wentBack := serial < wrote // perhaps to the one told last, when what was written had not been told yet
@@ -144,6 +148,8 @@ func (s *Store) listenOnce(ctx context.Context, awake chan struct{}) {
 		defer cancel()
 		_ = conn.Close(bye)
 	}()
+	// A connection of its own: the pool hands its connections on, and with them what
+	// they listen to.
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return
 	}

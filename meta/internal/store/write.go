@@ -42,6 +42,8 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 			return err
 		}
 		serial = tx.serial // it may have been raised
+		// Nothing to tell: an error undoes the counter too, so that no server reads
+		// everything again for nothing.
 		if len(tx.entries) == 0 {
 			serial--
 			return tx.endUnchanged(ctx)
@@ -55,6 +57,7 @@ func (s *Store) Write(ctx context.Context, actor api.Actor, do func(*Tx) error) 
 	if err != nil {
 		return 0, err
 	}
+	// Own readers at once; other replicas by NOTIFY, or when they look.
 	s.written.Store(serial)
 	s.hub.wakeAll()
 	return serial, nil
@@ -80,6 +83,8 @@ func (s *Store) lockSerial(ctx context.Context, tx *sql.Tx) error {
 	if !s.dialect.Postgres { // SQLite's transaction has locked everything
 		return nil
 	}
+	// A lock without a change: serials would otherwise skip numbers for what is no
+	// write of an operator.
 	_, err := tx.ExecContext(ctx, `SELECT 1 FROM counters WHERE name = 'serial' FOR UPDATE`)
 	return err
 }
@@ -108,6 +113,7 @@ func (tx *Tx) finishWrite(ctx context.Context) error {
 	if err := tx.store.insertAudit(ctx, tx.q, tx.serial, tx.entries); err != nil {
 		return err
 	}
+	// SQLite has one process, which is woken by Write itself.
 	if !tx.store.dialect.Postgres {
 		return nil
 	}
