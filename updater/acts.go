@@ -47,7 +47,7 @@ func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 		return err
 	}
 	if err != nil {
-		// Backed off, or an agent that will not stop would be killed at with every
+		// Backed off, or an agent that will not stop would be sent signals with every
 		// round.
 		k.rec.AddFailure(plan.Fault{Key: plan.StopKey(step.From.Version), Version: "stop of " + step.From.Version, Reason: err.Error(), Code: codeOf(err)}, time.Now())
 		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.From.Version, Error: err.Error(), Code: codeOf(err)})

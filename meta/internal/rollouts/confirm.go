@@ -51,6 +51,8 @@ func (e *Engine) lookAtRollouts(ctx context.Context) error {
 	}
 	done, begin := e.looks.joinWork()
 	if begin {
+		// One look serves all who wait, so the heartbeat that begins it must not take
+		// it along when it goes away.
 		e.beside.Go(func() { e.lookForAll(context.WithoutCancel(ctx)) })
 	}
 	select {
@@ -75,6 +77,7 @@ func (e *Engine) lookOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, workWithin)
 	defer cancel()
 	serial, err := e.opts.Store.Serial(ctx)
+	// Cheap when nothing is new, which is nearly always.
 	if err != nil || serial <= e.opts.Fleet.Snapshot().Serial() || e.opts.Reload == nil {
 		return err
 	}

@@ -101,6 +101,7 @@ func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
 			return fmt.Errorf("cannot load rollout %s: %w", r.ID, err)
 		}
 	}
+	// At a standstill nobody is granted from here on, also by what is still in force.
 	e.still.Store(w.Standstill != nil)
 	use()
 	for _, id := range e.book.retainOnly(w.Rollouts) {
@@ -113,6 +114,7 @@ func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
 // loadGrants puts a rollout into the book, or brings its entry up to date.
 func (e *Engine) loadGrants(ctx context.Context, r api.Rollout) error {
 	since, known := e.book.putRollout(r)
+	// Alone with the database nobody else grants: the book has them all.
 	if known && !e.shared {
 		return nil
 	}
@@ -127,6 +129,8 @@ func (e *Engine) learnInTime(ctx context.Context, id string, since time.Time) er
 
 // learnGrants reads the grants of a rollout that were made or judged since a time.
 func (e *Engine) learnGrants(ctx context.Context, id string, since time.Time) error {
+	// Before the reading, not after: what others write meanwhile is read again next
+	// time.
 	start := time.Now()
 	var granted, back []string
 	err := e.opts.Store.GrantsSince(ctx, id, since, func(g api.Grant) error {

@@ -15,6 +15,7 @@ import (
 // now. Refusals come from memory; a grant is durable before it is told.
 func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 	r, n, granted, known := e.book.lookUp(q.Rollout, q.Host)
+	// Known from memory: a host that asks with each heartbeat costs no transaction.
 	if granted || !known {
 		return granted && n.outcome != takenBack, nil
 	}
@@ -25,6 +26,8 @@ func (e *Engine) Grant(ctx context.Context, q api.GrantRequest) (bool, error) {
 		Name: q.Host, Held: q.Held,
 		InGroup: func(g string) bool { return slices.Contains(q.Groups, g) },
 	}
+	// From a book that may be behind, and without the rate: a refusal may be late by a
+	// heartbeat, and a yes is decided again on what is stored.
 	if _, d := rollout.Admit(r, h, 0, time.Now()); !d.Granted() {
 		return false, nil // a grant made elsewhere that the host acts on is confirmed by what it reports
 	}
@@ -69,6 +72,8 @@ func (e *Engine) askForGrant(ctx context.Context, id string, h rollout.Host) (bo
 	}
 	a := &asker{host: h, done: make(chan struct{})}
 	if e.counter.joinLine(id, a) {
+		// Not with the context of whoever happens to begin: others stand in the same
+		// line.
 		e.beside.Go(func() { e.serveLine(context.WithoutCancel(ctx), id) })
 	}
 	select {
@@ -119,6 +124,7 @@ func (e *Engine) serveLine(ctx context.Context, id string) {
 			}
 		}
 		for _, a := range line {
+			// What a transaction decided that was not committed is not decided.
 			a.granted, a.err = a.granted && err == nil, err
 			close(a.done)
 		}
@@ -135,6 +141,7 @@ func (e *Engine) decideInTime(ctx context.Context, id string, line []*asker) (ap
 // and returns it as it then is.
 func (e *Engine) decideGrants(ctx context.Context, id string, line []*asker) (r api.Rollout, grants []api.Grant, err error) {
 	_, err = e.opts.Store.Steer(ctx, self, id, func(tx *store.Tx, stored api.Rollout) error {
+		// This may run again, see Steer: what the first run found was not stored.
 		r, grants = stored, nil
 		recent, err := recentGrants(ctx, tx, r)
 		if err != nil {
@@ -160,6 +167,8 @@ func (e *Engine) decideGrants(ctx context.Context, id string, line []*asker) (r 
 // admitHost grants one host if the policy and the other rollouts let it; a host
 // that has the grant gets it again.
 func (e *Engine) admitHost(ctx context.Context, tx *store.Tx, r *api.Rollout, h rollout.Host, recent int) (g api.Grant, made bool, err error) {
+	// First of all: a host whose reply was lost asks again, and takes no second place
+	// in its stage.
 	g, err = tx.Grant(ctx, r.ID, h.Name)
 	if err == nil && outcomeOf(g.Outcome, g.Reason) == takenBack {
 		return api.Grant{}, false, nil
@@ -167,6 +176,8 @@ func (e *Engine) admitHost(ctx context.Context, tx *store.Tx, r *api.Rollout, h 
 	if err == nil || api.KindOf(err) != api.KindNotFound {
 		return g, false, err
 	}
+	// Only a look, since another rollout is under another lock: of two that find a
+	// host free at the same moment the unique key of PutGrant lets one win.
 	if h.Busy, err = tx.HostBusy(ctx, r.ID, h.Name); err != nil {
 		return api.Grant{}, false, err
 	}

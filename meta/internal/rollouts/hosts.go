@@ -26,6 +26,8 @@ func (e *Engine) RolloutHosts(ctx context.Context, id string, state api.RolloutH
 	if err != nil {
 		return api.Page[api.RolloutHost]{}, err
 	}
+	// From two places, each sorted and one longer than the page: together their first
+	// ones are the page, and the cursor holds for both.
 	found = append(found, e.ungrantedHosts(r, state, c)...)
 	slices.SortFunc(found, func(x, y api.RolloutHost) int { return cmp.Compare(x.Host, y.Host) })
 	page := api.Page[api.RolloutHost]{Items: append([]api.RolloutHost{}, found[:min(len(found), c.Limit)]...)}
@@ -129,6 +131,8 @@ func (e *Engine) ungrantedHosts(r api.Rollout, state api.RolloutHostState, c api
 	}
 	now := time.Now()
 	e.opts.Fleet.StandsAfter(r.ID, c.After, func(s fleet.Stand) bool {
+		// Granted since the store was asked: the host is on the next look's list, not
+		// twice on this.
 		if _, _, granted, known := e.book.lookUp(r.ID, s.Host); granted || !known {
 			return known
 		}

@@ -60,6 +60,9 @@ func (b *book) rolloutsConcerned(a api.HostAgent, host string) (ids []string) {
 		if x.rollout.Agent != a.Name {
 			continue
 		}
+		// A success is looked at again, since the host may fail later; a failure stays
+		// one until somebody lets it retry. A grant that is not known here may be
+		// another replica's.
 		if n, granted := x.grants[host]; granted && n.outcome != failed || !granted && a.Rollout == id {
 			ids = append(ids, id)
 		}
@@ -149,6 +152,7 @@ func (e *Engine) storeVerdicts(ctx context.Context, found []verdict) error {
 			bad[v.Rollout] = append(bad[v.Rollout], v)
 		}
 	}
+	// Failures first: they close a gate that the successes beside them might open.
 	for id, failures := range bad {
 		if err := e.storeFailures(ctx, id, failures); err != nil {
 			return err
@@ -174,6 +178,8 @@ func (e *Engine) storeFailures(ctx context.Context, id string, failures []verdic
 	last := failures[len(failures)-1]
 	var took []store.Judgement
 	err := e.steerRollout(ctx, self, id, func(tx *store.Tx, _ api.Rollout) (err error) {
+		// None took effect where another replica judged them first: it has drawn the
+		// consequences as well.
 		if took, err = tx.JudgeGrants(ctx, js); err != nil || len(took) == 0 {
 			return err
 		}
@@ -212,6 +218,7 @@ func (e *Engine) noteSettled(ctx context.Context, took []store.Judgement) error 
 		}
 		e.book.refreshRollout(r)
 	}
+	// A stage of one host need not wait for the next tick to be over.
 	if len(took) > 0 {
 		e.wake()
 	}

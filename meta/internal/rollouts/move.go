@@ -30,6 +30,8 @@ func (e *Engine) moveRollout(ctx context.Context, tx *store.Tx, r api.Rollout, s
 		err = e.extendDeadlines(ctx, tx, r, s.Extend)
 	case rollout.EffectNone:
 	}
+	// A rollback that was aborted leaves a rollout in rollingBack that nobody would
+	// end any more.
 	if err != nil || r.RollbackOf == "" || r.State != api.RolloutAborted {
 		return r, err
 	}
@@ -43,6 +45,8 @@ func (e *Engine) assignTarget(ctx context.Context, tx *store.Tx, r api.Rollout) 
 	if err != nil && api.KindOf(err) != api.KindNotFound {
 		return err
 	}
+	// Only the version: what else the assignment says may have been changed while the
+	// rollout went on. And at whatever revision, since nobody is there to repeat it.
 	a.Agent, a.Scope, a.Version, a.Revision = r.Agent, r.Scope, r.Version, 0
 	if _, err := tx.PutAssignment(ctx, a); err != nil {
 		return err
@@ -83,7 +87,11 @@ func (e *Engine) Assigned(ctx context.Context, tx *store.Tx, agent string, scope
 // withdrawTarget ends what a rollout's grants mean. Its step may be none when it had
 // ended before.
 func (e *Engine) withdrawTarget(ctx context.Context, tx *store.Tx, r api.Rollout, s rollout.Step) error {
+	// With the row in the same transaction: hosts are told by the assignment or by the
+	// rollout, and never for a moment by neither.
 	r.Withdrawn = true
+	// Else hosts that it granted and that are away would be busy with it until their
+	// deadline.
 	if err := tx.FreeHosts(ctx, r.ID); err != nil {
 		return err
 	}
@@ -140,6 +148,8 @@ func (e *Engine) beginRollout(ctx context.Context, tx *store.Tx, r api.Rollout, 
 			r.Supersedes = o.ID
 		}
 	}
+	// Hosts are placed by a hash with it, so that it is not always the same ones that
+	// go first.
 	r.Salt = rand.Text()
 	r, s := rollout.Create(r, b.draft, tx.Now())
 	if b.why != "" {

@@ -31,6 +31,8 @@ func (e *Engine) TryRollout(ctx context.Context, by api.Actor, n api.NewRollout)
 		if r, err = e.createRollout(ctx, tx, n); err != nil {
 			return err
 		}
+		// The real thing, undone: a check of its own would one day allow what the real
+		// one refuses.
 		return errTried
 	})
 	if errors.Is(err, errTried) {
@@ -62,6 +64,7 @@ func (e *Engine) createRollout(ctx context.Context, tx *store.Tx, n api.NewRollo
 // would try a bad release for ever. Call it in the transaction that declares.
 func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, begun bool, err error) {
 	latest, err := tx.LatestRollout(ctx, n.Agent, n.Scope)
+	// What was taken back is what the file says, not the way back.
 	if err == nil && latest.RollbackOf != "" {
 		latest, err = tx.Rollout(ctx, latest.RollbackOf)
 	}
@@ -171,6 +174,7 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 		if err != nil {
 			return err
 		}
+		// Before the move, whose audit entry is then called by the action.
 		tx.ActOnRollout(id, action, a.Reason)
 		if r, err = e.moveRollout(ctx, tx, next, step, a.Reason); err != nil || step.Effect != rollout.EffectRollback {
 			return err
@@ -195,6 +199,8 @@ func (e *Engine) retryFailed(ctx context.Context, by api.Actor, id string, a api
 	var again []api.Grant
 	err = e.steerRollout(ctx, by, id, func(tx *store.Tx, was api.Rollout) error {
 		tx.ActOnRollout(id, api.ActionRetry, a.Reason)
+		// Before the policy is asked: it decides by how many there are to retry, and
+		// its refusal undoes them.
 		if again, err = tx.ReopenGrants(ctx, id, tx.Now().Add(was.Strategy.GrantDeadline())); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 	defer t.Stop()
 	defer func() { e.resignLease(ctx, leads) }()
 	for {
+		// Two renewals may be lost before another server takes over.
 		if time.Since(renewed) > e.opts.Lease/3 || !leads {
 			leads, renewed = e.tryLead(ctx, leads), time.Now()
 		}
@@ -35,6 +36,8 @@ func (e *Engine) watchTime(ctx context.Context) {
 			if err := e.tickByTheClock(ctx); err != nil && ctx.Err() == nil {
 				e.opts.Log.Warn().Err(err).Msg("cannot look after the rollouts")
 			}
+			// A census walks every host: of a large fleet it would otherwise take a
+			// core.
 			if took := time.Since(start); took > e.opts.Tick/idleFactor {
 				earliest = start.Add(idleFactor * took)
 			}
@@ -51,6 +54,7 @@ func (e *Engine) watchTime(ctx context.Context) {
 // tryLead takes or keeps the lease. A server that takes it over after nobody had it
 // gives hosts time to report: that we were away is not their failure.
 func (e *Engine) tryLead(ctx context.Context, led bool) bool {
+	// Before it is taken: afterwards it says nothing about how long nobody had it.
 	away, err := e.opts.Store.VacantFor(ctx, lease)
 	leads := false
 	if err == nil {
@@ -75,6 +79,8 @@ func (e *Engine) resignLease(ctx context.Context, leads bool) {
 	if !leads {
 		return
 	}
+	// The context has ended: that is why. Unless it is given up, nobody watches the
+	// time until the lease runs out.
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := e.opts.Store.ResignLease(bye, lease); err != nil {
@@ -128,6 +134,7 @@ func (e *Engine) tick(ctx context.Context) error {
 	if e.still.Load() {
 		return nil
 	}
+	// Before the census, which then counts them as what they are.
 	if err := e.judgeOverdue(ctx); err != nil {
 		return err
 	}
@@ -233,6 +240,8 @@ func (e *Engine) judgeOverdue(ctx context.Context) error {
 func (e *Engine) lastReport(g api.Grant) rollout.Report {
 	stand, _ := e.opts.Fleet.StandOf(g.Host, g.Rollout)
 	rep := reportOf(stand)
+	// A hold of the server counts like one of the host: neither lets it do what it was
+	// granted.
 	rep.Agent.Held = rep.Agent.Held || stand.Barred != ""
 	return rep
 }
@@ -260,6 +269,7 @@ func (e *Engine) judgeForgotten(ctx context.Context, g api.Grant, now time.Time)
 		}
 	}
 	f, ok := judgementOf(r, g, v, now)
+	// Whoever ended the rollout knows; a notice now would read as a new failure.
 	f.Notes = nil
 	return f, ok
 }
@@ -271,6 +281,8 @@ func (e *Engine) advanceRollout(ctx context.Context, id string, t *rollout.Tally
 	counted := t.Rollout().Revision
 	c := t.Census()
 	r, err := e.opts.Store.Rollout(ctx, id)
+	// Without the lock: nearly every tick changes nothing, and need not stand in the
+	// way of grants. What is found is decided again below.
 	if err != nil || r.Revision != counted {
 		return err
 	}
@@ -278,6 +290,7 @@ func (e *Engine) advanceRollout(ctx context.Context, id string, t *rollout.Tally
 	if !step.Changed() {
 		return e.saveProgress(ctx, r, next)
 	}
+	// The next stage may have nothing to wait for.
 	defer e.wake()
 	return e.stepRollout(ctx, id, func(r api.Rollout, now time.Time) (api.Rollout, rollout.Step) {
 		if r.Revision != counted {
