@@ -48,7 +48,8 @@ func TestAStandstillInTheBrowser(t *testing.T) {
 	b.shows("no longer what it was when you opened the page")
 	b.do("hosts", b.open("/hosts/web-2"))
 	b.shows("The fleet stands still")
-	b.do("go", b.open("/standstill"), chromedp.SendKeys(css(`input[name=reason]`), "looked at it"), chromedp.Click(css(`form[action="/standstill"] button`)))
+	b.do("go", b.open("/standstill"), chromedp.SendKeys(css(`input[name=reason]`), "looked "), renewed(), chromedp.SendKeys(css(`input[name=reason]`), "at it"),
+		chromedp.Click(css(`form[action="/standstill"] button`)))
 	b.shows("1.1.0 100.0 % 2 hosts")
 	b.do("again", b.open("/standstill"))
 	b.shows("The fleet does not stand still")
@@ -62,4 +63,13 @@ func running(host, version string) map[string]any {
 		"hostname": host, "ip": "10.0.0.9", "arch": "linux_amd64", "protocol": 1,
 		"realAgents": []map[string]any{{"name": "falcon-agent", "version": version, "status": "started", "phase": "idle", "timestamp": 1}},
 	}
+}
+
+// renewed has the page look again, as at any change, and waits until it has.
+func renewed() step {
+	const look = `new Promise((done) => {
+		document.addEventListener("htmx:afterSettle", () => done(true), {once: true});
+		htmx.trigger(document.getElementById("live"), "sse:change");
+	})`
+	return chromedp.Evaluate[chromedp.Void](look, chromedp.EvalAwaitPromise)
 }

@@ -76,9 +76,11 @@ document.addEventListener("click", (e) => { if (e.target.id === "zone") nextCloc
 document.addEventListener("htmx:afterSettle", showTimes);
 showTimes();
 
-// What a reader opened stays open when the page is renewed.
+// What a reader opened stays open when the page is renewed, and what somebody
+// has typed stays in its field.
 if (window.Idiomorph) {
-  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.tagName === "DETAILS");
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
+    !(name === "open" && node.tagName === "DETAILS") && !(name === "value" && node.value !== node.defaultValue);
 }
 
 function stale(text) {
