@@ -20,6 +20,7 @@ func (e *Engine) journalFile(name string) string {
 
 // sweepState removes files that were half written when we were killed.
 func (e *Engine) sweepState() {
+	// Only with the lock of the directory: another process might be writing one.
 	for _, pattern := range []string{".*.tmp-*", "journal/.*.tmp-*"} {
 		stale, _ := filepath.Glob(filepath.Join(e.currentConfig().VarDir, pattern))
 		for _, path := range stale {
@@ -62,6 +63,8 @@ func (e *Engine) openRecord(name string, access stateAccess) (plan.Record, error
 	if err == nil && r.Name != name && access == readState {
 		return plan.Record{Name: name}, fmt.Errorf("cannot use %s: it is about %.80q", e.journalFile(name), r.Name)
 	}
+	// A file that was copied or renamed by hand: what it says of another agent, above
+	// all its quarantine, is not true of this one.
 	if err == nil && r.Name != name {
 		err = setAside(e.journalFile(name), fmt.Errorf("it is about %.80q", r.Name))
 		r = plan.Record{Name: name}

@@ -120,6 +120,8 @@ func runDaemon(ctx context.Context, c config.Config, log zerolog.Logger, aside [
 	defer cancel()
 	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
 	d.config = config.NewCurrent(c, d.warnOfConfig)
+	// A full disk keeps ./control from finding us, and must not keep agents from being
+	// looked after.
 	if err := d.writePid(); err != nil {
 		d.later(err, d.writePid)
 	}
@@ -169,6 +171,8 @@ func (d *daemon) reloadConfig(context.Context) (local.Reloaded, error) {
 }
 
 func (d *daemon) useConfig(next config.Config) error {
+	// Made to see whether it can be: the heartbeat takes the configuration later, when
+	// nobody is there any more to be told that it is bad.
 	client, err := newClient(next)
 	if err != nil {
 		return err

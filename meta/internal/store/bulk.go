@@ -20,6 +20,7 @@ type bulk struct {
 }
 
 func (d dialect) insertRows(ctx context.Context, q querier, b bulk) error {
+	// Bounded: both databases refuse statements with too many parameters.
 	for part := range slices.Chunk(b.args, chunk*b.width) {
 		query := `INSERT INTO ` + b.into + ` VALUES ` + d.valueRows(len(part)/b.width, b.width, b.computed) + b.conflict
 		if _, err := q.ExecContext(ctx, query, part...); err != nil {

@@ -27,6 +27,7 @@ func encodeHost(b []byte, h api.Host) []byte {
 	b = binary.AppendVarint(b, h.BootTime)
 	b = binary.AppendVarint(b, toMicros(h.FirstSeen))
 	b = binary.AppendUvarint(b, uint64(len(h.Labels)))
+	// Sorted, so that the same host is the same row.
 	for _, key := range slices.Sorted(maps.Keys(h.Labels)) {
 		b = putText(b, key, h.Labels[key])
 	}
@@ -89,7 +90,10 @@ func decodeHost(doc string, h *api.Host) error {
 	for range n {
 		h.Problems = append(h.Problems, d.readText())
 	}
+	// An agent has nine lengths and three numbers in the oldest encoding, of a byte
+	// each at least.
 	n = d.readLength(12)
+	// One list for all hosts of a reading, see StoredHost.Decode.
 	if h.Agents == nil || cap(h.Agents) < n {
 		h.Agents = make([]api.HostAgent, n)
 	}
@@ -100,6 +104,7 @@ func decodeHost(doc string, h *api.Host) error {
 	if doc[0] >= 2 {
 		h.Protocol, h.Pace = int(d.readNumber()), int(d.readNumber())
 	}
+	// Asked once, at the end: every step of a broken row is harmless, see hostDecoder.
 	if d.bad {
 		return errHostEncoding
 	}

@@ -48,6 +48,7 @@ func (w *where) equal(column, value string) {
 // contains looks for part of a text, in any case.
 func (w *where) contains(column, part string) {
 	if part != "" {
+		// Escaped, or somebody who looks for "a_b" would find "axb".
 		w.add("LOWER("+column+`) LIKE %s ESCAPE '\'`, "%"+likeEscaper.Replace(strings.ToLower(cleanText(part)))+"%")
 	}
 }
@@ -121,6 +122,7 @@ func listPage[T any](ctx context.Context, q querier, what string, size int, quer
 		return page, err
 	}
 	page.Items = append(page.Items, items...)
+	// The row beyond the page is only asked for to know that there is one, see limit.
 	if len(items) > size {
 		page.Items = page.Items[:size]
 		page.Next = cursor(page.Items[size-1])
@@ -151,6 +153,7 @@ func eachRow(ctx context.Context, q querier, what, query string, args []any, row
 			return faultOf(what, err)
 		}
 	}
+	// A connection that breaks ends the loop like the last row does.
 	return faultOf(what, rows.Err())
 }
 

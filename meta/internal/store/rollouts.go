@@ -36,6 +36,8 @@ func inForce(r api.Rollout) bool {
 	switch {
 	case r.Withdrawn || r.State == api.RolloutCompleted:
 		return false
+	// Its hosts keep what they have until something else is said; with none there is
+	// nothing to keep.
 	case r.State == api.RolloutAborted:
 		return slices.ContainsFunc(r.Progress, func(p api.StageCount) bool { return p.Granted > 0 })
 	}
@@ -130,6 +132,8 @@ func scanRollout(rows *sql.Rows) (r api.Rollout, err error) {
 	if err := json.Unmarshal(progress, &seen); err != nil {
 		return r, &api.Error{Kind: api.KindInternal, Message: "cannot decode stored progress", Err: err}
 	}
+	// As many as there are stages, whatever was stored: the list and the strategy must
+	// not disagree.
 	copy(r.Progress, seen)
 	return r, nil
 }
@@ -143,6 +147,7 @@ func (r Reader) countGrants(ctx context.Context, ro *api.Rollout) error {
 		if err := rows.Scan(&stage, &n.Granted, &n.Succeeded, &n.Failed, &n.Forgiven); err != nil {
 			return err
 		}
+		// A row of a stage that there is not must not bring the server down.
 		if stage < 0 || stage >= len(ro.Progress) {
 			return nil
 		}

@@ -16,6 +16,8 @@ func (r Reader) Serial(ctx context.Context) (serial int64, err error) {
 
 // Wanted reads everything that decides what hosts are told, at one moment.
 func (s *Store) Wanted(ctx context.Context) (w api.Wanted, err error) {
+	// Of one moment: an assignment without the rollout that was made with it would
+	// tell hosts its version at once.
 	err = s.inView(ctx, "read what is wanted", func(tx *sql.Tx) error {
 		w, err = Reader{q: tx}.Wanted(ctx)
 		return err
