@@ -87,6 +87,29 @@ func TestBothREADMEsLinkEveryGuide(t *testing.T) {
 	}
 }
 
+var rolloutReason = regexp.MustCompile(`(?m)^\tReason[A-Z]\w* +Reason = "([a-z-]+)"`)
+
+// Every reason that a rollout gives is in its guide.
+func TestEveryReasonOfARolloutIsExplained(t *testing.T) {
+	text, err := os.ReadFile("docs/ROLLOUTS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("meta/internal/rollout/reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := rolloutReason.FindAllStringSubmatch(string(source), -1)
+	for _, m := range found {
+		if !strings.Contains(string(text), "`"+m[1]+"`") {
+			t.Errorf("docs/ROLLOUTS.md does not explain the reason %s", m[1])
+		}
+	}
+	if len(found) < 40 {
+		t.Errorf("only %d reasons were found: the expression no longer fits how they are written", len(found))
+	}
+}
+
 var reasonCode = regexp.MustCompile(`(?m)^(?:const |\t)(?:Code|code|Reason|reason)[A-Z]\w* *= "([a-z-]+)"`)
 
 // Every code that the sidecar gives as a reason is explained to operators.

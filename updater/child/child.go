@@ -25,7 +25,8 @@ import (
 
 // Serve does jobs until in ends: JSON jobs come in, and for each any number of
 // progress lines and then one result or error line goes out. One child does
-// all jobs of a transaction, so that none of them waits for a program to start.
+// all jobs of a round, so that none waits for a program to start, unless it took
+// a release apart: that one is not used again.
 // The end of in, or of ctx, ends what is being done.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)

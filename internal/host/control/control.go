@@ -149,8 +149,8 @@ type outputs struct {
 	pipes          []*pipe
 	log            *os.File
 	offset         int64
-	heard          *capture // standard output
-	all            *capture
+	heard          *capture // standard output; with a log, both
+	all            *capture // with pipes, standard error after it
 }
 
 // openOutputs: what starts a daemon writes to the log, which the daemon may

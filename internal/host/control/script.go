@@ -26,17 +26,18 @@ func readShebang(script string) (interpreter, line string) {
 	return interpreter, string(first)
 }
 
-// Supports reports whether script has verb, which not every agent has. To run
-// a script with a verb it may not know is no way to find out: it may print its
-// usage with exit code 0, or do anything. So its text must have the verb as a
-// label of a case, or as a quoted word: health), start|health), "health".
-// A program that is no script has only the verbs every agent has.
+// Supports reports whether script has one of the verbs that not every agent
+// has, those of verbPatterns. To run a script with a verb it may not know is no
+// way to find out: it may print its usage with exit code 0, or do anything. So
+// its text must have the verb as a label of a case, or as a quoted word:
+// health), start|health), "health". A program that is no script has none of them.
 func Supports(script, verb string) bool {
 	text := ReadScript(script)
 	if !bytes.HasPrefix(text, []byte("#!")) {
 		return false
 	}
-	return verbPatterns[verb].Match(text)
+	pattern, known := verbPatterns[verb]
+	return known && pattern.Match(text)
 }
 
 var verbPatterns = map[string]*regexp.Regexp{

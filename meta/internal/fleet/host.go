@@ -46,7 +46,7 @@ const (
 	isUnsure         // it claims what only the database can confirm
 	isRepeated       // its last report says of its agents what the one before did
 	isRestored       // from the store, and has not reported since
-	isDoubted        // that could not be asked, so the host is told to stay as it is
+	isDoubted        // the database could not be asked about what it claims: it is told to stay as it is
 )
 
 // rare holds what few hosts have.

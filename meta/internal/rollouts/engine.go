@@ -3,8 +3,8 @@
 //
 // # One writer of each fact
 //
-// A grant is reserved by a conditional update of the rollout's counters and is
-// durable before the reply that carries it; a verdict is stored with the
+// A grant is made under the lock of the rollout's row and is durable before the
+// reply that carries it; a verdict is stored with the
 // counters it changes, and a failure together with the transition it causes,
 // so that no grant slips between a failed host and the closed gate. Every
 // replica grants and judges. What happens by itself with time (stages that

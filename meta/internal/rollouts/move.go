@@ -198,8 +198,8 @@ func previousVersion(ctx context.Context, tx *store.Tx, r api.Rollout) (string, 
 	return "", nil
 }
 
-// dropLostPrevious is r as it is to be decided on: one whose previous release is gone has
-// nothing to go back to, so that its failure pauses it instead of failing.
+// dropLostPrevious is r as it is to be decided on: one whose previous release is
+// gone has nothing to go back to, so that a failure pauses it.
 func (e *Engine) dropLostPrevious(ctx context.Context, tx *store.Tx, r api.Rollout) api.Rollout {
 	if r.Strategy.OnFailure != api.OnFailureRollback || r.Previous == "" {
 		return r
@@ -234,7 +234,7 @@ func encodeNotice(n api.Notice) api.Notification {
 	n.ID = rand.Text()
 	payload, err := json.Marshal(n)
 	if err != nil { // plain strings and numbers
-		panic("engine: cannot encode a notice: " + err.Error())
+		panic("rollouts: cannot encode a notice: " + err.Error())
 	}
 	return api.Notification{Kind: n.Event, Payload: payload}
 }

@@ -185,8 +185,8 @@ func (e *Engine) ActOnRollout(ctx context.Context, by api.Actor, id, action stri
 	return r, err
 }
 
-// Forget follows the removal of a host: what it was granted and not judged by
-// is withdrawn. Call it when the fleet has forgotten the host.
+// Forget follows the removal of a host: its grants that are not judged yet are
+// withdrawn. Call it when the fleet has forgotten the host.
 func (e *Engine) Forget(host string) {
 	for _, id := range e.book.forgetHost(host) {
 		e.opts.Fleet.AddGrants(id, host) // for when it returns

@@ -29,7 +29,7 @@ func (r Reader) NotifyTargets(ctx context.Context, search string, c api.Cursor) 
 // FillNotifyTarget gives a target that comes without its secret or its whole
 // address those that it has.
 func (tx *Tx) FillNotifyTarget(ctx context.Context, t api.NotifyTarget) (api.NotifyTarget, error) {
-	if t.Kind != api.NotifyWebhook {
+	if t.Kind == api.NotifyMail { // it has neither
 		return t, nil
 	}
 	old, err := tx.NotifyTarget(ctx, t.Name)
