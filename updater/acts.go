@@ -13,7 +13,7 @@ import (
 // that a crash that takes the host with it is backed off, too.
 func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.Step) error {
 	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
-	k.noteRecord()
+	k.saveRecordOrLog()
 	// Not cut off: a script that is ended halfway leaves nobody knows what running.
 	_, err := k.runJob(context.WithoutCancel(ctx), step.To.RunUser, k.newJob(job.OpStart, step.To), nil)
 	if isMachinery(err) {
@@ -98,7 +98,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 		k.configFailed(step, "")
 		if k.rec.Config != r.Config.Digest {
 			k.rec.Config = r.Config.Digest
-			k.noteRecord()
+			k.saveRecordOrLog()
 		}
 		return nil
 	}
@@ -130,7 +130,7 @@ func (k *keeper) hasNewDigest(ctx context.Context, s plan.Situation, step plan.S
 	}
 	k.log().Info().Str("version", w.Agent.Version).Str("was", k.rec.Learned.MD5).Str("md5", r.Install.MD5).Msg("the release was published again; its quarantine does not apply any more")
 	k.rec.Learned.MD5 = r.Install.MD5
-	k.noteRecord()
+	k.saveRecordOrLog()
 	return true
 }
 
@@ -153,6 +153,6 @@ func (k *keeper) recordOutcome(o plan.Outcome) {
 	if o.Phase == meta.PhaseFailed {
 		k.log().Error().Str("version", o.Version).Msg(o.Error)
 	}
-	k.noteRecord()
+	k.saveRecordOrLog()
 	k.e.wakeHeartbeat()
 }

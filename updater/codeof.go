@@ -12,7 +12,7 @@ import (
 // codeOf is the code of an error for programs, or nothing.
 func codeOf(err error) string {
 	if je, ok := errors.AsType[*job.Error](err); ok {
-		return je.Reason
+		return je.Code
 	}
 	if _, ok := errors.AsType[*runas.Error](err); ok {
 		return plan.CodeNoChild

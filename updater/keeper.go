@@ -175,7 +175,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	k.mu.Unlock()
 	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.currentHold(wish), Now: time.Now()}
 	k.rec = k.rec.AsOf(s.Now)
-	s.Unasked = !k.asked && !k.e.asked.Load()
+	s.Stored = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.currentConfig().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (plan.Place{}) {
@@ -186,20 +186,20 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 		s.Journal = k.rec
 		return s
 	}
-	s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
+	s.Seen, s.Blind, s.Code = k.observePlace(ctx, s.At)
 	// Before the place may change below: what is given up is what was looked at.
 	k.disownUnwanted(ctx, s)
 	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
-		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
+		s.Seen, s.Blind, s.Code = k.observePlace(ctx, s.At)
 	}
 	// Root does not enter a place whose way another user can change. With a
 	// transaction half done the agent stays blind instead: what is to be finished lies
 	// there.
-	if s.Code == job.ReasonUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
+	if s.Code == job.CodeUnsafePlace && k.rec.Txn == nil && s.MayLeave() {
 		s.Left, s.At = s.At, wish.Place
-		s.Seen, s.Blind, s.Code = k.inspectPlace(ctx, s.At)
+		s.Seen, s.Blind, s.Code = k.observePlace(ctx, s.At)
 	}
 	// The journal follows what was found, so that an agent is looked for where it is,
 	// also when the server names another place by then.
@@ -211,9 +211,9 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	return s
 }
 
-// inspectPlace returns what is there, or why that could not be seen and the code of that.
-func (k *keeper) inspectPlace(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
-	j := k.newJob(job.OpInspect, plan.Target{Place: at})
+// observePlace returns what is there, or why that could not be seen and the code of that.
+func (k *keeper) observePlace(ctx context.Context, at plan.Place) (seen plan.Observation, blind, code string) {
+	j := k.newJob(job.OpObserve, plan.Target{Place: at})
 	// A guest leaves no .owner behind: a mere look must not take the agent from the
 	// sidecar that has it.
 	j.Guest = k.guest || !k.looksAfter()
@@ -340,9 +340,9 @@ func (k *keeper) saveRecord() error {
 	return nil
 }
 
-// noteRecord saves what happened; when that cannot be written, what happened has
+// saveRecordOrLog saves what happened; when that cannot be written, what happened has
 // happened all the same.
-func (k *keeper) noteRecord() {
+func (k *keeper) saveRecordOrLog() {
 	if err := k.saveRecord(); err != nil {
 		k.log().Error().Err(err).Msg("an outcome is not in the journal")
 	}

@@ -145,7 +145,7 @@ func (k *keeper) forgetFailures() {
 	if k.rec.Txn == nil {
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
-	k.noteRecord()
+	k.saveRecordOrLog()
 }
 
 // isForgettable: nothing ties the agent to this host.

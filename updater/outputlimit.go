@@ -79,10 +79,10 @@ func (b *outputBook) dueOf(user string) outputs {
 // noteOutput follows where the agent may write to, by the jobs that were done:
 // a look says where it is now. Whoever only asks cuts nothing.
 func (k *keeper) noteOutput(user string, j job.Job, r job.Result) {
-	if j.Op == job.OpInspect || j.Op == job.OpEvict || j.Op == job.OpDisown {
+	if j.Op == job.OpObserve || j.Op == job.OpEvict || j.Op == job.OpDisown {
 		k.e.outputs.dropAgent(k.name)
 	}
-	nothing := j.Op == job.OpInspect && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
+	nothing := j.Op == job.OpObserve && (r.Seen.Version == "" || r.Seen.OwnedBy != "")
 	if nothing || j.Guest || j.Op == job.OpEvict || j.Op == job.OpDisown {
 		return
 	}

@@ -55,5 +55,5 @@ func (k *keeper) noticeOthers(s plan.Situation) {
 // way. That is neither the release's fault nor the agent's.
 func isOthers(err error) bool {
 	je := (*job.Error)(nil)
-	return errors.As(err, &je) && (je.Reason == job.ReasonBusy || je.Reason == job.ReasonOwned)
+	return errors.As(err, &je) && (je.Code == job.CodeBusy || je.Code == job.CodeOwned)
 }

@@ -41,7 +41,7 @@ func (k *keeper) watchProbation(ctx context.Context, t *plan.Txn) error {
 			return err // nobody could look: that is not the version's fault
 		}
 		if r.Probe.Status.Host { // nor is it here
-			return machineryError{&job.Error{Message: "cannot look at " + t.To.Version + " on probation: " + r.Probe.Status.Detail, Reason: r.Probe.Status.Code, Host: true}}
+			return machineryError{&job.Error{Message: "cannot look at " + t.To.Version + " on probation: " + r.Probe.Status.Detail, Code: r.Probe.Status.Code, Host: true}}
 		}
 		if r.Probe.Unasked != "" {
 			// What nobody could ask, since somebody else runs the script, is no

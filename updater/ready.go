@@ -34,7 +34,7 @@ func (k *keeper) readyToStop(ctx context.Context, now plan.Target) error {
 		return err
 	}
 	said := fmt.Sprintf("%s runs on, because it could neither be stopped properly nor come back: %s", now.Version, je.Message)
-	return &job.Error{Message: said, Reason: je.Reason, Host: true}
+	return &job.Error{Message: said, Code: je.Code, Host: true}
 }
 
 // waitForHost turns a fault of the host's into one that only delays what must

@@ -66,7 +66,7 @@ func (k *keeper) alreadyOver(ctx context.Context, t *plan.Txn) (bool, error) {
 	if t.Phase == meta.PhaseStopping || t.From.Place != t.To.Place && t.From.Version != "" {
 		return false, nil
 	}
-	r, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpInspect, t.To), nil)
+	r, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpObserve, t.To), nil)
 	if err == nil && (r.Seen.Busy || r.Seen.OwnedBy != "") {
 		return false, machineryError{errors.New(r.Seen.Status.String())}
 	}
@@ -127,7 +127,7 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	case err == nil:
 		k.reportVersion(t.From.Version)
 		return nil
-	case errors.As(err, &je) && je.Reason == job.ReasonIncomplete:
+	case errors.As(err, &je) && je.Code == job.CodeIncomplete:
 		// The previous version is gone: better nothing than the failed one.
 		t.Failure = plan.JoinSentences(t.Failure, err.Error())
 		// This calls itself once at most: without a version to go back to nothing can

@@ -145,8 +145,8 @@ func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
 		name, control, code string
 		blamed              bool
 	}{
-		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), install.ReasonBadControl, true},
-		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), install.ReasonBadControl, true},
+		{"line ends", strings.ReplaceAll(script, "\n", "\r\n"), install.CodeBadControl, true},
+		{"no first line", strings.TrimPrefix(script, "#!/bin/sh\n"), install.CodeBadControl, true},
 		{"interpreter", strings.Replace(script, "/bin/sh", "/opt/nowhere/bin/sh", 1), control.CodeNoInterpreter, false},
 		{"interpreter by env", strings.Replace(script, "/bin/sh", "/usr/bin/env -S nonesuch --posix", 1), control.CodeNoInterpreter, false},
 		{"own machine", alienProgram(t), control.CodeWrongMachine, true},

@@ -22,7 +22,7 @@ func (k *keeper) whyOutdated(ctx context.Context, t *plan.Txn) string {
 		if target.Place == (plan.Place{}) || target.Version == "" {
 			continue
 		}
-		r, err := k.runJob(ctx, target.RunUser, k.newJob(job.OpInspect, target), nil)
+		r, err := k.runJob(ctx, target.RunUser, k.newJob(job.OpObserve, target), nil)
 		if err != nil || r.Seen.Version == "" {
 			continue // nothing is known that speaks against it
 		}

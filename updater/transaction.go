@@ -333,7 +333,7 @@ func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome
 		s.Phase, s.Error, s.Reason, s.Since, s.Progress = o.Phase, o.Error, o.Code, o.Since.Unix(), 0
 		s.Blocks, s.PreviousVersion = slices.Clone(k.rec.Blocks), k.rec.Previous
 	})
-	k.noteRecord()
+	k.saveRecordOrLog()
 	faultpoint.Hit("sidecar.ended")
 	if ended := k.e.currentConfig().Ended; ended != nil {
 		ended(t.Act, o.Phase)
@@ -353,12 +353,12 @@ func (k *keeper) cleanUpPlaces(ctx context.Context, t *plan.Txn) {
 	}
 	for _, p := range places {
 		err := k.pruneVersions(ctx, p, "")
-		if err == nil || codeOf(err) == job.ReasonUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
+		if err == nil || codeOf(err) == job.CodeUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
 			continue
 		}
 		k.log().Warn().Err(err).Msg("cannot clean up")
 		k.rec.Last.Error = plan.JoinSentences(k.rec.Last.Error, "cannot clean up: "+err.Error())
-		k.noteRecord()
+		k.saveRecordOrLog()
 	}
 }
 

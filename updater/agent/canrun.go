@@ -71,7 +71,7 @@ func (d Dir) reachVersion() (version string, err error) {
 	if version != "" {
 		file = d.file(version, scriptName)
 	}
-	if closed := control.MayReach(file); closed != nil {
+	if closed := control.CheckReach(file); closed != nil {
 		return version, closed
 	}
 	return version, err

@@ -51,7 +51,7 @@ func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {
 	case o.Version == "" && len(r.Known) > 0:
 		return o, r.checkDisplaced()
 	case o.Version != "":
-		if closed := control.MayReach(r.Dir.file(o.Version, scriptName)); closed != nil { // since it was reached
+		if closed := control.CheckReach(r.Dir.file(o.Version, scriptName)); closed != nil { // since it was reached
 			return o, closed
 		}
 		o.Status = status.Unknown(o.Version + " is named by .version but not there")

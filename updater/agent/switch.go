@@ -37,7 +37,7 @@ func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
 	}
 	defer done()
 	r.Timeouts.Status = r.Timeouts.StatusWithin(r.Timeouts.Stop)
-	if err := control.MayReach(r.Dir.file(version, scriptName)); err != nil {
+	if err := control.CheckReach(r.Dir.file(version, scriptName)); err != nil {
 		return s, err
 	}
 	others, err := r.Dir.Versions()

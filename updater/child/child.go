@@ -106,20 +106,20 @@ func errorOf(err error) *job.Error {
 	e := &job.Error{Message: err.Error()}
 	switch owned := (*agent.OwnedError)(nil); {
 	case errors.Is(err, agent.ErrIncomplete):
-		e.Reason = job.ReasonIncomplete
+		e.Code = job.CodeIncomplete
 	case errors.Is(err, agent.ErrBusy):
-		e.Reason = job.ReasonBusy
+		e.Code = job.CodeBusy
 	case errors.As(err, &owned):
-		e.Reason = job.ReasonOwned
+		e.Code = job.CodeOwned
 	}
 	if _, others := errors.AsType[*rootpath.Error](err); others {
-		e.Reason = job.ReasonUnsafePlace
+		e.Code = job.CodeUnsafePlace
 	}
 	if ie := (*install.Error)(nil); errors.As(err, &ie) {
-		e.Reason, e.Permanent = ie.Reason, ie.Permanent
+		e.Code, e.Permanent = ie.Code, ie.Permanent
 	}
 	if u, ok := errors.AsType[*control.Unrunnable](err); ok {
-		e.Reason, e.Permanent, e.Host = u.Code, !u.Host, u.Host
+		e.Code, e.Permanent, e.Host = u.Code, !u.Host, u.Host
 	}
 	return e
 }

@@ -47,7 +47,7 @@ func TestOneChildDoesOneJobAfterTheOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask, end := serve(t)
-	if l := ask(job.Job{Op: job.OpActivate, Dir: dir, Version: "2.0.0"}); l.Error == nil || l.Error.Reason != job.ReasonIncomplete {
+	if l := ask(job.Job{Op: job.OpActivate, Dir: dir, Version: "2.0.0"}); l.Error == nil || l.Error.Code != job.CodeIncomplete {
 		t.Errorf("a version that is not there: %+v", l.Error)
 	}
 	if l := ask(job.Job{Op: job.OpActivate, Dir: dir, Version: "1.0.0"}); l.Error != nil {

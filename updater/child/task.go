@@ -15,7 +15,7 @@ import (
 
 func (t task) performJob(ctx context.Context, report func(job.Progress)) (r job.Result, err error) {
 	switch t.Op {
-	case job.OpInspect:
+	case job.OpObserve:
 		r.Seen, err = t.run.Observe(ctx)
 	case job.OpDisown:
 		t.dir.Disown(*t.Owner)

@@ -40,7 +40,7 @@ func newClient(r job.Route, stall time.Duration) (*resty.Client, error) {
 	if r.Proxy != "" {
 		u, err := url.Parse(r.Proxy)
 		if err != nil || u.Host == "" {
-			return nil, failedForGood(ReasonBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
+			return nil, failedForGood(CodeBadJob, "cannot use the proxy: it is not a URL such as http://proxy:3128")
 		}
 		through = http.ProxyURL(u)
 	}
@@ -80,7 +80,7 @@ func tlsOf(r job.Route) (*tls.Config, error) {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM([]byte(r.CA)) {
-		return nil, failedForGood(ReasonBadJob, "cannot verify servers: ca_file holds no PEM certificate")
+		return nil, failedForGood(CodeBadJob, "cannot verify servers: ca_file holds no PEM certificate")
 	}
 	c.RootCAs = pool
 	return c, nil
@@ -115,13 +115,13 @@ func explainUnreached(ctx context.Context, where string, err error) *Error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return failedBecause(ReasonCancelled, "cannot download %s: %w", where, context.Cause(ctx))
+		return failedBecause(CodeCancelled, "cannot download %s: %w", where, context.Cause(ctx))
 	case errors.Is(err, errRedirect):
-		return failedForGood(ReasonBadRedirect, "cannot download %s: %w", where, err)
+		return failedForGood(CodeBadRedirect, "cannot download %s: %w", where, err)
 	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)): // to a CONNECT
-		return failedBecause(ReasonProxy, "cannot download %s: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT: %w", where, err)
+		return failedBecause(CodeProxy, "cannot download %s: a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT: %w", where, err)
 	default:
-		return failedBecause(ReasonUnreachable, "cannot download %s: %w", where, err)
+		return failedBecause(CodeUnreachable, "cannot download %s: %w", where, err)
 	}
 }
 
@@ -131,19 +131,19 @@ func refusedBy(where string, status int) *Error {
 	text := http.StatusText(status)
 	switch {
 	case status == http.StatusProxyAuthRequired: // the proxy may be mended, the release is not at fault
-		return failedBecause(ReasonProxy, form+": a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT", where, status, text)
+		return failedBecause(CodeProxy, form+": a proxy on the way wants a user and a password: set proxy in cfg.json to http://USER:PASSWORD@HOST:PORT", where, status, text)
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return failedForGood(ReasonNotFound, form, where, status, text)
+		return failedForGood(CodeNotFound, form, where, status, text)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return failedForGood(ReasonForbidden, form, where, status, text)
+		return failedForGood(CodeForbidden, form, where, status, text)
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return failedBecause(ReasonServerBusy, form, where, status, text)
+		return failedBecause(CodeServerBusy, form, where, status, text)
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		return failedBecause(ReasonServerError, form, where, status, text)
+		return failedBecause(CodeServerError, form, where, status, text)
 	case status >= 400 && status < 500:
-		return failedForGood(ReasonRefused, form, where, status, text)
+		return failedForGood(CodeRefused, form, where, status, text)
 	default:
-		return failedBecause(ReasonServerError, form, where, status, text)
+		return failedBecause(CodeServerError, form, where, status, text)
 	}
 }
 

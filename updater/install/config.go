@@ -26,10 +26,10 @@ const configMode = 0o644
 // [*Error].
 func FetchConfig(ctx context.Context, dir, version string, c job.RemoteConfig, limits job.Limits) (changed bool, digest string, err error) {
 	if err := errors.Join(checkConfig(c), checkLimits(limits)); err != nil {
-		return false, "", failedForGood(ReasonBadJob, "cannot fetch a configuration: %w", err)
+		return false, "", failedForGood(CodeBadJob, "cannot fetch a configuration: %w", err)
 	}
 	if !meta.ValidName(version) || !filepath.IsAbs(dir) {
-		return false, "", failedForGood(ReasonBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
+		return false, "", failedForGood(CodeBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
 	}
 	changed, digest, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits)
 	if err != nil {
@@ -77,7 +77,7 @@ func placeConfig(root *os.Root, name string, content []byte, durable bool) error
 	case err != nil:
 		return err
 	case fi.IsDir():
-		return failedBecause(ReasonOccupied, "cannot place the configuration: %s is a directory in this release", name)
+		return failedBecause(CodeOccupied, "cannot place the configuration: %s is a directory in this release", name)
 	case fi.Mode().IsRegular():
 		mode = fi.Mode().Perm()
 	}

@@ -33,13 +33,13 @@ func TestI4InstallWithoutItsConfigIsNoInstall(t *testing.T) {
 		reason    string
 		permanent bool
 	}{
-		"missing":           {status(404), "cfg.json", install.ReasonNotFound, true},
-		"server down":       {status(500), "cfg.json", install.ReasonServerError, false},
-		"endless":           {endless, "cfg.json", install.ReasonTooLarge, true},
-		"is a directory":    {says("x"), "lib", install.ReasonOccupied, false},
-		"replaces control":  {says("x"), "control", install.ReasonBadJob, true},
-		"outside":           {says("x"), "../cfg.json", install.ReasonBadJob, true},
-		"hidden, so .part-": {says("x"), ".part-x", install.ReasonBadJob, true},
+		"missing":           {status(404), "cfg.json", install.CodeNotFound, true},
+		"server down":       {status(500), "cfg.json", install.CodeServerError, false},
+		"endless":           {endless, "cfg.json", install.CodeTooLarge, true},
+		"is a directory":    {says("x"), "lib", install.CodeOccupied, false},
+		"replaces control":  {says("x"), "control", install.CodeBadJob, true},
+		"outside":           {says("x"), "../cfg.json", install.CodeBadJob, true},
+		"hidden, so .part-": {says("x"), ".part-x", install.CodeBadJob, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,17 +73,17 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 		{"first", says("one"), true, "", "one"},
 		{"the same", says("one"), false, "", "one"},
 		{"changed", says("two"), true, "", "two"},
-		{"server down", status(502), false, install.ReasonServerError, "two"},
-		{"gone", status(404), false, install.ReasonNotFound, "two"},
-		{"too large", says(strings.Repeat("x", 2000)), false, install.ReasonTooLarge, "two"},
-		{"cut", lying([]byte("thr"), 10), false, install.ReasonUnreachable, "two"},
-		{"stalls", stalling([]byte(strings.Repeat("x", 500)), 1), false, install.ReasonStalled, "two"},
+		{"server down", status(502), false, install.CodeServerError, "two"},
+		{"gone", status(404), false, install.CodeNotFound, "two"},
+		{"too large", says(strings.Repeat("x", 2000)), false, install.CodeTooLarge, "two"},
+		{"cut", lying([]byte("thr"), 10), false, install.CodeUnreachable, "two"},
+		{"stalls", stalling([]byte(strings.Repeat("x", 500)), 1), false, install.CodeStalled, "two"},
 		{"back again", says("three"), true, "", "three"},
 	}
 	for _, s := range steps {
 		l := testLimits()
 		l.MaxConfig = 1000
-		if s.reason == install.ReasonStalled {
+		if s.reason == install.CodeStalled {
 			l.StallTimeout = haste
 		}
 		changed, digest, err := install.FetchConfig(t.Context(), dir, "1.0.0", job.RemoteConfig{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
@@ -91,7 +91,7 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 			t.Errorf("%s: changed %v, %v", s.name, changed, err)
 		}
 		if s.reason != "" {
-			mustFail(t, err, s.reason, s.reason == install.ReasonNotFound || s.reason == install.ReasonTooLarge)
+			mustFail(t, err, s.reason, s.reason == install.CodeNotFound || s.reason == install.CodeTooLarge)
 		}
 		b, err := os.ReadFile(file)
 		if _, want := sums(b); err != nil || string(b) != s.want || digest != want {

@@ -53,7 +53,7 @@ func child() {
 	}
 	o := outcome{Done: true, Result: res}
 	if e := (*install.Error)(nil); errors.As(err, &e) {
-		o.Reason, o.Message = e.Reason, e.Error()
+		o.Reason, o.Message = e.Code, e.Error()
 	}
 	_ = out.Encode(o)
 }
@@ -148,23 +148,23 @@ func TestI4HostileTarballsLeaveNothing(t *testing.T) {
 		members []tar.Header
 		reason  string
 	}{
-		"parent path":   {[]tar.Header{ctl, {Name: "../../outside", Mode: 0o644}}, install.ReasonHostileArchive},
-		"absolute path": {[]tar.Header{ctl, {Name: "/tmp/outside", Mode: 0o644}}, install.ReasonHostileArchive},
-		"link out":      {[]tar.Header{ctl, {Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../../x"}}, install.ReasonHostileArchive},
+		"parent path":   {[]tar.Header{ctl, {Name: "../../outside", Mode: 0o644}}, install.CodeHostileArchive},
+		"absolute path": {[]tar.Header{ctl, {Name: "/tmp/outside", Mode: 0o644}}, install.CodeHostileArchive},
+		"link out":      {[]tar.Header{ctl, {Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../../x"}}, install.CodeHostileArchive},
 		"through a link": {
 			[]tar.Header{ctl, {Name: "l", Typeflag: tar.TypeSymlink, Linkname: ".."}, {Name: "l/x", Mode: 0o644}},
-			install.ReasonHostileArchive,
+			install.CodeHostileArchive,
 		},
-		"hard link":      {[]tar.Header{ctl, {Name: "l", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}}, install.ReasonHostileArchive},
-		"device":         {[]tar.Header{ctl, {Name: "d", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}}, install.ReasonHostileArchive},
-		"FIFO":           {[]tar.Header{ctl, {Name: "p", Typeflag: tar.TypeFifo}}, install.ReasonHostileArchive},
-		"setuid":         {[]tar.Header{ctl, {Name: "s", Mode: 0o4755}}, install.ReasonHostileArchive},
-		"duplicate":      {[]tar.Header{ctl, ctl}, install.ReasonHostileArchive},
-		"case collision": {[]tar.Header{ctl, {Name: "a"}, {Name: "A"}}, install.ReasonHostileArchive},
-		"too many files": {slices.Concat([]tar.Header{ctl}, numbered(120)), install.ReasonHostileArchive},
-		"bomb":           {[]tar.Header{ctl, {Name: "bomb", Mode: 0o644}}, install.ReasonHostileArchive},
-		"no control":     {[]tar.Header{{Name: "agent/control", Mode: 0o755}}, install.ReasonNoControl},
-		"not executable": {[]tar.Header{{Name: "control", Mode: 0o644}}, install.ReasonBadControl},
+		"hard link":      {[]tar.Header{ctl, {Name: "l", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}}, install.CodeHostileArchive},
+		"device":         {[]tar.Header{ctl, {Name: "d", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}}, install.CodeHostileArchive},
+		"FIFO":           {[]tar.Header{ctl, {Name: "p", Typeflag: tar.TypeFifo}}, install.CodeHostileArchive},
+		"setuid":         {[]tar.Header{ctl, {Name: "s", Mode: 0o4755}}, install.CodeHostileArchive},
+		"duplicate":      {[]tar.Header{ctl, ctl}, install.CodeHostileArchive},
+		"case collision": {[]tar.Header{ctl, {Name: "a"}, {Name: "A"}}, install.CodeHostileArchive},
+		"too many files": {slices.Concat([]tar.Header{ctl}, numbered(120)), install.CodeHostileArchive},
+		"bomb":           {[]tar.Header{ctl, {Name: "bomb", Mode: 0o644}}, install.CodeHostileArchive},
+		"no control":     {[]tar.Header{{Name: "agent/control", Mode: 0o755}}, install.CodeNoControl},
+		"not executable": {[]tar.Header{{Name: "control", Mode: 0o644}}, install.CodeBadControl},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestI4HostileTarballsLeaveNothing(t *testing.T) {
 			r := newRelease(t, 1000)
 			r.tarball = spoil(r.tarball)
 			r.md5, r.sha256 = sums(r.tarball)
-			mustRefuse(t, r, install.ReasonBadArchive)
+			mustRefuse(t, r, install.CodeBadArchive)
 		})
 	}
 }
@@ -273,7 +273,7 @@ func TestI5FullDiskIsLeftAsItWas(t *testing.T) {
 				r.mustBe(t, j)
 				return
 			}
-			mustFail(t, err, install.ReasonNoSpace, false)
+			mustFail(t, err, install.CodeNoSpace, false)
 			if !strings.Contains(err.Error(), c.told) {
 				t.Errorf("told %q, want %q", err, c.told)
 			}
@@ -293,7 +293,7 @@ func TestReadOnlyDiskIsToldSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.ReasonReadOnly, false)
+	mustFail(t, err, install.CodeReadOnly, false)
 }
 
 func TestForeignDirectoryIsToldSo(t *testing.T) {
@@ -316,7 +316,7 @@ func TestForeignDirectoryIsToldSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if o.Reason != install.ReasonNoPermission || !strings.Contains(o.Message, "chown") {
+	if o.Reason != install.CodeNoPermission || !strings.Contains(o.Message, "chown") {
 		t.Errorf("told %+v", o)
 	}
 }
@@ -328,7 +328,7 @@ func TestSomethingElseUnderTheVersionsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.ReasonOccupied, false)
+	mustFail(t, err, install.CodeOccupied, false)
 }
 
 // TestI3TwoInstallsOfOneAgentTakeTurns runs the same job twice at once.

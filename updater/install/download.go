@@ -51,7 +51,7 @@ func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bo
 			return ps, nil
 		}
 		next := decision{err: back.err}
-		if !isOurFault(back.err.Reason) {
+		if !isOurFault(back.err.Code) {
 			next = m.afterSetback(*back)
 		}
 		switch {
@@ -70,7 +70,7 @@ func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bo
 // isOurFault reasons are ours, not the server's: another mirror does not help.
 func isOurFault(reason string) bool {
 	switch reason {
-	case ReasonNoSpace, ReasonReadOnly, ReasonNoPermission, ReasonIO, ReasonCancelled:
+	case CodeNoSpace, CodeReadOnly, CodeNoPermission, CodeIO, CodeCancelled:
 		return true
 	default:
 		return false
@@ -101,20 +101,20 @@ func (d *download) tryURL(ctx context.Context, url string, ps *pass) *setback {
 		return &setback{err: errAfresh, wrong: true} // which mirror is to blame is not known
 	case err != nil:
 		e := onDisk("download the release", err)
-		return &setback{err: e, wrong: isWrong(e.Reason), pure: ps.pure, gained: ps.size - before}
+		return &setback{err: e, wrong: isWrong(e.Code), pure: ps.pure, gained: ps.size - before}
 	case !d.want.match(ps.finalDigests()):
 		return &setback{err: d.wrongDigest(url, ps), wrong: true, pure: ps.pure}
 	}
 	return nil
 }
 
-func isWrong(reason string) bool { return reason == ReasonWrongSize || reason == ReasonTooLarge }
+func isWrong(reason string) bool { return reason == CodeWrongSize || reason == CodeTooLarge }
 
 func (d *download) wrongDigest(url string, ps *pass) *Error {
 	head := make([]byte, 512)
 	n, _ := ps.part.file.ReadAt(head, 0)
 	if page := meta.PageIn(head[:n]); page != "" {
-		return failedBecause(ReasonWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
+		return failedBecause(CodeWrongDigest, "what %s sends is not the release: %s", meta.RedactURL(url), page)
 	}
 	got := ps.finalDigests()
 	want, have := d.want.sha256, got.sha256
@@ -122,7 +122,7 @@ func (d *download) wrongDigest(url string, ps *pass) *Error {
 	if want == "" || want == have {
 		kind, want, have = "md5", d.want.md5, got.md5
 	}
-	return failedBecause(ReasonWrongDigest, "the %s of %s is %s, and %s is wanted", kind, meta.RedactURL(url), have, want)
+	return failedBecause(CodeWrongDigest, "the %s of %s is %s, and %s is wanted", kind, meta.RedactURL(url), have, want)
 }
 
 // refusal is an answer without content, and how long the server asks to wait.
@@ -158,7 +158,7 @@ func (d *download) attemptOnce(ctx context.Context, url string, ps *pass) error 
 		return explainBroken(ctx, meta.RedactURL(url), err)
 	}
 	if total > 0 && ps.size < total {
-		return failedBecause(ReasonUnreachable, "cannot download %s: it ends after %d of %d bytes", meta.RedactURL(url), ps.size, total)
+		return failedBecause(CodeUnreachable, "cannot download %s: it ends after %d of %d bytes", meta.RedactURL(url), ps.size, total)
 	}
 	return nil
 }
@@ -183,9 +183,9 @@ func (d *download) beginBody(resp *resty.Response, url string, ps *pass) (int64,
 	}
 	switch {
 	case d.job.Size > 0 && total > 0 && total != d.job.Size:
-		return 0, failedBecause(ReasonWrongSize, "%s has %d bytes, and %d are announced", meta.RedactURL(url), total, d.job.Size)
+		return 0, failedBecause(CodeWrongSize, "%s has %d bytes, and %d are announced", meta.RedactURL(url), total, d.job.Size)
 	case total > d.sizeLimit():
-		return 0, failedBecause(ReasonTooLarge, "%s has %d bytes, and %d are allowed", meta.RedactURL(url), total, d.sizeLimit())
+		return 0, failedBecause(CodeTooLarge, "%s has %d bytes, and %d are allowed", meta.RedactURL(url), total, d.sizeLimit())
 	case total == 0:
 		total = d.job.Size
 	}
@@ -235,7 +235,7 @@ func (d *download) resumedAt(contentRange, url string, ps *pass) (int64, error) 
 }
 
 // errAfresh: what has been downloaded cannot be gone on with.
-var errAfresh = failedBecause(ReasonWrongSize, "the server has another file than the one whose download was begun")
+var errAfresh = failedBecause(CodeWrongSize, "the server has another file than the one whose download was begun")
 
 // copyBody takes the body in until its end.
 func (d *download) copyBody(ps *pass, from io.Reader, total int64) error {
@@ -248,7 +248,7 @@ func (d *download) copyBody(ps *pass, from io.Reader, total int64) error {
 		n, err := from.Read(b) // as much as has come: nothing waits here for a slow server
 		if ps.size+int64(n) > limit {
 			ps.flow.dropChunk(b)
-			return failedBecause(ReasonTooLarge, "more than %d bytes arrive", limit)
+			return failedBecause(CodeTooLarge, "more than %d bytes arrive", limit)
 		}
 		if werr := ps.takeChunk(b[:n]); werr != nil {
 			return werr
@@ -270,10 +270,10 @@ func explainBroken(ctx context.Context, where string, err error) error {
 	case errors.As(err, &known):
 		return err
 	case errors.Is(cause, errStalled):
-		return failedBecause(ReasonStalled, "cannot download %s: %w", where, errStalled)
+		return failedBecause(CodeStalled, "cannot download %s: %w", where, errStalled)
 	case cause != nil:
-		return failedBecause(ReasonCancelled, "cannot download %s: %w", where, cause)
+		return failedBecause(CodeCancelled, "cannot download %s: %w", where, cause)
 	default:
-		return failedBecause(ReasonUnreachable, "cannot download %s: the connection broke: %w", where, err)
+		return failedBecause(CodeUnreachable, "cannot download %s: the connection broke: %w", where, err)
 	}
 }

@@ -126,31 +126,31 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 		requests  int
 		part      bool // something to go on with is left
 	}{
-		"404":                       {status(404), patient, install.ReasonNotFound, true, 1, false},
-		"410":                       {status(410), patient, install.ReasonNotFound, true, 1, false},
-		"403":                       {status(403), patient, install.ReasonForbidden, true, 1, false},
-		"400":                       {status(400), patient, install.ReasonRefused, true, 1, false},
-		"500 for ever":              {status(500), patient, install.ReasonServerError, false, 3, true},
-		"304 to no question":        {status(304), patient, install.ReasonServerError, false, 3, true},
-		"429 for hours":             {retryLater("7200"), patient, install.ReasonServerBusy, false, 1, true},
-		"wrong tarball, twice":      {content(other.tarball), patient, install.ReasonWrongDigest, true, 2, false},
-		"wrong sha256, right md5":   {whole, func(j *job.Install) { j.SHA256 = other.sha256 }, install.ReasonWrongDigest, true, 2, false},
-		"right sha256, wrong md5":   {whole, func(j *job.Install) { j.SHA256, j.MD5 = r.sha256, other.md5 }, install.ReasonWrongDigest, true, 2, false},
-		"an HTML page":              {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>login</html>") }, patient, install.ReasonWrongDigest, true, 2, false},
-		"other size than announced": {content(other.tarball), size, install.ReasonWrongSize, true, 2, false},
-		"endless, size announced":   {endless, size, install.ReasonTooLarge, true, 2, false},
-		"endless, size configured":  {endless, func(j *job.Install) { j.Limits.MaxDownload = 1 << 20 }, install.ReasonTooLarge, true, 2, false},
-		"larger than configured":    {whole, func(j *job.Install) { j.Limits.MaxDownload = 1000 }, install.ReasonTooLarge, true, 2, false},
-		"stalls for ever":           {stalling(r.tarball, 100_000), hasty, install.ReasonStalled, false, -1, true},
-		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, hasty, install.ReasonUnreachable, false, 3, true},
-		"redirects for ever":        {redirect("/"), patient, install.ReasonBadRedirect, true, 6, false},
-		"redirect to a file":        {redirect("file:///etc/passwd"), patient, install.ReasonBadRedirect, true, 1, false},
-		"redirect to ftp":           {redirect("ftp://127.0.0.1/x"), patient, install.ReasonBadRedirect, true, 1, false},
-		"no digest":                 {whole, func(j *job.Install) { j.MD5 = "" }, install.ReasonNoDigest, true, 0, false},
-		"name with a slash":         {whole, func(j *job.Install) { j.Version = "../1.0" }, install.ReasonBadJob, true, 0, false},
-		"relative directory":        {whole, func(j *job.Install) { j.Dir = "agents" }, install.ReasonBadJob, true, 0, false},
-		"no address":                {whole, func(j *job.Install) { j.Tarballs = nil }, install.ReasonBadJob, false, 0, false},
-		"more than free":            {whole, func(j *job.Install) { j.Limits.Reserve = 1 << 60 }, install.ReasonNoSpace, false, 1, false},
+		"404":                       {status(404), patient, install.CodeNotFound, true, 1, false},
+		"410":                       {status(410), patient, install.CodeNotFound, true, 1, false},
+		"403":                       {status(403), patient, install.CodeForbidden, true, 1, false},
+		"400":                       {status(400), patient, install.CodeRefused, true, 1, false},
+		"500 for ever":              {status(500), patient, install.CodeServerError, false, 3, true},
+		"304 to no question":        {status(304), patient, install.CodeServerError, false, 3, true},
+		"429 for hours":             {retryLater("7200"), patient, install.CodeServerBusy, false, 1, true},
+		"wrong tarball, twice":      {content(other.tarball), patient, install.CodeWrongDigest, true, 2, false},
+		"wrong sha256, right md5":   {whole, func(j *job.Install) { j.SHA256 = other.sha256 }, install.CodeWrongDigest, true, 2, false},
+		"right sha256, wrong md5":   {whole, func(j *job.Install) { j.SHA256, j.MD5 = r.sha256, other.md5 }, install.CodeWrongDigest, true, 2, false},
+		"an HTML page":              {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>login</html>") }, patient, install.CodeWrongDigest, true, 2, false},
+		"other size than announced": {content(other.tarball), size, install.CodeWrongSize, true, 2, false},
+		"endless, size announced":   {endless, size, install.CodeTooLarge, true, 2, false},
+		"endless, size configured":  {endless, func(j *job.Install) { j.Limits.MaxDownload = 1 << 20 }, install.CodeTooLarge, true, 2, false},
+		"larger than configured":    {whole, func(j *job.Install) { j.Limits.MaxDownload = 1000 }, install.CodeTooLarge, true, 2, false},
+		"stalls for ever":           {stalling(r.tarball, 100_000), hasty, install.CodeStalled, false, -1, true},
+		"never answers":             {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, hasty, install.CodeUnreachable, false, 3, true},
+		"redirects for ever":        {redirect("/"), patient, install.CodeBadRedirect, true, 6, false},
+		"redirect to a file":        {redirect("file:///etc/passwd"), patient, install.CodeBadRedirect, true, 1, false},
+		"redirect to ftp":           {redirect("ftp://127.0.0.1/x"), patient, install.CodeBadRedirect, true, 1, false},
+		"no digest":                 {whole, func(j *job.Install) { j.MD5 = "" }, install.CodeNoDigest, true, 0, false},
+		"name with a slash":         {whole, func(j *job.Install) { j.Version = "../1.0" }, install.CodeBadJob, true, 0, false},
+		"relative directory":        {whole, func(j *job.Install) { j.Dir = "agents" }, install.CodeBadJob, true, 0, false},
+		"no address":                {whole, func(j *job.Install) { j.Tarballs = nil }, install.CodeBadJob, false, 0, false},
+		"more than free":            {whole, func(j *job.Install) { j.Limits.Reserve = 1 << 60 }, install.CodeNoSpace, false, 1, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -168,11 +168,11 @@ func TestI4OnlyTheWantedTarballIsInstalled(t *testing.T) {
 				mustHold(t, dir)
 				return
 			}
-			if fi, err := os.Stat(filepath.Join(dir, ".part-agent-1.0.0")); err != nil || (c.reason == install.ReasonStalled && fi.Size() < 100_000) {
+			if fi, err := os.Stat(filepath.Join(dir, ".part-agent-1.0.0")); err != nil || (c.reason == install.CodeStalled && fi.Size() < 100_000) {
 				t.Errorf("the part is lost: %v", err)
 			}
 			server.Config.Handler = whole // the cause is gone
-			if _, err := install.Run(t.Context(), j, nil); err != nil && c.reason != install.ReasonStalled && c.reason != install.ReasonUnreachable {
+			if _, err := install.Run(t.Context(), j, nil); err != nil && c.reason != install.CodeStalled && c.reason != install.CodeUnreachable {
 				t.Errorf("once the cause is gone: %v", err)
 			}
 		})
@@ -231,7 +231,7 @@ func TestMirrorsAreTriedInOrder(t *testing.T) {
 	}
 	j := testJob(t, r, serve(t, status(404)).URL, serve(t, content(other.tarball)).URL)
 	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.ReasonWrongDigest, true)
+	mustFail(t, err, install.CodeWrongDigest, true)
 	if !strings.Contains(fmt.Sprint(err), "404") {
 		t.Errorf("the first mirror's fault is not told: %v", err)
 	}
@@ -266,7 +266,7 @@ func TestPartOfAnEarlierRunIsUsed(t *testing.T) {
 			j := testJob(t, r, server.URL)
 			j.Limits.Retries = 0
 			_, err := install.Run(t.Context(), j, nil)
-			mustFail(t, err, install.ReasonUnreachable, false)
+			mustFail(t, err, install.CodeUnreachable, false)
 			c.spoil(filepath.Join(j.Dir, ".part-agent-1.0.0"))
 			if err := os.MkdirAll(filepath.Join(j.Dir, ".staging-0.9", "x"), 0o755); err != nil { // an older crash's
 				t.Fatal(err)
@@ -306,21 +306,21 @@ func TestDigestComesFromItsFile(t *testing.T) {
 		"escaped name":         {says(`\` + r.md5 + "  a\\\\gent.tar.gz\n"), ""},
 		"bare":                 {says(r.md5), ""},
 		"busy at first":        {inTurn(status(503), says(r.md5)), ""},
-		"empty":                {says(""), install.ReasonBadDigestFile},
-		"a page":               {says("<html>login</html>"), install.ReasonBadDigestFile},
-		"a sha256":             {says(r.sha256), install.ReasonBadDigestFile},
-		"missing":              {status(404), install.ReasonNotFound},
-		"endless":              {endless, install.ReasonTooLarge},
-		"of another file":      {says(strings.Repeat("0", 32)), install.ReasonWrongDigest},
-		"redirect to nowhere":  {redirect("gopher://x/"), install.ReasonBadRedirect},
-		"answers, never sends": {stalling([]byte(strings.Repeat("x", 500)), 0), install.ReasonStalled},
+		"empty":                {says(""), install.CodeBadDigestFile},
+		"a page":               {says("<html>login</html>"), install.CodeBadDigestFile},
+		"a sha256":             {says(r.sha256), install.CodeBadDigestFile},
+		"missing":              {status(404), install.CodeNotFound},
+		"endless":              {endless, install.CodeTooLarge},
+		"of another file":      {says(strings.Repeat("0", 32)), install.CodeWrongDigest},
+		"redirect to nowhere":  {redirect("gopher://x/"), install.CodeBadRedirect},
+		"answers, never sends": {stalling([]byte(strings.Repeat("x", 500)), 0), install.CodeStalled},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := testJob(t, r, serve(t, content(r.tarball)).URL)
 			j.MD5, j.MD5URL = "", serve(t, c.file).URL+"/agent-1.0.0.tar.gz.md5"
-			if c.reason == install.ReasonStalled {
+			if c.reason == install.CodeStalled {
 				j.Limits.StallTimeout = haste
 			}
 			res, err := install.Run(t.Context(), j, nil)
@@ -328,7 +328,7 @@ func TestDigestComesFromItsFile(t *testing.T) {
 				t.Fatalf("%+v, %v", res, err)
 			}
 			var e *install.Error
-			if c.reason != "" && (!errors.As(err, &e) || e.Reason != c.reason) {
+			if c.reason != "" && (!errors.As(err, &e) || e.Code != c.reason) {
 				t.Fatalf("got %v, want %s", err, c.reason)
 			}
 		})
@@ -378,7 +378,7 @@ func TestHTTPSNeverLeadsDownToHTTP(t *testing.T) {
 	t.Cleanup(secure.Close)
 	j := testJob(t, r, secure.URL)
 	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.ReasonUnreachable, false) // its certificate is nobody's
+	mustFail(t, err, install.CodeUnreachable, false) // its certificate is nobody's
 	next, _ := http.NewRequest(http.MethodGet, plain.URL, nil)
 	last, _ := http.NewRequest(http.MethodGet, secure.URL, nil)
 	if err := install.CheckRedirect(next, []*http.Request{last}); err == nil {
@@ -429,7 +429,7 @@ func TestProxyIsUsed(t *testing.T) {
 	}
 	j.Route.Proxy, j.Version = "not a proxy", "2.0.0"
 	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.ReasonBadJob, true)
+	mustFail(t, err, install.CodeBadJob, true)
 }
 
 func TestWhoIsBelieved(t *testing.T) {
@@ -442,10 +442,10 @@ func TestWhoIsBelieved(t *testing.T) {
 		route  job.Route
 		reason string // empty: it is installed
 	}{
-		{"the system's authorities only", job.Route{}, install.ReasonUnreachable},
+		{"the system's authorities only", job.Route{}, install.CodeUnreachable},
 		{"ours", job.Route{CA: own}, ""},
 		{"anybody", job.Route{Insecure: true}, ""},
-		{"no certificate", job.Route{CA: "nonsense"}, install.ReasonBadJob},
+		{"no certificate", job.Route{CA: "nonsense"}, install.CodeBadJob},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -456,7 +456,7 @@ func TestWhoIsBelieved(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tc.reason != "" {
-				mustFail(t, err, tc.reason, tc.reason == install.ReasonBadJob)
+				mustFail(t, err, tc.reason, tc.reason == install.CodeBadJob)
 			}
 		})
 	}
@@ -472,7 +472,7 @@ func TestEndOfContextKeepsThePart(t *testing.T) {
 			cancel()
 		}
 	})
-	mustFail(t, err, install.ReasonCancelled, false)
+	mustFail(t, err, install.CodeCancelled, false)
 	mustHold(t, j.Dir, ".part-agent-1.0.0", ".part-agent-1.0.0.json")
 	if _, err := install.Run(t.Context(), j, nil); err != nil {
 		t.Fatal(err)

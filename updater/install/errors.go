@@ -13,41 +13,41 @@ import (
 	"github.com/ops-updater/ops-updater/internal/unpack"
 )
 
-// Reasons of an [Error]. They are stable: the journal and the server compare
+// Codes of an [Error]. They are stable: the journal and the server compare
 // them.
 const (
-	ReasonBadJob         = "bad-job"         // the job itself makes no sense
-	ReasonNoDigest       = "no-digest"       // nothing to verify the tarball with
-	ReasonBadDigestFile  = "bad-digest-file" // the .md5 file is not in md5sum's format
-	ReasonNotFound       = "not-found"       // 404, 410
-	ReasonForbidden      = "forbidden"       // 401, 403
-	ReasonProxy          = "proxy"           // one on the way wants a password
-	ReasonRefused        = "refused"         // another 4xx
-	ReasonServerBusy     = "server-busy"     // 429, 503
-	ReasonServerError    = "server-error"    // another 5xx, or an answer that makes no sense
-	ReasonUnreachable    = "unreachable"     // no connection, or it broke
-	ReasonStalled        = "stalled"         // next to nothing arrives
-	ReasonBadRedirect    = "bad-redirect"    // too many, or to less safety
-	ReasonTooLarge       = "too-large"       // more bytes than allowed
-	ReasonWrongSize      = "wrong-size"      // other than announced
-	ReasonWrongDigest    = "wrong-digest"    // not the release that is wanted
-	ReasonHostileArchive = "hostile-archive" // breaks a rule of package unpack
-	ReasonBadArchive     = "bad-archive"     // truncated or corrupt although its digest is right
-	ReasonNoControl      = "no-control"      // no control at its root
-	ReasonBadControl     = "bad-control"     // control cannot be executed
-	ReasonNoSpace        = "no-space"        // the disk is full, or would be
-	ReasonReadOnly       = "read-only"       // filesystem
-	ReasonNoPermission   = "no-permission"   // the run user may not write there
-	ReasonBusy           = "busy"            // another install of this agent goes on
-	ReasonOccupied       = "occupied"        // something else has the version's name
-	ReasonCancelled      = "cancelled"       // the context ended
-	ReasonIO             = "io"              // any other failure of the disk
+	CodeBadJob         = "bad-job"         // the job itself makes no sense
+	CodeNoDigest       = "no-digest"       // nothing to verify the tarball with
+	CodeBadDigestFile  = "bad-digest-file" // the .md5 file is not in md5sum's format
+	CodeNotFound       = "not-found"       // 404, 410
+	CodeForbidden      = "forbidden"       // 401, 403
+	CodeProxy          = "proxy"           // one on the way wants a password
+	CodeRefused        = "refused"         // another 4xx
+	CodeServerBusy     = "server-busy"     // 429, 503
+	CodeServerError    = "server-error"    // another 5xx, or an answer that makes no sense
+	CodeUnreachable    = "unreachable"     // no connection, or it broke
+	CodeStalled        = "stalled"         // next to nothing arrives
+	CodeBadRedirect    = "bad-redirect"    // too many, or to less safety
+	CodeTooLarge       = "too-large"       // more bytes than allowed
+	CodeWrongSize      = "wrong-size"      // other than announced
+	CodeWrongDigest    = "wrong-digest"    // not the release that is wanted
+	CodeHostileArchive = "hostile-archive" // breaks a rule of package unpack
+	CodeBadArchive     = "bad-archive"     // truncated or corrupt although its digest is right
+	CodeNoControl      = "no-control"      // no control at its root
+	CodeBadControl     = "bad-control"     // control cannot be executed
+	CodeNoSpace        = "no-space"        // the disk is full, or would be
+	CodeReadOnly       = "read-only"       // filesystem
+	CodeNoPermission   = "no-permission"   // the run user may not write there
+	CodeBusy           = "busy"            // another install of this agent goes on
+	CodeOccupied       = "occupied"        // something else has the version's name
+	CodeCancelled      = "cancelled"       // the context ended
+	CodeIO             = "io"              // any other failure of the disk
 )
 
 // Error is an install that failed. Nothing of it is left on the disk, but for
 // the part of a download that can go on later.
 type Error struct {
-	Reason    string // one of the Reason constants
+	Code      string // one of the Code constants
 	Permanent bool   // trying again will not help until what is wanted changes
 	Err       error  // what happened, for people
 }
@@ -59,11 +59,11 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 func failedBecause(reason, format string, args ...any) *Error {
-	return &Error{Reason: reason, Err: fmt.Errorf(format, args...)}
+	return &Error{Code: reason, Err: fmt.Errorf(format, args...)}
 }
 
 func failedForGood(reason, format string, args ...any) *Error {
-	return &Error{Reason: reason, Permanent: true, Err: fmt.Errorf(format, args...)}
+	return &Error{Code: reason, Permanent: true, Err: fmt.Errorf(format, args...)}
 }
 
 // diskReasons maps what the system says to what is wrong and how to mend it.
@@ -72,10 +72,10 @@ var diskReasons = []struct {
 	reason string
 	hint   string
 }{
-	{syscall.ENOSPC, ReasonNoSpace, "the disk is full: free some space or inodes"},
-	{syscall.EDQUOT, ReasonNoSpace, "the user's disk quota is used up: raise it or free some space"},
-	{syscall.EROFS, ReasonReadOnly, "the filesystem is read-only: remount it writable"},
-	{fs.ErrPermission, ReasonNoPermission, "the run user may not write there: give it the directory (chown)"},
+	{syscall.ENOSPC, CodeNoSpace, "the disk is full: free some space or inodes"},
+	{syscall.EDQUOT, CodeNoSpace, "the user's disk quota is used up: raise it or free some space"},
+	{syscall.EROFS, CodeReadOnly, "the filesystem is read-only: remount it writable"},
+	{fs.ErrPermission, CodeNoPermission, "the run user may not write there: give it the directory (chown)"},
 }
 
 // onDisk explains a failure of the local disk; it is never permanent, because
@@ -86,14 +86,14 @@ func onDisk(doing string, err error) *Error {
 		return known
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return failedBecause(ReasonCancelled, "cannot %s: %w", doing, err)
+		return failedBecause(CodeCancelled, "cannot %s: %w", doing, err)
 	}
 	for _, d := range diskReasons {
 		if errors.Is(err, d.is) {
 			return failedBecause(d.reason, "cannot %s: %s: %w", doing, d.hint, err)
 		}
 	}
-	return failedBecause(ReasonIO, "cannot %s: %w", doing, err)
+	return failedBecause(CodeIO, "cannot %s: %w", doing, err)
 }
 
 // inArchive explains why unpacking failed: the archive or the disk.
@@ -104,13 +104,13 @@ func inArchive(err error) *Error {
 	}
 	switch refused.Reason {
 	case unpack.NoControl:
-		return failedForGood(ReasonNoControl, "cannot use the release: %w", err)
+		return failedForGood(CodeNoControl, "cannot use the release: %w", err)
 	case unpack.BadControl:
-		return failedForGood(ReasonBadControl, "cannot use the release: %w", err)
+		return failedForGood(CodeBadControl, "cannot use the release: %w", err)
 	case unpack.Truncated, unpack.Corrupt:
-		return failedForGood(ReasonBadArchive, "cannot use the release: %w", err)
+		return failedForGood(CodeBadArchive, "cannot use the release: %w", err)
 	default:
-		return failedForGood(ReasonHostileArchive, "cannot use the release: %w", err)
+		return failedForGood(CodeHostileArchive, "cannot use the release: %w", err)
 	}
 }
 

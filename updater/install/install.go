@@ -31,7 +31,7 @@ func Run(ctx context.Context, j job.Install, report func(job.Progress)) (job.Ins
 		report = func(job.Progress) {}
 	}
 	if err := checkJob(j); err != nil {
-		return job.Installed{}, failedForGood(ReasonBadJob, "cannot install: %w", err)
+		return job.Installed{}, failedForGood(CodeBadJob, "cannot install: %w", err)
 	}
 	r, err := runInstall(ctx, j, report)
 	if err != nil {
@@ -51,7 +51,7 @@ func runInstall(ctx context.Context, j job.Install, report func(job.Progress)) (
 		return job.Installed{Present: present}, err
 	}
 	if len(j.Tarballs) == 0 { // the reply is at fault, not the release
-		return job.Installed{}, failedBecause(ReasonBadJob, "cannot download %s %s: no tarball is named", j.Agent, j.Version)
+		return job.Installed{}, failedBecause(CodeBadJob, "cannot download %s %s: no tarball is named", j.Agent, j.Version)
 	}
 	if err := cleanStale(place.root, partName(j.Agent, j.Version)); err != nil {
 		return job.Installed{}, err
@@ -156,7 +156,7 @@ func (in *installation) removeLeftovers(err error) error {
 		return nil
 	}
 	err = errors.Join(err, in.stage.removeTree())
-	if e := onDisk("install", err); e.Permanent || e.Reason == ReasonNoSpace {
+	if e := onDisk("install", err); e.Permanent || e.Code == CodeNoSpace {
 		err = errors.Join(err, in.part.removeFiles())
 	}
 	return err
@@ -252,14 +252,14 @@ func (p *place) hasVersion(version string) (bool, error) {
 	case err != nil:
 		return false, err
 	case !fi.IsDir():
-		return false, failedBecause(ReasonOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
+		return false, failedBecause(CodeOccupied, "cannot install: %s in the agent's directory is not a directory: remove it", version)
 	}
 	if whole, err := p.isWhole(version); err != nil || !whole {
 		return false, err
 	}
 	for _, path := range []string{version, version + "/" + unpack.ControlName} {
 		if err := rootpath.CheckOwner(filepath.Join(p.root.Name(), path), os.Geteuid()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, &Error{Reason: ReasonOccupied, Err: fmt.Errorf("cannot install: %w", err)}
+			return false, &Error{Code: CodeOccupied, Err: fmt.Errorf("cannot install: %w", err)}
 		}
 	}
 	return true, nil

@@ -23,7 +23,7 @@ const lockPatience = 15 * time.Second
 func Lock(ctx context.Context, dir string) (*filelock.Lock, error) {
 	l, err := filelock.Take(ctx, filelock.Request{Path: filepath.Join(dir, lockFile), Create: true, Patience: lockPatience})
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, failedBecause(ReasonBusy, "cannot change the files below %s: another install of this agent goes on", dir)
+		return nil, failedBecause(CodeBusy, "cannot change the files below %s: another install of this agent goes on", dir)
 	}
 	return l, err
 }

@@ -20,10 +20,10 @@ func TestAPageOrAProxyInPlaceOfAFileIsNamed(t *testing.T) {
 		says    string
 		digests bool // the digest is asked for, not the tarball
 	}{
-		{"a page for a digest", page, install.ReasonBadDigestFile, `page for people ("Hotel Wi-Fi: log in")`, true},
-		{"a page for a tarball", page, install.ReasonWrongDigest, `page for people ("Hotel Wi-Fi: log in")`, false},
-		{"a proxy before a digest", status(http.StatusProxyAuthRequired), install.ReasonProxy, "a proxy on the way wants a user and a password", true},
-		{"a proxy before a tarball", status(http.StatusProxyAuthRequired), install.ReasonProxy, "a proxy on the way wants a user and a password", false},
+		{"a page for a digest", page, install.CodeBadDigestFile, `page for people ("Hotel Wi-Fi: log in")`, true},
+		{"a page for a tarball", page, install.CodeWrongDigest, `page for people ("Hotel Wi-Fi: log in")`, false},
+		{"a proxy before a digest", status(http.StatusProxyAuthRequired), install.CodeProxy, "a proxy on the way wants a user and a password", true},
+		{"a proxy before a tarball", status(http.StatusProxyAuthRequired), install.CodeProxy, "a proxy on the way wants a user and a password", false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestAPageOrAProxyInPlaceOfAFileIsNamed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("%v; want %q", err, c.says)
 			}
-			if e := (*install.Error)(nil); !errors.As(err, &e) || e.Reason != c.reason {
+			if e := (*install.Error)(nil); !errors.As(err, &e) || e.Code != c.reason {
 				t.Errorf("%v; want the reason %q", err, c.reason)
 			}
 		})

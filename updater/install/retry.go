@@ -77,7 +77,7 @@ func (m *mirrors) afterSetback(s setback) decision {
 func (m *mirrors) afterWrong(s setback) decision {
 	if s.pure {
 		if m.wrong[m.current]++; m.wrong[m.current] >= wrongDigests {
-			m.dead[m.current] = &Error{Reason: s.err.Reason, Permanent: true, Err: s.err}
+			m.dead[m.current] = &Error{Code: s.err.Code, Permanent: true, Err: s.err}
 		}
 	}
 	d := decision{fresh: true}
@@ -133,5 +133,5 @@ func (m *mirrors) allDead() *Error {
 	for _, e := range m.dead {
 		said = append(said, e.Error())
 	}
-	return &Error{Reason: last.Reason, Permanent: true, Err: errors.New("no mirror has it: " + strings.Join(said, "; "))}
+	return &Error{Code: last.Code, Permanent: true, Err: errors.New("no mirror has it: " + strings.Join(said, "; "))}
 }

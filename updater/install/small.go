@@ -27,7 +27,7 @@ type small struct {
 // a tarball.
 func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, error) {
 	if !isWeb(url) {
-		return nil, failedForGood(ReasonBadJob, "cannot download %s: it is not an http or https URL", meta.RedactURL(url))
+		return nil, failedForGood(CodeBadJob, "cannot download %s: it is not an http or https URL", meta.RedactURL(url))
 	}
 	m := newMirrors([]string{url}, g.retries)
 	for {
@@ -35,7 +35,7 @@ func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, er
 		if back == nil {
 			return b, nil
 		}
-		if isOurFault(back.err.Reason) {
+		if isOurFault(back.err.Code) {
 			return nil, back.err
 		}
 		next := m.afterSetback(*back)
@@ -43,7 +43,7 @@ func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, er
 			return nil, next.err
 		}
 		if !pause.For(ctx, next.wait) {
-			return nil, failedBecause(ReasonCancelled, "cannot download %s: %w", meta.RedactURL(url), ctx.Err())
+			return nil, failedBecause(CodeCancelled, "cannot download %s: %w", meta.RedactURL(url), ctx.Err())
 		}
 	}
 }
@@ -65,7 +65,7 @@ func (g small) tryOnce(ctx context.Context, url string, limit int64) ([]byte, *s
 		return nil, &setback{err: onDisk("download "+meta.RedactURL(url), explainBroken(ctx, meta.RedactURL(url), err))}
 	}
 	if int64(len(b)) > limit {
-		return nil, &setback{err: failedForGood(ReasonTooLarge, "cannot download %s: it has more than %d bytes", meta.RedactURL(url), limit)}
+		return nil, &setback{err: failedForGood(CodeTooLarge, "cannot download %s: it has more than %d bytes", meta.RedactURL(url), limit)}
 	}
 	return b, nil
 }
@@ -78,7 +78,7 @@ func (g small) wantedDigests(ctx context.Context, j job.Install) (digests, error
 		return want, nil
 	}
 	if j.MD5URL == "" {
-		return want, failedForGood(ReasonNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", j.Agent, j.Version)
+		return want, failedForGood(CodeNoDigest, "cannot verify %s %s: neither a digest nor the address of one is given", j.Agent, j.Version)
 	}
 	b, err := g.getFile(ctx, j.MD5URL, digestFileLimit)
 	if err != nil {
@@ -86,7 +86,7 @@ func (g small) wantedDigests(ctx context.Context, j job.Install) (digests, error
 	}
 	md5, err := meta.ParseMD5File(b)
 	if err != nil {
-		return want, failedBecause(ReasonBadDigestFile, "cannot use %s: %w", meta.RedactURL(j.MD5URL), err)
+		return want, failedBecause(CodeBadDigestFile, "cannot use %s: %w", meta.RedactURL(j.MD5URL), err)
 	}
 	return digests{md5: md5}, nil
 }

@@ -22,7 +22,7 @@ func checkSpace(free, download, unpacked, reserve int64) *Error {
 	if free >= need {
 		return nil
 	}
-	return failedBecause(ReasonNoSpace, "cannot install: %d MiB are free, and about %d MiB are needed (%d to download, %d unpacked, %d in reserve): free some space",
+	return failedBecause(CodeNoSpace, "cannot install: %d MiB are free, and about %d MiB are needed (%d to download, %d unpacked, %d in reserve): free some space",
 		free>>20, inMebibytes(need), inMebibytes(download), inMebibytes(unpacked), inMebibytes(reserve))
 }
 
@@ -53,7 +53,7 @@ func (g *guard) countWritten(n int64) error {
 		return err
 	}
 	if free < g.reserve {
-		return failedBecause(ReasonNoSpace, "cannot go on installing: only %d MiB are free, and %d MiB are to be left: free some space", free>>20, inMebibytes(g.reserve))
+		return failedBecause(CodeNoSpace, "cannot go on installing: only %d MiB are free, and %d MiB are to be left: free some space", free>>20, inMebibytes(g.reserve))
 	}
 	return nil
 }

@@ -271,7 +271,7 @@ func mustHold(t testing.TB, dir string, want ...string) {
 func mustFail(t testing.TB, err error, reason string, permanent bool) {
 	t.Helper()
 	var e *install.Error
-	if !errors.As(err, &e) || e.Reason != reason || e.Permanent != permanent {
+	if !errors.As(err, &e) || e.Code != reason || e.Permanent != permanent {
 		t.Errorf("got %#v %v, want reason %s, permanent %v", e, err, reason, permanent)
 	}
 }

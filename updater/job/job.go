@@ -15,7 +15,7 @@ type Op string
 // The operations of a child. Each may be repeated after a child was killed in
 // the middle of it.
 const (
-	OpInspect       Op = "inspect"       // what disk and control say
+	OpObserve       Op = "inspect"       // what disk and control say
 	OpDisown        Op = "disown"        // leave the agent to whoever else wants it
 	OpDigest        Op = "digest"        // ask for the md5 of a release
 	OpClaim         Op = "claim"         // check that the user may work in the directory as it is
@@ -82,20 +82,20 @@ type ConfigFetched struct {
 // Error is why a child could not do a job.
 type Error struct {
 	Message   string `json:"message"`
-	Reason    string `json:"reason,omitempty"`    // machine-readable
+	Code      string `json:"reason,omitempty"`    // machine-readable
 	Permanent bool   `json:"permanent,omitempty"` // trying again will not help
 	Host      bool   `json:"host,omitempty"`      // this host is at fault, no release is
 }
 
 func (e *Error) Error() string { return e.Message }
 
-// Reasons of an [Error] that are not an install's.
+// Codes of an [Error] that are not an install's.
 const (
-	ReasonIncomplete = "incomplete" // the version to activate is not a complete one
-	ReasonBusy       = "busy"       // somebody else runs the control script, or changes the files
-	ReasonOwned      = "owned"      // another sidecar looks after the agent
+	CodeIncomplete = "incomplete" // the version to activate is not a complete one
+	CodeBusy       = "busy"       // somebody else runs the control script, or changes the files
+	CodeOwned      = "owned"      // another sidecar looks after the agent
 
-	ReasonUnsafePlace = "unsafe-place" // somebody else can change what would be run
+	CodeUnsafePlace = "unsafe-place" // somebody else can change what would be run
 )
 
 // Patience is how long a child may be silent while it does the job.
@@ -109,7 +109,7 @@ func (j Job) Patience() time.Duration {
 		return 2*t.Start + 4*t.Status + margin
 	case OpEvict:
 		return 2 * time.Minute
-	case OpInspect, OpProbe, OpReady, OpCanRun, OpCanStop:
+	case OpObserve, OpProbe, OpReady, OpCanRun, OpCanStop:
 		return 4*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before

@@ -81,7 +81,7 @@ type Situation struct {
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
-	Unasked   bool // the wish is of a stored reply: the server has not answered since the start
+	Stored    bool // the wish is of a stored reply: the server has not answered since the start
 }
 
 // Next decides the next step for one agent. Nothing else decides.
@@ -127,7 +127,7 @@ func (s Situation) wantStopped() Step {
 	case s.Hold != nil:
 		return nothingToDo("held: " + s.Hold.Reason + "; stop is wanted")
 	}
-	if s.Unasked {
+	if s.Stored {
 		return nothingToDo("stop was wanted by the last reply; nothing is stopped until the server has answered")
 	}
 	step := Step{Act: ActStop, From: s.currentTarget(), Reason: "stop is wanted, and it is " + s.Seen.Status.String()}
@@ -170,7 +170,7 @@ func (s Situation) wantStarted() Step {
 // the host: what is there is kept running, and no version is changed, until the
 // server has answered.
 func (s Situation) unlessUnasked(step Step) Step {
-	if !s.Unasked || !step.Act.Replaces() {
+	if !s.Stored || !step.Act.Replaces() {
 		return step
 	}
 	if s.isInstalled() && s.Left == (Place{}) && s.Seen.Status.Stopped() {
@@ -216,7 +216,7 @@ func (s Situation) keepRunning() Step {
 		return s.startAgain("")
 	case !s.Seen.Status.Started():
 		return nothingToDo("status is " + s.Seen.Status.String() + "; left as it is")
-	case s.ConfigDue && !s.Unasked && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
+	case s.ConfigDue && !s.Stored && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
 		return Step{Act: ActConfig, From: s.currentTarget(), To: s.currentTarget(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
 	}
 	return nothingToDo("as wanted")

@@ -106,16 +106,16 @@ func TestPlan(t *testing.T) {
 			s.ConfigDue, s.Wish.Agent.ConfigFileName, s.Wish.Agent.ConfigRemoteURL = true, "cfg.json", "http://x/c"
 		}, plan.ActConfig, "time to look whether cfg.json changed"},
 		{"config due without one", func(s *plan.Situation) { s.ConfigDue = true }, plan.ActNone, "as wanted"},
-		{"stored reply, another version", func(s *plan.Situation) { s.Unasked, s.Wish.Agent.Version = true, "2.0.0" }, plan.ActNone, "no version is changed until the server has answered"},
+		{"stored reply, another version", func(s *plan.Situation) { s.Stored, s.Wish.Agent.Version = true, "2.0.0" }, plan.ActNone, "no version is changed until the server has answered"},
 		{"stored reply, another version, crashed", func(s *plan.Situation) {
-			s.Unasked, s.Wish.Agent.Version, s.Seen.Status = true, "2.0.0", stopped
+			s.Stored, s.Wish.Agent.Version, s.Seen.Status = true, "2.0.0", stopped
 		}, plan.ActStart, "until the server has answered: stoped"},
-		{"stored reply, crashed", func(s *plan.Situation) { s.Unasked, s.Seen.Status = true, stopped }, plan.ActStart, "stoped though start is wanted"},
-		{"stored reply, nothing installed", func(s *plan.Situation) { s.Unasked, s.Seen = true, plan.Observation{} }, plan.ActNone, "until the server has answered"},
-		{"stored reply, elsewhere", func(s *plan.Situation) { s.Unasked, s.Wish.Place.WorkDir = true, "/srv" }, plan.ActNone, "until the server has answered"},
-		{"stored reply, stop", func(s *plan.Situation) { s.Unasked, s.Wish.Agent.Cmd = true, meta.CmdStop }, plan.ActNone, "nothing is stopped until the server has answered"},
+		{"stored reply, crashed", func(s *plan.Situation) { s.Stored, s.Seen.Status = true, stopped }, plan.ActStart, "stoped though start is wanted"},
+		{"stored reply, nothing installed", func(s *plan.Situation) { s.Stored, s.Seen = true, plan.Observation{} }, plan.ActNone, "until the server has answered"},
+		{"stored reply, elsewhere", func(s *plan.Situation) { s.Stored, s.Wish.Place.WorkDir = true, "/srv" }, plan.ActNone, "until the server has answered"},
+		{"stored reply, stop", func(s *plan.Situation) { s.Stored, s.Wish.Agent.Cmd = true, meta.CmdStop }, plan.ActNone, "nothing is stopped until the server has answered"},
 		{"stored reply, config due", func(s *plan.Situation) {
-			s.Unasked, s.ConfigDue, s.Wish.Agent.ConfigFileName, s.Wish.Agent.ConfigRemoteURL = true, true, "cfg.json", "http://x/c"
+			s.Stored, s.ConfigDue, s.Wish.Agent.ConfigFileName, s.Wish.Agent.ConfigRemoteURL = true, true, "cfg.json", "http://x/c"
 		}, plan.ActNone, "as wanted"},
 		{"another sidecar's", func(s *plan.Situation) {
 			s.Seen.OwnedBy, s.Wish.Agent.Version, s.Journal.Txn = "the ops-updater with pid 1 and var_dir /old/var", "2.0.0", &plan.Txn{Phase: meta.PhaseStarting}

@@ -58,16 +58,16 @@ func releaseFault(code, format string, args ...any) *Unrunnable {
 // Runnable is what can be known without running anything of whether this user
 // can run script here and now.
 func Runnable(script string, env []string) error {
-	if err := mayExecute(script, "chmod +x it; where it was packed like that, before packing"); err != nil {
+	if err := checkExecutable(script, "chmod +x it; where it was packed like that, before packing"); err != nil {
 		return err
 	}
 	return checkInterpreter(script, searchPathOf(env), 0)
 }
 
-// mayExecute goes through the directories from the root on, so that it can name
+// checkExecutable goes through the directories from the root on, so that it can name
 // the one that is closed.
-func mayExecute(file, mend string) error {
-	if err := MayReach(file); err != nil {
+func checkExecutable(file, mend string) error {
+	if err := CheckReach(file); err != nil {
 		return err
 	}
 	fi, err := os.Stat(file)
@@ -88,8 +88,8 @@ func mayExecute(file, mend string) error {
 	return HostFault(CodeNotExecutable, "cannot run %s: it is not executable for %s; %s", file, process.UserName(os.Geteuid()), mend)
 }
 
-// MayReach names the directory on the way to file that this user may not enter.
-func MayReach(file string) error {
+// CheckReach names the directory on the way to file that this user may not enter.
+func CheckReach(file string) error {
 	for i, c := range file {
 		if c != '/' || i == 0 {
 			continue
@@ -126,7 +126,7 @@ func checkInterpreter(file string, path []string, depth int) error {
 	if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return HostFault(CodeNoInterpreter, "cannot run %s: its interpreter %s is not on this host: install it", file, program)
 	}
-	if err := mayExecute(at, "chmod +x it"); err != nil {
+	if err := checkExecutable(at, "chmod +x it"); err != nil {
 		return fmt.Errorf("cannot run %s: its interpreter: %w", file, err)
 	}
 	if err := checkInterpreter(at, path, depth+1); err != nil {

@@ -78,7 +78,7 @@ func (s assignments) moveAssignment(ctx context.Context, tx *store.Tx, a api.Ass
 	if err != nil || force || put.Cmd == meta.CmdStop || put.Version == "" || before.Version == put.Version {
 		return put, err
 	}
-	return put, s.engine.Deliverable(ctx, tx, put.Agent, put.Version, put.Scope)
+	return put, s.engine.CheckDeliverable(ctx, tx, put.Agent, put.Version, put.Scope)
 }
 
 // putAssignment keeps an assignment. A rollout under way goes on when only the
@@ -98,7 +98,7 @@ func (c *core) putAssignment(ctx context.Context, tx *store.Tx, a api.Assignment
 	if err != nil || before.Version == put.Version && before.Revision != put.Revision {
 		return put, err
 	}
-	return put, c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
+	return put, c.engine.WithdrawFor(ctx, tx, a.Agent, a.Scope)
 }
 
 // refuseUnpublished refuses to move an assignment to a release that nobody can
@@ -120,7 +120,7 @@ func (c *core) removeAssignment(ctx context.Context, tx *store.Tx, a api.Assignm
 	if err := tx.DeleteAssignment(ctx, a.Agent, a.Scope, a.Revision); err != nil {
 		return err
 	}
-	return c.engine.Assigned(ctx, tx, a.Agent, a.Scope)
+	return c.engine.WithdrawFor(ctx, tx, a.Agent, a.Scope)
 }
 
 // DeleteAssignment removes one.

@@ -186,7 +186,7 @@ func (f fleetFile) rollOut(ctx context.Context, tx *store.Tx, ch *api.FleetChang
 			return false, err
 		}
 	}
-	r, begun, err := f.engine.Declared(ctx, tx, n)
+	r, begun, err := f.engine.BeginDeclared(ctx, tx, n)
 	ch.Rollout, ch.Strategy = r.ID, r.Strategy.Name
 	return begun || len(ch.Fields) > 1, err
 }

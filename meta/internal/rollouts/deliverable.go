@@ -9,10 +9,10 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
 
-// Deliverable refuses a release, for a rollout and for an assignment, that no
+// CheckDeliverable refuses a release, for a rollout and for an assignment, that no
 // host of the scope can have, because there is no artifact for the arch of any:
 // nothing would happen, without a host to blame.
-func (e *Engine) Deliverable(ctx context.Context, tx *store.Tx, agent, version string, scope api.Scope) error {
+func (e *Engine) CheckDeliverable(ctx context.Context, tx *store.Tx, agent, version string, scope api.Scope) error {
 	in, err := scopeOf(ctx, tx, scope)
 	if err != nil {
 		return err

@@ -230,7 +230,7 @@ func TestAnAssignmentAtOnceTakesRolloutsOutOfForce(t *testing.T) {
 		if _, err := tx.PutAssignment(t.Context(), api.Assignment{Agent: "falcon", Scope: everyone, Version: "3.0"}); err != nil {
 			return err
 		}
-		return s.engine.Assigned(t.Context(), tx, "falcon", everyone)
+		return s.engine.WithdrawFor(t.Context(), tx, "falcon", everyone)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -135,7 +135,7 @@ func judgementOf(r api.Rollout, g api.Grant, v rollout.Verdict, now time.Time) (
 		}},
 	}
 	if v.Outcome == api.OutcomeFailed {
-		j.Notes = []api.Notification{hostFailed(r, j, v.Message)}
+		j.Notes = []api.Notification{noticeOfFailedHost(r, j, v.Message)}
 	}
 	return verdict{j, v.Message}, true
 }

@@ -67,10 +67,10 @@ func (e *Engine) assignTarget(ctx context.Context, tx *store.Tx, r api.Rollout) 
 	return nil
 }
 
-// Assigned takes the rollouts of an agent to a scope out of force, because an
+// WithdrawFor takes the rollouts of an agent to a scope out of force, because an
 // operator assigned a version at once (or removed the assignment). Call it in
 // the transaction that does so.
-func (e *Engine) Assigned(ctx context.Context, tx *store.Tx, agent string, scope api.Scope) error {
+func (e *Engine) WithdrawFor(ctx context.Context, tx *store.Tx, agent string, scope api.Scope) error {
 	others, err := tx.RolloutsInForce(ctx, agent, scope)
 	if err != nil {
 		return err
@@ -222,8 +222,8 @@ func (e *Engine) noticeOfMove(r api.Rollout, s rollout.Step) api.Notification {
 	return encodeNotice(n)
 }
 
-// hostFailed is the notice of a host on which the target failed.
-func hostFailed(r api.Rollout, j store.Judgement, message string) api.Notification {
+// noticeOfFailedHost is the notice of a host on which the target failed.
+func noticeOfFailedHost(r api.Rollout, j store.Judgement, message string) api.Notification {
 	return encodeNotice(api.Notice{
 		Event: api.NotifyHostFailed, Time: j.Time, Agent: r.Agent, Version: r.Version, Host: j.Host, Rollout: j.Rollout,
 		Reason: j.Reason, HostReason: j.HostReason, Message: fmt.Sprintf("%s %s on %s: %s", r.Agent, r.Version, j.Host, message),

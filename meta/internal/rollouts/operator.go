@@ -50,19 +50,19 @@ func (e *Engine) createRollout(ctx context.Context, tx *store.Tx, n api.NewRollo
 		return r, err
 	}
 	if !n.Force {
-		if err := e.Deliverable(ctx, tx, r.Agent, r.Version, r.Scope); err != nil {
+		if err := e.CheckDeliverable(ctx, tx, r.Agent, r.Version, r.Scope); err != nil {
 			return r, err
 		}
 	}
 	return e.beginRollout(ctx, tx, r, beginning{draft: n.Draft, why: n.Reason})
 }
 
-// Declared makes a rollout because what is declared names another version than
+// BeginDeclared makes a rollout because what is declared names another version than
 // the assignment. One that is under way to that version is the answer already
 // (begun is false then). One that somebody or a failure has ended is not begun
 // again by saying the same once more: anyone who applies a file every few minutes
 // would try a bad release for ever. Call it in the transaction that declares.
-func (e *Engine) Declared(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, begun bool, err error) {
+func (e *Engine) BeginDeclared(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, begun bool, err error) {
 	latest, err := tx.LatestRollout(ctx, n.Agent, n.Scope)
 	// What was taken back is what the file says, not the way back.
 	if err == nil && latest.RollbackOf != "" {
