@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -228,6 +229,40 @@ func TestWhatSomebodyElsePutIntoTheWayIsNotRun(t *testing.T) {
 				t.Errorf("report: %+v", r)
 			}
 			checkNotRun(t, mark)
+		})
+	}
+}
+
+// So do the ancestors' sidecars leave versions that root unpacked with the owners
+// of the tarball.
+func TestAForeignVersionOfRootsIsNamedByReportAndCheck(t *testing.T) {
+	u := needUser(t)
+	for _, foreign := range []string{"1.0.0", "1.0.0/control"} {
+		t.Run(foreign, func(t *testing.T) {
+			h := underRoot(t)
+			a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+			h.boot()
+			h.apply(a)
+			h.runs("falcon", "1.0.0")
+			give(t, u, filepath.Join(h.agentDir("falcon"), foreign))
+			r := h.await("falcon", "refused", func(a meta.RealAgent) bool { return a.Reason == unsafePlace })
+			if r.Version != "1.0.0" || !strings.Contains(r.Error, "belongs to "+u.Username) {
+				t.Errorf("report: %+v", r)
+			}
+			h.checkRunning("falcon", "1.0.0")
+
+			top := t.TempDir()
+			write(t, filepath.Join(top, "cfg.json"), `{"server":"127.0.0.1:1","work_dir":"`+h.cfg.DefaultWorkDir+`"}`)
+			must(t, os.MkdirAll(filepath.Join(top, "var"), 0o700))
+			write(t, filepath.Join(top, "var/desired.json"), `{"agents":[{"name":"falcon","version":"1.0.0","cmd":"start"}]}`)
+			c, err := config.Load(filepath.Join(top, "cfg.json"))
+			must(t, err)
+			warned := func(f updater.Finding) bool {
+				return f.Verdict == updater.VerdictWarn && f.Name == "agent falcon" && strings.Contains(f.Detail, "belongs to "+u.Username)
+			}
+			if findings := updater.Check(t.Context(), c); !slices.ContainsFunc(findings, warned) {
+				t.Errorf("check: %+v; want a warning of falcon", findings)
+			}
 		})
 	}
 }

@@ -38,6 +38,19 @@ func TestI2AJournalThatCannotBeReadIsRebuiltFromTheDisk(t *testing.T) {
 	}
 }
 
+func TestI2AVarDirectoryThatSomebodyClearsMeanwhileIsMadeAgain(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
+	h.runs("falcon", "1.0.0")
+	must(t, os.RemoveAll(h.cfg.VarDir))
+	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{}))
+	h.runs("falcon", "1.0.1")
+	if fi, err := os.Stat(filepath.Join(h.cfg.VarDir, "journal")); err != nil || fi.Mode().Perm() != 0o700 {
+		t.Errorf("journal: %v, %v; want it private", fi, err)
+	}
+}
+
 func TestI7LostHoldsAreReported(t *testing.T) {
 	h := newHost(t)
 	h.boot()

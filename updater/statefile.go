@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
@@ -34,7 +35,11 @@ func saveJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	return atomicfile.Write(path, data, 0o600)
+	err = atomicfile.Write(path, data, 0o600)
+	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(path), 0o700) == nil { // somebody cleared var while we ran
+		err = atomicfile.Write(path, data, 0o600)
+	}
+	return err
 }
 
 // maxStateFile bounds what is read back of our own files.

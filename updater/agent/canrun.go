@@ -50,6 +50,9 @@ func (r Runner) CheckCurrent() error {
 	if err != nil || version == "" || !r.Dir.Complete(version) {
 		return err
 	}
+	if err := r.Dir.CheckRoots(version); err != nil {
+		return err
+	}
 	return control.Runnable(r.Dir.file(version, scriptName), r.Env)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/host/control"
 	"github.com/ops-updater/ops-updater/internal/host/status"
+	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
@@ -107,7 +108,11 @@ func (r Runner) Status(ctx context.Context, version string) status.Status {
 func (r Runner) saidStatus(ctx context.Context, version string) status.Status {
 	o, err := r.runVerb(ctx, version, control.VerbStatus, r.Timeouts.Status)
 	if err != nil {
-		return control.Unasked(err)
+		s := control.Unasked(err)
+		if _, others := errors.AsType[*rootpath.Error](err); others {
+			s.Code = job.CodeUnsafePlace
+		}
+		return s
 	}
 	return control.ParseStatus(o)
 }

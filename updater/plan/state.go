@@ -88,6 +88,8 @@ func (st *State) explainStand(s Situation) {
 		st.Phase, st.Error, st.Reason, st.Since = meta.PhaseFailed, st.Step.Reason, st.Step.Block.Code, unixTime(st.Step.Block.Since)
 	case st.Step.Act == ActWait:
 		st.Error = st.Step.Reason
+	case st.Error == "" && s.Seen.Status.Code != "": // the host keeps us from asking it
+		st.Error, st.Reason = s.Seen.Status.Detail, s.Seen.Status.Code
 	}
 }
 
