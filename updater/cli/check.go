@@ -25,7 +25,7 @@ answer, or does not take this host's credential, is a warning. Exit code 1 when 
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.loadConfig()
 			if err != nil {
-				return err
+				return a.refuseConfig(err, asJSON)
 			}
 			findings := updater.Check(cmd.Context(), c)
 			if asJSON {
@@ -41,6 +41,18 @@ answer, or does not take this host's credential, is a warning. Exit code 1 when 
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// refuseConfig says err also to programs that read the findings.
+func (a *app) refuseConfig(err error, asJSON bool) error {
+	if !asJSON {
+		return err
+	}
+	f := updater.Finding{Name: "configuration", Verdict: updater.VerdictFail, Detail: err.Error()}
+	if h, ok := errors.AsType[hinted](err); ok {
+		f.Mend = h.hint
+	}
+	return errors.Join(err, a.printJSON(reportOf([]updater.Finding{f})))
 }
 
 // checkReport is what check says to programs.
