@@ -146,30 +146,29 @@ func Boot(t *testing.T) string {
 // on a filesystem that has none.
 func TestOnlyAScriptWhoseOwnerIsGoneIsALeftover(t *testing.T) {
 	boot := Boot(t)
-	gone := exec.Command("true")
-	if err := gone.Start(); err != nil {
-		t.Fatal(err)
-	}
-	deadNow := gone.Process.Pid
 	cases := []struct {
 		name  string
-		owner int
+		gone  bool
 		boot  string
 		guest bool
 		ended bool
 	}{
-		{"owner lives", os.Getppid(), boot, false, false},
-		{"owner is gone", deadNow, boot, false, true},
-		{"owner is gone, a guest asks", deadNow, boot, true, false},
-		{"of another boot", os.Getppid(), "another-boot", false, false},
+		{"owner lives", false, boot, false, false},
+		{"owner is gone", true, boot, false, true},
+		{"owner is gone, a guest asks", true, boot, true, false},
+		{"of another boot", false, "another-boot", false, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRunner(t, agenttest.Habits{})
-			left := startSleeper(t)
-			note(t, r.Dir.Path, left, c.owner, c.boot)
-			if c.owner == deadNow {
-				_ = gone.Wait()
+			left, owner, ends := startSleeper(t), os.Getppid(), exec.Command("true")
+			if c.gone {
+				check(t, ends.Start())
+				owner = ends.Process.Pid
+			}
+			note(t, r.Dir.Path, left, owner, c.boot)
+			if c.gone {
+				check(t, ends.Wait())
 			}
 			r.Guest, r.Timeouts.Status = c.guest, 500*time.Millisecond
 			s := r.Status(t.Context(), "1.0.0")
@@ -177,7 +176,7 @@ func TestOnlyAScriptWhoseOwnerIsGoneIsALeftover(t *testing.T) {
 			if lives := livesOn(pid); lives == c.ended {
 				t.Errorf("the script lives: %v; want it ended: %v", lives, c.ended)
 			}
-			if c.name == "owner lives" && !strings.Contains(s.String(), "control start of 1.0.0 is being run by pid "+strconv.Itoa(c.owner)+" since 4") {
+			if c.name == "owner lives" && !strings.Contains(s.String(), "control start of 1.0.0 is being run by pid "+strconv.Itoa(owner)+" since 4") {
 				t.Errorf("status %q does not say who acts", s)
 			}
 		})

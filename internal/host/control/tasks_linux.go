@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -149,17 +150,24 @@ func (u *userLimit) liftBound() {
 	}
 }
 
-// endAll first takes from everyone the right to fork, then kills.
+// endAll first takes from everyone the right to fork, then kills. What was killed
+// counts as the user's until it is reaped, and would keep the next script from
+// forking.
 func (u *userLimit) endAll() {
+	var killed []int
 	for range maxRounds {
 		members := u.listMembers()
 		for _, p := range members {
 			_ = unix.Prlimit(p.Pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 0, Max: u.before.Max}, nil)
 		}
-		if len(process.KillAll(members)) == 0 {
-			return
+		now := process.KillAll(members)
+		if len(now) == 0 {
+			break
 		}
+		killed = append(killed, now...)
 	}
+	isThere := func(pid int) bool { return unix.Kill(pid, 0) == nil }
+	process.PollUntil(endPatience, func() bool { return !slices.ContainsFunc(killed, isThere) })
 }
 
 // maxRounds bounds what is repeated until nobody is left.
