@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ops-updater/ops-updater/internal/host/runas"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/updater/config"
 )
 
@@ -41,11 +42,14 @@ const (
 	maxClockSkew = 5 * time.Minute
 )
 
+// varSpace is what the journal and the log need to go on for a while.
+const varSpace = 1 << 20
+
 // Check verifies what is needed on this host before the sidecar starts. It
 // changes nothing: missing directories are made by the start.
 func Check(ctx context.Context, c config.Config) []Finding {
 	findings := []Finding{{Name: "configuration", Verdict: VerdictOK, Detail: c.Path}}
-	findings = append(findings, checkDir("var_dir", c.VarDir), checkDir("work_dir", c.WorkDir), checkShell())
+	findings = append(findings, checkDir("var_dir", c.VarDir, varSpace), checkDir("work_dir", c.WorkDir, c.Reserve), checkShell())
 	for _, w := range c.Warnings() {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
@@ -61,9 +65,9 @@ func Failed(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Verdict == VerdictFail })
 }
 
-// checkDir looks whether we may write to dir, or make it. It writes nothing:
-// who asks leaves no trace.
-func checkDir(key, dir string) Finding {
+// checkDir looks whether we may write to dir, or make it, and whether space is free
+// there, in bytes. It writes nothing: who asks leaves no trace.
+func checkDir(key, dir string, space int64) Finding {
 	f := Finding{Name: key, Verdict: VerdictOK, Detail: dir}
 	at, err := writableAbove(dir)
 	switch {
@@ -73,7 +77,27 @@ func checkDir(key, dir string) Finding {
 	case at != dir:
 		f.Detail += " (made at the start)"
 	}
+	if why := lackOfSpace(at, space); err == nil && why != "" {
+		f.Verdict, f.Detail = VerdictWarn, fmt.Sprintf("too little is free for %s: %s", dir, why)
+		f.Mend = "free some; until then agents are started, and none is updated"
+	}
 	return f
+}
+
+// lackOfSpace is empty where the filesystem of dir has the bytes, and room for files.
+func lackOfSpace(dir string, space int64) string {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return ""
+	}
+	free := int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // the types differ between platforms
+	switch {
+	case free < space:
+		return fmt.Sprintf("%s of at least %s", printable.Bytes(free), printable.Bytes(space))
+	case st.Files > 0 && st.Ffree == 0: // a filesystem without inodes counts none
+		return "no more files can be made, its inodes are used up"
+	}
+	return ""
 }
 
 // writableAbove is dir, or the directory above it that is there, in which it

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater"
+	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -42,6 +45,28 @@ func TestI2NothingIsStoppedOnAFullDisk(t *testing.T) {
 	must(t, os.Remove(full))
 	must(t, h.engine.Clear("falcon"))
 	h.runs("falcon", "1.0.1")
+}
+
+func TestCheckWarnsOfAFullDisk(t *testing.T) {
+	for _, key := range []string{"var_dir", "work_dir"} {
+		t.Run(key, func(t *testing.T) {
+			disk, top := mountDisk(t), t.TempDir()
+			write(t, filepath.Join(top, "cfg.json"), `{"server":"127.0.0.1:1","reserve":"1MB","`+key+`":"`+disk+`"}`)
+			c, err := config.Load(filepath.Join(top, "cfg.json"))
+			must(t, err)
+			verdict := func() (f updater.Finding) {
+				all := updater.Check(t.Context(), c)
+				return all[slices.IndexFunc(all, func(f updater.Finding) bool { return f.Name == key })]
+			}
+			if f := verdict(); f.Verdict != updater.VerdictOK {
+				t.Errorf("with space: %+v", f)
+			}
+			fill(t, filepath.Join(disk, "full"))
+			if f := verdict(); f.Verdict != updater.VerdictWarn || !strings.Contains(f.Detail, "too little is free") {
+				t.Errorf("without space: %+v", f)
+			}
+		})
+	}
 }
 
 // mountDisk makes a small filesystem of its own.
