@@ -42,6 +42,16 @@ func showedBad(r api.Rollout) bool {
 	return false
 }
 
+// PassedOver reports whether a host whose grant of r is not judged has been told
+// something else since, by what took the place of r.
+func PassedOver(r api.Rollout, a api.HostAgent) bool {
+	superseded := r.State == api.RolloutAborted && (Reason(r.Reason) == ReasonSuperseded || Reason(r.Reason) == ReasonAssigned)
+	if !superseded || OnTarget(r, Report{Agent: a}) {
+		return false
+	}
+	return r.Withdrawn || a.Rollout != "" && a.Rollout != r.ID || a.DesiredVersion != "" && a.DesiredVersion != r.Version
+}
+
 // tooManyFailed reports whether a rollout failed by its own strategy.
 func tooManyFailed(r api.Rollout) bool {
 	r.State = api.RolloutRunning

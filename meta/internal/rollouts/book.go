@@ -165,6 +165,15 @@ func (b *book) rolloutsThat(pass func(api.Rollout) bool) []string {
 	return ids
 }
 
+// dropGrant follows the withdrawal of a grant.
+func (b *book) dropGrant(k key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x := b.entries[k.rollout]; x != nil {
+		delete(x.grants, k.host)
+	}
+}
+
 // forgetHost drops the grants of a host that are not judged, and returns the
 // rollouts whose grants it keeps.
 func (b *book) forgetHost(host string) (kept []string) {

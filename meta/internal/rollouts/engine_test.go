@@ -1,6 +1,7 @@
 package rollouts_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -263,6 +264,63 @@ func TestSilenceIsFailure(t *testing.T) {
 	grants, err := s.engine.Grants(t.Context(), api.GrantFilter{Rollout: r.ID}, api.Cursor{})
 	if err != nil || len(grants.Items) != 1 || grants.Items[0].Reason != string(rollout.ReasonDeadline) {
 		t.Errorf("grants are %+v (%v)", grants.Items, err)
+	}
+}
+
+// A host that was told something else before it could show anything says nothing
+// of the release, also when the deadline passes; one that is silent since does.
+func TestWhatTookItsPlaceMakesNoReleaseBad(t *testing.T) {
+	hasty := &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100}}, Deadline: 1}
+	assign := func(t *testing.T, s *server) {
+		_, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return s.engine.Assigned(t.Context(), tx, "falcon", everyone) })
+		if err == nil {
+			err = s.reload(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		instead func(*testing.T, *server)
+		silent  bool
+		bad     bool
+	}{
+		"an assignment":                         {assign, false, false},
+		"an assignment, and the host is silent": {assign, true, true},
+		"another rollout": {func(t *testing.T, s *server) {
+			s.rollout(t, api.NewRollout{Agent: "falcon", Version: "3.0", Inline: &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100, Approval: true}}}})
+		}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, store.Config{Dir: t.TempDir()})
+			s.prepare(t, "falcon")
+			host := newHosts(1, "web")[0]
+			host.beat(t, s)
+			host.bad["2.0"] = "hangs"
+			r := s.rollout(t, api.NewRollout{Agent: "falcon", Version: "2.0", Inline: hasty})
+			host.beat(t, s)
+			c.instead(t, s)
+			open := func() []api.Grant {
+				grants, err := s.engine.Grants(t.Context(), api.GrantFilter{Rollout: r.ID}, api.Cursor{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return slices.DeleteFunc(grants.Items, func(g api.Grant) bool { return g.Outcome != "" })
+			}
+			if len(open()) != 1 {
+				t.Fatalf("open grants are %+v, want one", open())
+			}
+			eventually(t, "the grant to be settled", func() bool {
+				if !c.silent {
+					host.beat(t, s)
+				}
+				return len(open()) == 0
+			}, func() string { return fmt.Sprint(open()) })
+			got := s.read(t, r.ID)
+			if _, bad := rollout.TakenBack([]api.Rollout{got}); bad != c.bad {
+				t.Errorf("bad: %v, want %v: %+v", bad, c.bad, got.Progress)
+			}
+		})
 	}
 }
 

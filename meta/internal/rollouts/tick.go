@@ -216,6 +216,15 @@ func (e *Engine) judgeOverdue(ctx context.Context) error {
 	var found []verdict
 	for _, g := range due {
 		r, _, _, known := e.book.lookUp(g.Rollout, g.Host)
+		if !known || rollout.Ended(r.State) {
+			gone, err := e.withdrawPassedOver(ctx, g)
+			if err != nil {
+				return err
+			}
+			if gone {
+				continue
+			}
+		}
 		if !known {
 			if f, ok := e.judgeForgotten(ctx, g, now); ok {
 				found = append(found, f)
@@ -233,6 +242,32 @@ func (e *Engine) judgeOverdue(ctx context.Context) error {
 		}
 	}
 	return e.storeVerdicts(ctx, found)
+}
+
+// withdrawPassedOver withdraws a grant that something else took the place of
+// before its host could show anything: that it is not on the target by the
+// deadline says nothing of the release. A host that is silent since is no such.
+func (e *Engine) withdrawPassedOver(ctx context.Context, g api.Grant) (gone bool, err error) {
+	r, err := e.opts.Store.Rollout(ctx, g.Rollout)
+	h, known := e.opts.Fleet.Host(g.Host)
+	if err != nil || !known || !h.LastSeen.After(r.UpdatedAt) || !rollout.PassedOver(r, agentOf(h, r.Agent)) {
+		return false, err
+	}
+	_, err = e.opts.Store.Steer(ctx, self, g.Rollout, func(tx *store.Tx, _ api.Rollout) error { return tx.WithdrawGrant(ctx, g) })
+	if err == nil {
+		e.book.dropGrant(key{g.Rollout, g.Host})
+	}
+	return err == nil, err
+}
+
+// agentOf is what a host says of an agent; nothing when it has none.
+func agentOf(h api.Host, name string) api.HostAgent {
+	for _, a := range h.Agents {
+		if a.Name == name {
+			return a
+		}
+	}
+	return api.HostAgent{Name: name}
 }
 
 // lastReport is what a granted host last said; one that is barred counts as

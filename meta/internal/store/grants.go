@@ -79,14 +79,15 @@ func (tx *Tx) withdrawGrants(ctx context.Context, host string) error {
 		return err
 	}
 	for _, g := range open {
-		if err := tx.withdrawGrant(ctx, g); err != nil {
+		if err := tx.WithdrawGrant(ctx, g); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (tx *Tx) withdrawGrant(ctx context.Context, g api.Grant) error {
+// WithdrawGrant takes a grant that is not judged back, as if it had not been made.
+func (tx *Tx) WithdrawGrant(ctx context.Context, g api.Grant) error {
 	if err := tx.lockRollout(ctx, g.Rollout); err != nil {
 		return err
 	}
