@@ -272,7 +272,7 @@ func TestSilenceIsFailure(t *testing.T) {
 func TestWhatTookItsPlaceMakesNoReleaseBad(t *testing.T) {
 	hasty := &api.Strategy{Stages: []api.Stage{{Count: 1}, {Percent: 100}}, Deadline: 1}
 	assign := func(t *testing.T, s *server) {
-		_, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return s.engine.Assigned(t.Context(), tx, "falcon", everyone) })
+		_, err := s.store.Write(t.Context(), operator, func(tx *store.Tx) error { return s.engine.WithdrawFor(t.Context(), tx, "falcon", everyone) })
 		if err == nil {
 			err = s.reload(t.Context())
 		}
