@@ -118,7 +118,7 @@ func list(name string, p *[]string) flagField {
 	}}
 }
 
-// refuseEmpty refuses an argument or flag that is given and empty, as that of
+// refuseEmpty refuses a negative number of lines, and an argument or flag that is given and empty, as that of
 // a variable that is not set. Taken as not given it would mean everyone, or
 // another server. What a set command writes may be empty: that takes it away.
 func refuseEmpty(c *cobra.Command, args []string) (err error) {
@@ -128,8 +128,11 @@ func refuseEmpty(c *cobra.Command, args []string) (err error) {
 		}
 	}
 	c.Flags().Visit(func(f *pflag.Flag) {
-		if f.Value.String() == "" && !mayBeEmpty(c, f) {
+		switch text := f.Value.String(); {
+		case text == "" && !mayBeEmpty(c, f):
 			err = &usage{command: c, err: fmt.Errorf("--%s is empty", f.Name), hint: "give it a value, or leave it out"}
+		case (f.Name == "limit" || f.Name == "events") && strings.HasPrefix(text, "-"):
+			err = &usage{command: c, err: fmt.Errorf("--%s %s: there is no such number of lines", f.Name, text)}
 		}
 	})
 	return err
