@@ -163,6 +163,9 @@ func TestI6OneBadAgentIsReportedAndTheOthersAreFollowed(t *testing.T) {
 // A reply without a mark says nothing of what is wanted: a server that cannot
 // look must not make the host forget what another one has said since.
 func TestTheLastMarkIsEchoedUntilThereIsANewerOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits between heartbeats")
+	}
 	r := startBeat(t, time.Hour, nil)
 	for i, step := range []struct{ echoed, answer string }{
 		{"", `{"desiredAgents":[],"serialMark":"era.1.x"}`},
@@ -192,6 +195,9 @@ func TestOnlyTheConfiguredAgentIsLookedAfter(t *testing.T) {
 }
 
 func TestServerSteersThePaceAndReloadsReplaceIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits between heartbeats")
+	}
 	r := startBeat(t, time.Hour, nil)
 	r.news <- struct{}{}
 	receive(t, "heartbeat", r.requests)
@@ -209,6 +215,9 @@ func TestServerSteersThePaceAndReloadsReplaceIt(t *testing.T) {
 }
 
 func TestAFailingServerIsAskedAgainAndThatIsShown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits between heartbeats")
+	}
 	r := startBeat(t, 2*time.Second, nil)
 	receive(t, "heartbeat", r.requests)
 	r.answers <- "503 "

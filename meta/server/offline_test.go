@@ -11,6 +11,9 @@ import (
 // Where no admin's token is left, one is made in the directory of a server that
 // is down, or in the PostgreSQL of one that runs.
 func TestATokenIsMadeBesideTheServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: starts servers")
+	}
 	bin := buildProgram(t, "")
 	onBoth(t, func(t *testing.T, conf server.Config) {
 		p := launch(t, bin, conf)

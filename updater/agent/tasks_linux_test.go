@@ -106,6 +106,7 @@ func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 			t.Errorf("status %q; want why it was ended", s)
 		}
 		r.Timeouts.Status = patience
+		eventually(t, "init has buried what was killed, which counts until then", func() bool { return processesOf(t, os.Getuid()) < 20 })
 		if err := r.Start(t.Context(), "1.0.1"); err != nil {
 			t.Fatal(err)
 		}
@@ -147,6 +148,22 @@ func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	eventually(t, "nothing is left of it", func() bool { return sleepers(t, "sleep 86323") == 0 })
+}
+
+// processesOf counts the processes of a user, the dead ones included that
+// nobody has waited for.
+func processesOf(t *testing.T, uid int) (n int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if fi, err := os.Stat(dir); err == nil && fi.Sys().(*syscall.Stat_t).Uid == uint32(uid) {
+			n++
+		}
+	}
+	return n
 }
 
 func readFile(t *testing.T, path string) string {

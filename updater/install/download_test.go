@@ -21,6 +21,9 @@ import (
 
 // A cut download goes on where it stopped, in the same run.
 func TestDownloadGoesOnAfterACut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: downloads slowly")
+	}
 	t.Parallel()
 	r := newRelease(t, 3<<20)
 	whole := content(r.tarball)
@@ -404,6 +407,9 @@ func TestRateIsLimited(t *testing.T) {
 }
 
 func TestOurOwnSlownessIsNoStall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: downloads slowly")
+	}
 	t.Parallel()
 	r := newRelease(t, 1000)
 	j := testJob(t, r, serve(t, content(r.tarball)).URL)

@@ -101,6 +101,9 @@ func TestAdoptLooksWhereOlderServersHadTheirTarballs(t *testing.T) {
 }
 
 func TestFetchingIsGuarded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: waits for timeouts")
+	}
 	good := tarball(t, control)
 	target := mirror(t, "/x/linux_amd64/falcon-agent-5.1.3.tar.gz", good)
 	handler := func(h http.HandlerFunc) string {
