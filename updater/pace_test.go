@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -23,7 +24,7 @@ func TestPace(t *testing.T) {
 	}{
 		{"steady", base, 54 * time.Second, 66 * time.Second},
 		{"steered by the server", base.afterReply(10), 9 * time.Second, 11 * time.Second},
-		{"steered beyond a day", base.afterReply(1 << 40), 21 * time.Hour, 27 * time.Hour},
+		{"steered beyond a day", base.afterReply(math.MaxInt), 21 * time.Hour, 27 * time.Hour},
 		{"steered below zero is not steered", base.afterReply(-5), 54 * time.Second, 66 * time.Second},
 		{"the server stops steering", base.afterReply(10).afterReply(0), 54 * time.Second, 66 * time.Second},
 		{"one failure", failed(1, 0), 0, time.Second},

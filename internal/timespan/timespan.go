@@ -34,13 +34,13 @@ func Parse(text string) (time.Duration, error) {
 
 // In reads a time with its unit, or a plain number of units of 0 or more.
 func In(unit time.Duration, text string) (time.Duration, error) {
-	n, err := strconv.Atoi(strings.TrimSpace(text))
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	switch {
 	case err != nil:
 		return Parse(text)
 	case n < 0:
 		return 0, fmt.Errorf("%d must not be negative", n)
-	case n > math.MaxInt64/int(unit):
+	case n > math.MaxInt64/int64(unit):
 		return 0, fmt.Errorf("%d is too long", n)
 	}
 	return time.Duration(n) * unit, nil

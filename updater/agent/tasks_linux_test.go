@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
@@ -101,12 +102,25 @@ func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 	if dir := os.Getenv("BOUNDED_AGENT"); dir != "" {
 		r := runnerFor(dir)
 		r.Tasks, r.Timeouts.Status = 40, toFork
+		bystander := runnerFor(filepath.Join(dir, "other"))
+		bystander.Tasks = r.Tasks
+		answer := make(chan string, 1)
+		go func() { answer <- bystander.Status(t.Context(), "1.0.0").String() }()
+		gate, err := os.OpenFile(filepath.Join(bystander.Dir.Path, "1.0.0", "gate"), os.O_WRONLY, 0) // until its script reads
+		if err != nil {
+			t.Fatal(err)
+		}
 		s := r.Status(t.Context(), "1.0.0").String()
 		if !strings.Contains(s, "40 processes and threads at once") {
 			t.Errorf("status %q; want why it was ended", s)
 		}
 		r.Timeouts.Status = patience
-		eventually(t, "init has buried what was killed, which counts until then", func() bool { return processesOf(t, os.Getuid()) < 20 })
+		if err := gate.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if other := <-answer; other != meta.StatusStopped {
+			t.Errorf("meanwhile another agent of the user was asked, and answered %q; want its own answer", other)
+		}
 		if err := r.Start(t.Context(), "1.0.1"); err != nil {
 			t.Fatal(err)
 		}
@@ -132,6 +146,10 @@ func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	agenttest.Habits{BeforeStatus: strings.ReplaceAll(forker, "86321", "86323")}.Place(t, dir, "1.0.0")
 	agenttest.Habits{}.Place(t, dir, "1.0.1")
+	agenttest.Habits{BeforeStatus: "read nothing <gate"}.Place(t, filepath.Join(dir, "other"), "1.0.0")
+	if err := syscall.Mkfifo(filepath.Join(dir, "other", "1.0.0", "gate"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	agenttest.CleanUp(t, dir)
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -148,22 +166,6 @@ func TestAnotherUserIsBoundedByItsNumberOfProcesses(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	eventually(t, "nothing is left of it", func() bool { return sleepers(t, "sleep 86323") == 0 })
-}
-
-// processesOf counts the processes of a user, the dead ones included that
-// nobody has waited for.
-func processesOf(t *testing.T, uid int) (n int) {
-	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range dirs {
-		if fi, err := os.Stat(dir); err == nil && fi.Sys().(*syscall.Stat_t).Uid == uint32(uid) {
-			n++
-		}
-	}
-	return n
 }
 
 func readFile(t *testing.T, path string) string {

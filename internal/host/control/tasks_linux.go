@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -70,12 +71,17 @@ func (f *fence) letOut(failed, killed bool) string {
 }
 
 // userLimit is RLIMIT_NPROC of the script: what the user has anyway, and limit.
-// That it was reached cannot be asked.
+// That it was reached cannot be asked. The value is also the mark by which its
+// processes are known, so that no two scripts of a user have the same.
 type userLimit struct {
 	before unix.Rlimit
 	room   uint64 // for the script
 	soft   uint64
+	ending bool // the right to fork is being taken from them
 }
+
+// userMarks is how many values there are for the scripts of one user.
+const userMarks = 256
 
 // startingLimited: our own limit is lowered while a script is started, so that
 // there is no moment in which it has none.
@@ -86,11 +92,28 @@ func newUserLimit(limit int) *userLimit {
 	if unix.Prlimit(0, unix.RLIMIT_NPROC, nil, &u.before) != nil {
 		return nil
 	}
-	u.soft = uint64(usualTasks() + limit)
+	u.markAbove(uint64(usualTasks.count()))
 	if u.soft >= u.before.Cur {
 		return nil // its own is lower
 	}
 	return u
+}
+
+// marksGiven tells the scripts of this process apart; those of others begin
+// elsewhere.
+var marksGiven atomic.Uint64
+
+func init() { marksGiven.Store(uint64(os.Getpid()) * 16) }
+
+// markAbove takes a limit with room beside so many processes that no process of
+// the user has.
+func (u *userLimit) markAbove(others uint64) {
+	for range userMarks {
+		u.soft = others + u.room + marksGiven.Add(1)%userMarks
+		if len(u.listMembers()) == 0 {
+			return
+		}
+	}
 }
 
 // startCommand counts again where the user has more by now, so that it is never our own
@@ -98,7 +121,7 @@ func newUserLimit(limit int) *userLimit {
 func (u *userLimit) startCommand(cmd *exec.Cmd) error {
 	err := u.startLimited(cmd)
 	if errors.Is(err, syscall.EAGAIN) {
-		u.soft = max(u.soft, uint64(tasksOfUser(os.Geteuid()))+u.room)
+		u.markAbove(max(u.soft-u.room, uint64(tasksOfUser(os.Geteuid()))))
 		err = u.startLimited(cmd)
 	}
 	return err
@@ -118,7 +141,7 @@ func (u *userLimit) startLimited(cmd *exec.Cmd) error {
 func (u *userLimit) listMembers() (all []process.Process) {
 	for _, pid := range process.All() {
 		var has unix.Rlimit
-		if pid == os.Getpid() || unix.Prlimit(pid, unix.RLIMIT_NPROC, nil, &has) != nil || has.Cur != u.soft && has.Cur != 0 {
+		if pid == os.Getpid() || unix.Prlimit(pid, unix.RLIMIT_NPROC, nil, &has) != nil || has.Cur != u.soft && (has.Cur != 0 || !u.ending) {
 			continue
 		}
 		if p, alive := process.Look(pid); alive && p.UID == os.Geteuid() {
@@ -154,6 +177,7 @@ func (u *userLimit) liftBound() {
 // counts as the user's until it is reaped, and would keep the next script from
 // forking.
 func (u *userLimit) endAll() {
+	u.ending = true
 	var killed []int
 	for range maxRounds {
 		members := u.listMembers()
@@ -168,27 +192,40 @@ func (u *userLimit) endAll() {
 	}
 	isThere := func(pid int) bool { return unix.Kill(pid, 0) == nil }
 	process.PollUntil(endPatience, func() bool { return !slices.ContainsFunc(killed, isThere) })
+	usualTasks.forget() // who is not reaped by now, since init is slow, is beside the next script
 }
 
 // maxRounds bounds what is repeated until nobody is left.
 const maxRounds = 100
 
-// usualTasks is what this user has anyway, counted now and then: with many
-// processes on the host it takes longer than most control scripts.
-var usualTasks = func() func() int {
-	const every = 10 * time.Second
-	var mu sync.Mutex
-	var counted time.Time
-	var n int
-	return func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		if time.Since(counted) > every {
-			counted, n = time.Now(), tasksOfUser(os.Geteuid())
-		}
-		return n
+// usualTasks is what this user has anyway.
+var usualTasks taskCount
+
+// taskCount is counted now and then: with many processes on the host it takes
+// longer than most control scripts.
+type taskCount struct {
+	mu      sync.Mutex
+	counted time.Time
+	n       int
+}
+
+// countEvery is how long a count is good for.
+const countEvery = 10 * time.Second
+
+func (c *taskCount) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.counted) > countEvery {
+		c.counted, c.n = time.Now(), tasksOfUser(os.Geteuid())
 	}
-}()
+	return c.n
+}
+
+func (c *taskCount) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counted = time.Time{}
+}
 
 func tasksOfUser(uid int) (n int) {
 	for _, pid := range process.All() {
