@@ -60,7 +60,7 @@ func lastWishes(c config.Config) map[string]plan.Wish {
 	if err != nil || json.Unmarshal(data, &d) != nil {
 		return nil // there is no last reply, so nothing is needed yet
 	}
-	return plan.Wishes(d, plan.Place{WorkDir: c.WorkDir, RunUser: currentUser()})
+	return plan.Wishes(d, plan.Place{WorkDir: c.WorkDir, RunUser: currentUser()}, c.VarDir)
 }
 
 func checkPlace(name, path, effect string) []Finding {

@@ -110,5 +110,5 @@ func (c EngineConfig) wishes(d plan.Desired) map[string]plan.Wish {
 	if n := len(d.Agents); n > plan.MaxAgents {
 		c.Log.Error().Int("agents", n).Int("max", plan.MaxAgents).Msg("the list of desired agents is too long; the rest of it is not followed")
 	}
-	return plan.Wishes(d, plan.Place{WorkDir: c.DefaultWorkDir, RunUser: c.RunUser})
+	return plan.Wishes(d, plan.Place{WorkDir: c.DefaultWorkDir, RunUser: c.RunUser}, c.VarDir)
 }

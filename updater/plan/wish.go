@@ -2,6 +2,8 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
+	"path"
 	"slices"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -33,9 +35,10 @@ type Wish struct {
 }
 
 // Wishes takes a reply apart: one wish for each name. An entry that is not
-// allowed, or comes twice, becomes a refused wish and does not touch the others.
-// Beyond [MaxAgents] nothing is followed.
-func Wishes(d Desired, standard Place) map[string]Wish {
+// allowed, or comes twice, becomes a refused wish and does not touch the others;
+// so does one whose directory is in another agent's, or in varDir, the sidecar's
+// own. Beyond [MaxAgents] nothing is followed.
+func Wishes(d Desired, standard Place, varDir string) map[string]Wish {
 	all := make(map[string]Wish, min(len(d.Agents), MaxAgents))
 	for _, a := range d.Agents[:min(len(d.Agents), MaxAgents)] {
 		w := Wish{
@@ -50,6 +53,7 @@ func Wishes(d Desired, standard Place) map[string]Wish {
 		}
 		all[a.Name] = w
 	}
+	refuseNested(all, varDir)
 	for _, r := range d.Refused {
 		if _, listed := all[r.Name]; !listed && meta.ValidName(r.Name) {
 			all[r.Name] = Wish{
@@ -59,4 +63,31 @@ func Wishes(d Desired, standard Place) map[string]Wish {
 		}
 	}
 	return all
+}
+
+// refuseNested: what lies in an agent's directory is that agent's, which prunes
+// it, and whose processes are known by it; and the sidecar's state is no agent's.
+func refuseNested(all map[string]Wish, varDir string) {
+	owners := make(map[string]string, len(all)+1)
+	for name, w := range all {
+		if w.Refused == "" {
+			owners[path.Join(w.Place.WorkDir, name)] = "agent " + name
+		}
+	}
+	if varDir != "" {
+		owners[path.Clean(varDir)] = "the sidecar (var_dir)"
+	}
+	for name, w := range all {
+		own := path.Join(w.Place.WorkDir, name)
+		outer := own
+		if own != path.Clean(varDir) {
+			outer = path.Dir(own)
+		}
+		for ; w.Refused == "" && outer != "/" && outer != "."; outer = path.Dir(outer) {
+			if owner, taken := owners[outer]; taken {
+				w.Refused = fmt.Sprintf("its directory %s lies in %s, which is that of %s; give it another workDir", own, outer, owner)
+				all[name] = w
+			}
+		}
+	}
 }
