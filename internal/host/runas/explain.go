@@ -89,6 +89,9 @@ func ExplainExit(method Method, user, stderr string) string {
 			return why
 		}
 	}
+	if lastwords.WantsThread(stderr) {
+		return noneLeft(user)
+	}
 	if says := troubleIn(stderr); says != "" {
 		return "the command failed, saying “" + says + "”"
 	}
@@ -103,10 +106,14 @@ func ExplainStart(method Method, user, path string, err error) string {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, exec.ErrNotFound):
 		return path + " does not exist"
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fmt.Sprintf("the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): end what has them, or raise the limit", user)
+		return noneLeft(user)
 	default:
 		return "the command does not start"
 	}
+}
+
+func noneLeft(user string) string {
+	return fmt.Sprintf("the host gives %s no more processes, memory or files (ulimit -u, cgroup pids.max, memory): end what has them, or raise the limit", user)
 }
 
 // troubleIn is the line of stderr that says what is wrong.

@@ -215,6 +215,21 @@ func TestTheReasonOfADeathIsItsFirstLine(t *testing.T) {
 	}
 }
 
+// A program that gets no thread dies in the middle of whatever it does.
+func TestADeathForWantOfThreadsIsTheHosts(t *testing.T) {
+	for _, says := range []string{
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort\nPC=0x7f",
+		"runtime: failed to create new OS thread (have 2 already; errno=11)\nruntime: may need to increase max user processes (ulimit -u)\nfatal error: newosproc",
+	} {
+		if got := runas.ExplainExit(runas.Setuid, "falcon", "ready\n"+says); !strings.Contains(got, "no more processes, memory or files") || !strings.Contains(got, "falcon") {
+			t.Errorf("%q; want it to say that the host gives no more", got)
+		}
+	}
+	if got := runas.ExplainExit(runas.Setuid, "falcon", "SIGABRT: abort"); !strings.Contains(got, "SIGABRT") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // need skips unless the test runs as root with these programs, loudly, and
 // fails where everything is promised to be there.
 func need(t *testing.T, programs ...string) {
