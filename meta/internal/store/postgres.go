@@ -11,7 +11,7 @@ import (
 
 // openPostgres makes the pool; connections are made when they are needed, so
 // that a PostgreSQL that comes back is simply used again.
-func (s *Store) openPostgres() error {
+func (s *Store) openPostgres(_ context.Context) error {
 	s.dialect = postgresDialect
 	cfg, err := pgx.ParseConfig(s.cfg.DSN)
 	if err != nil {

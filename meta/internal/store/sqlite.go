@@ -1,38 +1,62 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
+)
+
+const (
+	busyTimeout = 10 * time.Second // for somebody else's write
+	walPause    = 10 * time.Millisecond
 )
 
 // openSQLiteFile opens one connection that writes, so that writers queue in Go
 // instead of failing with SQLITE_BUSY, and several that read beside it.
 // synchronous=FULL makes a commit survive the machine, not just the process.
-func openSQLiteFile(path string) (writer, reader *sql.DB, err error) {
+func openSQLiteFile(ctx context.Context, path string) (writer, reader *sql.DB, err error) {
 	if err := makePrivate(path); err != nil {
 		return nil, nil, err
 	}
-	shared := []string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"}
+	shared := []string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"}
 	if writer, err = openSQLiteDB(path, append(shared, "wal_autocheckpoint(4000)"), "immediate"); err != nil {
 		return nil, nil, err
 	}
 	// Transactions begin IMMEDIATE: one that only locked when it first writes would
 	// fail where another one has written since.
 	writer.SetMaxOpenConns(1)
+	enterWAL(ctx, writer)
 	if reader, err = openSQLiteDB(path, append(shared, "query_only(1)"), "deferred"); err != nil {
 		return nil, nil, errors.Join(err, writer.Close())
 	}
 	reader.SetMaxOpenConns(4)
 	reader.SetMaxIdleConns(4)
 	return writer, reader, nil
+}
+
+// enterWAL opens the first connection. Of several that open a fresh file in the
+// same moment one switches its journal mode, and the others are told that it is
+// locked at once: for that alone busy_timeout does not count. Whatever else is
+// wrong with the file is said by who uses it first.
+func enterWAL(ctx context.Context, db *sql.DB) {
+	for range busyTimeout / walPause {
+		busy, is := errors.AsType[*sqlite.Error](db.PingContext(ctx))
+		if !is || busy.Code()&0xff != sqlite3.SQLITE_BUSY || !pause.For(ctx, walPause) {
+			return
+		}
+	}
 }
 
 func openSQLiteDB(path string, pragmas []string, lock string) (*sql.DB, error) {

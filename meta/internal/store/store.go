@@ -80,7 +80,7 @@ func connectTo(ctx context.Context, c Config) (*Store, error) {
 	if c.DSN != "" {
 		open = s.openPostgres
 	}
-	if err := open(); err != nil {
+	if err := open(ctx); err != nil {
 		return nil, err
 	}
 	s.Reader = Reader{q: s.reader}
@@ -102,14 +102,14 @@ func (s *Store) Close() error {
 // Dialect is "sqlite" or "postgres".
 func (s *Store) Dialect() string { return s.dialect.Name }
 
-func (s *Store) openSQLite() error {
+func (s *Store) openSQLite(ctx context.Context) error {
 	s.dialect = sqliteDialect
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make data directory: %w", err)
 	}
 	s.path = filepath.Join(s.cfg.Dir, file)
 	var err error
-	if s.writer, s.reader, err = openSQLiteFile(s.path); err != nil {
+	if s.writer, s.reader, err = openSQLiteFile(ctx, s.path); err != nil {
 		return fmt.Errorf("cannot open %s: %w", s.path, err)
 	}
 	return nil
