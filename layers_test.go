@@ -43,8 +43,9 @@ var layers = map[string][]string{
 	"internal/host/status":      {"meta"},
 
 	// The contracts.
-	"meta":     {"internal/jsonbound", "internal/plainfile", "internal/username", "internal/printable"},
-	"meta/api": {"meta", "internal/printable"},
+	"meta/trust": {"internal/jsonbound", "internal/printable"},
+	"meta":       {"meta/trust", "internal/jsonbound", "internal/plainfile", "internal/username", "internal/printable"},
+	"meta/api":   {"meta", "internal/printable"},
 
 	// The sidecar.
 	"updater/internal/agenttest": {},

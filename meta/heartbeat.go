@@ -1,5 +1,7 @@
 package meta
 
+import "github.com/ops-updater/ops-updater/meta/trust"
+
 // Paths a heartbeat may be posted to.
 const (
 	PathV1     = "/api/heartbeat" // this contract
@@ -26,6 +28,32 @@ type HeartbeatRequest struct {
 	// SerialMark is that of the last answer that had one, as it was: it shows a
 	// server whose database went back what it had said since.
 	SerialMark string `json:"serialMark,omitempty"`
+	// Trust is what the host verifies; nil from hosts that verify nothing.
+	Trust *TrustReport `json:"trust,omitempty"`
+}
+
+// TrustMode is how a part of a host's trust is taken.
+type TrustMode string
+
+// The modes. The empty one counts as off.
+const (
+	TrustOff     TrustMode = "off"     // nothing is verified
+	TrustWarn    TrustMode = "warn"    // what cannot be verified is reported, and done
+	TrustRequire TrustMode = "require" // what cannot be verified is not done
+)
+
+// TrustReport is what a host verifies, with which keys, and what it refused last.
+type TrustReport struct {
+	Releases TrustMode `json:"releases,omitempty"` // signatures of tarballs
+	Configs  TrustMode `json:"configs,omitempty"`  // signatures of remote configurations
+	Desired  TrustMode `json:"desired,omitempty"`  // signatures of replies
+	Keys     []string  `json:"keys,omitempty"`     // ids of the release keys that count
+	Servers  []string  `json:"servers,omitempty"`  // ids of the server's keys that count
+	Roots    []string  `json:"roots,omitempty"`    // ids of the root keys
+	Epoch    int64     `json:"epoch,omitempty"`    // of the list of keys; 0: none was heard
+	Refused  string    `json:"refused,omitempty"`  // why the last reply was not believed, or empty
+	Reason   string    `json:"reason,omitempty"`   // its code, see trust.Code
+	Since    int64     `json:"since,omitempty"`    // since when no reply has been believed, Unix seconds
 }
 
 // RealAgent is one agent as the host found it by asking the disk and the
@@ -67,6 +95,12 @@ type HeartbeatResponse struct {
 	Serial   int64 `json:"serial,omitempty"`   // grows with every change of what is wanted
 	// SerialMark is for the host to echo, and means nothing to it.
 	SerialMark string `json:"serialMark,omitempty"`
+
+	// Of a signed reply, see package trust.
+	Host    string            `json:"host,omitempty"`    // the name that the heartbeat had
+	Epoch   int64             `json:"epoch,omitempty"`   // of the server's list of keys
+	Expires int64             `json:"expires,omitempty"` // Unix seconds; after it the reply says nothing any more
+	KeyList *trust.SignedList `json:"keyList,omitempty"` // for a host that reports another epoch
 }
 
 // DesiredAgent is what is wanted of one agent on one host.
@@ -87,7 +121,10 @@ type DesiredAgent struct {
 	Probation int    `json:"probation,omitempty"` // seconds; 0: the host's default
 	Keep      int    `json:"keep,omitempty"`      // complete versions to keep; 0: the host's default
 	Rollout   string `json:"rollout,omitempty"`   // the rollout that granted this version
-	Retry     int64  `json:"retry,omitempty"`     // when it grows, what failed before is tried again: quarantine and back-off end
+	// Mirrors are further base URLs of the same tarball, tried in turn when one has
+	// not what the digests say. See [DesiredAgent.TarballURL].
+	Mirrors Addresses `json:"mirrors,omitempty"`
+	Retry   int64     `json:"retry,omitempty"` // when it grows, what failed before is tried again: quarantine and back-off end
 }
 
 // Commands a server may give for an agent. An empty one only reports.

@@ -44,6 +44,9 @@ func (a DesiredAgent) Validate() error {
 	if err := a.validateSources(); err != nil {
 		return err
 	}
+	if err := a.validateMirrors(); err != nil {
+		return err
+	}
 	if a.Size < 0 || a.Probation < 0 || a.Keep < 0 {
 		return fmt.Errorf("size, probation and keep must not be negative: got %d, %d, %d", a.Size, a.Probation, a.Keep)
 	}
