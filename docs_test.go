@@ -110,7 +110,7 @@ func TestEveryReasonOfARolloutIsExplained(t *testing.T) {
 	}
 }
 
-var reasonCode = regexp.MustCompile(`(?m)^(?:const |\t)(?:Code|code|Reason|reason)[A-Z]\w* *= "([a-z-]+)"`)
+var reasonCode = regexp.MustCompile(`(?m)^(?:const |\t)(?:(?:Code|code|Reason|reason)[A-Z]\w*|[A-Z]\w* +Code) *= "([a-z-]+)"`)
 
 // Every code that the sidecar gives as a reason is explained to operators.
 func TestEveryReasonCodeIsExplained(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEveryReasonCodeIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, name := range goFiles(t, "updater", "internal") {
+	for _, name := range goFiles(t, "updater", "internal", "meta/trust") {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-resty/resty/v2"
+
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // DialectAuto lets a [Client] find out which dialect a server speaks: it tries
@@ -37,6 +39,11 @@ type ClientConfig struct {
 	KeyFile  string   // its key
 	Insecure bool     // don't verify the server's certificate
 
+	// Believe, unless nil, is asked whether a whole reply is believed: its exact
+	// bytes, its signature's header, what it says of itself and the name that the
+	// heartbeat had. An error passes the server over.
+	Believe func(body []byte, signature string, said trust.Statement, host string) error
+
 	UserAgent string
 	Timeout   time.Duration // of one request; 0: 30 s
 }
@@ -48,6 +55,7 @@ type Client struct {
 	transport *http.Transport
 	dialect   Dialect
 	servers   []*serverState
+	believe   func(body []byte, signature string, said trust.Statement, host string) error
 
 	// The entity tag of the last reply handed out, valid only where it came
 	// from: a second server's tag says nothing about the first one's reply.
@@ -101,7 +109,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if len(config.Servers) == 0 {
 		return nil, errors.New("no server is configured")
 	}
-	c := &Client{dialect: cmp.Or(config.Dialect, DialectAuto)}
+	c := &Client{dialect: cmp.Or(config.Dialect, DialectAuto), believe: config.Believe}
 	for _, s := range config.Servers {
 		base, err := ServerURL(s)
 		if err != nil {
@@ -152,7 +160,7 @@ func (c *Client) Beat(ctx context.Context, request HeartbeatRequest) (Reply, err
 	}
 	var passed []error
 	for _, s := range inOrder(c.servers, time.Now()) {
-		reply, err := c.askServer(ctx, s, body)
+		reply, err := c.askServer(ctx, s, report{body, request.Hostname})
 		if err == nil {
 			s.aside, s.notBefore = time.Time{}, time.Time{}
 			reply.Passed = errors.Join(passed...)
@@ -206,15 +214,21 @@ func (s *serverState) noteFailed(err error, now time.Time) {
 	}
 }
 
+// report is a heartbeat as it is sent.
+type report struct {
+	body []byte
+	host string
+}
+
 // askServer posts to one server, in the dialects worth trying.
-func (c *Client) askServer(ctx context.Context, s *serverState, body []byte) (Reply, error) {
+func (c *Client) askServer(ctx context.Context, s *serverState, r report) (Reply, error) {
 	if wait := time.Until(s.notBefore); wait > 0 {
 		err := fmt.Errorf("asked not to be asked for another %v", wait.Round(time.Second))
 		return Reply{}, &BeatError{Server: s.base, RetryAfter: wait, Err: err}
 	}
 	var wrong []error
 	for _, d := range s.dialectsToTry(c.dialect, time.Now()) {
-		reply, err := c.postReport(ctx, s, d, body)
+		reply, err := c.postReport(ctx, s, d, r)
 		if _, other := errors.AsType[*dialectError](err); other && c.dialect == DialectAuto {
 			wrong = append(wrong, err)
 			continue

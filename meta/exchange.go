@@ -17,6 +17,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // maxReply bounds the bytes of a reply after decompression.
@@ -120,11 +121,11 @@ func pathOf(d Dialect) string {
 }
 
 // postReport makes one exchange.
-func (c *Client) postReport(ctx context.Context, s *serverState, d Dialect, body []byte) (Reply, error) {
+func (c *Client) postReport(ctx context.Context, s *serverState, d Dialect, r report) (Reply, error) {
 	fail := func(status int, after time.Duration, err error) (Reply, error) {
 		return Reply{}, &BeatError{Server: s.base, Status: status, RetryAfter: after, Err: err}
 	}
-	request := c.http.R().SetContext(ctx).SetHeader("Content-Type", "application/json").SetBody(body)
+	request := c.http.R().SetContext(ctx).SetHeader("Content-Type", "application/json").SetBody(r.body)
 	request.Header["Idempotency-Key"] = nil // not sent; lets net/http retry when a kept connection turns out closed
 	tagged := c.tagServer == s && c.tagPath == pathOf(d) && c.tag != ""
 	if tagged {
@@ -162,6 +163,11 @@ func (c *Client) postReport(ctx context.Context, s *serverState, d Dialect, body
 	reply.HeartbeatResponse, reply.Rejected, err = DecodeReply(data)
 	if err != nil {
 		return fail(status, 0, err)
+	}
+	if c.believe != nil {
+		if err := c.believe(data, header.Get(trust.ReplyHeader), reply.statement(), r.host); err != nil {
+			return fail(status, 0, fmt.Errorf("its reply is not believed: %w", err))
+		}
 	}
 	c.tag, c.tagServer, c.tagPath = header.Get("ETag"), s, pathOf(d)
 	return reply, nil

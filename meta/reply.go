@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ops-updater/ops-updater/internal/jsonbound"
 	"github.com/ops-updater/ops-updater/internal/printable"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // Limits on the shape of a reply, checked before memory is spent on it.
@@ -98,4 +100,13 @@ func decodeAgent(dec *json.Decoder) (DesiredAgent, error) {
 		return a, fmt.Errorf("its entry is not an agent's: %w", err)
 	}
 	return a, a.Validate()
+}
+
+// statement is what a reply says of itself.
+func (r HeartbeatResponse) statement() trust.Statement {
+	said := trust.Statement{Host: r.Host, Epoch: r.Epoch, Serial: r.Serial, List: r.KeyList}
+	if r.Expires > 0 {
+		said.Expires = time.Unix(r.Expires, 0)
+	}
+	return said
 }

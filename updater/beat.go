@@ -46,6 +46,7 @@ type beat struct {
 	asked   chan chan<- struct{} // somebody wants a heartbeat now, and to know when it is over
 	fresh   bool                 // this host has no stored reply: nothing is known of what is wanted
 	host    hostFacts
+	belief  *belief
 
 	// Owned by run.
 	sent     bool // a heartbeat of this process has gone out
@@ -58,26 +59,32 @@ type beat struct {
 	state local.Heartbeat
 }
 
-func newBeat(c config.Config, a agents, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
-	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan config.Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts()}
+func newBeat(c config.Config, a agents, believed *belief, news <-chan struct{}, log zerolog.Logger, m *local.Metrics) (*beat, error) {
+	b := &beat{agents: a, news: news, log: log, metrics: m, reload: make(chan config.Config, 1), asked: make(chan chan<- struct{}), host: readHostFacts(), belief: believed}
 	b.state.Interval = c.Interval.Seconds()
 	return b, b.useConfig(c)
 }
 
-// newClient makes the heartbeat client that c describes.
-func newClient(c config.Config) (*meta.Client, error) {
-	return meta.NewClient(meta.ClientConfig{
+// newClient makes the heartbeat client that c describes. believed is nil for one that
+// acts on no reply.
+func newClient(c config.Config, believed *belief) (*meta.Client, error) {
+	client := meta.ClientConfig{
 		Servers: c.Servers, Dialect: c.Dialect, Token: c.Token, Proxy: c.Proxy,
 		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Insecure: c.TLS.Insecure,
 		UserAgent: "ops-updater/" + buildinfo.Version(),
-	})
+	}
+	if believed != nil {
+		client.Believe = believed.believe
+	}
+	return meta.NewClient(client)
 }
 
 func (b *beat) useConfig(config config.Config) error {
-	client, err := newClient(config)
+	client, err := newClient(config, b.belief)
 	if err != nil {
 		return err
 	}
+	b.belief.useConfig(config.Trust)
 	if b.client != nil {
 		b.client.Close()
 	}
@@ -220,6 +227,11 @@ func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err == nil && reply.Unchanged {
+		if err = b.belief.unchanged(); err != nil {
+			b.client.Forget() // ask for the whole of it
+		}
+	}
 	b.metrics.Heartbeat(time.Since(start), err)
 	if err != nil {
 		b.noteFailure(err)
@@ -317,6 +329,7 @@ func (b *beat) makeRequest(ctx context.Context, patience time.Duration) meta.Hea
 		RealAgents: withRejected(b.agents.Report(asking), b.rejected, time.Now()),
 		Arch:       meta.Arch(), Labels: b.config.Labels,
 		BootTime: b.host.bootTime, BootID: b.host.bootID, Protocol: meta.Protocol, SerialMark: b.agents.Mark(),
+		Trust: b.belief.report(),
 	}
 }
 

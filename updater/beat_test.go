@@ -79,7 +79,7 @@ func startBeat(t *testing.T, interval time.Duration, change func(*config.Config)
 		change(&config)
 	}
 	var err error
-	if r.beat, err = newBeat(config, r.agents, r.news, zerolog.Nop(), local.NewMetrics()); err != nil {
+	if r.beat, err = newBeat(config, r.agents, &belief{}, r.news, zerolog.Nop(), local.NewMetrics()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

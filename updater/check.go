@@ -53,6 +53,7 @@ func Check(ctx context.Context, c config.Config) []Finding {
 	for _, w := range c.Warnings() {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
+	findings = append(findings, checkTrust(c)...)
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)
 	findings = append(findings, checkRunnable(ctx, c)...)
@@ -195,7 +196,7 @@ func tryUser(ctx context.Context, name string) error {
 // checkServers asks every server for a sign of life and compares clocks. A
 // server that is away keeps nothing from starting: the last reply holds.
 func checkServers(ctx context.Context, c config.Config) []Finding {
-	client, err := newClient(c)
+	client, err := newClient(c, nil)
 	if err != nil {
 		return []Finding{{Name: "server", Verdict: VerdictFail, Detail: err.Error(), Mend: "correct the TLS keys of " + c.Path}}
 	}

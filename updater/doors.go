@@ -17,7 +17,7 @@ func (d *daemon) status(context.Context) local.Status {
 	s := local.Status{
 		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
-		ConfigError: d.config.Problem(), Damaged: d.engine.Damage(), Heartbeat: beat, Agents: realAgents(d.engine.States()),
+		ConfigError: d.config.Problem(), Damaged: d.engine.Damage(), Heartbeat: beat, Trust: d.beat.belief.state(), Agents: realAgents(d.engine.States()),
 	}
 	return s
 }

@@ -39,7 +39,12 @@ func Once(ctx context.Context, config config.Config, log zerolog.Logger, show fu
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBeat(config, engine, engine.Notify(), log, local.NewMetrics())
+	believed, err := openBelief(config, ownState, log)
+	if err != nil {
+		engine.damage.addDamage(err)
+		log.Error().Err(err).Msg("what was heard of the server's keys is lost")
+	}
+	b, err := newBeat(config, engine, believed, engine.Notify(), log, local.NewMetrics())
 	if err != nil {
 		return nil, err
 	}

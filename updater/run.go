@@ -111,7 +111,12 @@ func runDaemon(ctx context.Context, c config.Config, log zerolog.Logger, aside [
 	for _, err := range aside {
 		engine.damage.addDamage(err)
 	}
-	b, err := newBeat(c, engine, engine.Notify(), log, metrics)
+	believed, err := openBelief(c, ownState, log)
+	if err != nil {
+		engine.damage.addDamage(err)
+		log.Error().Err(err).Msg("what was heard of the server's keys is lost")
+	}
+	b, err := newBeat(c, engine, believed, engine.Notify(), log, metrics)
 	if err != nil {
 		return err
 	}
@@ -173,7 +178,7 @@ func (d *daemon) reloadConfig(context.Context) (local.Reloaded, error) {
 func (d *daemon) useConfig(next config.Config) error {
 	// Made to see whether it can be: the heartbeat takes the configuration later, when
 	// nobody is there any more to be told that it is bad.
-	client, err := newClient(next)
+	client, err := newClient(next, d.beat.belief)
 	if err != nil {
 		return err
 	}

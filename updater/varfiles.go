@@ -93,7 +93,7 @@ func checkAside(dir string) []Finding {
 			Mend:   "look why (a power cut, a full disk, another program), then remove it",
 		})
 	}
-	for _, name := range []string{lockName, pidName, LogName, crashName, desiredName, holdsName} {
+	for _, name := range []string{lockName, pidName, LogName, crashName, desiredName, holdsName, heardName} {
 		path := filepath.Join(dir, name)
 		fi, err := os.Lstat(path)
 		if err != nil || fi.Mode().IsRegular() {

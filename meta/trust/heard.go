@@ -76,7 +76,7 @@ func (h Heard) Keys(a Anchors, use Use, now time.Time) Keys {
 // A list of keys of a higher epoch counts whoever sent it, since a root key signed it: the
 // returned Heard has it even when the reply itself is refused.
 func (h Heard) Judge(a Anchors, body []byte, header string, said Statement, host string, now time.Time) (Heard, error) {
-	next, err := h.withList(a, said.List)
+	next, err := h.Hear(a, said.List)
 	if err != nil {
 		return h, err
 	}
@@ -103,9 +103,10 @@ func (h Heard) Judge(a Anchors, body []byte, header string, said Statement, host
 	return next, nil
 }
 
-// withList takes over a list of a higher epoch. One of the same or a lower epoch
-// is passed over: servers send it to hosts that they know nothing of.
-func (h Heard) withList(a Anchors, list *SignedList) (Heard, error) {
+// Hear takes over a list of a higher epoch that one of the root keys signed. One of
+// the same or a lower epoch is passed over: servers send it to hosts that they
+// know nothing of. So is every list where there are no root keys.
+func (h Heard) Hear(a Anchors, list *SignedList) (Heard, error) {
 	if list == nil || len(a.Roots) == 0 {
 		return h, nil
 	}

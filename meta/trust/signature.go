@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"hash"
 	"io"
@@ -104,12 +105,13 @@ func countWords(keys Keys) string {
 
 // Sign signs data as subject and returns the signature's file.
 func (k PrivateKey) Sign(data []byte, subject Subject) []byte {
-	return minisign.SignWithComments(k.key, data, subject.comment(), "signature of ops-updater, key "+k.Public().ID())
+	file, _ := k.SignReader(bytes.NewReader(data), subject) // which never fails
+	return file
 }
 
-// SignReader signs everything that r has.
+// SignReader signs everything that r has, and returns the signature's file.
 func (k PrivateKey) SignReader(r io.Reader, subject Subject) ([]byte, error) {
-	reader := minisign.NewReader(r)
+	reader := minisign.NewReader(r) // makes the digest, and signs that: the newer kind
 	if _, err := io.Copy(io.Discard, reader); err != nil {
 		return nil, err
 	}

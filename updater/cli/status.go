@@ -151,6 +151,9 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	if s.ConfigError != "" {
 		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable.Text(s.ConfigError))
 	}
+	if s.Trust != nil {
+		_, _ = fmt.Fprintln(w, printable.Text(trustInWords(*s.Trust, now)))
+	}
 	for _, d := range s.Damaged {
 		_, _ = fmt.Fprintf(w, "damaged: %s\n", printable.Text(d))
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	Proxy    string // empty: from the environment
 	TLS      TLS
 	Token    string // bearer credential for the servers, or empty
+	Trust    Trust
 
 	WorkDir      string // of agents for which the server names none
 	VarDir       string
@@ -156,6 +157,9 @@ func (c *Config) completeAndCheck() error {
 		return fmt.Errorf("%s: cert_file and key_file are wanted together, or neither", file)
 	case c.Keep < 2:
 		return fmt.Errorf("%s: keep is %d: want at least 2, the current version and the previous one", file, c.Keep)
+	}
+	if err := c.Trust.complete(); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return c.findHostname()
 }

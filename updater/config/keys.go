@@ -55,6 +55,8 @@ var allKeys = []key{
 	{name: "token", set: checkedKey(func(c *Config) *string { return &c.Token }, checkToken)},
 	{name: "token_file", set: setTokenFromFile},
 
+	{name: "trust", keys: trustKeys},
+
 	{name: "work_dir", set: textKey(func(c *Config) *string { return &c.WorkDir })},
 	{name: "var_dir", set: textKey(func(c *Config) *string { return &c.VarDir })},
 	{name: "desiredAgent", set: checkedKey(func(c *Config) *string { return &c.DesiredAgent }, checkAgentName)},

@@ -24,7 +24,7 @@ func (c Config) Warnings() []string {
 	if host, _, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Enabled && err == nil && !isLoopback(host) {
 		w = append(w, "http.listen "+c.HTTP.Listen+" can be reached from other hosts")
 	}
-	return w
+	return append(w, c.Trust.warnings()...)
 }
 
 // isReadableByOthers reports whether others can read what is sent to server.

@@ -24,6 +24,7 @@ type Status struct {
 	ConfigError string           `json:"configError,omitempty"` // why its last reload changed nothing
 	Damaged     []string         `json:"damaged,omitempty"`     // what this run found damaged in var and set aside
 	Heartbeat   Heartbeat        `json:"heartbeat"`
+	Trust       *Trust           `json:"trust,omitempty"` // nil: nothing is verified
 	Agents      []meta.RealAgent `json:"agents"`
 }
 
@@ -39,6 +40,14 @@ type Heartbeat struct {
 	Error    string       `json:"error,omitempty"`    // of the last one
 
 	Refused []meta.Rejected `json:"refused,omitempty"` // entries of the last reply that are not followed
+}
+
+// Trust is what this host verifies, and what it heard of the server.
+type Trust struct {
+	meta.TrustReport
+	Serial  int64     `json:"serial,omitempty"`    // the highest one that was acted on
+	Expires time.Time `json:"expires,omitzero"`    // of the reply that was believed last, in this run
+	Stale   time.Time `json:"staleSince,omitzero"` // since when no reply has been believed
 }
 
 // Plan is what the sidecar would do now.
