@@ -28,6 +28,15 @@ func (a Addresses) List() []string {
 	return strings.Split(string(a), "\n")
 }
 
+// Redacted are the addresses as logs, errors and reports may show them, see [RedactURL].
+func (a Addresses) Redacted() Addresses {
+	list := a.List()
+	for i := range list {
+		list[i] = RedactURL(list[i])
+	}
+	return AddressesOf(list...)
+}
+
 // MarshalJSON makes a list.
 func (a Addresses) MarshalJSON() ([]byte, error) { return json.Marshal(a.List()) }
 

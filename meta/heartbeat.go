@@ -122,7 +122,7 @@ type DesiredAgent struct {
 	Keep      int    `json:"keep,omitempty"`      // complete versions to keep; 0: the host's default
 	Rollout   string `json:"rollout,omitempty"`   // the rollout that granted this version
 	// Mirrors are further base URLs of the same tarball, tried in turn when one has
-	// not what the digests say. See [DesiredAgent.TarballURL].
+	// not what the digests say. See [DesiredAgent.TarballURLs].
 	Mirrors Addresses `json:"mirrors,omitempty"`
 	Retry   int64     `json:"retry,omitempty"` // when it grows, what failed before is tried again: quarantine and back-off end
 }

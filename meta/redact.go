@@ -58,6 +58,7 @@ func (r HeartbeatResponse) Redacted() HeartbeatResponse {
 	for i := range r.DesiredAgents {
 		a := &r.DesiredAgents[i]
 		a.Tarball, a.MD5, a.ConfigRemoteURL = RedactURL(a.Tarball), RedactURL(a.MD5), RedactURL(a.ConfigRemoteURL)
+		a.Mirrors = a.Mirrors.Redacted()
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,22 @@ func TarballName(name, version string) string { return name + "-" + version + ".
 // without the arch in the legacy dialect.
 func (a DesiredAgent) TarballURL(d Dialect, arch string) string {
 	return artifactURL(a.Tarball, d, arch, TarballName(a.Name, a.Version))
+}
+
+// TarballURLs are where a's tarball is: at [DesiredAgent.TarballURL], then at each
+// mirror. None when neither is named.
+func (a DesiredAgent) TarballURLs(d Dialect, arch string) []string {
+	bases := a.Mirrors.List()
+	if a.Tarball != "" {
+		bases = append([]string{a.Tarball}, bases...)
+	}
+	var urls []string
+	for _, base := range bases {
+		if url := artifactURL(base, d, arch, TarballName(a.Name, a.Version)); !slices.Contains(urls, url) {
+			urls = append(urls, url)
+		}
+	}
+	return urls
 }
 
 // MD5URL is where the md5sum-format digest of a's tarball is, or "" when MD5

@@ -65,6 +65,8 @@ func TestSecretsInAddressesAreShownNowhere(t *testing.T) {
 		{Name: "wrong", Version: "1", Tarball: with("/big"), MD5: digest},
 		{Name: "big", Version: "1", Tarball: with("/big"), MD5: digest, Size: 5},
 		{Name: "closed", Version: "1", Tarball: "http://t0k3n@127.0.0.1:1/x?sig=s1gn4tur3", MD5: digest},
+		{Name: "mirrors", Version: "1", Tarball: with("/missing"), Mirrors: meta.AddressesOf(with("/cut"), "http://t0k3n@127.0.0.1:1/x?sig=s1gn4tur3", with("/away")), MD5: digest},
+		{Name: "not-mirror", Version: "1", Tarball: with("/missing"), Mirrors: meta.AddressesOf("ftp://bob:s3cr3t@127.0.0.1/x?sig=s1gn4tur3"), MD5: digest},
 		{Name: "not-web", Version: "1", Tarball: "ftp://bob:s3cr3t@127.0.0.1/x?sig=s1gn4tur3", MD5: digest},
 		{Name: "not-url", Version: "1", Tarball: "http://bob:s3cr3t@127.0.0.1:port/%zz", MD5: digest},
 	}

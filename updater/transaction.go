@@ -139,9 +139,7 @@ func (k *keeper) installJob(t *plan.Txn) job.Job {
 		Agent: a.Name, Version: a.Version, Dir: j.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
 		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
-	}
-	if a.Tarball != "" { // a version that is there needs none
-		j.Install.Tarballs = []string{a.TarballURL(t.Wish.Dialect, cfg.Arch)}
+		Tarballs: a.TarballURLs(t.Wish.Dialect, cfg.Arch), // a version that is there needs none
 	}
 	return j
 }

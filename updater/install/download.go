@@ -27,6 +27,8 @@ type download struct {
 	free    *guard
 	want    digests
 	report  func(job.Progress)
+
+	impatient bool // there is another mirror to try, so a slow one is left
 }
 
 // sizeLimit is the most bytes the tarball may have.
@@ -46,6 +48,7 @@ func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bo
 		err = ps.replayPart(ctx)
 	}
 	for err == nil {
+		d.impatient = m.hasFresh()
 		back := d.tryURL(ctx, m.currentURL(), ps)
 		if back == nil {
 			return ps, nil
@@ -154,7 +157,10 @@ func (d *download) attemptOnce(ctx context.Context, url string, ps *pass) error 
 		return err
 	}
 	from := newStream(ctx, body, d.limiter, d.job.Limits.StallTimeout, cancel)
-	if err := d.copyBody(ps, from, total); err != nil {
+	if d.impatient {
+		from.wantRate(slowRate)
+	}
+	if err := d.copyBody(ps, from, total, meta.RedactURL(url)); err != nil {
 		return explainBroken(ctx, meta.RedactURL(url), err)
 	}
 	if total > 0 && ps.size < total {
@@ -237,8 +243,8 @@ func (d *download) resumedAt(contentRange, url string, ps *pass) (int64, error) 
 // errAfresh: what has been downloaded cannot be gone on with.
 var errAfresh = failedBecause(CodeWrongSize, "the server has another file than the one whose download was begun")
 
-// copyBody takes the body in until its end.
-func (d *download) copyBody(ps *pass, from io.Reader, total int64) error {
+// copyBody takes the body in until its end; where is its address, for errors.
+func (d *download) copyBody(ps *pass, from io.Reader, total int64, where string) error {
 	limit := d.sizeLimit()
 	if total > 0 {
 		limit = min(limit, total)
@@ -248,7 +254,7 @@ func (d *download) copyBody(ps *pass, from io.Reader, total int64) error {
 		n, err := from.Read(b) // as much as has come: nothing waits here for a slow server
 		if ps.size+int64(n) > limit {
 			ps.flow.dropChunk(b)
-			return failedBecause(CodeTooLarge, "more than %d bytes arrive", limit)
+			return failedBecause(CodeTooLarge, "more than %d bytes arrive from %s", limit, where)
 		}
 		if werr := ps.takeChunk(b[:n]); werr != nil {
 			return werr
@@ -269,8 +275,8 @@ func explainBroken(ctx context.Context, where string, err error) error {
 	switch cause := context.Cause(ctx); {
 	case errors.As(err, &known):
 		return err
-	case errors.Is(cause, errStalled):
-		return failedBecause(CodeStalled, "cannot download %s: %w", where, errStalled)
+	case errors.Is(cause, errStalled) || errors.Is(cause, errSlow):
+		return failedBecause(CodeStalled, "cannot download %s: %w", where, cause)
 	case cause != nil:
 		return failedBecause(CodeCancelled, "cannot download %s: %w", where, cause)
 	default:

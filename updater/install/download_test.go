@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -232,11 +233,117 @@ func TestMirrorsAreTriedInOrder(t *testing.T) {
 			r.mustBe(t, j)
 		})
 	}
-	j := testJob(t, r, serve(t, status(404)).URL, serve(t, content(other.tarball)).URL)
-	_, err := install.Run(t.Context(), j, nil)
-	mustFail(t, err, install.CodeWrongDigest, true)
-	if !strings.Contains(fmt.Sprint(err), "404") {
-		t.Errorf("the first mirror's fault is not told: %v", err)
+}
+
+// creeping sends 10 KiB a second for so long, then the rest at once.
+func creeping(b []byte, long time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(&creeper{w, r.Context(), time.Now().Add(long)}, r, "", time.Time{}, bytes.NewReader(b))
+	}
+}
+
+type creeper struct {
+	http.ResponseWriter
+	ctx   context.Context
+	until time.Time
+}
+
+func (c *creeper) Write(p []byte) (n int, err error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for len(p) > n && time.Now().Before(c.until) {
+		sent, err := c.ResponseWriter.Write(p[n:min(n+1<<10, len(p))])
+		if n += sent; err == nil {
+			err = http.NewResponseController(c.ResponseWriter).Flush()
+		}
+		if err != nil {
+			return n, err
+		}
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			return n, c.ctx.Err()
+		}
+	}
+	sent, err := c.ResponseWriter.Write(p[n:])
+	return n + sent, err
+}
+
+func TestSlowMirrorsMakeWayWhileThereAreOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: downloads slowly")
+	}
+	t.Parallel()
+	r := newRelease(t, 1000)
+	whole := content(r.tarball)
+	cases := map[string]struct {
+		handlers []http.HandlerFunc
+		asked    []int // how often each was
+	}{
+		"slow, then a good one":   {[]http.HandlerFunc{creeping(r.tarball, time.Minute), whole}, []int{1, 1}},
+		"next to nothing":         {[]http.HandlerFunc{stalling(r.tarball, 0), whole}, []int{1, 1}},
+		"slow ones only":          {[]http.HandlerFunc{creeping(r.tarball, time.Minute), creeping(r.tarball, 2*haste)}, []int{1, 1}},
+		"slow alone":              {[]http.HandlerFunc{creeping(r.tarball, 2*haste)}, []int{1}},
+		"slow, the other is away": {[]http.HandlerFunc{inTurn(creeping(r.tarball, time.Minute), creeping(r.tarball, 2*haste)), status(503)}, []int{2, 1}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := testJob(t, r)
+			j.Limits.StallTimeout, j.Limits.Retries = haste, 1
+			var mirrors []*origin
+			for _, h := range c.handlers {
+				mirrors = append(mirrors, serve(t, h))
+				j.Tarballs = append(j.Tarballs, mirrors[len(mirrors)-1].URL)
+			}
+			if _, err := install.Run(t.Context(), j, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.mustBe(t, j)
+			for i, m := range mirrors {
+				if got := len(m.header("Range")); got != c.asked[i] {
+					t.Errorf("mirror %d was asked %d times, want %d", i, got, c.asked[i])
+				}
+			}
+		})
+	}
+}
+
+func TestErrorNamesEveryMirror(t *testing.T) {
+	t.Parallel()
+	r, other := newRelease(t, 1000), newRelease(t, 310_000)
+	cases := map[string]struct {
+		handlers  []http.HandlerFunc
+		reason    string
+		permanent bool
+		says      []string
+	}{
+		"none has it":         {[]http.HandlerFunc{status(404), content(other.tarball)}, install.CodeWrongDigest, true, []string{"404", "is wanted"}},
+		"one may come back":   {[]http.HandlerFunc{status(404), status(500)}, install.CodeServerError, false, []string{"404", "500"}},
+		"endless and missing": {[]http.HandlerFunc{endless, status(410)}, install.CodeTooLarge, true, []string{"bytes arrive", "410"}},
+		"all are away":        {[]http.HandlerFunc{status(500), status(502), status(503)}, install.CodeServerBusy, false, []string{"500", "502", "503"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := testJob(t, r)
+			j.Limits.Retries, j.Limits.MaxDownload = 0, 1<<20 // however few retries, each is asked
+			for i, h := range c.handlers {
+				url := strings.Replace(serve(t, h).URL, "http://", "http://bob:s3cr3t@", 1) + fmt.Sprintf("/mirror-%d", i)
+				j.Tarballs = append(j.Tarballs, url)
+				c.says = append(c.says, fmt.Sprintf("/mirror-%d", i))
+			}
+			_, err := install.Run(t.Context(), j, nil)
+			mustFail(t, err, c.reason, c.permanent)
+			for _, want := range c.says {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("%q is not said: %v", want, err)
+				}
+			}
+			if strings.Contains(fmt.Sprint(err), "s3cr3t") {
+				t.Errorf("a password is told: %v", err)
+			}
+		})
 	}
 }
 

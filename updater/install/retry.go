@@ -37,6 +37,7 @@ type setback struct {
 // mirrors decides what to do after a setback. It performs no I/O.
 type mirrors struct {
 	urls     []string
+	last     []*Error // its last setback, by index; nil: none yet
 	dead     []*Error // why a mirror is given up, by index
 	wrong    []int    // wrong tarballs, by index
 	current  int
@@ -46,10 +47,21 @@ type mirrors struct {
 }
 
 func newMirrors(urls []string, retries int) *mirrors {
-	return &mirrors{urls: urls, dead: make([]*Error, len(urls)), wrong: make([]int, len(urls)), retries: retries}
+	return &mirrors{urls: urls, last: make([]*Error, len(urls)), dead: make([]*Error, len(urls)), wrong: make([]int, len(urls)), retries: retries}
 }
 
 func (m *mirrors) currentURL() string { return m.urls[m.current] }
+
+// hasFresh reports whether there is another mirror that nothing speaks against yet,
+// so that a slow one need not be put up with.
+func (m *mirrors) hasFresh() bool {
+	for at, e := range m.last {
+		if at != m.current && e == nil {
+			return true
+		}
+	}
+	return false
+}
 
 // decision is what comes after a setback: another try at url() after wait, or
 // the end. With fresh set, what has been downloaded so far is thrown away.
@@ -61,6 +73,9 @@ type decision struct {
 
 // afterSetback takes note of a setback at the current mirror and decides.
 func (m *mirrors) afterSetback(s setback) decision {
+	if s.err != errAfresh || m.last[m.current] == nil { // it says less than any other
+		m.last[m.current] = s.err
+	}
 	switch {
 	case s.wrong:
 		return m.afterWrong(s)
@@ -82,7 +97,7 @@ func (m *mirrors) afterWrong(s setback) decision {
 	}
 	d := decision{fresh: true}
 	if m.restarts++; m.restarts > m.retries+wrongDigests*len(m.urls) {
-		return decision{err: s.err}
+		return decision{err: m.giveUp(s.err)}
 	}
 	if s.pure {
 		return m.nextMirror(d)
@@ -94,8 +109,8 @@ func (m *mirrors) afterPassing(s setback) decision {
 	if s.gained >= progressBytes {
 		m.failures = 0
 	}
-	if m.failures++; m.failures > m.retries {
-		return decision{err: s.err}
+	if m.failures++; m.failures > m.retries+len(m.urls)-1 { // each has its turn, however few retries there are
+		return decision{err: m.giveUp(s.err)}
 	}
 	before := m.current
 	d := m.nextMirror(decision{})
@@ -104,7 +119,7 @@ func (m *mirrors) afterPassing(s setback) decision {
 	}
 	if m.current == before && s.wait > 0 {
 		if s.wait > maxRetryAfter {
-			return decision{err: s.err}
+			return decision{err: m.giveUp(s.err)}
 		}
 		d.wait = max(d.wait, s.wait)
 	}
@@ -125,13 +140,24 @@ func (m *mirrors) nextMirror(d decision) decision {
 
 // allDead is one error for all mirrors, with the last one's reason.
 func (m *mirrors) allDead() *Error {
-	last := m.dead[m.current]
+	e := m.giveUp(m.dead[m.current])
+	e.Permanent = true
+	return e
+}
+
+// giveUp is the end that last brought, with what is wrong with every mirror.
+func (m *mirrors) giveUp(last *Error) *Error {
 	if len(m.urls) == 1 {
 		return last
 	}
-	var said []string
-	for _, e := range m.dead {
-		said = append(said, e.Error())
+	said := make([]string, 0, len(m.urls))
+	for at, e := range m.last {
+		switch {
+		case m.dead[at] != nil:
+			said = append(said, m.dead[at].Error())
+		case e != nil:
+			said = append(said, e.Error())
+		}
 	}
-	return &Error{Code: last.Code, Permanent: true, Err: errors.New("no mirror has it: " + strings.Join(said, "; "))}
+	return &Error{Code: last.Code, Err: errors.New("no mirror has it: " + strings.Join(said, "; "))}
 }

@@ -13,7 +13,14 @@ import (
 // that only pretends to send.
 const stallBytes = 4 << 10
 
-var errStalled = errors.New("next to nothing arrives")
+// slowRate is how many bytes a second a mirror must send for others not to be tried
+// instead.
+const slowRate = 16 << 10
+
+var (
+	errStalled = errors.New("next to nothing arrives")
+	errSlow    = errors.New("little arrives, and there is another mirror")
+)
 
 // stream reads a body at no more than the allowed rate and cuts it off when it
 // stalls. Only the time spent waiting for the server counts.
@@ -22,7 +29,9 @@ type stream struct {
 	body    io.Reader
 	limiter *rate.Limiter // nil: unlimited
 	watch   *time.Timer   // cancels the request
+	cancel  context.CancelCauseFunc
 	patient time.Duration
+	least   int           // bytes within patient
 	left    time.Duration // until it counts as stalled
 	got     int           // since left was full
 }
@@ -32,7 +41,17 @@ type stream struct {
 func newStream(ctx context.Context, body io.Reader, limiter *rate.Limiter, patient time.Duration, cancel context.CancelCauseFunc) *stream {
 	watch := time.AfterFunc(patient, func() { cancel(errStalled) })
 	watch.Stop()
-	return &stream{ctx: ctx, body: body, limiter: limiter, watch: watch, patient: patient, left: patient}
+	return &stream{ctx: ctx, body: body, limiter: limiter, watch: watch, cancel: cancel, patient: patient, least: stallBytes, left: patient}
+}
+
+// wantRate cuts the body off, with errSlow, when fewer bytes a second arrive.
+func (s *stream) wantRate(bytesPerSecond int) {
+	least := int(s.patient.Seconds() * float64(bytesPerSecond))
+	if least <= s.least {
+		return
+	}
+	s.least, s.watch = least, time.AfterFunc(s.patient, func() { s.cancel(errSlow) })
+	s.watch.Stop()
 }
 
 func newLimiter(bytesPerSecond int64) *rate.Limiter {
@@ -62,7 +81,7 @@ func (s *stream) readWatched(p []byte) (int, error) {
 	s.watch.Reset(s.left)
 	n, err := s.body.Read(p)
 	s.watch.Stop()
-	if s.got += n; s.got >= stallBytes {
+	if s.got += n; s.got >= s.least {
 		s.got, s.left = 0, s.patient
 		return n, err
 	}

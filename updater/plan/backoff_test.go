@@ -74,6 +74,21 @@ func TestADigestThatAnInstallLearnedIdentifiesTheRelease(t *testing.T) {
 	}
 }
 
+func TestAReleaseThatCannotBeHadIsTriedAtOnceFromElsewhere(t *testing.T) {
+	digest := strings.Repeat("0", 32)
+	w := Wish{Agent: meta.DesiredAgent{Name: "falcon", Version: "1.0.1", Tarball: "http://x/falcon", MD5: digest}}
+	r := Record{}
+	earlier := "fetch:1.0.1 " + AddressDigest("http://x/falcon ") + " md5:" + digest
+	if key := r.FetchKey(w); key != earlier {
+		t.Errorf("key %q, want that of earlier versions, %q", key, earlier)
+	}
+	mirrored := w
+	mirrored.Agent.Mirrors = meta.AddressesOf("http://y/falcon")
+	if r.FetchKey(mirrored) == earlier || r.ReleaseKey(mirrored) != r.ReleaseKey(w) {
+		t.Errorf("with a mirror: fetch %q, release %q", r.FetchKey(mirrored), r.ReleaseKey(mirrored))
+	}
+}
+
 func TestStartsAfterCrashesBackOff(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	var c CrashLog

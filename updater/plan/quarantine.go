@@ -124,7 +124,11 @@ func doubledUpTo(base, limit time.Duration, n int) time.Duration {
 // FetchKey identifies where and how the release that w asks for is to be had: a
 // tarball that cannot be had there may be had elsewhere.
 func (r *Record) FetchKey(w Wish) string {
-	return "fetch:" + w.Agent.Version + " " + AddressDigest(w.Agent.Tarball+" "+w.Agent.ConfigRemoteURL) + " " + r.ReleaseKey(w)
+	from := w.Agent.Tarball + " " + w.Agent.ConfigRemoteURL
+	if w.Agent.Mirrors != "" { // without any the key is what earlier versions wrote
+		from += " " + string(w.Agent.Mirrors)
+	}
+	return "fetch:" + w.Agent.Version + " " + AddressDigest(from) + " " + r.ReleaseKey(w)
 }
 
 // ReleaseKey identifies the release that w asks for: by digest when it is
