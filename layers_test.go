@@ -50,10 +50,10 @@ var layers = map[string][]string{
 	// The sidecar.
 	"updater/internal/agenttest": {},
 	"updater/plan":               {"meta", "internal/host/status"},
-	"updater/config":             {"meta", "meta/trust", "internal/plainfile", "internal/timespan", "internal/printable"},
+	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
 	"updater/job":                {"meta", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/pause"},
-	"updater/install":            {"meta", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
+	"updater/install":            {"meta", "updater/job", "updater/plan", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
 	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath"},
 	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},
 	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},

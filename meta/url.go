@@ -73,6 +73,10 @@ func artifactURL(base string, d Dialect, arch, file string) string {
 	return base + "/" + arch + "/" + file
 }
 
+// IsAddress reports whether a field of an agent that may be a digest or an address, as
+// [DesiredAgent.MD5], is an address.
+func IsAddress(s string) bool { return isHTTP(s) }
+
 func isHex(s string, n int) bool {
 	if len(s) != n {
 		return false

@@ -54,6 +54,7 @@ func Check(ctx context.Context, c config.Config) []Finding {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
 	findings = append(findings, checkTrust(c)...)
+	findings = append(findings, checkPolicy(c)...)
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)
 	findings = append(findings, checkRunnable(ctx, c)...)
@@ -132,6 +133,20 @@ func checkShell() Finding {
 		}
 	}
 	return Finding{Name: "shell", Verdict: VerdictOK, Detail: sh}
+}
+
+// checkPolicy says what of the last reply this host's policy refuses.
+func checkPolicy(c config.Config) []Finding {
+	var findings []Finding
+	for _, w := range lastWishes(c) {
+		if why := c.Policy.Refuses(w); w.Refused == "" && why != "" {
+			findings = append(findings, Finding{
+				Name: "policy", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s %s is refused: %s", w.Agent.Name, w.Agent.Version, why),
+				Mend: "want something else of this host in ops-meta, or change policy in " + filepath.Base(c.Path),
+			})
+		}
+	}
+	return findings
 }
 
 // checkUsers tries to become every user that the last reply names. One that

@@ -40,6 +40,8 @@ type EngineConfig struct {
 	CheckEvery  time.Duration // how often a crashed agent is looked for
 	ConfigEvery time.Duration // how often remote configs are looked at
 
+	Policy plan.Policy // what a server may ask for
+
 	Log zerolog.Logger
 
 	// Ended, unless nil, is told of every transaction that ended, and how.
@@ -57,7 +59,7 @@ func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 			MaxDownload: c.MaxDownloadSize, MaxUnpacked: c.MaxUnpackedSize, MaxFiles: c.MaxFiles, MaxConfig: c.MaxRemoteConfig,
 			Reserve: c.Reserve, MaxRate: c.MaxDownloadRate, StallTimeout: c.StallTimeout, Retries: c.Retries, SyncTimeout: c.SyncTimeout,
 		},
-		Log: log,
+		Policy: c.Policy, Log: log,
 	}
 	for k, v := range c.Env {
 		e.Env = append(e.Env, k+"="+v)
@@ -70,7 +72,7 @@ func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 // ca_file, so they are given its content; one that cannot be read has been
 // refused with the heartbeats before.
 func routeOf(c config.Config) job.Route {
-	r := job.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure}
+	r := job.Route{Proxy: c.Proxy, Insecure: c.TLS.Insecure, Hosts: c.Policy.TarballHosts}
 	if c.TLS.CAFile != "" {
 		pem, _ := plainfile.ReadLinked(c.TLS.CAFile, meta.MaxCertificates)
 		r.CA = string(pem)

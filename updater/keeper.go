@@ -173,7 +173,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	wish := k.wish
 	k.ordersSeen = k.orders
 	k.mu.Unlock()
-	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.currentHold(wish), Now: time.Now()}
+	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.currentHold(wish), Policy: k.e.currentConfig().Policy, Now: time.Now()}
 	k.rec = k.rec.AsOf(s.Now)
 	s.Stored = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.currentConfig().ConfigEvery

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 // Config is what cfg.json says, with defaults filled in and every path made
@@ -35,6 +36,7 @@ type Config struct {
 	TLS      TLS
 	Token    string // bearer credential for the servers, or empty
 	Trust    Trust
+	Policy   plan.Policy
 
 	WorkDir      string // of agents for which the server names none
 	VarDir       string

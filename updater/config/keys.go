@@ -56,6 +56,7 @@ var allKeys = []key{
 	{name: "token_file", set: setTokenFromFile},
 
 	{name: "trust", keys: trustKeys},
+	{name: "policy", keys: policyKeys},
 
 	{name: "work_dir", set: textKey(func(c *Config) *string { return &c.WorkDir })},
 	{name: "var_dir", set: textKey(func(c *Config) *string { return &c.VarDir })},

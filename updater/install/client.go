@@ -18,6 +18,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
+	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 const (
@@ -64,7 +65,7 @@ func newClient(r job.Route, stall time.Duration) (*resty.Client, error) {
 		SetLogger(silent{}).
 		SetDoNotParseResponse(true).
 		SetHeader("User-Agent", "ops-updater").
-		SetRedirectPolicy(resty.RedirectPolicyFunc(checkRedirect))
+		SetRedirectPolicy(resty.RedirectPolicyFunc(checkRedirect), resty.RedirectPolicyFunc(allowedHosts(r.Hosts)))
 	return c, nil
 }
 
@@ -106,6 +107,16 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 		}
 	}
 	return nil
+}
+
+// allowedHosts keeps redirects on the hosts that this host's policy lists.
+func allowedHosts(hosts []string) func(*http.Request, []*http.Request) error {
+	return func(next *http.Request, _ []*http.Request) error {
+		if !plan.AllowsHost(hosts, next.URL.String()) {
+			return fmt.Errorf("%w: policy.tarball_hosts of this host does not list %s", errRedirect, next.URL.Host)
+		}
+		return nil
+	}
 }
 
 // explainUnreached explains why a request got no answer.

@@ -23,9 +23,10 @@ type Install struct {
 
 // Route is how servers are reached and whom we believe to be one.
 type Route struct {
-	Proxy    string // URL; empty: as the environment says
-	CA       string // PEM of authorities that are believed beside the system's
-	Insecure bool   // certificates are not verified
+	Proxy    string   // URL; empty: as the environment says
+	CA       string   // PEM of authorities that are believed beside the system's
+	Insecure bool     // certificates are not verified
+	Hosts    []string // that redirects may lead to, as plan.Policy.TarballHosts; empty: all
 }
 
 // RemoteConfig is a file whose content is kept on a server.

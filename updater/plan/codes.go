@@ -12,6 +12,8 @@ const (
 	CodeProbation   = "probation"   // it ran and did not prove itself
 	CodeInterrupted = "interrupted" // too often, with this version being started
 	CodeOperator    = "operator"    // went back
+	CodePolicy      = "policy"      // this host's policy does not allow it
+	CodeWindow      = "window"      // this host's policy does not allow it now
 	CodeStale       = "stale"       // the journal is not about what is there any more
 )
 

@@ -51,6 +51,7 @@ type Step struct {
 	To     Target    `json:"to,omitzero"`   // what shall run
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until,omitzero"` // of ActWait
+	Code   string    `json:"code,omitempty"` // of what keeps the wish from being followed, unless Block says it
 
 	Block *Block `json:"-"` // that ActWait waits for
 }
@@ -78,6 +79,7 @@ type Situation struct {
 	Left    Place       // where the agent is, when root gives that up because others can change it
 	Journal Record
 	Hold    *Hold
+	Policy  Policy
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
@@ -107,11 +109,14 @@ func (s Situation) decideNext() Step {
 	case !s.Wish.Listed:
 		return nothingToDo("orphaned: no longer in the list of desired agents; left as it is")
 	}
+	if why := s.Policy.refuseAgent(s.Name); why != "" {
+		return Step{Act: ActNone, Reason: "refused: " + why, Code: CodePolicy}
+	}
 	switch s.Wish.Agent.Cmd {
 	case meta.CmdNone:
 		return nothingToDo("no command: only reported")
 	case meta.CmdStop:
-		return s.wantStopped()
+		return s.unlessRefused(s.wantStopped())
 	}
 	return s.wantStarted()
 }
@@ -162,7 +167,7 @@ func (s Situation) wantStarted() Step {
 		return s.keepRunning()
 	}
 	step = s.unlessBlocked(step, s.Journal.ReleaseKey(s.Wish), s.Journal.FetchKey(s.Wish))
-	return s.orKeepRunning(s.unlessUnasked(step))
+	return s.orKeepRunning(s.unlessRefused(s.unlessUnasked(step)))
 }
 
 // unlessUnasked: an old intention is no new order. Since the last reply was
@@ -216,15 +221,23 @@ func (s Situation) keepRunning() Step {
 		return s.startAgain("")
 	case !s.Seen.Status.Started():
 		return nothingToDo("status is " + s.Seen.Status.String() + "; left as it is")
-	case s.ConfigDue && !s.Stored && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
+	case s.ConfigDue && !s.Stored && s.mayChangeConfig() && s.Wish.Agent.ConfigFileName != "" && s.Wish.Agent.ConfigRemoteURL != "":
 		return Step{Act: ActConfig, From: s.currentTarget(), To: s.currentTarget(), Reason: "time to look whether " + s.Wish.Agent.ConfigFileName + " changed"}
 	}
 	return nothingToDo("as wanted")
 }
 
+// mayChangeConfig: a changed config is a transaction like any other.
+func (s Situation) mayChangeConfig() bool {
+	return !opensAt(s.Policy.Windows, s.Now).After(s.Now) && s.Policy.refuseSources(s.Wish) == ""
+}
+
 // startAgain starts what is there, not too often: a crash loop must not wear out
 // the host.
 func (s Situation) startAgain(prefix string) Step {
+	if why := s.Policy.refuseUser(s.At.RunUser); why != "" {
+		return Step{Act: ActNone, To: s.currentTarget(), Reason: "refused: " + why, Code: CodePolicy}
+	}
 	step := Step{Act: ActStart, To: s.currentTarget(), Reason: prefix + "stoped though start is wanted"}
 	if until := s.Journal.Crash.Until; until.After(s.Now) {
 		step.Act, step.Until = ActWait, until
@@ -236,8 +249,13 @@ func (s Situation) startAgain(prefix string) Step {
 	return step
 }
 
-// orKeepRunning: while a replacement waits, what is there shall run.
+// orKeepRunning: while a replacement waits, or is refused, what is there shall run.
 func (s Situation) orKeepRunning(step Step) Step {
+	if step.Code == CodePolicy && s.Left == (Place{}) && s.isInstalled() && s.Seen.Status.Stopped() {
+		start := s.startAgain("while " + s.wantedTarget().Version + " is refused: ")
+		start.Code, start.Reason = CodePolicy, JoinSentences(start.Reason, step.Reason)
+		return start
+	}
 	if step.Act == ActWait && s.Left == (Place{}) && s.isInstalled() && s.Seen.Status.Stopped() {
 		if start := s.startAgain("while " + s.wantedTarget().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
 			return start

@@ -82,6 +82,10 @@ func (st *State) explainStand(s Situation) {
 		st.Phase, st.Error, st.Reason = meta.PhaseFailed, s.Blind, s.Code
 	case s.Hold != nil:
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
+	case st.Step.Code == CodePolicy:
+		st.Phase, st.Error, st.Reason = meta.PhaseFailed, st.Step.Reason, CodePolicy
+	case st.Step.Code != "":
+		st.Error, st.Reason = st.Step.Reason, st.Step.Code
 	case st.Step.Block != nil && st.Step.Block.Key == last.Key:
 		st.Error = JoinSentences(last.Error, st.Step.Block.inWords())
 	case st.Step.Block != nil: // wanted again, and it failed here before
