@@ -119,11 +119,11 @@ func (t task) fetchConfig(ctx context.Context) (job.ConfigFetched, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return job.ConfigFetched{}, fmt.Errorf("cannot keep the config of %s: %w", t.dir.Name, err)
 	}
-	changed, digest, err := install.FetchConfig(ctx, t.dir.Path, t.Version, *t.Config, t.Limits)
-	if err != nil || !changed {
+	fetched, err := install.FetchConfig(ctx, t.dir.Path, t.Version, *t.Config, t.Limits)
+	if err != nil || !fetched.Changed {
 		_ = os.Remove(kept)
 	}
-	return job.ConfigFetched{Changed: changed, Digest: digest}, err
+	return fetched, err
 }
 
 // restoreConfig does nothing when no file is kept.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/trust"
 	"github.com/ops-updater/ops-updater/updater/job"
 )
 
@@ -20,48 +21,53 @@ import (
 const configMode = 0o644
 
 // FetchConfig brings the file in {dir}/{version} up to what the server has: in
-// one step, or not at all. changed is true when the content is another one than
-// before; digest is the sha256 of the content that is there now, as far as that
-// is known. It tries once: the next heartbeat comes soon. Every error is an
-// [*Error].
-func FetchConfig(ctx context.Context, dir, version string, c job.RemoteConfig, limits job.Limits) (changed bool, digest string, err error) {
+// one step, or not at all. The digest that it returns is the sha256 of the content
+// that is there now, as far as that is known, also with an error. What is there
+// already is not verified again. It tries once: the next heartbeat comes soon.
+// Every error is an [*Error].
+func FetchConfig(ctx context.Context, dir, version string, c job.RemoteConfig, limits job.Limits) (r job.ConfigFetched, err error) {
 	if err := errors.Join(checkConfig(c), checkLimits(limits)); err != nil {
-		return false, "", failedForGood(CodeBadJob, "cannot fetch a configuration: %w", err)
+		return r, failedForGood(CodeBadJob, "cannot fetch a configuration: %w", err)
 	}
 	if !meta.ValidName(version) || !filepath.IsAbs(dir) {
-		return false, "", failedForGood(CodeBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
+		return r, failedForGood(CodeBadJob, "cannot fetch a configuration: %q in %q is not a version's directory", version, dir)
 	}
-	changed, digest, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits)
-	if err != nil {
-		return false, digest, onDisk("fetch the configuration "+c.FileName, err)
+	if r, err = fetchConfig(ctx, filepath.Join(dir, version), c, limits); err != nil {
+		return r, onDisk("fetch the configuration "+c.FileName, err)
 	}
-	return changed, digest, nil
+	return r, nil
 }
 
-func fetchConfig(ctx context.Context, dir string, c job.RemoteConfig, l job.Limits) (changed bool, digest string, err error) {
+func fetchConfig(ctx context.Context, dir string, c job.RemoteConfig, l job.Limits) (r job.ConfigFetched, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return false, "", err
+		return r, err
 	}
 	defer root.Close() //nolint:errcheck // the file itself has been closed
 	old, err := readSmall(root, c.FileName, l.MaxConfig)
 	known := err == nil
 	if known {
-		digest = sha256Of(old)
+		r.Digest = sha256Of(old)
 	}
 	client, err := newClient(c.Route, l.StallTimeout)
 	if err != nil {
-		return false, digest, err
+		return r, err
 	}
 	defer client.GetClient().CloseIdleConnections()
-	content, err := small{client: client, stall: l.StallTimeout}.getFile(ctx, c.URL, l.MaxConfig)
+	files := small{client: client, stall: l.StallTimeout}
+	content, err := files.getFile(ctx, c.URL, l.MaxConfig)
 	if err != nil || known && bytes.Equal(old, content) {
-		return false, digest, err
+		return r, err
+	}
+	v := verifier{c.Verify, files, trust.Config(c.Agent, c.FileName)}
+	if r.Proof, err = v.verifyContent(ctx, c.URL, content); err != nil {
+		return r, err
 	}
 	if err := placeConfig(root, c.FileName, content, true); err != nil {
-		return false, digest, err
+		return r, err
 	}
-	return true, sha256Of(content), nil
+	r.Changed, r.Digest = true, sha256Of(content)
+	return r, nil
 }
 
 func sha256Of(content []byte) string {

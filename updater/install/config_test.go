@@ -86,16 +86,16 @@ func TestI6FetchConfigReplacesOrLeaves(t *testing.T) {
 		if s.reason == install.CodeStalled {
 			l.StallTimeout = haste
 		}
-		changed, digest, err := install.FetchConfig(t.Context(), dir, "1.0.0", job.RemoteConfig{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
-		if (s.reason == "") != (err == nil) || changed != s.changed {
-			t.Errorf("%s: changed %v, %v", s.name, changed, err)
+		fetched, err := install.FetchConfig(t.Context(), dir, "1.0.0", job.RemoteConfig{FileName: "cfg.json", URL: serve(t, s.answer).URL}, l)
+		if (s.reason == "") != (err == nil) || fetched.Changed != s.changed {
+			t.Errorf("%s: changed %v, %v", s.name, fetched.Changed, err)
 		}
 		if s.reason != "" {
 			mustFail(t, err, s.reason, s.reason == install.CodeNotFound || s.reason == install.CodeTooLarge)
 		}
 		b, err := os.ReadFile(file)
-		if _, want := sums(b); err != nil || string(b) != s.want || digest != want {
-			t.Errorf("%s: content %q, %v; digest %s, want %s", s.name, b, err, digest, want)
+		if _, want := sums(b); err != nil || string(b) != s.want || fetched.Digest != want {
+			t.Errorf("%s: content %q, %v; digest %s, want %s", s.name, b, err, fetched.Digest, want)
 		}
 		mustHold(t, filepath.Dir(file), "cfg.json")
 	}
@@ -108,7 +108,7 @@ func TestFetchConfigGoesThroughTheProxy(t *testing.T) {
 	}
 	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Host)) })
 	c := job.RemoteConfig{FileName: "cfg.json", URL: "http://releases.invalid/cfg.json", Route: job.Route{Proxy: proxy.URL}}
-	if _, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil {
+	if _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "1.0.0", "cfg.json")); string(b) != "releases.invalid" {
@@ -125,14 +125,14 @@ func TestFetchConfigFollowsNoLinkOut(t *testing.T) {
 	_ = os.Symlink(outside, filepath.Join(dir, "1.0.0", "cfg.json"))
 	_ = os.Symlink(filepath.Dir(outside), filepath.Join(dir, "2.0.0"))
 	c := job.RemoteConfig{FileName: "cfg.json", URL: serve(t, says("theirs")).URL}
-	if changed, _, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil || !changed {
-		t.Errorf("a link in its place: %v, %v", changed, err)
+	if fetched, err := install.FetchConfig(t.Context(), dir, "1.0.0", c, testLimits()); err != nil || !fetched.Changed {
+		t.Errorf("a link in its place: %v, %v", fetched.Changed, err)
 	}
 	if b, _ := os.ReadFile(outside); string(b) != "mine" {
 		t.Errorf("the file outside is now %q", b)
 	}
 	for _, version := range []string{"9.9.9", "..", "a/b"} {
-		if _, _, err := install.FetchConfig(t.Context(), dir, version, c, testLimits()); err == nil {
+		if _, err := install.FetchConfig(t.Context(), dir, version, c, testLimits()); err == nil {
 			t.Errorf("version %q is accepted", version)
 		}
 	}

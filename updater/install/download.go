@@ -15,6 +15,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/pause"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/trust"
 	"github.com/ops-updater/ops-updater/updater/job"
 )
 
@@ -29,6 +30,10 @@ type download struct {
 	report  func(job.Progress)
 
 	impatient bool // there is another mirror to try, so a slow one is left
+
+	verifier   verifier
+	signatures map[string]trust.Signature // by the tarball's URL
+	proof      job.Proof                  // once downloadAll has returned
 }
 
 // sizeLimit is the most bytes the tarball may have.
@@ -42,7 +47,7 @@ func (d *download) sizeLimit() int64 {
 // downloadAll returns with a pass that holds the wanted tarball, still being unpacked.
 func (d *download) downloadAll(ctx context.Context, p *part, s *stage, resume bool) (*pass, error) {
 	m := newMirrors(d.job.Tarballs, d.job.Limits.Retries)
-	ps := startPass(ctx, p, s)
+	ps := startPass(ctx, p, s, d.job.Verify)
 	var err error
 	if resume {
 		err = ps.replayPart(ctx)
@@ -88,13 +93,16 @@ func (d *download) startAfresh(ctx context.Context, old *pass) (*pass, error) {
 	if err := old.part.beginEmpty(); err != nil {
 		return old, err
 	}
-	return startPass(ctx, old.part, old.stage), nil
+	return startPass(ctx, old.part, old.stage, d.job.Verify), nil
 }
 
 // tryURL goes on with the download at one mirror. It returns nil when the pass
 // holds the wanted tarball.
 func (d *download) tryURL(ctx context.Context, url string, ps *pass) *setback {
 	before := ps.size
+	if back := d.askForSignature(ctx, url); back != nil {
+		return back
+	}
 	err := d.attemptOnce(ctx, url, ps)
 	var refusal *refusal
 	switch {
@@ -108,6 +116,42 @@ func (d *download) tryURL(ctx context.Context, url string, ps *pass) *setback {
 	case !d.want.match(ps.finalDigests()):
 		return &setback{err: d.wrongDigest(url, ps), wrong: true, pure: ps.pure}
 	}
+	return d.judgeSignature(url, ps)
+}
+
+// askForSignature comes before the tarball: what nobody has signed need not be
+// downloaded. Where that is no more than a warning it is judged afterwards.
+func (d *download) askForSignature(ctx context.Context, url string) *setback {
+	if _, have := d.signatures[url]; have || !d.verifier.Asks() {
+		return nil
+	}
+	signature, back := d.verifier.askFor(ctx, url)
+	if back == nil {
+		d.signatures[url], d.proof = signature, job.Proof{}
+		return nil
+	}
+	proof, failed := d.verifier.unlessRequired(back.err)
+	if failed != nil {
+		return back
+	}
+	d.proof = proof
+	return nil
+}
+
+// judgeSignature judges the whole tarball from url.
+func (d *download) judgeSignature(url string, ps *pass) *setback {
+	signature, have := d.signatures[url]
+	if !have { // not asked for, or d.proof says why there is none
+		return nil
+	}
+	proof, failed := d.verifier.judge(signature, *ps.signed)
+	if failed != nil {
+		proof, failed = d.verifier.unlessRequired(failed)
+	}
+	if failed != nil {
+		return &setback{err: failed}
+	}
+	d.proof = proof
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ops-updater/ops-updater/internal/unpack"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // Codes of an [Error]. They are stable: the journal and the server compare
@@ -42,6 +43,13 @@ const (
 	CodeOccupied       = "occupied"        // something else has the version's name
 	CodeCancelled      = "cancelled"       // the context ended
 	CodeIO             = "io"              // any other failure of the disk
+
+	// Of signatures. They are never [Error.Permanent]: the right signature may come later.
+	CodeUnsigned     = string(trust.Unsigned)
+	CodeBadSignature = string(trust.BadSignature)
+	CodeUnknownKey   = string(trust.UnknownKey)
+	CodeOtherSubject = string(trust.OtherSubject)
+	CodeNoKeys       = string(trust.NoKeys)
 )
 
 // Error is an install that failed. Nothing of it is left on the disk, but for

@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/rootpath"
 	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/trust"
 	"github.com/ops-updater/ops-updater/updater/job"
 )
 
@@ -47,7 +48,7 @@ func runInstall(ctx context.Context, j job.Install, report func(job.Progress)) (
 	}
 	defer place.close()
 	present, err := place.hasVersion(j.Version)
-	if err != nil || present {
+	if err != nil || present && !j.Anew {
 		return job.Installed{Present: present}, err
 	}
 	if len(j.Tarballs) == 0 { // the reply is at fault, not the release
@@ -84,7 +85,8 @@ func (in *installation) installRelease(ctx context.Context, want digests) (r job
 	in.stage = newStage(in.place.root, in.job.Version, unpackLimits(in.job.Limits), free)
 	d := &download{
 		job: in.job, client: in.files.client, limiter: newLimiter(in.job.Limits.MaxRate),
-		free: free, want: want, report: in.report,
+		free: free, want: want, report: in.report, signatures: map[string]trust.Signature{},
+		verifier: verifier{in.job.Verify, in.files, trust.Release(in.job.Agent, in.job.Version, in.job.Verify.Arch)},
 	}
 	var size int64
 	if in.part, size, err = openPart(in.place.root, partName(in.job.Agent, in.job.Version), want.keyOf(), d.sizeLimit()); err != nil {
@@ -99,11 +101,12 @@ func (in *installation) installRelease(ctx context.Context, want digests) (r job
 	if err != nil {
 		return r, err
 	}
-	if err := in.syncAndPlace(ctx); err != nil {
+	config, err := in.syncAndPlace(ctx)
+	if err != nil {
 		return r, err
 	}
 	got := ps.finalDigests()
-	return job.Installed{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes}, nil
+	return job.Installed{MD5: got.md5, SHA256: got.sha256, Files: tree.files, Bytes: tree.bytes, Proof: d.proof, Config: config}, nil
 }
 
 // unpackedTree waits for the rest of the unpacking, which has gone on during the
@@ -125,28 +128,29 @@ func (in *installation) unpackedTree(ps *pass) (staged, error) {
 
 // syncAndPlace makes the staged tree the version: config, sync, rename, sync. The
 // part goes before the sync, which would otherwise write it to the disk.
-func (in *installation) syncAndPlace(ctx context.Context) error {
-	if err := in.addConfig(ctx); err != nil {
-		return err
+func (in *installation) syncAndPlace(ctx context.Context) (config job.Proof, err error) {
+	if config, err = in.addConfig(ctx); err != nil {
+		return config, err
 	}
 	if err := in.part.removeFiles(); err != nil {
-		return onDisk("remove the downloaded tarball", err)
+		return config, onDisk("remove the downloaded tarball", err)
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return config, err
 	}
 	faultpoint.Hit("install.staged")
 	if err := in.place.syncTree(in.stage.name, in.job.Limits.SyncTimeout); err != nil {
-		return onDisk("sync the release to the disk", err)
+		return config, onDisk("sync the release to the disk", err)
 	}
 	faultpoint.Hit("install.synced")
-	if err := in.place.root.Rename(in.stage.name, in.job.Version); err != nil {
-		return onDisk("put the release in its place", err)
+	if err := in.place.putVersion(in.stage.name, in.job.Version); err != nil {
+		return config, onDisk("put the release in its place", err)
 	}
 	if err := syncDir(in.place.root, "."); err != nil {
-		return onDisk("sync the agent's directory", err)
+		return config, onDisk("sync the agent's directory", err)
 	}
-	return nil
+	_ = in.stage.removeTree() // what was replaced; else the next run of anything removes it
+	return config, nil
 }
 
 // removeLeftovers leaves the part to a later run, if that can use it, and nothing else.
@@ -156,31 +160,35 @@ func (in *installation) removeLeftovers(err error) error {
 		return nil
 	}
 	err = errors.Join(err, in.stage.removeTree())
-	if e := onDisk("install", err); e.Permanent || e.Code == CodeNoSpace {
+	if e := onDisk("install", err); e.Permanent || e.Code == CodeNoSpace || e.Code == CodeBadSignature {
 		err = errors.Join(err, in.part.removeFiles())
 	}
 	return err
 }
 
 // addConfig puts the remote configuration into the staged tree.
-func (in *installation) addConfig(ctx context.Context) error {
+func (in *installation) addConfig(ctx context.Context) (proof job.Proof, err error) {
 	c := in.job.Config
 	if c == nil || c.URL == "" {
-		return nil
+		return proof, nil
 	}
 	content, err := in.files.getFile(ctx, c.URL, in.job.Limits.MaxConfig)
 	if err != nil {
-		return err
+		return proof, err
+	}
+	v := verifier{c.Verify, in.files, trust.Config(in.job.Agent, c.FileName)}
+	if proof, err = v.verifyContent(ctx, c.URL, content); err != nil {
+		return proof, err
 	}
 	root, err := in.place.root.OpenRoot(in.stage.name)
 	if err != nil {
-		return err
+		return proof, err
 	}
 	defer root.Close() //nolint:errcheck // the file itself has been closed
 	if err := placeConfig(root, c.FileName, content, false); err != nil {
-		return onDisk("put the configuration in its place", err)
+		return proof, onDisk("put the configuration in its place", err)
 	}
-	return nil
+	return proof, nil
 }
 
 // place is the agent's directory, locked against a second install.
@@ -217,6 +225,21 @@ func (p *place) close() {
 		_ = p.dir.Close()
 	}
 	_ = p.root.Close()
+}
+
+// putVersion gives the staged tree the version's name. A directory that has it
+// gets the staged one's, in one step where the system can: .version may name it.
+func (p *place) putVersion(staged, version string) error {
+	if _, err := p.root.Lstat(version); errors.Is(err, fs.ErrNotExist) {
+		return p.root.Rename(staged, version)
+	}
+	if done, err := exchange(p.dir, staged, version); done {
+		return err
+	}
+	if err := p.root.Rename(version, stagingPrefix+"old-"+version); err != nil {
+		return err
+	}
+	return p.root.Rename(staged, version)
 }
 
 // isWhole removes a directory that has a version's name and is no complete

@@ -9,6 +9,9 @@ import (
 	"hash"
 	"io"
 	"strings"
+
+	"github.com/ops-updater/ops-updater/meta/trust"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // digests of a tarball in lower-case hex; an empty one is not known.
@@ -40,13 +43,18 @@ type pass struct {
 	err   error         // why unpacking failed, once done is closed
 
 	md5, sha256 hash.Hash
-	size        int64 // bytes so far
-	pure        bool  // all of them from one server in one go
+	signed      *trust.Digest // what a signature is over; nil when none is asked for
+	size        int64         // bytes so far
+	pure        bool          // all of them from one server in one go
 }
 
 // startPass begins a reading; the unpacker runs until settle or abandon.
-func startPass(ctx context.Context, p *part, s *stage) *pass {
+func startPass(ctx context.Context, p *part, s *stage, v job.Verify) *pass {
 	ps := &pass{part: p, stage: s, flow: newFlow(), done: make(chan struct{}), md5: md5.New(), sha256: sha256.New(), pure: true}
+	if v.Asks() {
+		signed := trust.NewDigest()
+		ps.signed = &signed
+	}
 	go func() {
 		defer close(ps.done)
 		defer ps.flow.stopReading()
@@ -91,6 +99,9 @@ func (ps *pass) feedAll(b []byte) {
 	ps.size += int64(len(b))
 	ps.md5.Write(b)
 	ps.sha256.Write(b)
+	if ps.signed != nil {
+		_, _ = ps.signed.Write(b) // a hash's never fails
+	}
 	ps.flow.sendChunk(b)
 }
 

@@ -77,6 +77,11 @@ func (m *mirrors) afterSetback(s setback) decision {
 		m.last[m.current] = s.err
 	}
 	switch {
+	case isRefusal(s.err):
+		// Another mirror may have the right signature. Bytes that are not the signed ones
+		// are not gone on with, whatever their digest is.
+		m.dead[m.current] = s.err
+		return m.nextMirror(decision{fresh: s.err.Code == CodeBadSignature})
 	case s.wrong:
 		return m.afterWrong(s)
 	case s.err.Permanent:
@@ -127,7 +132,7 @@ func (m *mirrors) afterPassing(s setback) decision {
 }
 
 // nextMirror moves on to the next mirror that is not given up. When there is none,
-// that is the end, and a permanent one.
+// that is the end.
 func (m *mirrors) nextMirror(d decision) decision {
 	for i := 1; i <= len(m.urls); i++ {
 		if at := (m.current + i) % len(m.urls); m.dead[at] == nil {
@@ -138,8 +143,14 @@ func (m *mirrors) nextMirror(d decision) decision {
 	return decision{err: m.allDead()}
 }
 
-// allDead is one error for all mirrors, with the last one's reason.
+// allDead is one error for all mirrors, with the last one's reason, or that of one that only
+// lacks the right signature: it may come to have it, so that this is not for good.
 func (m *mirrors) allDead() *Error {
+	for _, e := range m.dead {
+		if isRefusal(e) {
+			return m.giveUp(e)
+		}
+	}
 	e := m.giveUp(m.dead[m.current])
 	e.Permanent = true
 	return e

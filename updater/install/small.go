@@ -35,17 +35,26 @@ func (g small) getFile(ctx context.Context, url string, limit int64) ([]byte, er
 		if back == nil {
 			return b, nil
 		}
-		if isOurFault(back.err.Code) {
-			return nil, back.err
-		}
-		next := m.afterSetback(*back)
-		if next.err != nil {
-			return nil, next.err
-		}
-		if !pause.For(ctx, next.wait) {
-			return nil, failedBecause(CodeCancelled, "cannot download %s: %w", meta.RedactURL(url), ctx.Err())
+		if err := g.againAfter(ctx, m, *back); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// againAfter waits until the next try at the only address of m, or says why there
+// is none.
+func (g small) againAfter(ctx context.Context, m *mirrors, back setback) *Error {
+	if isOurFault(back.err.Code) {
+		return back.err
+	}
+	next := m.afterSetback(back)
+	if next.err != nil {
+		return next.err
+	}
+	if !pause.For(ctx, next.wait) {
+		return failedBecause(CodeCancelled, "cannot download %s: %w", meta.RedactURL(m.currentURL()), ctx.Err())
+	}
+	return nil
 }
 
 func (g small) tryOnce(ctx context.Context, url string, limit int64) ([]byte, *setback) {

@@ -48,6 +48,9 @@ func checkJob(j job.Install) error {
 			return err
 		}
 	}
+	if err := checkVerify(j.Verify, true); err != nil {
+		return err
+	}
 	return checkLimits(j.Limits)
 }
 
@@ -55,7 +58,7 @@ func checkConfig(c job.RemoteConfig) error {
 	if !meta.ValidName(c.FileName) || c.FileName == unpack.ControlName {
 		return fmt.Errorf("configuration file name %q is not allowed", c.FileName)
 	}
-	return nil
+	return checkVerify(c.Verify, false)
 }
 
 func isHex(s string, n int) bool {

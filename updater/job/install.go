@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // Install says which release to install, where, and within which limits.
@@ -19,6 +20,28 @@ type Install struct {
 	Config   *RemoteConfig // put into the version directory before it appears; nil: none
 	Limits   Limits
 	Route    Route
+	Verify   Verify // the tarball's signature
+	// Anew: a version directory that is there proves nothing. The release is
+	// downloaded and verified, and takes its place.
+	Anew bool
+}
+
+// Verify is what becomes of something that the right key did not sign, and which
+// keys are right.
+type Verify struct {
+	Mode meta.TrustMode // empty: off, no signature is asked for
+	Keys trust.Keys     // that count now
+	Arch string         // of a release: what its signature must be for
+}
+
+// Asks reports whether a signature is asked for.
+func (v Verify) Asks() bool { return v.Mode == meta.TrustWarn || v.Mode == meta.TrustRequire }
+
+// Proof is what a signature came to.
+type Proof struct {
+	Key   string `json:"key,omitempty"`   // id of the key that signed it; empty: nobody's signature was verified
+	Code  string `json:"code,omitempty"`  // a [trust.Code]: why it was not verified and is used all the same ([meta.TrustWarn])
+	Doubt string `json:"doubt,omitempty"` // the same for people
 }
 
 // Route is how servers are reached and whom we believe to be one.
@@ -33,7 +56,9 @@ type Route struct {
 type RemoteConfig struct {
 	FileName string // plain name in the version directory
 	URL      string
-	Route    Route // of install.FetchConfig
+	Verify   Verify // its signature
+	Route    Route  // of install.FetchConfig
+	Agent    string // of install.FetchConfig: whose it is
 }
 
 // Limits bound what an install may cost. Package config has their defaults.
@@ -56,6 +81,8 @@ type Installed struct {
 	Files   int    // regular files and links
 	Bytes   int64  // of their content
 	Present bool   // the version was complete already; nothing was downloaded
+	Proof   Proof  // of the tarball; zero when Present or when none was asked for
+	Config  Proof  // of the remote configuration
 }
 
 // Progress is how far an install is.

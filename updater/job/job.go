@@ -77,6 +77,7 @@ type Result struct {
 type ConfigFetched struct {
 	Changed bool   `json:"changed"`
 	Digest  string `json:"digest"` // of the file as it is now
+	Proof   Proof  `json:"proof,omitzero"`
 }
 
 // Error is why a child could not do a job.
