@@ -54,11 +54,12 @@ var layers = map[string][]string{
 	"updater/job":                {"meta", "meta/trust", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/pause"},
 	"updater/install":            {"meta", "meta/trust", "updater/job", "updater/plan", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
-	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath"},
+	"updater/takeover":           {"internal/host/process", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath"},
+	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath", "updater/takeover"},
 	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},
 	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
-	"updater":                    {"meta", "meta/trust", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath"},
-	"updater/cli":                {"meta", "updater", "updater/child", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause"},
+	"updater":                    {"meta", "meta/trust", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath", "updater/takeover", "internal/host/process"},
+	"updater/cli":                {"meta", "updater", "updater/child", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause", "updater/takeover"},
 
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api", "internal/pause"},

@@ -45,6 +45,7 @@ type beat struct {
 	reload  chan config.Config   // a new configuration
 	asked   chan chan<- struct{} // somebody wants a heartbeat now, and to know when it is over
 	fresh   bool                 // this host has no stored reply: nothing is known of what is wanted
+	awaited bool                 // another version of the sidecar waits for the first heartbeat
 	host    hostFacts
 	belief  *belief
 
@@ -124,6 +125,9 @@ const freshStart = 5 * time.Second
 // together does not report together, and of a few seconds on a host that has
 // never been told anything.
 func (b *beat) firstWait() time.Duration {
+	if b.awaited {
+		return 0
+	}
 	if b.fresh {
 		return jitter.First(min(freshStart, b.pace.interval()))
 	}

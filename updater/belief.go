@@ -185,7 +185,7 @@ func StoredTrust(c config.Config) (*local.Trust, error) {
 // heard: it begins anew with the keys of its configuration. No sidecar may run
 // ([ErrRunning]).
 func ForgetHeard(c config.Config) (trust.Heard, error) {
-	lock, err := lockVar(c.VarDir)
+	lock, err := lockVar(c.VarDir, nil)
 	if err != nil {
 		return trust.Heard{}, err
 	}

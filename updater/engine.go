@@ -37,6 +37,10 @@ type Engine struct {
 	pool    *pool.Pool
 	outputs outputBook
 
+	self     *selfCare // how the sidecar itself is updated; nil: it is not
+	became   bool      // another version of the sidecar ran in this process before
+	standing standBook
+
 	asked atomic.Bool // the server has answered since the start; until then desired is an old intention
 
 	mu      sync.Mutex

@@ -181,6 +181,11 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	if s.At == (plan.Place{}) {
 		s.At = wish.Place
 	}
+	if k.isSelf() {
+		k.observeSelf(ctx, &s)
+		return s
+	}
+	s.Withheld = k.e.standing.why()
 	if !meta.ValidName(k.name) || s.At == (plan.Place{}) { // there is nowhere to look
 		s.Seen = plan.Observation{Status: status.Status{Word: meta.StatusUnknown}, At: s.Now}
 		s.Journal = k.rec
@@ -253,7 +258,7 @@ func (k *keeper) newJob(op job.Op, t plan.Target) job.Job {
 // knownVersions are those that the journal has seen run.
 func (k *keeper) knownVersions() (versions []string) {
 	for _, v := range []string{k.rec.Last.Version, k.rec.Previous} {
-		if meta.ValidName(v) {
+		if meta.ValidName(v) && !k.isSelf() {
 			versions = append(versions, v)
 		}
 	}

@@ -21,13 +21,14 @@ type varLock struct {
 }
 
 // lockVar makes the var directory if it is missing and takes its lock, which
-// the system gives back when this process ends, however it ends.
-func lockVar(dir string) (*varLock, error) {
+// the system gives back when this process ends, however it ends. had is the lock
+// that another version of the sidecar held in this process, or nil.
+func lockVar(dir string, had *os.File) (*varLock, error) {
 	if err := makeVar(dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, lockName)
-	f, aside, err := openLock(path)
+	f, aside, err := openLock(path, had)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ type Progress struct {
 // was reached. show is called now and then with the agents at work. It needs
 // no daemon and refuses to run beside one ([ErrRunning]).
 func Once(ctx context.Context, config config.Config, log zerolog.Logger, show func([]Progress)) ([]meta.RealAgent, error) {
-	lock, err := lockVar(config.VarDir)
+	lock, err := lockVar(config.VarDir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func OrderOffline(config config.Config, log zerolog.Logger, o local.Order) error
 	if o.Verb != local.VerbHold && o.Verb != local.VerbUnhold {
 		return fmt.Errorf("cannot %s %s: %w", o.Verb, o.Agent, local.ErrNotRunning)
 	}
-	lock, err := lockVar(config.VarDir)
+	lock, err := lockVar(config.VarDir, nil)
 	if err != nil {
 		return err
 	}

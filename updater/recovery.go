@@ -16,13 +16,20 @@ import (
 // done, after a restart or after our own machinery failed.
 func (k *keeper) resumeTransaction(ctx context.Context) error {
 	t := k.rec.Txn
+	if k.isSelf() {
+		return k.resumeTakeover(ctx, t)
+	}
 	// Once for each process: later rounds repeat what our machinery failed at, and the
 	// host is where this process left it.
 	if !k.resumed {
 		if why := k.whyOutdated(ctx, t); why != "" {
 			return k.dropTransaction(ctx, t, why)
 		}
-		t.Resumed++
+		// What another version of the sidecar interrupted by taking over was not
+		// interrupted by the agent.
+		if !k.e.became {
+			t.Resumed++
+		}
 	}
 	k.resumed = true
 	switch t.Phase {

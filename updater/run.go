@@ -15,8 +15,10 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
+	"github.com/ops-updater/ops-updater/updater/takeover"
 )
 
 // gcPercent and memoryGoal keep the resident process small: it allocates so
@@ -43,6 +45,8 @@ type daemon struct {
 
 	config *config.Current
 	late   []func() error // what could not be written yet
+	hand   *handover
+	end    context.CancelFunc // of ctx
 }
 
 // later: a disk that is full or read-only keeps nobody from heartbeats, nor
@@ -78,11 +82,14 @@ func (d *daemon) writePid() error {
 func Run(ctx context.Context, c config.Config) error {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryGoal)
-	lock, err := lockVar(c.VarDir)
+	takeover.KeepName()
+	had := takeover.Took()
+	lock, err := lockVar(c.VarDir, had.Lock)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
+	faultpoint.Hit("takeover.begun")
 	log, closer := openLog(c)
 	defer func() { _ = closer.Close() }()
 	for _, err := range lock.aside {
@@ -95,14 +102,20 @@ func Run(ctx context.Context, c config.Config) error {
 	if err := catchCrashes(c.VarDir, log); err != nil {
 		log.Warn().Err(err).Msg("a crash of this run will not be found in the log of the next")
 	}
-	err = runDaemon(ctx, c, log, lock.aside)
+	settleState(c.VarDir, log)
+	hand := &handover{varDir: c.VarDir, log: log, handed: takeover.Handed{Lock: lock.file}}
+	err = runDaemon(ctx, c, had, hand, lock.aside)
+	if err == nil {
+		err = hand.goOn(ctx)
+	}
 	if err != nil {
 		log.Error().Err(err).Msg("ops-updater ends")
 	}
 	return err
 }
 
-func runDaemon(ctx context.Context, c config.Config, log zerolog.Logger, aside []error) error {
+func runDaemon(ctx context.Context, c config.Config, had takeover.Handed, hand *handover, aside []error) error {
+	log := hand.log
 	metrics := local.NewMetrics()
 	engine, err := NewEngine(countedEngineConfig(c, log, metrics))
 	if err != nil {
@@ -120,17 +133,19 @@ func runDaemon(ctx context.Context, c config.Config, log zerolog.Logger, aside [
 	if err != nil {
 		return err
 	}
-	b.fresh = !engine.HasReply()
+	b.fresh, b.awaited = !engine.HasReply(), had.Became()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx}
+	d := &daemon{engine: engine, beat: b, metrics: metrics, log: log, started: time.Now(), ctx: ctx, hand: hand, end: cancel}
+	engine.became = had.Became()
+	engine.self = &selfCare{config: c.Path, started: d.started, end: d.handOver}
 	d.config = config.NewCurrent(c, d.warnOfConfig)
 	// A full disk keeps ./control from finding us, and must not keep agents from being
 	// looked after.
 	if err := d.writePid(); err != nil {
 		d.later(err, d.writePid)
 	}
-	servers, err := d.openInterfaces()
+	servers, err := d.openInterfaces(had)
 	if err != nil {
 		return err
 	}
@@ -200,18 +215,28 @@ func (d *daemon) warnOfConfig(problem string) {
 	d.engine.Warn(problem)
 }
 
+// handOver ends the daemon, for its process to go on as what t says.
+func (d *daemon) handOver(t *takeover.Trial) {
+	d.hand.next = t
+	d.end()
+}
+
 // server is one of the local interfaces.
 type server struct {
 	listener net.Listener
 	http     *http.Server
+	staysOn  func() bool // whether its socket is handed over; nil: never
 }
 
-func (d *daemon) openInterfaces() ([]server, error) {
+func (d *daemon) openInterfaces(had takeover.Handed) ([]server, error) {
 	doors := local.Daemon{Status: d.status, Plan: d.planSteps, Do: d.doOrder, Reload: d.reloadConfig, Output: d.agentOutput, Beat: d.beatNow, Settle: d.engine.Settle, Metrics: d.metrics}
 	var servers []server
 	open := func() (server, error) {
-		l, err := local.Listen(d.ctx, d.config.Config().VarDir)
-		return newServer(l, local.Socket(doors)), err
+		l, err := d.listenLocally(had.Socket)
+		d.hand.handed.Socket = fileOf(l)
+		s := newServer(l, local.Socket(doors))
+		s.staysOn = d.hand.staysOn
+		return s, err
 	}
 	switch socket, err := open(); {
 	case err == nil:
@@ -228,13 +253,14 @@ func (d *daemon) openInterfaces() ([]server, error) {
 		return nil, err
 	}
 	if c := d.config.Config(); c.HTTP.Enabled {
-		l, err := (&net.ListenConfig{}).Listen(d.ctx, "tcp", c.HTTP.Listen)
+		l, err := listenAgain(d.ctx, c.HTTP.Listen, had)
 		if err != nil {
 			for _, s := range servers {
 				_ = s.listener.Close()
 			}
 			return nil, fmt.Errorf("cannot listen on http.listen: %w", err)
 		}
+		d.hand.handed.HTTP, d.hand.handed.Listen = fileOf(l), c.HTTP.Listen
 		handler := local.HTTP(doors, local.HTTPConfig{Version: buildinfo.Version(), WorkDir: c.WorkDir, Pprof: c.HTTP.Pprof})
 		servers = append(servers, newServer(l, handler))
 		d.log.Info().Stringer("listen", l.Addr()).Msg("local HTTP interface")
@@ -242,8 +268,40 @@ func (d *daemon) openInterfaces() ([]server, error) {
 	return servers, nil
 }
 
+func (d *daemon) listenLocally(had *os.File) (net.Listener, error) {
+	dir := d.config.Config().VarDir
+	if had != nil {
+		if l, err := local.Adopt(had, dir); err == nil {
+			return l, nil
+		}
+	}
+	return local.Listen(d.ctx, dir)
+}
+
+// listenAgain goes on with the listener that another version had at this address.
+func listenAgain(ctx context.Context, address string, had takeover.Handed) (net.Listener, error) {
+	if had.HTTP != nil && had.Listen == address {
+		if l, err := takeover.Listener(had.HTTP); err == nil {
+			return l, nil
+		}
+	} else if had.HTTP != nil {
+		_ = had.HTTP.Close()
+	}
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+}
+
+// fileOf is a second descriptor of the listener, which outlives it.
+func fileOf(l net.Listener) *os.File {
+	if f, ok := l.(interface{ File() (*os.File, error) }); ok {
+		if file, err := f.File(); err == nil {
+			return file
+		}
+	}
+	return nil
+}
+
 func newServer(l net.Listener, h http.Handler) server {
-	return server{l, &http.Server{
+	return server{listener: l, http: &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10, ErrorLog: nil,
 	}}
@@ -258,6 +316,9 @@ func (s server) serveUntil(ctx context.Context, log zerolog.Logger) {
 		log.Error().Err(err).Stringer("listen", s.listener.Addr()).Msg("a local interface ended")
 		return
 	case <-ctx.Done():
+	}
+	if l, ok := s.listener.(interface{ Keep() }); ok && s.staysOn != nil && s.staysOn() {
+		l.Keep()
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), serverPatience)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
@@ -58,6 +59,9 @@ func (k *keeper) replaceVersion(ctx context.Context, s plan.Situation, step plan
 // switchWhenReady stops nothing before everything that can be known about what
 // comes after it is known.
 func (k *keeper) switchWhenReady(ctx context.Context, t *plan.Txn) error {
+	if k.isSelf() {
+		return k.takeOver(ctx, t)
+	}
 	if err := k.readyToSwitch(ctx, t); ctx.Err() != nil {
 		return ctx.Err()
 	} else if isMachinery(err) {
@@ -372,6 +376,9 @@ func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) 
 		if v != "" && v != drop {
 			j.Prune.Keep = append(j.Prune.Keep, v)
 		}
+	}
+	if k.isSelf() {
+		j.Prune.Keep = append(j.Prune.Keep, buildinfo.Version())
 	}
 	// Inside a transaction its rollback still needs what it came from.
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {

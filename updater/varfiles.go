@@ -109,7 +109,15 @@ func checkAside(dir string) []Finding {
 
 // openLock opens the file of the lock; what is there and no plain file is set
 // aside.
-func openLock(path string) (f *os.File, aside []error, err error) {
+func openLock(path string, had *os.File) (f *os.File, aside []error, err error) {
+	if had != nil {
+		was, err := had.Stat()
+		is, gone := os.Lstat(path)
+		if err == nil && gone == nil && os.SameFile(was, is) {
+			return had, nil, nil
+		}
+		_ = had.Close() // another var directory, or somebody cleared this one
+	}
 	f, err = plainfile.Append(path)
 	if _, other := errors.AsType[*plainfile.Error](err); other {
 		if isLocked(path) {

@@ -29,6 +29,19 @@ type Runner struct {
 	inTurn bool // of the queue already
 }
 
+// Look is what the disk says, without asking the control script.
+func (r Runner) Look() (plan.Observation, error) {
+	o := plan.Observation{At: time.Now()}
+	if r.Owner != nil {
+		if other := r.Dir.foreignOwner(*r.Owner); other != nil {
+			o.OwnedBy = other.String()
+		}
+	}
+	var err error
+	o.Versions, err = r.Dir.Versions()
+	return o, err
+}
+
 // Observe asks everything that a plan needs to know. Who does not look after
 // the agent is a guest, or becomes one by it.
 func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {

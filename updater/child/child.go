@@ -103,6 +103,9 @@ func answerJob(ctx context.Context, j job.Job, w *lineWriter) job.Line {
 // errorOf is what the resident process is told of err: the words, and what it
 // needs to know to act on it.
 func errorOf(err error) *job.Error {
+	if je, ok := errors.AsType[*job.Error](err); ok {
+		return je
+	}
 	e := &job.Error{Message: err.Error()}
 	switch owned := (*agent.OwnedError)(nil); {
 	case errors.Is(err, agent.ErrIncomplete):

@@ -47,6 +47,10 @@ func (t task) performJob(ctx context.Context, report func(job.Progress)) (r job.
 		err = t.run.CanRun(ctx, t.Version)
 	case job.OpCanStop:
 		err = t.run.CanStop(ctx, t.Version)
+	case job.OpVersions:
+		r.Seen, err = t.run.Look()
+	case job.OpTryProgram:
+		err = t.tryProgram(ctx)
 	case job.OpCheck:
 		err = t.run.CheckCurrent()
 	case job.OpActivate:

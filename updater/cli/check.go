@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, forTakeover bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "verify what the sidecar needs on this host, and say how to mend what is missing",
@@ -40,6 +40,9 @@ answer, or does not take this host's credential, is a warning. Exit code 1 when 
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	// Versions that cannot take over from one that runs do not know it, and fail.
+	cmd.Flags().BoolVar(&forTakeover, "takeover", false, "asked by the version that runs, before this one takes over")
+	_ = cmd.Flags().MarkHidden("takeover")
 	return cmd
 }
 

@@ -46,6 +46,7 @@ type Stdio struct {
 // returns the exit code.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
 	updater.Settle()
+	launchCurrent(args, stdio)
 	root := newRoot(stdio)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -105,6 +106,8 @@ func codeFor(err error) int {
 	return exitFailure
 }
 
+const defaultConfig = "cfg.json"
+
 // app is what every command shares.
 type app struct {
 	stdio  Stdio
@@ -135,9 +138,9 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 	root.SetOut(stdio.Out) // before the completion verb, which remembers it
 	root.SetErr(stdio.Err)
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.PersistentFlags().StringVarP(&a.config, "config", "c", "cfg.json", "the configuration `file`")
+	root.PersistentFlags().StringVarP(&a.config, "config", "c", defaultConfig, "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
-	root.AddCommand(a.checkCommand(), a.planCommand(), a.onceCommand(), a.beatCommand(), a.statusCommand(), a.logsCommand(), a.reloadCommand(), a.newAgentCommand(), a.trustCommand(), childCommand(stdio), manCommand())
+	root.AddCommand(a.checkCommand(), a.planCommand(), a.onceCommand(), a.beatCommand(), a.statusCommand(), a.logsCommand(), a.reloadCommand(), a.newAgentCommand(), a.trustCommand(), childCommand(stdio), watchCommand(), manCommand())
 	root.AddCommand(a.holdCommand(), a.orderCommand(local.VerbUnhold, "follow the server's wishes for AGENT again"),
 		a.orderCommand(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
 		a.orderCommand(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))

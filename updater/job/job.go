@@ -29,6 +29,8 @@ const (
 	OpCanStop       Op = "canStop"       // the same of a version that may run
 	OpCheck         Op = "check"         // the same of the version that .version names, without running it
 	OpProbe         Op = "probe"         // status, pid and health of one version
+	OpVersions      Op = "versions"      // what the disk says, without asking the control script
+	OpTryProgram    Op = "tryProgram"    // run the check of another version of the sidecar
 	OpActivate      Op = "activate"      // make .version name a version
 	OpEvict         Op = "evict"         // end what runs in a directory that root gives up
 	OpDeactivate    Op = "deactivate"    // remove .version
@@ -59,6 +61,15 @@ type Job struct {
 	Known    []string      `json:"known,omitempty"` // versions that ran there
 	Guest    bool          `json:"guest,omitempty"` // it only asks, and does not look after the agent
 	Pid      int           `json:"pid,omitempty"`   // of OpLimitOutput: a process of the agent, or 0
+	Program  *Program      `json:"program,omitempty"`
+}
+
+// Program is a version of the sidecar, and the configuration that it has to do with.
+type Program struct {
+	Path    string        `json:"path"`
+	Version string        `json:"version"` // that it has to say it is
+	Config  string        `json:"config"`  // path of cfg.json
+	Timeout time.Duration `json:"timeout"` // of its check
 }
 
 // Result is a child's answer to one [Job]; the field of its operation is set.
@@ -95,6 +106,7 @@ const (
 	CodeIncomplete = "incomplete" // the version to activate is not a complete one
 	CodeBusy       = "busy"       // somebody else runs the control script, or changes the files
 	CodeOwned      = "owned"      // another sidecar looks after the agent
+	CodeCheck      = "check"      // the sidecar's new version fails its own check on this host
 
 	CodeUnsafePlace = "unsafe-place" // somebody else can change what would be run
 )
@@ -114,9 +126,11 @@ func (j Job) Patience() time.Duration {
 		return 4*t.Status + margin
 	case OpInstall, OpPrune, OpConfig, OpDigest:
 		return 10 * time.Minute // stalls are noticed by the child itself, long before
+	case OpTryProgram:
+		return 2*j.Program.Timeout + time.Minute // its own check, and ours where that fails
 	case OpActivate, OpDeactivate, OpRestoreConfig:
 		return t.Start + time.Minute
-	case OpCheck, OpClaim, OpOutput, OpDisown, OpLimitOutput:
+	case OpCheck, OpClaim, OpVersions, OpOutput, OpDisown, OpLimitOutput:
 	}
 	return time.Minute
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 
 	"github.com/ops-updater/ops-updater/internal/host/localsocket"
@@ -21,6 +22,12 @@ const maxOrder = 64 << 10
 // of dir.
 func Listen(ctx context.Context, dir string) (net.Listener, error) {
 	return localsocket.Listen(ctx, filepath.Join(dir, SocketName))
+}
+
+// Adopt goes on with the socket in dir that another version of the sidecar listened on
+// in this process.
+func Adopt(had *os.File, dir string) (net.Listener, error) {
+	return localsocket.Adopt(had, filepath.Join(dir, SocketName))
 }
 
 // Socket is the handler behind the unix socket.

@@ -84,11 +84,16 @@ type Situation struct {
 
 	ConfigDue bool // the remote config has not been looked at for a while
 	Stored    bool // the wish is of a stored reply: the server has not answered since the start
+
+	Withheld string // why nothing may be replaced or stopped now, or empty
 }
 
 // Next decides the next step for one agent. Nothing else decides.
 func Next(s Situation) Step {
 	step := s.decideNext()
+	if s.Withheld != "" && (step.Act.Replaces() || step.Act == ActStop || step.Act == ActConfig) {
+		step = nothingToDo(step.Reason + "; " + s.Withheld)
+	}
 	step.Agent = s.Name
 	return step
 }

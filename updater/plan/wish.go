@@ -48,6 +48,9 @@ func Wishes(d Desired, standard Place, varDir string) map[string]Wish {
 		if err := a.Validate(); err != nil {
 			w.Refused = err.Error()
 		}
+		if a.Name == SelfName && w.Refused == "" {
+			w.Refused = refuseSelf(w, standard)
+		}
 		if _, twice := all[a.Name]; twice {
 			w.Refused = "the name is in the list twice"
 		}

@@ -67,6 +67,7 @@ type Call struct {
 	Script    string // its path
 	Directory string // in which it runs
 	Verb      string
+	Args      []string // after the verb
 	Timeout   time.Duration
 	Env       []string // complete; see [Environment]
 	Tasks     int      // processes and threads that it may have at once; 0: 1024
@@ -91,7 +92,7 @@ func Run(ctx context.Context, c Call) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("cannot run %s %s: %w", c.Script, c.Verb, err)
 	}
-	cmd := exec.Command(c.Script, c.Verb) //nolint:noctx // the end of ctx must kill the group, not only the script
+	cmd := exec.Command(c.Script, append([]string{c.Verb}, c.Args...)...) //nolint:noctx // the end of ctx must kill the group, not only the script
 	cmd.Dir, cmd.Env = c.Directory, c.Env
 	cmd.Stdout, cmd.Stderr = out.stdout, out.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
@@ -31,8 +32,26 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the socket %s: %w", path, err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	return &listener{Listener: l, path: path}, nil
+	u := l.(*net.UnixListener)
+	u.SetUnlinkOnClose(false)
+	return &Listener{UnixListener: u, path: path}, nil
+}
+
+// Adopt goes on with the socket at path, whose listener another program left in this
+// process; had is closed. It is an error when the socket is no longer at path.
+func Adopt(had *os.File, path string) (net.Listener, error) {
+	defer func() { _ = had.Close() }()
+	l, err := net.FileListener(had)
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with the socket %s: %w", path, err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if fi, gone := os.Lstat(path); !ok || gone != nil || fi.Mode()&fs.ModeSocket == 0 {
+		_ = l.Close()
+		return nil, fmt.Errorf("cannot go on with the socket %s: it is not there", path)
+	}
+	u.SetUnlinkOnClose(false)
+	return &Listener{UnixListener: u, path: path}, nil
 }
 
 // removeLeftover removes a socket that was left, and sets anything else aside.
@@ -52,15 +71,23 @@ func removeLeftover(path string) error {
 	return nil
 }
 
-// listener removes its file by the path it was asked for, not the short one.
-type listener struct {
-	net.Listener
+// Listener removes its file by the path it was asked for, not the short one.
+type Listener struct {
+	*net.UnixListener
 	path string
+	kept atomic.Bool
 }
 
-func (l *listener) Close() error {
-	_ = os.Remove(l.path)
-	return l.Listener.Close()
+// Keep leaves the file where it is when the listener is closed: a second descriptor
+// of it goes on.
+func (l *Listener) Keep() { l.kept.Store(true) }
+
+// Close ends the listener, and removes its file unless that is kept.
+func (l *Listener) Close() error {
+	if !l.kept.Load() {
+		_ = os.Remove(l.path)
+	}
+	return l.UnixListener.Close()
 }
 
 // Dial connects to the socket at path.

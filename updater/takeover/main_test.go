@@ -1,0 +1,431 @@
+package takeover_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
+	"github.com/ops-updater/ops-updater/updater/takeover"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// patience is how long a test waits for what must come; far more than it takes.
+const patience = time.Minute
+
+// Versions of the sidecar. They have one length, so that one build can be made any
+// of them: see program.
+const (
+	v0 = "1.0.0-takeover.test"
+	v1 = "1.0.1-takeover.test"
+	v2 = "1.0.2-takeover.test"
+	v3 = "1.0.3-takeover.test"
+)
+
+var built string
+
+// build builds the real program with its fault points, once, as v0.
+var build = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ops-updater-takeover-")
+	if err != nil {
+		return nil, err
+	}
+	built = dir
+	path := filepath.Join(dir, "ops-updater")
+	const variable = "github.com/ops-updater/ops-updater/internal/buildinfo.version"
+	cmd := exec.Command("go", "build", "-tags", "faultpoints", "-ldflags", "-s -w -X "+variable+"="+v0, "-o", path, "github.com/ops-updater/ops-updater")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	return os.ReadFile(path)
+})
+
+// program is the real program, built as version: the linker put v0 into it, and
+// another version of the same length takes its place.
+func program(t testing.TB, version string) []byte {
+	t.Helper()
+	data, err := build()
+	must(t, err)
+	if len(version) != len(v0) || !bytes.Contains(data, []byte(v0)) {
+		t.Fatalf("no program can be made %s", version)
+	}
+	return bytes.ReplaceAll(data, []byte(v0), []byte(version))
+}
+
+// impostor is a release's program that is a script: it says its version and passes
+// its check, and then does as the lines say.
+func impostor(version, check, run string) []byte {
+	return []byte("#!/bin/sh\ncase $1 in\n--version) echo " + version + ";;\ncheck) " + check + ";;\n*) " + run + ";;\nesac\n")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// server is an ops-meta that says what it is told to, remembers what it heard, and
+// answers only whom it likes.
+type server struct {
+	*httptest.Server
+	t  testing.TB
+	mu sync.Mutex
+
+	wanted   []meta.DesiredAgent
+	tarballs map[string][]byte
+	refuses  func(updater string) bool
+	heard    map[string]meta.RealAgent
+	updater  string         // version of the last one that was answered
+	told     []string       // every error and reason that was reported
+	phases   map[string]int // of the sidecar itself
+}
+
+func newServer(t testing.TB) *server {
+	s := &server{t: t, tarballs: map[string][]byte{}, heard: map[string]meta.RealAgent{}, phases: map[string]int{}, refuses: func(string) bool { return false }}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if data, ok := s.tarballs[r.URL.Path]; ok {
+		_, _ = w.Write(data)
+		return
+	}
+	var req meta.HeartbeatRequest
+	if r.Method != http.MethodPost || json.NewDecoder(r.Body).Decode(&req) != nil {
+		http.NotFound(w, r)
+		return
+	}
+	if s.refuses(req.UpdaterVersion) {
+		http.Error(w, "not you", http.StatusInternalServerError)
+		return
+	}
+	s.updater = req.UpdaterVersion
+	clear(s.heard)
+	for _, a := range req.RealAgents {
+		s.heard[a.Name] = a
+		if a.Name == self {
+			s.phases[string(a.Phase)]++
+		}
+		if a.Error != "" {
+			s.told = append(s.told, a.Name+" "+a.Reason+": "+a.Error)
+		}
+	}
+	_ = json.NewEncoder(w).Encode(meta.HeartbeatResponse{DesiredAgents: s.wanted})
+}
+
+const self = "ops-updater"
+
+// want has hosts told to run these agents.
+func (s *server) want(agents ...meta.DesiredAgent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = agents
+}
+
+func (s *server) refuse(whom func(updater string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = whom
+}
+
+func (s *server) last(name string) (meta.RealAgent, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard[name], s.updater
+}
+
+func (s *server) toldAll() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.told, "\n")
+}
+
+// release serves a release of the sidecar and returns the wish for it.
+func (s *server) release(version string, program []byte) meta.DesiredAgent {
+	control, err := os.ReadFile("../../control")
+	must(s.t, err)
+	return s.publish(self, version, map[string][]byte{"control": control, self: program})
+}
+
+func (s *server) publish(name, version string, files map[string][]byte) meta.DesiredAgent {
+	var buf bytes.Buffer
+	zw, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	tw := tar.NewWriter(zw)
+	for file, text := range files {
+		must(s.t, tw.WriteHeader(&tar.Header{Name: file, Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}))
+		_, err := tw.Write(text)
+		must(s.t, err)
+	}
+	must(s.t, errors.Join(tw.Close(), zw.Close()))
+	sum := sha256.Sum256(buf.Bytes())
+	file := "/" + meta.Arch() + "/" + meta.TarballName(name, version)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tarballs[file] = buf.Bytes()
+	return meta.DesiredAgent{Name: name, Version: version, Tarball: s.URL, SHA256: hex.EncodeToString(sum[:]), Cmd: meta.CmdStart}
+}
+
+// falcon is an agent that has to be left alone.
+func (s *server) falcon(version string) meta.DesiredAgent {
+	files := map[string][]byte{}
+	for name, text := range (agenttest.Habits{}).Files() {
+		files[name] = []byte(text)
+	}
+	return s.publish("falcon", version, files)
+}
+
+// host is a host whose sidecar somebody starts again whenever it ends, as systemd
+// does.
+type host struct {
+	t      testing.TB
+	dir    string
+	server *server
+	env    []string
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	starts int
+	halted bool
+	ended  chan struct{}
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: sidecars that update themselves")
+	}
+	if !takeover.Supported {
+		t.Skip("SKIPPED: the sidecar does not update itself on this system")
+	}
+	h := &host{t: t, dir: t.TempDir(), server: newServer(t)}
+	agenttest.CleanUp(t, h.dir)
+	must(t, os.WriteFile(filepath.Join(h.dir, self), program(t, v0), 0o755))
+	control, err := os.ReadFile("../../control")
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(h.dir, "control"), control, 0o755))
+	h.configure(map[string]any{})
+	h.env = append(os.Environ(), "OPS_UPDATER_FAULT=", "INVOCATION_ID=test")
+	t.Cleanup(func() {
+		h.halt()
+		if t.Failed() {
+			log, _ := os.ReadFile(h.varFile("app.log"))
+			state, _ := os.ReadFile(h.varFile(takeover.StateName))
+			t.Logf("log:\n%s\nstate: %s", log, state)
+		}
+	})
+	return h
+}
+
+func (h *host) configure(more map[string]any) {
+	cfg := map[string]any{
+		"server": h.server.URL, "interval": 1, "probation": "300ms", "work_dir": "work", "hostname": "h", "reserve": 0,
+		"start_timeout": "15s", "stop_timeout": "15s", "retries": 0,
+	}
+	for k, v := range more {
+		cfg[k] = v
+	}
+	data, err := json.Marshal(cfg)
+	must(h.t, err)
+	must(h.t, os.WriteFile(filepath.Join(h.dir, "cfg.json"), data, 0o644))
+}
+
+func (h *host) varFile(name string) string { return filepath.Join(h.dir, "var", name) }
+
+// boot starts the sidecar and keeps it up; fault is point:action for the first process
+// that comes to it.
+func (h *host) boot(fault string) {
+	h.t.Helper()
+	if fault != "" {
+		h.env = append(h.env, "OPS_UPDATER_FAULT="+fault+":"+filepath.Join(h.dir, "fault"))
+	}
+	h.ended = make(chan struct{})
+	h.mu.Lock()
+	h.halted = false
+	h.mu.Unlock()
+	go func() {
+		defer close(h.ended)
+		for {
+			h.mu.Lock()
+			if h.halted {
+				h.mu.Unlock()
+				return
+			}
+			cmd := exec.Command(filepath.Join(h.dir, self), "-c", filepath.Join(h.dir, "cfg.json"))
+			cmd.Dir, cmd.Env = h.dir, h.env
+			out, err := os.OpenFile(filepath.Join(h.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+			if err == nil {
+				cmd.Stdout, cmd.Stderr = out, out
+				err = cmd.Start()
+				_ = out.Close()
+			}
+			h.cmd = cmd
+			h.starts++
+			h.mu.Unlock()
+			if err != nil {
+				h.t.Errorf("cannot start the sidecar: %v", err)
+				return
+			}
+			_ = cmd.Wait()
+			time.Sleep(50 * time.Millisecond) // as a supervisor does
+		}
+	}()
+}
+
+// process is the number of the process that was started last, and how many were.
+func (h *host) process() (pid, starts int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cmd == nil || h.cmd.Process == nil {
+		return 0, h.starts
+	}
+	return h.cmd.Process.Pid, h.starts
+}
+
+// halt ends the sidecar for good.
+func (h *host) halt() {
+	if h.ended == nil {
+		return
+	}
+	h.mu.Lock()
+	h.halted = true
+	cmd := h.cmd
+	h.mu.Unlock()
+	if cmd != nil && cmd.Process != nil {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-h.ended:
+		case <-time.After(patience):
+			h.t.Error("the sidecar did not end on SIGTERM")
+			_ = cmd.Process.Kill()
+		}
+	}
+	<-h.ended
+	h.ended = nil
+}
+
+func (h *host) await(what string, ok func() bool) {
+	h.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			last, updater := h.server.last(self)
+			h.t.Fatalf("never: %s; last heard of %s: %+v", what, updater, last)
+		}
+	}
+}
+
+// awaitVersion waits until the sidecar is version, in phase.
+func (h *host) awaitVersion(version string, phase meta.Phase) meta.RealAgent {
+	h.t.Helper()
+	h.await(version+" in phase "+string(phase), func() bool {
+		a, updater := h.server.last(self)
+		return updater == version && a.Version == version && a.Phase == phase && a.Status == meta.StatusStarted
+	})
+	a, _ := h.server.last(self)
+	return a
+}
+
+// awaitAgent waits until falcon runs and returns its process.
+func (h *host) awaitAgent() int {
+	h.t.Helper()
+	h.await("falcon runs", func() bool {
+		a, _ := h.server.last("falcon")
+		return a.Phase == meta.PhaseIdle && a.Status == meta.StatusStarted
+	})
+	return h.agentProcess()
+}
+
+func (h *host) agentProcess() int {
+	h.t.Helper()
+	files, err := filepath.Glob(filepath.Join(h.dir, "work/falcon/*/var/app.pid"))
+	if err != nil || len(files) != 1 {
+		h.t.Fatalf("process files of falcon: %v, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	must(h.t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	must(h.t, err)
+	return pid
+}
+
+// checkAgent: falcon was neither stopped nor started since it had this process.
+func (h *host) checkAgent(pid int) {
+	h.t.Helper()
+	if now := h.agentProcess(); now != pid {
+		h.t.Errorf("falcon's process is %d; it was %d", now, pid)
+	}
+	if events := agenttest.Events(h.t, filepath.Join(h.dir, "work/falcon")); len(events) != 1 {
+		h.t.Errorf("falcon was touched: %+v", events)
+	}
+}
+
+// checkState: the state says that version is current, and no trial is left.
+func (h *host) checkState(version string) {
+	h.t.Helper()
+	h.await("the state has "+version+" and no trial", func() bool {
+		s, err := takeover.Load(filepath.Join(h.dir, "var"))
+		return err == nil && s.Trial == nil && s.Current.Version == version
+	})
+	h.await("no watcher is left", func() bool { return !takeover.WatcherLives(filepath.Join(h.dir, "var")) })
+}
+
+// checkReported: what went wrong is in the heartbeats, in the log and in status (I7).
+func (h *host) checkReported(code, words string) {
+	h.t.Helper()
+	if told := h.server.toldAll(); !strings.Contains(told, self+" "+code+": ") || !strings.Contains(told, words) {
+		h.t.Errorf("I7: %s with %q was not reported:\n%s", code, words, told)
+	}
+	log, err := os.ReadFile(h.varFile("app.log"))
+	if err != nil || !strings.Contains(string(log), words) {
+		h.t.Errorf("I7: the log does not say %q (%v)", words, err)
+	}
+}
+
+// quarantined reports whether the journal has the version in quarantine.
+func (h *host) quarantined(version string) bool {
+	h.t.Helper()
+	data, err := os.ReadFile(h.varFile("journal/ops-updater.json"))
+	must(h.t, err)
+	var record struct {
+		Blocks []struct {
+			Version    string
+			Quarantine bool
+		}
+	}
+	must(h.t, json.Unmarshal(data, &record))
+	for _, b := range record.Blocks {
+		if b.Version == version && b.Quarantine {
+			return true
+		}
+	}
+	return false
+}
