@@ -64,7 +64,7 @@ var layers = map[string][]string{
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api", "internal/pause"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
-	"meta/internal/release":   {"meta", "meta/api", "internal/atomicfile", "internal/unpack", "internal/plainfile", "internal/printable"},
+	"meta/internal/release":   {"meta", "meta/api", "meta/trust", "internal/atomicfile", "internal/unpack", "internal/plainfile", "internal/printable"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan", "internal/printable"},
 	"meta/internal/lineage":   {},
 	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
@@ -73,7 +73,7 @@ var layers = map[string][]string{
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
-	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
+	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/trust", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {
 		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",

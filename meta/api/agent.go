@@ -50,9 +50,18 @@ type Artifact struct {
 	Size      int64     `json:"size"`               // bytes
 	External  string    `json:"external,omitempty"` // base URL when hosted elsewhere
 	Warnings  []string  `json:"warnings,omitempty"` // such as binaries of another arch
-	Signature string    `json:"signature,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy"`
+
+	// Blake2b is the tarball's BLAKE2b-512 in hex, which signatures are made over;
+	// empty for one that an older ops-meta has taken in.
+	Blake2b string `json:"blake2b,omitempty"`
+	// Signature is a minisign signature's file, or empty. It is the hosts that verify it.
+	Signature string `json:"signature,omitempty"`
+	SignedBy  string `json:"signedBy,omitempty"` // id of the key that the signature is made with
+	// SignedElsewhere says that the signature lies beside a tarball that is hosted
+	// elsewhere; otherwise only this server has it.
+	SignedElsewhere bool `json:"signedElsewhere,omitempty"`
 
 	// Only in the reply to what publishes it:
 	NewAgent  bool   `json:"newAgent,omitempty"`  // nothing of this agent was here before

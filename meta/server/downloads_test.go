@@ -14,6 +14,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 func TestDownloads(t *testing.T) {
@@ -25,8 +26,10 @@ func TestDownloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.admin.PutSignature(t.Context(), a, strings.NewReader("untrusted comment: x\nA\ntrusted comment: y\nB\n")); err != nil {
-			t.Fatal(err)
+		key := newKey(t)
+		minisig := string(key.Sign(packed, trust.Release("my-agent", "1.0-2", "linux_amd64")))
+		if signed, err := r.admin.PutSignature(t.Context(), a, strings.NewReader(minisig)); err != nil || signed.SignedBy != key.Public().ID() {
+			t.Fatalf("signed: %+v, %v", signed, err)
 		}
 		sums := md5.Sum(packed)
 		sum := sha256.Sum256(packed)
@@ -45,7 +48,7 @@ func TestDownloads(t *testing.T) {
 			"unchanged":             {"GET", at, []string{"If-None-Match", etag}, 304, ""},
 			"md5":                   {"GET", at + ".md5", nil, 200, hex.EncodeToString(sums[:]) + "  my-agent-1.0-2.tar.gz\n"},
 			"sha256":                {"GET", at + ".sha256", nil, 200, hex.EncodeToString(sum[:]) + "  my-agent-1.0-2.tar.gz\n"},
-			"signature":             {"GET", at + ".minisig", nil, 200, "untrusted comment: x\nA\ntrusted comment: y\nB\n"},
+			"signature":             {"GET", at + ".minisig", nil, 200, minisig},
 			"another arch":          {"GET", "/releases/my-agent/linux_arm64/my-agent-1.0-2.tar.gz", nil, 404, "404 page not found\n"},
 			"another agent's":       {"GET", "/releases/my/linux_amd64/my-agent-1.0-2.tar.gz", nil, 404, "404 page not found\n"},
 			"the database":          {"GET", "/releases/my-agent/linux_amd64/..%2f..%2fops-meta.db", nil, 404, "404 page not found\n"},

@@ -20,6 +20,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/server"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // checked is a transport that holds every exchange against the document.
@@ -240,7 +241,7 @@ func operations(r *running) []operation {
 			return second(c.Upload(ctx, api.Upload{Agent: "demo", Version: "1.0", Tarball: bytes.NewReader(tarball(r.tb, nil))}))
 		}),
 		ok("sign", func(ctx context.Context, c *api.Client) error {
-			return second(c.PutSignature(ctx, api.Artifact{Agent: "demo", Version: "1.0", Arch: "linux_amd64"}, strings.NewReader("untrusted comment: x\nA\ntrusted comment: y\nB\n")))
+			return second(c.PutSignature(ctx, api.Artifact{Agent: "demo", Version: "1.0", Arch: "linux_amd64"}, bytes.NewReader(newKey(r.tb).Sign(nil, trust.Release("demo", "1.0", "linux_amd64")))))
 		}),
 		ok("releases", func(ctx context.Context, c *api.Client) error {
 			return second(c.Releases(ctx, api.ListOptions{Agent: "demo"}))

@@ -40,6 +40,17 @@ func DigestOf(data []byte) Digest {
 	return d
 }
 
+// DigestFrom is a digest of bytes that were hashed before: sum is their BLAKE2b-512.
+func DigestFrom(sum []byte) Digest { return Digest{summed{NewDigest(), sum}} }
+
+// summed is a hash that has its sum already.
+type summed struct {
+	hash.Hash
+	sum []byte
+}
+
+func (s summed) Sum(b []byte) []byte { return append(b, s.sum...) }
+
 // Signature is a signature that was read, and not yet verified.
 type Signature struct {
 	s       minisign.Signature

@@ -1,9 +1,7 @@
 package backend
 
 import (
-	"cmp"
 	"context"
-	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
@@ -78,7 +76,7 @@ func (r artifacts) keepArtifact(ctx context.Context, by api.Actor, a api.Artifac
 		}
 		old, err := tx.Artifact(ctx, a.Agent, a.Version, a.Arch)
 		if err == nil {
-			a.Signature = cmp.Or(a.Signature, old.Signature)
+			a = withSignatureOf(a, old)
 		}
 		kept, err = tx.PutArtifact(ctx, a)
 		return err
@@ -111,24 +109,32 @@ func ensureRelease(ctx context.Context, tx *store.Tx, agent, version string) (ma
 	return made, err
 }
 
-// maxSignature bounds a minisign file, whose trusted comment may be long.
-const maxSignature = 4 << 10
+// withSignatureOf is a with the signature of old, the same artifact as it was, unless
+// one was found anew. What an operator signed counts more than what lies elsewhere.
+func withSignatureOf(a, old api.Artifact) api.Artifact {
+	given := old.Signature != "" && !old.SignedElsewhere
+	if a.Signature == "" || given && a.Signature != old.Signature {
+		a.Signature, a.SignedBy, a.SignedElsewhere = old.Signature, old.SignedBy, false
+	}
+	return a
+}
 
-// Sign stores an artifact's signature. It is the hosts that check it.
+// Sign stores an artifact's signature. It is the hosts that verify it; what is of
+// something else is refused.
 func (r artifacts) Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, minisig string) (api.Artifact, error) {
-	if !strings.HasPrefix(minisig, "untrusted comment:") || strings.Count(minisig, "\n") < 3 || len(minisig) > maxSignature {
-		return api.Artifact{}, &api.Error{
-			Kind: api.KindInvalid, Field: "signature", Message: "this is not a minisign signature",
-			Hint: "make one with: minisign -Sm FILE -t 'name:AGENT version:VERSION arch:ARCH'",
-		}
+	signature, err := release.ReadSignature(k, minisig)
+	if err != nil {
+		return api.Artifact{}, err
 	}
 	var signed api.Artifact
-	err := r.write(ctx, by, func(tx *store.Tx) error {
+	err = r.write(ctx, by, func(tx *store.Tx) error {
 		a, err := tx.Artifact(ctx, k.Agent, k.Version, k.Arch)
 		if err != nil {
 			return err
 		}
-		a.Signature = minisig
+		if a.Signature != minisig {
+			a.Signature, a.SignedBy, a.SignedElsewhere = minisig, signature.KeyID(), false
+		}
 		signed, err = tx.PutArtifact(ctx, a)
 		return err
 	})

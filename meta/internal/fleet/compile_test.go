@@ -149,6 +149,11 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 	full := api.Assignment{Agent: "falcon", Scope: everyone, Version: "1.0", RunUser: "nobody", Probation: 9}
 	external := release("falcon", "1.0", "linux_amd64")
 	external.Artifacts[0].External = "https://mirror.example/f/"
+	signedHere, signedThere := release("falcon", "1.0", "linux_amd64"), release("falcon", "1.0", "linux_amd64")
+	for _, r := range []api.Release{signedHere, signedThere} {
+		r.Artifacts[0].External, r.Artifacts[0].Signature = "http://mirror.example/f", "untrusted comment: …"
+	}
+	signedThere.Artifacts[0].SignedElsewhere = true
 	mixed := release("falcon", "1.0", "linux_amd64", "linux_arm64")
 	mixed.Artifacts[0].External = external.Artifacts[0].External
 	cases := []struct {
@@ -187,6 +192,14 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 		{
 			"hosted elsewhere, arch not told: the .md5 that the oldest look for beside it is here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{external}, []api.Agent{{Name: "falcon"}} },
 			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
+		},
+		{
+			"hosted elsewhere, signed here", meta.DialectV1, "linux_amd64", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{signedHere}, []api.Agent{{Name: "falcon"}} },
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: md5a, SHA256: shaA, Size: 42, Cmd: "start", RunUser: "nobody", Probation: 9},
+		},
+		{
+			"hosted and signed elsewhere", meta.DialectV1, "linux_amd64", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{signedThere}, []api.Agent{{Name: "falcon"}} },
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: "http://mirror.example/f", MD5: md5a, SHA256: shaA, Size: 42, Cmd: "start", RunUser: "nobody", Probation: 9},
 		},
 		{
 			"partly elsewhere, arch not told: all lead from here", meta.DialectV1, "", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{mixed}, []api.Agent{{Name: "falcon"}} },

@@ -107,8 +107,19 @@ func (s source) setAddresses(d *meta.DesiredAgent, t target) {
 	case a == nil:
 		d.Tarball, d.MD5 = s.ownBase(), s.ownBase()
 	default:
-		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseOf(a), a.MD5, a.SHA256, a.Size
+		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseWithSignature(a), a.MD5, a.SHA256, a.Size
 	}
+}
+
+// baseWithSignature is where an artifact and its signature are: the signature of one
+// that is elsewhere may be here only, and then this server sends its hosts on to the
+// tarball. They would not follow from https to http.
+func (s source) baseWithSignature(a *api.Artifact) string {
+	if a.External != "" && a.Signature != "" && !a.SignedElsewhere &&
+		(!strings.HasPrefix(s.base, "https:") || strings.HasPrefix(a.External, "https:")) {
+		return s.ownBase()
+	}
+	return s.baseOf(a)
 }
 
 func (s source) baseOf(a *api.Artifact) string {

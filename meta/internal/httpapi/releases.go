@@ -4,13 +4,10 @@ import (
 	"net/http"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
-const (
-	oneRelease = "/agents/{agent}/releases/{version}"
-
-	maxSignature = 4 << 10 // bytes of a minisign file
-)
+const oneRelease = "/agents/{agent}/releases/{version}"
 
 func (s *Server) releaseRoutes() []route {
 	return []route{
@@ -78,7 +75,7 @@ func (s *Server) uploadArtifact(c *call) (api.Artifact, error) {
 }
 
 func (s *Server) signArtifact(c *call) (api.Artifact, error) {
-	text, err := c.readAll(maxSignature)
+	text, err := c.readAll(trust.MaxSignature)
 	if err != nil {
 		return api.Artifact{}, err
 	}

@@ -206,7 +206,7 @@ func (s *Store) Register(ctx context.Context, d Declared, base string) (api.Arti
 	a, err := s.fetchInto(ctx, d, tarballAt(base, d.Arch, d), func(d Declared, r io.Reader) (api.Artifact, error) {
 		return s.inspectTarball(ctx, d, r, io.Discard)
 	})
-	a.External = base
+	a.External, a.SignedElsewhere = base, a.Signature != ""
 	return a, err
 }
 
@@ -333,6 +333,9 @@ func (s *Store) fetchInto(ctx context.Context, d Declared, address string, take 
 	var source *sourceError
 	if errors.As(err, &source) && ctx.Err() == nil {
 		return api.Artifact{}, invalidField("external", "", "cannot fetch %s: %v", address, source.err)
+	}
+	if err == nil {
+		s.addSignature(ctx, &a, address, d.Origin)
 	}
 	return a, err
 }

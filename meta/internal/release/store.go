@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // Config is what a [Store] needs. Zero limits mean the defaults in brackets.
@@ -219,6 +220,7 @@ type meter struct {
 	r           io.Reader
 	w           io.Writer
 	md5, sha256 hash.Hash
+	blake2b     hash.Hash // what signatures are made over
 	size, limit int64
 	over        bool
 	head        []byte // the first headBytes
@@ -226,8 +228,8 @@ type meter struct {
 }
 
 func newMeter(r io.Reader, w io.Writer, limit int64) *meter {
-	m := &meter{r: r, md5: md5.New(), sha256: sha256.New(), limit: limit}
-	m.w = io.MultiWriter(w, m.md5, m.sha256)
+	m := &meter{r: r, md5: md5.New(), sha256: sha256.New(), blake2b: trust.NewDigest(), limit: limit}
+	m.w = io.MultiWriter(w, m.md5, m.sha256, m.blake2b)
 	return m
 }
 
@@ -252,6 +254,6 @@ func (m *meter) Read(p []byte) (int, error) {
 func (m *meter) artifactOf(d Declared) api.Artifact {
 	return api.Artifact{
 		Agent: d.Agent, Version: d.Version, Arch: d.Arch, Size: m.size,
-		MD5: hex.EncodeToString(m.md5.Sum(nil)), SHA256: hex.EncodeToString(m.sha256.Sum(nil)),
+		MD5: hex.EncodeToString(m.md5.Sum(nil)), SHA256: hex.EncodeToString(m.sha256.Sum(nil)), Blake2b: hex.EncodeToString(m.blake2b.Sum(nil)),
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -175,6 +176,7 @@ func (tx *Tx) PutArtifact(ctx context.Context, a api.Artifact) (api.Artifact, er
 		}
 	default:
 		a.CreatedAt, a.CreatedBy = old.CreatedAt, old.CreatedBy
+		a.Blake2b = cmp.Or(a.Blake2b, old.Blake2b)
 	}
 	put, err := artifacts.put(ctx, tx, storedArtifact{Artifact: a})
 	return put.Artifact, err
