@@ -48,6 +48,7 @@ var layers = map[string][]string{
 	"meta/api":   {"meta", "internal/printable"},
 
 	// The sidecar.
+	"updater/attacks":            {}, // tests only
 	"updater/internal/agenttest": {},
 	"updater/plan":               {"meta", "internal/host/status"},
 	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
