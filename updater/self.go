@@ -305,7 +305,7 @@ func (k *keeper) commitTakeover(ctx context.Context, t *plan.Txn) error {
 		if s.Trial == nil {
 			return nil
 		}
-		if s.Trial.Ending != "" {
+		if e := s.Trial.Ending; e == takeover.EndingUnheard || e == takeover.EndingStopped {
 			return over
 		}
 		s.Current, s.Trial = s.Trial.To, nil

@@ -39,7 +39,7 @@ const MaxTakeovers = 3
 
 // returnMargin is how much later than the watcher a version on trial gives up by
 // itself: the watcher may have been killed.
-const returnMargin = 30 * time.Second
+const returnMargin = 15 * time.Second
 
 // Takeover is what is known about a takeover by the sidecar that runs now.
 type Takeover struct {
@@ -96,8 +96,8 @@ func (t Takeover) Judge() Judgement {
 
 func (t Takeover) judgeNew() Judgement {
 	switch {
-	case !t.Known && t.Current == t.To, t.Heard && t.Ending == "":
-		return Judgement{Answer: AnswerCommit}
+	case !t.Known && t.Current == t.To, t.Heard && t.Ending != endedUnheard && t.Ending != endedStopped:
+		return Judgement{Answer: AnswerCommit} // whoever noted another ending was wrong
 	case t.Known && t.Waited > t.Patience+returnMargin:
 		return Judgement{Answer: AnswerReturn, Reason: fmt.Sprintf("no heartbeat was answered within %s, and the watcher did nothing", t.Waited.Round(time.Second)), Code: CodeTakeoverUnheard}
 	}

@@ -393,7 +393,7 @@ func (h *host) checkState(version string) {
 	h.t.Helper()
 	h.await("the state has "+version+" and no trial", func() bool {
 		s, err := takeover.Load(filepath.Join(h.dir, "var"))
-		return err == nil && s.Trial == nil && s.Current.Version == version
+		return err == nil && s.Trial == nil && (s.Current.Version == version || version == v0 && s.Current.Version == "")
 	})
 	h.await("no watcher is left", func() bool { return !takeover.WatcherLives(filepath.Join(h.dir, "var")) })
 }

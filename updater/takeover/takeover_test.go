@@ -1,6 +1,7 @@
 package takeover_test
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/takeover"
 )
 
 // begin boots a host with v0 and falcon, and returns falcon's process.
@@ -63,4 +65,189 @@ func TestTheSidecarBecomesAnotherVersionInItsProcess(t *testing.T) {
 	h.boot("") // whoever starts what is installed
 	h.awaitVersion(v2, meta.PhaseIdle)
 	h.checkAgent(agent)
+}
+
+// otherMachine is a program for another kind of machine: the field of its header
+// that says which.
+func otherMachine(program []byte) []byte {
+	p := append([]byte{}, program...)
+	p[18], p[19] = 0xf3, 0 // RISC-V
+	return p
+}
+
+// TestABadReleaseOfTheSidecarIsRefusedOrTakenBack: whatever is wrong with it, the
+// version that ran runs on or comes back, says why, and does not try it again.
+func TestABadReleaseOfTheSidecarIsRefusedOrTakenBack(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		release    func(t *testing.T) []byte
+		phase      meta.Phase
+		code, says string
+		restarts   bool // whoever supervises the sidecar has to start it again
+		config     map[string]any
+		refused    bool // by the server
+	}{
+		"fails its check": {
+			release: func(*testing.T) []byte {
+				return impostor(v1, `echo "ok       x: y"; echo "error    trust: no key is known"; exit 1`, "exit 1")
+			},
+			phase: meta.PhaseFailed, code: "check", says: "trust: no key is known",
+		},
+		"hangs in its check": {
+			release: func(*testing.T) []byte { return impostor(v1, "exec sleep 300", "exit 1") },
+			phase:   meta.PhaseFailed, code: "check", says: "did not return within 2s",
+			config: map[string]any{"start_timeout": "2s"},
+		},
+		"knows no takeover": {
+			release: func(*testing.T) []byte {
+				return impostor(v1, `case $* in *--takeover*) echo "unknown flag: --takeover" >&2; exit 2;; esac`, "exit 1")
+			},
+			phase: meta.PhaseFailed, code: "check", says: "unknown flag: --takeover",
+		},
+		"is another version": {
+			release: func(t *testing.T) []byte { return program(t, v2) },
+			phase:   meta.PhaseFailed, code: "check", says: `says that it is "` + v2,
+		},
+		"is for another machine": {
+			release: func(t *testing.T) []byte { return otherMachine(program(t, v1)) },
+			phase:   meta.PhaseFailed, code: "wrong-machine", says: "machine",
+		},
+		"crashes at the start": {
+			release: func(*testing.T) []byte { return impostor(v1, "exit 0", "exit 7") },
+			phase:   meta.PhaseRolledBack, code: "takeover-died", says: "before a heartbeat was answered", restarts: true,
+		},
+		"hangs and does not obey": {
+			release: func(*testing.T) []byte { return impostor(v1, "exit 0", "trap '' TERM; exec sleep 300") },
+			phase:   meta.PhaseRolledBack, code: "takeover-unheard", says: "no heartbeat was answered within 5s", restarts: true,
+		},
+		"is not answered": {
+			release: func(t *testing.T) []byte { return program(t, v1) }, refused: true,
+			phase: meta.PhaseRolledBack, code: "takeover-unheard", says: v0 + " was answered",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			if c.config != nil {
+				h.configure(c.config)
+			}
+			if c.refused {
+				h.server.refuse(func(updater string) bool { return updater == v1 })
+			}
+			agent := h.begin("")
+			pid, starts := h.process()
+			h.tell(v1, c.release(t))
+			h.awaitVersion(v0, c.phase)
+			h.checkState(v0)
+			h.checkReported(c.code, c.says)
+			h.checkAgent(agent)
+			if !h.quarantined(v1) {
+				t.Error("its release is not in quarantine")
+			}
+			if now, again := h.process(); !c.restarts && (now != pid || again != starts) {
+				t.Errorf("the sidecar was started anew: %d starts, process %d; want %d, %d", again, now, starts, pid)
+			}
+			h.tell(v2, program(t, v2)) // another release is tried at once
+			h.awaitVersion(v2, meta.PhaseIdle)
+			h.checkState(v2)
+			h.checkAgent(agent)
+		})
+	}
+}
+
+// TestAReleaseIsNotBlamedWhenTheVersionBeforeItIsNotAnsweredEither: it is the server.
+func TestAReleaseIsNotBlamedWhenTheVersionBeforeItIsNotAnsweredEither(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	agent := h.begin("")
+	pid, starts := h.process()
+	away := false // since v1 asked first; the server calls this one at a time
+	h.server.refuse(func(updater string) bool {
+		away = away || updater == v1
+		return away
+	})
+	h.tell(v1, program(t, v1))
+	h.await("the takeover was taken back without blame", func() bool {
+		log, _ := os.ReadFile(h.varFile("app.log"))
+		return strings.Contains(string(log), "the server is away")
+	})
+	h.checkState(v0)
+	if h.quarantined(v1) {
+		t.Error("the release is in quarantine")
+	}
+	h.server.refuse(func(string) bool { return false })
+	h.awaitVersion(v1, meta.PhaseIdle)
+	h.checkState(v1)
+	h.checkReported("takeover-unheard", "the server is away")
+	h.checkAgent(agent)
+	if now, again := h.process(); now != pid || again != starts {
+		t.Errorf("the sidecar was started anew: %d starts, process %d; want %d, %d", again, now, starts, pid)
+	}
+}
+
+// TestI1I2I7AKillDuringATakeover kills the sidecar, or the watcher, with SIGKILL at
+// every step of a takeover. The host comes up with one version or the other, and
+// once nothing is killed any more with the wanted one.
+func TestI1I2I7AKillDuringATakeover(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{
+		"sidecar.starting", "takeover.checked", "takeover.prepared", "takeover.watched", "takeover.executing",
+		"takeover.begun", "takeover.heard", "takeover.committed", "sidecar.ended", "watcher.ready",
+	} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			agent := h.begin("")
+			h.halt()
+			h.tell(v1, program(t, v1))
+			h.killed(point, agent)
+		})
+	}
+}
+
+// TestI1I2I7AKillDuringTheWayBack is the same when a version is not answered.
+func TestI1I2I7AKillDuringTheWayBack(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"watcher.ready", "watcher.ending", "watcher.ended", "takeover.returning", "takeover.judged"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			agent := h.begin("")
+			h.halt()
+			h.server.refuse(func(updater string) bool { return updater == v1 })
+			h.tell(v1, program(t, v1))
+			h.killed(point, agent)
+		})
+	}
+}
+
+// killed boots the host with the fault, waits until it is at rest with either
+// version, and has it try again.
+func (h *host) killed(point string, agent int) {
+	h.t.Helper()
+	h.boot(point + ":kill")
+	h.await(point+" is reached", func() bool {
+		_, err := os.Stat(filepath.Join(h.dir, "fault"))
+		return err == nil
+	})
+	h.await("the host is at rest", func() bool {
+		s, err := takeover.Load(filepath.Join(h.dir, "var"))
+		a, updater := h.server.last(self)
+		return err == nil && s.Trial == nil && updater == cmp.Or(s.Current.Version, v0) && a.Version == updater && h.atRest()
+	})
+	h.checkAgent(agent)
+	h.server.refuse(func(string) bool { return false })
+	h.await("an operator can have it tried again", func() bool {
+		return exec.Command(filepath.Join(h.dir, self), "-c", filepath.Join(h.dir, "cfg.json"), "clear", self).Run() == nil
+	})
+	h.awaitVersion(v1, meta.PhaseIdle)
+	h.checkState(v1)
+	h.checkAgent(agent)
+}
+
+// atRest: nothing is half done in the journal of the sidecar itself.
+func (h *host) atRest() bool {
+	data, err := os.ReadFile(h.varFile("journal/ops-updater.json"))
+	return err == nil && !strings.Contains(string(data), `"txn"`)
 }

@@ -26,6 +26,7 @@ const (
 	backPatience  = 30 * time.Second // until the version before it has the lock
 	aloneAfter    = time.Second      // nobody restarts a sidecar that ./control started
 	restartWithin = 20 * time.Second // somebody who supervises it does
+	sureAfter     = 3 * time.Second  // a process that is not seen has ended, where it has no descriptor
 	maxRestarts   = 5
 )
 
@@ -86,7 +87,7 @@ func Watch(varDir, lock string, log zerolog.Logger) error {
 		return fmt.Errorf("cannot watch: %w", err)
 	}
 	defer held.Release()
-	w := watcher{varDir: varDir, lock: lock, trial: s.Trial, log: log}
+	w := watcher{varDir: varDir, lock: lock, trial: s.Trial, process: follow(s.Trial.Process), log: log}
 	if _, err := ready.WriteString("."); err != nil {
 		return fmt.Errorf("cannot watch: %w", err)
 	}
@@ -120,6 +121,7 @@ func startSecond(varDir string) error {
 type watcher struct {
 	varDir, lock string
 	trial        *Trial
+	process      watched
 	log          zerolog.Logger
 }
 
@@ -136,8 +138,8 @@ func (w watcher) watch() {
 		case err == nil && s.Trial.Ending == EndingNotExecuted:
 			w.bringBack()
 			return
-		case !w.trial.Process.Alive():
-			w.processEnded(s)
+		case w.process.hasEnded():
+			w.processEnded()
 			return
 		case err == nil && s.Trial.Stage == StageExecuting && deadline.IsZero():
 			deadline = time.Now().Add(w.trial.Patience)
@@ -159,7 +161,11 @@ func (w watcher) note(ending Ending, why string) {
 	faultpoint.Hit("watcher.ended")
 }
 
-func (w watcher) processEnded(s State) {
+func (w watcher) processEnded() {
+	s, err := Load(w.varDir) // it may have written something since
+	if err == nil && (!s.Trial.Is(w.trial) || s.Trial.Ending == EndingStopped) {
+		return
+	}
 	if s.Trial.Is(w.trial) && s.Trial.Stage == StagePrepared {
 		w.note(EndingInterrupted, "the sidecar ended before anything was replaced")
 	} else {
@@ -171,12 +177,12 @@ func (w watcher) processEnded(s State) {
 // returnProcess tells the process to be the version before it again, and ends it
 // when it does not.
 func (w watcher) returnProcess() {
-	p := process.Process{Pid: w.trial.Process.Pid, Birth: w.trial.Process.Start}
-	process.Signal(p, syscall.SIGTERM)
-	returned := func() bool { return !w.trial.Process.Alive() || runsIn(p.Pid, ownProgram) }
+	pid := w.trial.Process.Pid
+	w.process.signal(syscall.SIGTERM)
+	returned := func() bool { return w.process.hasEnded() || runsIn(pid, ownProgram) }
 	if !process.PollUntil(endPatience, returned) {
-		w.log.Error().Int("pid", p.Pid).Msg("the watcher kills the new version, which does not end")
-		process.Signal(p, syscall.SIGKILL)
+		w.log.Error().Int("pid", pid).Msg("the watcher kills the new version, which does not end")
+		w.process.signal(syscall.SIGKILL)
 		process.PollUntil(endPatience, returned)
 	}
 }
