@@ -51,6 +51,10 @@ sim-rollout: ## 100 000 simulated hosts through a five-stage rollout (minutes)
 fuzz: ## every fuzz target for FUZZTIME each (default 1m)
 	scripts/fuzz
 
+.PHONY: soak
+soak: ## one sidecar, five agents, a server that changes its mind, 1 000 kill -9s; SEED repeats a run, KILLS says how many (minutes)
+	scripts/soak
+
 .PHONY: soak-kill
 soak-kill: ## kill -9 of ops-meta under load, 50 times, and of the sidecar at every state (minutes)
 	scripts/soak-kill

@@ -84,6 +84,7 @@ var layers = map[string][]string{
 		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
 		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause",
 	},
+	"internal/soak":        {"meta"}, // shakes a real sidecar
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta", "internal/pause"},
 	"scripts/benchinstall": {},
