@@ -15,7 +15,7 @@ func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.S
 	k.rec.Crash = k.rec.Crash.WithStart(time.Now())
 	k.saveRecordOrLog()
 	// Not cut off: a script that is ended halfway leaves nobody knows what running.
-	_, err := k.runJob(context.WithoutCancel(ctx), step.To.RunUser, k.newJob(job.OpStart, step.To), nil)
+	err := k.startTarget(context.WithoutCancel(ctx), step.To)
 	if isMachinery(err) {
 		return err
 	}
@@ -70,7 +70,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 	// Whatever comes of it: a server that is away is not asked with each round.
 	k.configAt = time.Now()
 	j := k.newJob(job.OpConfig, step.To)
-	j.Config, j.Limits = remoteConfig(s.Wish.Agent), k.e.currentConfig().Limits
+	j.Config, j.Limits = k.verifiedConfig(s.Wish.Agent), k.e.currentConfig().Limits
 	if j.Config != nil {
 		j.Config.Route = k.e.currentConfig().Route
 	}
@@ -82,7 +82,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 		return err
 	}
 	if err != nil {
-		k.configFailed(step, "cannot refresh "+s.Wish.Agent.ConfigFileName+": "+err.Error())
+		k.configFailed(step, "cannot refresh "+s.Wish.Agent.ConfigFileName+": "+err.Error(), codeOf(err))
 		return nil
 	}
 	key := plan.ConfigDigestKey(r.Config.Digest)
@@ -91,21 +91,23 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 		// is known, so the old one is back before anybody starts with it.
 		j.Op = job.OpRestoreConfig
 		_, err := k.runJob(ctx, step.To.RunUser, j, nil)
-		k.configFailed(step, b.Explain())
+		k.configFailed(step, b.Explain(), b.Code)
 		return err
 	}
 	if !r.Config.Changed && (k.rec.Config == "" || k.rec.Config == r.Config.Digest) {
-		k.configFailed(step, "")
+		k.configFailed(step, "", "")
 		if k.rec.Config != r.Config.Digest {
 			k.rec.Config = r.Config.Digest
 			k.saveRecordOrLog()
 		}
 		return nil
 	}
-	return k.switchWhenReady(ctx, &plan.Txn{
+	t := &plan.Txn{
 		Act: plan.ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
 		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
-	})
+	}
+	k.noteDoubt(t, r.Config.Proof)
+	return k.switchWhenReady(ctx, t)
 }
 
 // digestPatience is how many times as seldom as a remote config a quarantined
@@ -134,8 +136,8 @@ func (k *keeper) hasNewDigest(ctx context.Context, s plan.Situation, step plan.S
 	return true
 }
 
-// configFailed reports why the config is not as wanted, or with "" that it is.
-func (k *keeper) configFailed(step plan.Step, why string) {
+// configFailed reports why the config is not as wanted, and its code, or with "" that it is.
+func (k *keeper) configFailed(step plan.Step, why, code string) {
 	last := k.rec.Last
 	if last.Phase != meta.PhaseIdle || last.Error == why {
 		return
@@ -143,7 +145,7 @@ func (k *keeper) configFailed(step plan.Step, why string) {
 	if why != "" {
 		k.log().Warn().Msg(why)
 	}
-	k.recordOutcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why})
+	k.recordOutcome(plan.Outcome{Phase: meta.PhaseIdle, Version: step.To.Version, Error: why, Code: code})
 }
 
 // recordOutcome notes how something that is no transaction ended.

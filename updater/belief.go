@@ -3,6 +3,7 @@ package updater
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ const heardName = "trust.json"
 type belief struct {
 	path string
 	log  zerolog.Logger
+	// changed, unless nil, is told when other release keys count than before.
+	changed func()
 
 	mu      sync.Mutex
 	trust   config.Trust
@@ -44,7 +47,23 @@ func openBelief(c config.Config, access stateAccess, log zerolog.Logger) (*belie
 func (b *belief) useConfig(t config.Trust) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.trust = t
+	b.tellChange(func() { b.trust = t })
+}
+
+// tellChange does what may change which release keys count; b.mu is held.
+func (b *belief) tellChange(do func()) {
+	keys := func() []string { return b.heard.Keys(b.trust.Anchors, trust.UseRelease, time.Now()).IDs() }
+	before := keys()
+	do()
+	if b.changed != nil && !slices.Equal(before, keys()) {
+		b.changed()
+	}
+}
+
+// lendKeys has an engine verify releases with the keys that count.
+func (b *belief) lendKeys(e EngineConfig) EngineConfig {
+	e.ReleaseKeys = b.releaseKeys
+	return e
 }
 
 // believe is [meta.ClientConfig.Believe].
@@ -99,7 +118,7 @@ func (b *belief) keep(next trust.Heard) error {
 	if next.Epoch != b.heard.Epoch {
 		b.log.Info().Int64("epoch", next.Epoch).Int64("before", b.heard.Epoch).Msg("a new list of keys was heard")
 	}
-	b.heard = next
+	b.tellChange(func() { b.heard = next })
 	return nil
 }
 

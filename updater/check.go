@@ -54,6 +54,7 @@ func Check(ctx context.Context, c config.Config) []Finding {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
 	findings = append(findings, checkTrust(c)...)
+	findings = append(findings, checkVouched(c)...)
 	findings = append(findings, checkPolicy(c)...)
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)

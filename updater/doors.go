@@ -13,11 +13,14 @@ import (
 
 // status is what is known now; it asks no agent.
 func (d *daemon) status(context.Context) local.Status {
-	c, beat := d.config.Config(), d.beat.State()
+	c, beat, states := d.config.Config(), d.beat.State(), d.engine.States()
 	s := local.Status{
 		Version: buildinfo.Version(), Hostname: c.Hostname, IP: beat.IP, RunUser: d.beat.host.user,
 		Pid: os.Getpid(), Started: d.started, Config: c.Path,
-		ConfigError: d.config.Problem(), Damaged: d.engine.Damage(), Heartbeat: beat, Trust: d.beat.belief.state(), Agents: realAgents(d.engine.States()),
+		ConfigError: d.config.Problem(), Damaged: d.engine.Damage(), Heartbeat: beat, Trust: d.beat.belief.state(), Agents: realAgents(states),
+	}
+	if trusted, _ := d.engine.trustNow(); trusted.Verifies() {
+		s.Verified = verifiedAgents(states)
 	}
 	return s
 }
@@ -30,6 +33,16 @@ func realAgents(states []plan.State) []meta.RealAgent {
 		}
 	}
 	return agents
+}
+
+func verifiedAgents(states []plan.State) map[string]string {
+	keys := map[string]string{}
+	for _, s := range states {
+		if s.Verified != "" {
+			keys[s.Name] = s.Verified
+		}
+	}
+	return keys
 }
 
 func (d *daemon) planSteps(ctx context.Context) (local.Plan, error) { return planOf(ctx, d.engine) }

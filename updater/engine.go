@@ -100,10 +100,15 @@ func (e *Engine) Configure(cfg EngineConfig) error {
 	}
 	old := e.currentConfig()
 	cfg.VarDir, cfg.Concurrency = old.VarDir, old.Concurrency
+	before, _ := e.trustNow()
 	e.cfg.Store(&cfg)
+	now, _ := e.trustNow()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.tellWishes(cfg.wishes(e.desired))
+	if !now.Equal(before) {
+		e.replanAll()
+	}
 	return nil
 }
 

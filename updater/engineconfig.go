@@ -12,6 +12,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/trust"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/local"
@@ -42,6 +43,9 @@ type EngineConfig struct {
 
 	Policy plan.Policy // what a server may ask for
 
+	Trust       config.Trust      // what is verified of what is executed
+	ReleaseKeys func() trust.Keys // that count now; nil: those of Trust
+
 	Log zerolog.Logger
 
 	// Ended, unless nil, is told of every transaction that ended, and how.
@@ -59,7 +63,7 @@ func NewEngineConfig(c config.Config, log zerolog.Logger) EngineConfig {
 			MaxDownload: c.MaxDownloadSize, MaxUnpacked: c.MaxUnpackedSize, MaxFiles: c.MaxFiles, MaxConfig: c.MaxRemoteConfig,
 			Reserve: c.Reserve, MaxRate: c.MaxDownloadRate, StallTimeout: c.StallTimeout, Retries: c.Retries, SyncTimeout: c.SyncTimeout,
 		},
-		Policy: c.Policy, Log: log,
+		Policy: c.Policy, Trust: c.Trust, Log: log,
 	}
 	for k, v := range c.Env {
 		e.Env = append(e.Env, k+"="+v)

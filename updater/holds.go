@@ -143,6 +143,9 @@ func (e *Engine) Rollback(name, reason string) error {
 	case !slices.Contains(s.Seen.Versions, s.PreviousVersion):
 		return fmt.Errorf("cannot roll %s back: %s is no longer on disk", name, s.PreviousVersion)
 	}
+	if why := e.whyNotBack(s); why != "" {
+		return fmt.Errorf("cannot roll %s back: %s", name, why)
+	}
 	h := plan.Hold{
 		Reason: cmp.Or(reason, "rolled back by an operator"), Since: time.Now(),
 		Version: s.PreviousVersion, Against: s.Wish.Agent.Version,

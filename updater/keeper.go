@@ -174,6 +174,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	k.ordersSeen = k.orders
 	k.mu.Unlock()
 	s := plan.Situation{Name: k.name, Wish: wish, Hold: k.currentHold(wish), Policy: k.e.currentConfig().Policy, Now: time.Now()}
+	s.Trust, _ = k.e.trustNow()
 	k.rec = k.rec.AsOf(s.Now)
 	s.Stored = !k.asked && !k.e.asked.Load()
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.currentConfig().ConfigEvery
@@ -210,6 +211,9 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	// also when the server names another place by then.
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
+	}
+	if s.Blind == "" {
+		k.rec.KeepVerified(s.At.WorkDir, s.Seen.Versions)
 	}
 	k.noticeOthers(s)
 	s.Journal = k.rec

@@ -35,14 +35,15 @@ func Once(ctx context.Context, config config.Config, log zerolog.Logger, show fu
 	}
 	defer lock.release()
 	setLevel(config)
-	engine, err := NewEngine(NewEngineConfig(config, log))
+	believed, lost := openBelief(config, ownState, log)
+	engine, err := NewEngine(believed.lendKeys(NewEngineConfig(config, log)))
 	if err != nil {
 		return nil, err
 	}
-	believed, err := openBelief(config, ownState, log)
-	if err != nil {
-		engine.damage.addDamage(err)
-		log.Error().Err(err).Msg("what was heard of the server's keys is lost")
+	believed.changed = engine.Replan
+	if lost != nil {
+		engine.damage.addDamage(lost)
+		log.Error().Err(lost).Msg("what was heard of the server's keys is lost")
 	}
 	b, err := newBeat(config, engine, believed, engine.Notify(), log, local.NewMetrics())
 	if err != nil {
@@ -90,7 +91,8 @@ func progressOf(states []plan.State) []Progress {
 // PlanOffline is what would be done now, for a host where no daemon runs. It
 // changes nothing.
 func PlanOffline(ctx context.Context, config config.Config, log zerolog.Logger) (local.Plan, error) {
-	engine, err := openEngine(NewEngineConfig(config, log), readState)
+	believed, _ := openBelief(config, readState, log) // lost: check says so
+	engine, err := openEngine(believed.lendKeys(NewEngineConfig(config, log)), readState)
 	if err != nil {
 		return local.Plan{}, err
 	}

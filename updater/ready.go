@@ -17,6 +17,9 @@ import (
 // readyToSwitch is an error where stopping what runs would lead nowhere. What is
 // wrong with the version that runs is never held against the new one.
 func (k *keeper) readyToSwitch(ctx context.Context, t *plan.Txn) error {
+	if err := k.mayExecute(t.To); err != nil {
+		return err
+	}
 	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpReady, t.To), nil); err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (k *keeper) rollBack(shutdown context.Context, t *plan.Txn, why string, bla
 	faultpoint.Hit("sidecar.flippedBack")
 	var startErr error
 	if t.From.Version != "" {
-		if _, startErr = k.runJob(ctx, t.From.RunUser, k.newJob(job.OpStart, t.From), nil); isMachinery(startErr) {
+		if startErr = k.startTarget(ctx, t.From); isMachinery(startErr) {
 			return startErr
 		}
 	}
@@ -144,8 +144,7 @@ func (k *keeper) flipBack(ctx context.Context, t *plan.Txn) error {
 	case op == job.OpActivate:
 		// A full or read-only disk may last for days; the agent need not be down as
 		// long.
-		_, startErr := k.runJob(ctx, target.RunUser, k.newJob(job.OpStart, target), nil)
-		return machineryError{errors.Join(err, startErr)}
+		return machineryError{errors.Join(err, k.startTarget(ctx, target))}
 	}
 	return machineryError{err}
 }

@@ -117,17 +117,18 @@ func Run(ctx context.Context, c config.Config) error {
 func runDaemon(ctx context.Context, c config.Config, had takeover.Handed, hand *handover, aside []error) error {
 	log := hand.log
 	metrics := local.NewMetrics()
-	engine, err := NewEngine(countedEngineConfig(c, log, metrics))
+	believed, lost := openBelief(c, ownState, log)
+	engine, err := NewEngine(believed.lendKeys(countedEngineConfig(c, log, metrics)))
 	if err != nil {
 		return err
 	}
+	believed.changed = engine.Replan
 	for _, err := range aside {
 		engine.damage.addDamage(err)
 	}
-	believed, err := openBelief(c, ownState, log)
-	if err != nil {
-		engine.damage.addDamage(err)
-		log.Error().Err(err).Msg("what was heard of the server's keys is lost")
+	if lost != nil {
+		engine.damage.addDamage(lost)
+		log.Error().Err(lost).Msg("what was heard of the server's keys is lost")
 	}
 	b, err := newBeat(c, engine, believed, engine.Notify(), log, metrics)
 	if err != nil {
@@ -198,9 +199,10 @@ func (d *daemon) useConfig(next config.Config) error {
 		return err
 	}
 	client.Close()
-	if err := d.engine.Configure(countedEngineConfig(next, d.log, d.metrics)); err != nil {
+	if err := d.engine.Configure(d.beat.belief.lendKeys(countedEngineConfig(next, d.log, d.metrics))); err != nil {
 		return err
 	}
+	d.beat.belief.useConfig(next.Trust)
 	setLevel(next)
 	d.beat.replaceConfig(next)
 	return nil

@@ -74,6 +74,7 @@ func (k *keeper) observeSelf(ctx context.Context, s *plan.Situation) {
 		return
 	}
 	s.Seen.Versions, s.Seen.OwnedBy = r.Seen.Versions, r.Seen.OwnedBy
+	k.rec.KeepVerified(s.At.WorkDir, s.Seen.Versions)
 	if state, err := takeover.Load(k.e.currentConfig().VarDir); err == nil && state.Installed.Version != "" {
 		s.Seen.Versions = append(s.Seen.Versions, state.Installed.Version)
 	}
@@ -95,6 +96,9 @@ func (k *keeper) programOf(t plan.Target, s takeover.State) takeover.Program {
 // takeOver has the version that is there by now take over. It returns an error, as
 // this process goes on as that version, or nil when that came to nothing.
 func (k *keeper) takeOver(ctx context.Context, t *plan.Txn) error {
+	if err := k.mayExecute(t.To); err != nil {
+		return k.endAsFailed(ctx, t, err)
+	}
 	// From here on a failure is one of the release, and not of its source.
 	if err := k.enterPhase(t, meta.PhaseStarting); err != nil {
 		return k.endAsFailed(ctx, t, err)

@@ -29,6 +29,7 @@ func (k *keeper) replaceVersion(ctx context.Context, s plan.Situation, step plan
 		return k.switchWhenReady(ctx, t)
 	}
 	t.Key = k.rec.ReleaseKey(s.Wish)
+	k.forgetReplaced(s, t)
 	if err := k.enterPhase(t, meta.PhaseDownloading); err != nil {
 		return k.endAsFailed(ctx, t, err)
 	}
@@ -122,6 +123,7 @@ func (k *keeper) fetchRelease(ctx context.Context, t *plan.Txn) error {
 		k.rec.Learned = plan.Learned{Source: plan.AddressDigest(source), MD5: strings.ToLower(r.Install.MD5)}
 		t.Key = k.rec.ReleaseKey(t.Wish)
 	}
+	k.noteProofs(t, r.Install)
 	return nil
 }
 
@@ -142,9 +144,10 @@ func (k *keeper) installJob(t *plan.Txn) job.Job {
 	j.Install = &job.Install{
 		Agent: a.Name, Version: a.Version, Dir: j.Dir.Path,
 		MD5: a.MD5Digest(t.Wish.Dialect), SHA256: strings.ToLower(a.SHA256), MD5URL: a.MD5URL(t.Wish.Dialect, cfg.Arch),
-		Size: a.Size, Config: remoteConfig(a), Limits: cfg.Limits, Route: cfg.Route,
+		Size: a.Size, Config: k.verifiedConfig(a), Limits: cfg.Limits, Route: cfg.Route,
 		Tarballs: a.TarballURLs(t.Wish.Dialect, cfg.Arch), // a version that is there needs none
 	}
+	j.Install.Verify, j.Install.Anew = k.verifyRelease(t)
 	return j
 }
 
@@ -202,13 +205,13 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	}
 	faultpoint.Hit("sidecar.activated")
 	k.reportVersion(t.To.Version)
-	if _, err := k.runJob(ctx, t.To.RunUser, k.newJob(job.OpStart, t.To), nil); isMachinery(err) {
+	if err := k.startTarget(ctx, t.To); isMachinery(err) {
 		return err
 	} else if err != nil {
 		t.Code = cmp.Or(codeOf(err), plan.CodeNotStarted)
-		// A release that this host cannot run must not be in quarantine once the host
-		// is mended.
-		return k.rollBack(ctx, t, err.Error(), !isHostFault(err))
+		// A release that this host cannot run, or that nobody vouched for, must not be in
+		// quarantine once that is mended.
+		return k.rollBack(ctx, t, err.Error(), !isHostFault(err) && !plan.IsSignatureCode(t.Code))
 	}
 	faultpoint.Hit("sidecar.started")
 	return k.watchProbation(shutdown, t)
@@ -291,8 +294,10 @@ func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string)
 	// disproves both.
 	k.rec.Unblock(t.Key)
 	k.rec.Unblock(k.rec.FetchKey(t.Wish))
+	trusted, _ := k.e.trustNow()
+	k.rec.Unblock(k.rec.SignatureKey(t.Wish, trusted))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
-	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes})
+	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes, Code: t.Doubt})
 	return nil
 }
 
@@ -311,6 +316,10 @@ func (k *keeper) endAsFailed(ctx context.Context, t *plan.Txn, cause error) erro
 	// address is tried at once.
 	if t.Phase == meta.PhaseDownloading || t.Phase == meta.PhaseStaging {
 		key = k.rec.FetchKey(t.Wish)
+		if plan.IsSignatureCode(codeOf(cause)) {
+			trusted, _ := k.e.trustNow()
+			key = k.rec.SignatureKey(t.Wish, trusted)
+		}
 	}
 	b := k.rec.AddFailure(plan.Fault{Key: key, Version: t.To.Version, Reason: cause.Error(), Code: codeOf(cause), Release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")

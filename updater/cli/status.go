@@ -170,9 +170,22 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
 	for _, a := range s.Agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), orDash(a.Version), orDash(a.DesiredVersion), orDash(statusWord(a)), orDash(phaseInWords(a)), printable.Text(noteInWords(a)))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), orDash(a.Version), orDash(a.DesiredVersion), orDash(statusWord(a)), orDash(phaseInWords(a)), printable.Text(strings.Trim(noteInWords(a)+"; "+verifiedInWords(s, a.Name), "; ")))
 	}
 	return t.Flush()
+}
+
+// verifiedInWords says who vouched for the version that is there. That nobody did is in
+// the agent's own note.
+func verifiedInWords(s local.Status, agent string) string {
+	key := s.Verified[agent]
+	switch {
+	case key == "":
+		return ""
+	case s.Trust != nil && !slices.Contains(s.Trust.Keys, key):
+		return "verified by key " + key + ", which does not count any more"
+	}
+	return "verified by key " + key
 }
 
 func heartbeatInWords(h local.Heartbeat, now time.Time) string {

@@ -26,6 +26,9 @@ type Status struct {
 	Heartbeat   Heartbeat        `json:"heartbeat"`
 	Trust       *Trust           `json:"trust,omitempty"` // nil: nothing is verified
 	Agents      []meta.RealAgent `json:"agents"`
+	// Verified is the id of the release key that had signed the version that is there, by
+	// agent. An agent without one was not verified; nil where releases are not verified.
+	Verified map[string]string `json:"verified,omitempty"`
 }
 
 // Heartbeat is how the last heartbeat went and when the next one is due.

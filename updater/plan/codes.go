@@ -17,6 +17,15 @@ const (
 	CodeStale       = "stale"       // the journal is not about what is there any more
 )
 
+// Codes of what cannot be verified. The child that finds out gives the same.
+const (
+	CodeUnsigned     = "unsigned"      // there is no signature
+	CodeBadSignature = "signature-bad" // it is not one of these bytes
+	CodeUnknownKey   = "unknown-key"   // it was made with a key that does not count
+	CodeOtherSubject = "other-subject" // it is one of something else
+	CodeNoKeys       = "no-keys"       // no key counts
+)
+
 // CodeOwned is the code of an agent that is reported but left alone, because
 // another sidecar looks after it.
 const CodeOwned = "looked-after-by-another"

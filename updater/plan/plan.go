@@ -80,6 +80,7 @@ type Situation struct {
 	Journal Record
 	Hold    *Hold
 	Policy  Policy
+	Trust   Trust
 	Now     time.Time
 
 	ConfigDue bool // the remote config has not been looked at for a while
@@ -168,11 +169,21 @@ func (s Situation) wantStarted() Step {
 	case s.Seen.Version != want.Version:
 		step.Act = actBetween(s.Seen.Version, want.Version)
 		step.Reason = fmt.Sprintf("%s is there, %s is wanted", s.Seen.Version, want.Version)
+	case s.mustVerifyAgain():
+		step.Act, step.From = ActInstall, Target{}
+		why, _ := s.Trust.WhyNotExecute(&s.Journal, s.currentTarget())
+		step.Reason = fmt.Sprintf("%s is stoped and is verified before it is started: %s", want.Version, why)
 	default:
 		return s.keepRunning()
 	}
-	step = s.unlessBlocked(step, s.Journal.ReleaseKey(s.Wish), s.Journal.FetchKey(s.Wish))
+	step = s.unlessBlocked(step, s.Journal.ReleaseKey(s.Wish), s.Journal.FetchKey(s.Wish), s.Journal.SignatureKey(s.Wish, s.Trust))
 	return s.orKeepRunning(s.unlessRefused(s.unlessUnasked(step)))
+}
+
+// mustVerifyAgain: what is wanted is there, does not run, and may not be started as it is.
+func (s Situation) mustVerifyAgain() bool {
+	why, _ := s.Trust.WhyNotExecute(&s.Journal, s.currentTarget())
+	return why != "" && s.Seen.Status.Stopped()
 }
 
 // unlessUnasked: an old intention is no new order. Since the last reply was
@@ -211,6 +222,11 @@ func (s Situation) planUnderHold() Step {
 	case h.Version != "" && h.Version != s.Seen.Version:
 		to := Target{Place: s.At, Version: h.Version}
 		step := Step{Act: ActRollback, From: s.currentTarget(), To: to, Reason: "an operator went back: " + h.Reason}
+		if why, code := s.Trust.WhyNotSwitchTo(&s.Journal, to); why != "" && !s.Seen.Status.Stopped() {
+			return Step{Act: ActNone, Reason: "held: " + h.Reason + "; nobody goes back: " + why, Code: code}
+		} else if why != "" {
+			return s.startAgain("held (" + h.Reason + "; nobody goes back: " + why + ") and ")
+		}
 		return s.orKeepRunning(s.unlessBlocked(step, RollbackKey(h.Version)))
 	case s.Seen.Status.Stopped():
 		return s.startAgain("held (" + h.Reason + ") and ")
@@ -244,6 +260,11 @@ func (s Situation) startAgain(prefix string) Step {
 		return Step{Act: ActNone, To: s.currentTarget(), Reason: "refused: " + why, Code: CodePolicy}
 	}
 	step := Step{Act: ActStart, To: s.currentTarget(), Reason: prefix + "stoped though start is wanted"}
+	if why, code := s.Trust.WhyNotExecute(&s.Journal, step.To); why != "" {
+		step.Act, step.Code = ActNone, code
+		step.Reason += "; it is not started: " + why
+		return step
+	}
 	if until := s.Journal.Crash.Until; until.After(s.Now) {
 		step.Act, step.Until = ActWait, until
 		step.Reason = fmt.Sprintf("%sstoped again after %s; the next one waits", prefix, countInWords(s.Journal.Crash.Starts, "start"))
@@ -262,8 +283,12 @@ func (s Situation) orKeepRunning(step Step) Step {
 		return start
 	}
 	if step.Act == ActWait && s.Left == (Place{}) && s.isInstalled() && s.Seen.Status.Stopped() {
-		if start := s.startAgain("while " + s.wantedTarget().Version + " waits: "); start.Act == ActStart || start.Until.Before(step.Until) {
+		start := s.startAgain("while " + s.wantedTarget().Version + " waits: ")
+		switch {
+		case start.Act == ActStart, start.Act == ActWait && start.Until.Before(step.Until):
 			return start
+		case IsSignatureCode(start.Code):
+			step.Code, step.Reason = start.Code, JoinSentences(step.Reason, start.Reason)
 		}
 	}
 	return step

@@ -63,6 +63,9 @@ type Fault struct {
 
 // AddFailure adds a failure: the wait doubles with every one, up to a limit.
 func (r *Record) AddFailure(f Fault, now time.Time) Block {
+	if strings.HasPrefix(f.Key, signaturePrefix) { // with other keys than now nothing is blocked
+		r.Blocks = slices.DeleteFunc(r.Blocks, func(b Block) bool { return b.Key != f.Key && strings.HasPrefix(b.Key, signaturePrefix) })
+	}
 	b := Block{Key: f.Key, Since: now}
 	if i := r.blockIndex(f.Key); i >= 0 {
 		b = r.Blocks[i]

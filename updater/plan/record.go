@@ -21,6 +21,8 @@ type Record struct {
 	Config   string   `json:"config,omitempty"` // digest of the remote config it was started with
 	Crash    CrashLog `json:"crash,omitzero"`
 	Retried  int64    `json:"retried,omitempty"` // the server's last word that what failed is to be tried again
+	// Verified is what is known of the signatures of the versions on disk.
+	Verified []Verification `json:"verified,omitempty"`
 }
 
 // Txn is a transaction: one version in one place takes over from another.
@@ -40,6 +42,7 @@ type Txn struct {
 	Code    string     `json:"code,omitempty"`    // of Failure
 	Blame   bool       `json:"blame,omitempty"`   // the release is at fault
 	Notes   string     `json:"notes,omitempty"`   // what an operator should know of how it went
+	Doubt   string     `json:"doubt,omitempty"`   // code of what Notes says of a signature
 	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
 }
 

@@ -17,6 +17,10 @@ type State struct {
 	Blocks []Block     `json:"blocks,omitempty"`
 	Crash  CrashLog    `json:"crash,omitzero"`
 	Hold   *Hold       `json:"hold,omitempty"`
+	// Verified is the id of the release key that had signed the version that is there.
+	Verified string `json:"verified,omitempty"`
+
+	Verifications []Verification `json:"-"` // of the versions on disk
 
 	Done, Total int64 // bytes of the download or unpacking under way
 }
@@ -35,7 +39,7 @@ func (s Situation) State(step Step) State {
 			Error: last.Error, Reason: last.Code, Since: unixTime(last.Since), Rollout: s.Wish.Agent.Rollout,
 			Orphaned: !s.Wish.Listed && s.Seen.Version != "",
 		},
-		Wish: s.Wish, Seen: s.Seen, Step: step, Blocks: s.Journal.Blocks, Crash: s.Journal.Crash, Hold: s.Hold,
+		Wish: s.Wish, Seen: s.Seen, Step: step, Blocks: s.Journal.Blocks, Crash: s.Journal.Crash, Hold: s.Hold, Verifications: s.Journal.Verified,
 	}
 	if s.Wish.Listed {
 		st.DesiredVersion = s.Wish.Agent.Version
@@ -50,7 +54,20 @@ func (s Situation) State(step Step) State {
 		return st
 	}
 	st.explainStand(s)
+	st.explainTrust(s)
 	return st
+}
+
+// explainTrust says who vouched for the version that is there, and that nobody did
+// where nothing weighs more.
+func (st *State) explainTrust(s Situation) {
+	if !s.Trust.Verifies() {
+		return
+	}
+	st.Verified = s.Journal.VerificationOf(s.currentTarget()).Key
+	if why, code := s.doubt(); why != "" && st.Phase == meta.PhaseIdle && st.Reason == "" && st.Step.Act != ActWait {
+		st.Error, st.Reason = JoinSentences(st.Error, why), code
+	}
 }
 
 // stepBack: another sidecar looks after the agent. Where that has it as we want
@@ -82,8 +99,11 @@ func (st *State) explainStand(s Situation) {
 		st.Phase, st.Error, st.Reason = meta.PhaseFailed, s.Blind, s.Code
 	case s.Hold != nil:
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, s.Hold.Reason
-	case st.Step.Code == CodePolicy:
-		st.Phase, st.Error, st.Reason = meta.PhaseFailed, st.Step.Reason, CodePolicy
+		if IsSignatureCode(st.Step.Code) {
+			st.Error, st.Reason = st.Step.Reason, st.Step.Code
+		}
+	case st.Step.Code == CodePolicy, IsSignatureCode(st.Step.Code):
+		st.Phase, st.Error, st.Reason = meta.PhaseFailed, st.Step.Reason, st.Step.Code
 	case st.Step.Code != "":
 		st.Error, st.Reason = st.Step.Reason, st.Step.Code
 	case st.Step.Block != nil && st.Step.Block.Key == last.Key:
