@@ -45,7 +45,7 @@ var layers = map[string][]string{
 	// The contracts.
 	"meta/trust": {"internal/jsonbound", "internal/printable"},
 	"meta":       {"meta/trust", "internal/jsonbound", "internal/plainfile", "internal/username", "internal/printable"},
-	"meta/api":   {"meta", "internal/printable"},
+	"meta/api":   {"meta", "meta/trust", "internal/printable"},
 
 	// The sidecar.
 	"updater/attacks":            {}, // tests only
@@ -63,21 +63,22 @@ var layers = map[string][]string{
 	"updater/cli":                {"meta", "updater", "updater/child", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause", "updater/takeover"},
 
 	// The server.
-	"meta/internal/fleet":     {"meta", "meta/api", "internal/pause"},
+	"meta/internal/fleet":     {"meta", "meta/api", "meta/trust", "internal/pause"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
 	"meta/internal/release":   {"meta", "meta/api", "meta/trust", "internal/atomicfile", "internal/unpack", "internal/plainfile", "internal/printable"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan", "internal/printable"},
 	"meta/internal/lineage":   {},
+	"meta/internal/keyring":   {"meta/trust"},
 	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
-	"meta/internal/store":     {"meta/api", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile", "internal/pause"},
+	"meta/internal/store":     {"meta", "meta/api", "meta/internal/keyring", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile", "internal/pause"},
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
-	"meta/internal/heartbeat": {"meta", "meta/api", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
+	"meta/internal/heartbeat": {"meta", "meta/api", "meta/trust", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
 	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
 	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/trust", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {
-		"meta", "meta/api", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
+		"meta", "meta/api", "meta/trust", "meta/internal/keyring", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
 		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/timespan",
 	},
 	"meta/server": {

@@ -78,8 +78,11 @@ type HostQuery struct {
 	Problem bool              `json:"problem,omitempty"` // has problems, such as clock skew
 	Drifted bool              `json:"drifted,omitempty"` // reports a version other than wanted, or nothing of an agent that shall run
 	InOrder bool              `json:"inOrder,omitempty"` // neither silent, nor failing, nor drifted
-	After   string            `json:"after,omitempty"`   // cursor: the last name of the previous page
-	Limit   int               `json:"limit,omitempty"`   // 0: 100
+	// Trust: how strictly it verifies (off, warn, require: the strictest part
+	// counts), or refusing: it does not believe this server's replies.
+	Trust string `json:"trust,omitempty"`
+	After string `json:"after,omitempty"` // cursor: the last name of the previous page
+	Limit int    `json:"limit,omitempty"` // 0: 100
 }
 
 // Overview is the fleet at a glance.
@@ -89,7 +92,9 @@ type Overview struct {
 	Failing  int             `json:"failing"`
 	Problems int             `json:"problems"`
 	Drifted  int             `json:"drifted"`
-	InOrder  int             `json:"inOrder"` // neither silent, nor failing, nor drifted
+	InOrder  int             `json:"inOrder"`  // neither silent, nor failing, nor drifted
+	Trust    map[string]int  `json:"trust"`    // how strictly hosts verify: off, warn, require
+	Refusing int             `json:"refusing"` // that do not believe this server's replies
 	Arches   map[string]int  `json:"arches"`
 	Dialects map[string]int  `json:"dialects"`
 	Agents   []AgentOverview `json:"agents"`

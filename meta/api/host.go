@@ -23,6 +23,7 @@ type Host struct {
 	Silent         bool              `json:"silent"`             // not seen for three intervals
 	Protocol       int               `json:"protocol,omitempty"` // of our additions that its sidecar speaks; 0: it keeps a pace of its own
 	Pace           int               `json:"pace,omitempty"`     // seconds between its heartbeats, as observed
+	Trust          *meta.TrustReport `json:"trust,omitempty"`    // what it verifies; nil: nothing, or it does not say
 	Problems       []string          `json:"problems,omitempty"` // such as two hosts under one name, clock skew
 	Agents         []HostAgent       `json:"agents"`
 	Missing        []string          `json:"missing,omitempty"` // agents that shall run on it and that it does not report

@@ -45,6 +45,15 @@ func Phases() []string {
 	}
 }
 
+// TrustRefusing is, among the [TrustStates], that of hosts which do not believe
+// their server's replies.
+const TrustRefusing = "refusing"
+
+// TrustStates are what a list of hosts can be narrowed to by what they verify.
+func TrustStates() []string {
+	return []string{string(meta.TrustOff), string(meta.TrustWarn), string(meta.TrustRequire), TrustRefusing}
+}
+
 // RolloutStates are what a list of rollouts can be narrowed to: the states,
 // and active, which is all but the last ones.
 func RolloutStates() []string {

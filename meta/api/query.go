@@ -57,6 +57,7 @@ func (q HostQuery) Values() url.Values {
 	setParam(v, "status", q.Status)
 	setParam(v, "phase", q.Phase)
 	setParam(v, "arch", q.Arch)
+	setParam(v, "trust", q.Trust)
 	for _, name := range slices.Sorted(maps.Keys(q.Labels)) {
 		v.Add("label", name+"="+q.Labels[name])
 	}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
@@ -17,6 +18,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/backend"
+	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 )
 
 // Config is how one ops-meta runs. A file, the environment and flags each
@@ -32,12 +34,13 @@ type Config struct {
 	TLSKey   string `yaml:"tlsKey"`   // PEM file
 	ClientCA string `yaml:"clientCa"` // PEM file; a client certificate from it is its host's credential
 
-	Heartbeats     string   `yaml:"heartbeats"`     // open, credential; empty: open on a loopback address only
-	Interval       Seconds  `yaml:"interval"`       // between heartbeats; 0: each host's own
-	TrustedProxies []string `yaml:"trustedProxies"` // networks whose X-Forwarded-For is believed
-	FailuresPerMin int      `yaml:"failuresPerMin"` // wrong tokens per address [30]
-	EnrolPerMin    int      `yaml:"enrolPerMin"`    // enrolments per address [600]
-	MaxTarball     int64    `yaml:"maxTarball"`     // bytes [2 GiB]
+	Heartbeats      string   `yaml:"heartbeats"`      // open, credential; empty: open on a loopback address only
+	Interval        Seconds  `yaml:"interval"`        // between heartbeats; 0: each host's own
+	DesiredLifetime Seconds  `yaml:"desiredLifetime"` // of a signed reply [24h]
+	TrustedProxies  []string `yaml:"trustedProxies"`  // networks whose X-Forwarded-For is believed
+	FailuresPerMin  int      `yaml:"failuresPerMin"`  // wrong tokens per address [30]
+	EnrolPerMin     int      `yaml:"enrolPerMin"`     // enrolments per address [600]
+	MaxTarball      int64    `yaml:"maxTarball"`      // bytes [2 GiB]
 
 	KeepEvents  Days `yaml:"keepEvents"`  // of hosts' timelines [90]
 	ForgetHosts Days `yaml:"forgetHosts"` // of silence after which a host is forgotten; 0: never
@@ -217,6 +220,9 @@ func (c Config) withDefaults() (Config, error) {
 	if err := c.settleHeartbeats(host); err != nil {
 		return c, err
 	}
+	if err := c.settleLifetime(); err != nil {
+		return c, err
+	}
 	if c.KeepEvents == 0 {
 		c.KeepEvents = 90
 	}
@@ -224,6 +230,28 @@ func (c Config) withDefaults() (Config, error) {
 		c.PublicURL = c.ownURL(host, port)
 	}
 	return c, nil
+}
+
+// leastBeats is how many heartbeats a host makes at least while a signed reply counts:
+// it gets a new one after half of that, and one of them may be lost.
+const leastBeats = 4
+
+func (c *Config) settleLifetime() error {
+	least := leastBeats * time.Duration(c.Interval) * time.Second
+	if c.DesiredLifetime == 0 {
+		c.DesiredLifetime = Seconds(max(fleet.DefaultLifetime, least) / time.Second)
+		return nil
+	}
+	if c.Interval == 0 {
+		least = leastBeats * fleet.DefaultInterval // most likely
+	}
+	if lifetime := time.Duration(c.DesiredLifetime) * time.Second; lifetime < least {
+		return &api.Error{
+			Kind: api.KindInvalid, Field: "desiredLifetime", Message: fmt.Sprintf("desiredLifetime %v is too short: hosts report every %v", lifetime, least/leastBeats),
+			Hint: fmt.Sprintf("want %v or more, such as 24h", least),
+		}
+	}
+	return nil
 }
 
 func (c *Config) settleHeartbeats(host string) error {
@@ -276,7 +304,7 @@ func (c Config) trustedNetworks() ([]netip.Prefix, error) {
 
 // settings are those that count at once when they change.
 func (c Config) settings() backend.Settings {
-	return backend.Settings{PublicURL: c.PublicURL, Interval: int(c.Interval)}
+	return backend.Settings{PublicURL: c.PublicURL, Interval: int(c.Interval), DesiredLifetime: int(c.DesiredLifetime)}
 }
 
 func (c Config) path(elem ...string) string {

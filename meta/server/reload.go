@@ -7,7 +7,7 @@ import (
 )
 
 // reloadable are the settings that count at once; the others need a restart.
-var reloadable = []string{"interval", "publicUrl", "logLevel", "tlsCert", "tlsKey"}
+var reloadable = []string{"interval", "desiredLifetime", "publicUrl", "logLevel", "tlsCert", "tlsKey"}
 
 // Reload takes new settings while the server runs, and says which of the
 // changed ones only count after a restart. A bad one changes nothing. The

@@ -39,6 +39,7 @@ var shownAs = map[string]string{
 	"RealAgent.Held":            ">held</span>",
 	"RealAgent.Orphaned":        ">orphaned</span>",
 	"HeartbeatRequest.Labels":   "room=7",
+	"HeartbeatRequest.Trust":    "releases require with 00000000000000A1, configs warn, replies require with 00000000000000B2, epoch 3, root key 00000000000000C3",
 	"HeartbeatRequest.BootTime": "2026-01-02T03:04:05Z",
 }
 
@@ -49,10 +50,15 @@ var valid = map[string]any{
 	"HeartbeatRequest.Labels":   map[string]string{"room": "7"},
 	"HeartbeatRequest.BootTime": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Unix(),
 	"HeartbeatRequest.Protocol": meta.Protocol,
-	"RealAgent.Status":          meta.StatusStarted,
-	"RealAgent.Phase":           meta.PhaseProbation,
-	"RealAgent.Since":           int64(2_000_000_000),
-	"RealAgent.Progress":        0.5,
+	"HeartbeatRequest.Trust": &meta.TrustReport{
+		Releases: meta.TrustRequire, Configs: meta.TrustWarn, Desired: meta.TrustRequire, Epoch: 3,
+		Keys: []string{"00000000000000A1"}, Servers: []string{"00000000000000B2"}, Roots: []string{"00000000000000C3"},
+		Refused: "it is older than one that was acted on", Reason: "serial-back", Since: 1_700_000_000,
+	},
+	"RealAgent.Status":   meta.StatusStarted,
+	"RealAgent.Phase":    meta.PhaseProbation,
+	"RealAgent.Since":    int64(2_000_000_000),
+	"RealAgent.Progress": 0.5,
 }
 
 // filled is a T with something in every field, which names the field.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/keyring"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
@@ -27,6 +28,7 @@ type Backend struct {
 	Holds         holds
 	Hosts         hosts
 	Tokens        tokens
+	Keys          keys
 	History       history
 	FleetFile     fleetFile
 	Notifications notifications
@@ -44,8 +46,9 @@ type Config struct {
 
 // Settings may change while a backend runs.
 type Settings struct {
-	PublicURL string // the server as hosts and people reach it
-	Interval  int    // seconds between heartbeats; 0: each host's own
+	PublicURL       string // the server as hosts and people reach it
+	Interval        int    // seconds between heartbeats; 0: each host's own
+	DesiredLifetime int    // seconds that a signed reply counts; 0: a day
 }
 
 // Access remembers tokens, and is told which of them to doubt.
@@ -72,9 +75,10 @@ type Parts struct {
 // New is a backend of a database, which has read nothing yet.
 func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
 	c := &core{conf: conf, store: s, log: log}
+	c.ring.Store(&keyring.Ring{})
 	return &Backend{
 		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),
-		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, History: history{c},
+		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Keys: keys{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/internal/keyring"
 	"github.com/ops-updater/ops-updater/meta/internal/lineage"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
@@ -33,6 +34,7 @@ type core struct {
 	compiling sync.Mutex
 	wanted    atomic.Pointer[wantedIndex]
 	lineage   lineage.Key
+	ring      atomic.Pointer[keyring.Ring]
 	clock     clockWatch
 	returning sync.Mutex // one host at a time has the database looked at
 }

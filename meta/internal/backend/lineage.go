@@ -82,22 +82,49 @@ func (c *core) RememberSerial() {
 }
 
 // hostIsAhead is asked about a host that shows a mark which is not the present one.
-func (c *core) hostIsAhead(ctx context.Context, text string) (doubt bool) {
-	m, later := c.readLaterMark(text)
-	if !later {
-		return false
+func (c *core) hostIsAhead(ctx context.Context, text string) (said int64, doubt bool) {
+	m, genuine, ok := c.lineage.Read(text)
+	w := c.wanted.Load()
+	later := m.After(w.Eras, w.Serial)
+	if !ok || !later && m.Serial <= w.Serial || !genuine() {
+		return 0, false
 	}
+	return m.Serial, c.isInDoubt(ctx, m, later)
+}
+
+// isInDoubt finds out why a host was told a serial that this server does not know
+// of: it returns true when that cannot be done.
+func (c *core) isInDoubt(ctx context.Context, m lineage.Mark, later bool) bool {
 	if !c.returning.TryLock() {
-		return true // somebody is finding out
+		return later // somebody is finding out
 	}
 	defer c.returning.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aheadPatience)
 	defer cancel()
+	if !later {
+		c.passSerial(ctx, m)
+		return false
+	}
 	if err := c.wentBack(ctx, m, "a host that was told later things"); err != nil {
 		c.log.Warn().Err(err).Msg("a host was told what this server does not know of, and the database cannot say why: it is told to stay as it is")
 		return true
 	}
 	return false
+}
+
+// passSerial raises the serial above one that was said in an era which has ended. That
+// the database went back is known; but a host that verifies replies refuses any
+// serial below the highest that it was told.
+func (c *core) passSerial(ctx context.Context, m lineage.Mark) {
+	serial, err := c.store.Write(ctx, Self, func(tx *store.Tx) error { return tx.RaiseSerial(ctx, m.Serial) })
+	if err == nil {
+		err = c.Refresh(ctx, serial)
+	}
+	if err != nil {
+		c.log.Warn().Err(err).Int64("serial", m.Serial).Msg("cannot raise the serial above one that a host was told before: it refuses replies until it is")
+		return
+	}
+	c.log.Info().Int64("serial", serial).Int64("said", m.Serial).Msg("the serial was raised above one that a host was told before the database went back")
 }
 
 // LookBack begins a standstill when the database is behind what this server

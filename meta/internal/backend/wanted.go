@@ -82,14 +82,21 @@ func (c *core) rereadLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.engine.Reload(ctx, w, func() { c.compileWanted(w) })
+	ring, err := c.store.Keyring(ctx) // a later one than w has its own write to come
+	if err != nil {
+		return err
+	}
+	return c.engine.Reload(ctx, w, func() {
+		c.ring.Store(&ring)
+		c.compileWanted(w)
+	})
 }
 
 func (c *core) compileWanted(w api.Wanted) {
 	now := c.settings.Load()
 	snap := fleet.Compile(fleet.Config{
 		Wanted: w, PublicURL: now.PublicURL, Interval: now.Interval, WaitInterval: waitInterval(now.Interval, c.fleet.Hosts()),
-		SerialMark: c.markOf(w),
+		SerialMark: c.markOf(w), Signing: c.signingOf(*c.ring.Load()),
 	}, time.Now())
 	for _, p := range snap.Problems() {
 		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")

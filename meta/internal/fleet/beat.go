@@ -48,6 +48,10 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 	}
 	f.noteHeard(sh, h, now)
 	d := f.draftReply(h)
+	var own *terms
+	if h.has(verifies) && b.Dialect != meta.DialectLegacy {
+		own = f.snapshot.Load().termsFor(h.name, h.facts.Value().trust)
+	}
 	var stuck api.HostReport
 	if !h.has(isRepeated) {
 		h.set(isRepeated, true)
@@ -60,7 +64,7 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 		f.observer.HostChanged(stuck)
 	}
 	reply, _ := f.decideReply(ctx, h, d)
-	return reply, true
+	return reply.onTerms(own), true
 }
 
 // noteHeard notes when a host was heard. The shard is locked.
@@ -79,7 +83,19 @@ func (f *Fleet) noteHeard(sh *shard, h *host, now time.Time) {
 // the journal has it, but not longer than CommitWait and not at all while the
 // journal fails: the host's next report would tell it again.
 func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
-	doubt := f.markAhead(ctx, r) // before anything is judged by the report
+	said, doubt := f.markAhead(ctx, r) // before anything is judged by the report
+	reply, err := f.answerReport(ctx, r, doubt)
+	if err != nil || r.Request.Trust == nil || r.Dialect == meta.DialectLegacy {
+		return reply, err
+	}
+	own := f.snapshot.Load().termsFor(r.Request.Hostname, trustFactsOf(r.Request.Trust))
+	if own != nil {
+		own.serial = max(own.serial, said)
+	}
+	return reply.onTerms(own), nil
+}
+
+func (f *Fleet) answerReport(ctx context.Context, r Report, doubt bool) (*Reply, error) {
 	now := time.Now()
 	sum, newest := skeletonOf(r.Beat)
 	if name, ok := Hostname(r.Body); !ok || string(name) != r.Request.Hostname {
@@ -261,9 +277,10 @@ func (h *host) mergeReport(in intake) outcome {
 	h.set(isRestored, false)
 	out.differs = agents.any || !h.has(isRepeated) && h.mayBeStuck()
 	h.set(isRepeated, !agents.any)
+	refuses := h.takeRefusal(in.report.Request.Trust, log)
 	problems := h.takeProblems(in)
 	out.events = log.events
-	out.changed = out.changed || len(log.events) > 0 || agents.keep || problems
+	out.changed = out.changed || len(log.events) > 0 || agents.keep || problems || refuses
 	h.skeleton = in.sum
 	return out
 }

@@ -21,6 +21,7 @@ type Config struct {
 	Interval     int    // seconds between heartbeats; 0: each host's own
 	WaitInterval int    // the same for hosts that wait for a running rollout; 0: Interval
 	SerialMark   string // goes with the serial, for hosts to echo
+	Signing      Signing
 }
 
 // rule is what one scope says of one agent.

@@ -18,14 +18,18 @@ import (
 // heartbeat.
 
 // Ahead brings the server up to date when a host shows by a mark that it was
-// told something of a later moment than the snapshot's. It returns true when
-// that could not be done: nobody knows then what the host was told.
-type Ahead func(ctx context.Context, mark string) (doubt bool)
+// told something of a later moment than the snapshot's. doubt says that
+// that could not be done: nobody knows then what the host was told. said is the
+// serial of the mark, or 0 when it is none.
+type Ahead func(ctx context.Context, mark string) (said int64, doubt bool)
 
 // markAhead reports whether a report's host is in doubt by its mark.
-func (f *Fleet) markAhead(ctx context.Context, r Report) (doubt bool) {
+func (f *Fleet) markAhead(ctx context.Context, r Report) (said int64, doubt bool) {
 	mark := r.Request.SerialMark
-	return mark != "" && f.opts.Ahead != nil && mark != f.snapshot.Load().cfg.SerialMark && f.opts.Ahead(ctx, mark)
+	if mark == "" || f.opts.Ahead == nil || mark == f.snapshot.Load().cfg.SerialMark {
+		return 0, false
+	}
+	return f.opts.Ahead(ctx, mark)
 }
 
 // Claim is what a host says of an agent that this server would tell otherwise.

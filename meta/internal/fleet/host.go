@@ -47,6 +47,7 @@ const (
 	isRepeated       // its last report says of its agents what the one before did
 	isRestored       // from the store, and has not reported since
 	isDoubted        // the database could not be asked about what it claims: it is told to stay as it is
+	verifies         // its facts say what it verifies
 )
 
 // rare holds what few hosts have.
@@ -55,6 +56,13 @@ type rare struct {
 	problems []string // of the last report
 	conflict *conflict
 	renamed  string // what it is called now, or was called before
+	refusal  refusal
+}
+
+// refusal is why a host does not believe this server's replies; zero when it does.
+type refusal struct {
+	text, reason string
+	since        int64 // Unix seconds
 }
 
 // facts is what many hosts share.
@@ -67,6 +75,7 @@ type facts struct {
 	// protocol is the revision of our additions that it speaks; 0: none, so
 	// that it cannot be steered.
 	protocol int
+	trust    trustFacts
 }
 
 // agentEntry is one agent of a host.
@@ -217,7 +226,7 @@ func (h *host) exportHost() api.Host {
 		Name: h.name, IP: h.ipText(), Arch: f.arch, RunUser: f.runUser, UpdaterVersion: f.updater,
 		Labels: decodeLabels(f.labels), BootID: h.bootID(), BootTime: int64(h.bootTime), Dialect: string(f.dialect),
 		FirstSeen: fromUnix(h.first), LastSeen: fromUnix(h.seen), Silent: h.has(isSilent),
-		Protocol: f.protocol, Pace: int(h.pace), Problems: h.listProblems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
+		Protocol: f.protocol, Pace: int(h.pace), Trust: h.exportTrust(f.trust), Problems: h.listProblems(), Agents: make([]api.HostAgent, 0, len(h.agents)),
 	}
 	for _, e := range h.agents {
 		a := e.exportAgent()
@@ -230,6 +239,14 @@ func (h *host) exportHost() api.Host {
 	}
 	out.Missing = h.missingAgents()
 	return out
+}
+
+func (h *host) exportTrust(t trustFacts) *meta.TrustReport {
+	r := t.report()
+	if r != nil && h.rare != nil {
+		r.Refused, r.Reason, r.Since = h.rare.refusal.text, h.rare.refusal.reason, h.rare.refusal.since
+	}
+	return r
 }
 
 func (e agentEntry) exportAgent() api.HostAgent {

@@ -113,6 +113,9 @@ func (h *host) listProblems() []string {
 	if c := h.rare.conflict; c != nil {
 		out = append(out, fmt.Sprintf("two hosts report under this name: %s and %s; the second one's reports are not merged", cmp.Or(h.ipText(), "?"), cmp.Or(c.address, "?")))
 	}
+	if why := h.rare.refusal; why.reason != "" {
+		out = append(out, fmt.Sprintf("it does not believe this server's replies since %s: %s (%s)", time.Unix(why.since, 0).UTC().Format(time.RFC3339), why.text, why.reason))
+	}
 	if h.rare.renamed != "" {
 		out = append(out, h.rare.renamed)
 	}

@@ -25,7 +25,7 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 	h.setIP(cmp.Or(req.IP, in.report.Remote))
 	h.setBoot(req.BootID)
 	h.bootTime = clampSeconds(req.BootTime)
-	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels), protocol: min(max(req.Protocol, 0), 1<<15)}
+	now := facts{dialect: in.report.Dialect, arch: req.Arch, runUser: req.RunUser, updater: req.UpdaterVersion, labels: encodeLabels(req.Labels), protocol: min(max(req.Protocol, 0), 1<<15), trust: trustFactsOf(req.Trust)}
 	if now.dialect == meta.DialectLegacy {
 		now.arch = cmp.Or(now.arch, old.arch)
 	}
@@ -34,11 +34,45 @@ func (h *host) takeFacts(in intake, log *timeline, quiet bool) bool {
 		return false
 	}
 	h.facts = unique.Make(now)
+	h.set(verifies, now.trust != trustFacts{})
 	h.member = nil
 	if diff := factsDiff(old, now, oldIP, h.ipText()); diff != "" && !quiet {
 		log.addEvent(api.Event{Kind: api.EventHost, Message: diff})
 	}
 	return true
+}
+
+// takeRefusal notes why a host does not believe this server's replies, and reports
+// whether that is new.
+func (h *host) takeRefusal(r *meta.TrustReport, log *timeline) bool {
+	before := h.refusal()
+	h.restoreRefusal(r)
+	now := h.refusal()
+	if now.reason != before.reason {
+		e := api.Event{Kind: api.EventHost, Reason: now.reason, Message: "it does not believe this server's replies: " + now.text}
+		if now == (refusal{}) {
+			e.Message = "it believes this server's replies again"
+		}
+		log.addEvent(e)
+	}
+	return now != before
+}
+
+func (h *host) restoreRefusal(r *meta.TrustReport) {
+	var now refusal
+	if r != nil && r.Reason != "" {
+		now = refusal{r.Refused, r.Reason, r.Since}
+	}
+	if now != h.refusal() {
+		h.rarePart().refusal = now
+	}
+}
+
+func (h *host) refusal() refusal {
+	if h.rare == nil {
+		return refusal{}
+	}
+	return h.rare.refusal
 }
 
 func factsDiff(old, now facts, oldIP, ip string) string {
@@ -49,6 +83,7 @@ func factsDiff(old, now facts, oldIP, ip string) string {
 		{"ops-updater", old.updater, now.updater},
 		{"labels", labelText(old.labels), labelText(now.labels)},
 		{"dialect", string(old.dialect), string(now.dialect)},
+		{"trust", old.trust.inWords(), now.trust.inWords()},
 	}
 	var parts []string
 	for _, p := range pairs {
@@ -178,7 +213,9 @@ func (t *timeline) compareAgents(from, to *agentState) {
 // restoreFrom takes over a stored host.
 func (h *host) restoreFrom(s api.Host) {
 	h.first, h.seen = toUnix(s.FirstSeen), toUnix(s.LastSeen)
-	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), protocol: storedProtocol(s)})
+	h.facts = unique.Make(facts{dialect: meta.Dialect(s.Dialect), arch: s.Arch, runUser: s.RunUser, updater: s.UpdaterVersion, labels: encodeLabels(s.Labels), protocol: storedProtocol(s), trust: trustFactsOf(s.Trust)})
+	h.set(verifies, s.Trust != nil)
+	h.restoreRefusal(s.Trust)
 	h.setIP(s.IP)
 	h.setBoot(s.BootID)
 	h.bootTime = clampSeconds(s.BootTime)

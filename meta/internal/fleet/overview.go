@@ -57,6 +57,7 @@ func (t *tally) countHost(h *host) {
 	o := &t.overview
 	o.Hosts++
 	o.Silent += countOf(h.has(isSilent))
+	o.Refusing += countOf(h.refusal().reason != "")
 	if h.has(isSkewed) || h.has(isDoubted) || h.rare != nil {
 		o.Problems += countOf(len(h.listProblems()) > 0)
 	}
@@ -83,7 +84,9 @@ func (t *tally) countHost(h *host) {
 func (t *tally) overviewOf() api.Overview {
 	o := t.overview
 	o.Arches, o.Dialects, o.Agents = make(map[string]int), make(map[string]int), []api.AgentOverview{}
+	o.Trust = make(map[string]int)
 	for handle, n := range t.facts {
+		o.Trust[string(handle.Value().trust.strictest())] += n
 		o.Arches[cmp.Or(handle.Value().arch, "unknown")] += n
 		o.Dialects[string(handle.Value().dialect)] += n
 	}

@@ -156,6 +156,7 @@ func (f *Fleet) matcherOf(q api.HostQuery) (func(*host) bool, error) {
 			(!wantsAgent(q) || slices.ContainsFunc(h.agents, func(e agentEntry) bool { return h.matchAgent(e, q) }) || h.matchMissing(q)) &&
 			(!q.Problem || len(h.listProblems()) > 0) &&
 			(!q.InOrder || h.inOrder()) &&
+			(q.Trust == "" || h.matchTrust(q.Trust)) &&
 			(len(q.Labels) == 0 || labels.Match(f.factsOf(h))) &&
 			(group == nil || group.Match(f.factsOf(h)))
 	}, nil
@@ -192,6 +193,14 @@ func (h *host) matchMissing(q api.HostQuery) bool {
 	}
 	names := h.missingAgents()
 	return len(names) > 0 && (q.Agent == "" || slices.Contains(names, q.Agent))
+}
+
+// matchTrust: how strictly a host verifies, or that it refuses what this server says.
+func (h *host) matchTrust(want string) bool {
+	if want == api.TrustRefusing {
+		return h.refusal().reason != ""
+	}
+	return string(h.facts.Value().trust.strictest()) == want
 }
 
 func (h *host) matchesSearch(search string) bool {

@@ -27,6 +27,7 @@ type Reply struct {
 	waits    []wait
 	groups   []string // that match and are in force, sorted
 	doubt    bool     // made without knowing what is wanted: no serial goes with it
+	terms    *terms   // of a reply for one host alone
 }
 
 // Wanted is what one agent is told.

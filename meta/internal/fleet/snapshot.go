@@ -37,6 +37,7 @@ type releaseKey struct{ agent, version string }
 // Compile makes a snapshot of what is wanted at now. It never fails: what is
 // wrong in a configuration is left out and told by [Snapshot.Problems].
 func Compile(cfg Config, now time.Time) *Snapshot {
+	cfg.Signing = cfg.Signing.withTag()
 	s := &Snapshot{
 		number: compilations.Add(1), cfg: cfg, rules: newRuleTable(cfg.Wanted), holds: newHoldTable(cfg.Holds, now),
 		agents:   make(map[string]api.Agent, len(cfg.Agents)),

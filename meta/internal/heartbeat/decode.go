@@ -106,10 +106,47 @@ func checkHost(req *meta.HeartbeatRequest, n *notes) error {
 		n.addNote("it reports the arch %q, which is not one such as linux_amd64", printable.ClipTo(req.Arch, 40))
 		req.Arch = ""
 	}
+	checkTrust(req, n)
 	for _, s := range []*string{&req.IP, &req.RunUser, &req.UpdaterVersion, &req.BootID, &req.SerialMark} {
 		*s = plainText(*s, maxShort)
 	}
 	return nil
+}
+
+const (
+	maxKeys  = 64 // of one use that a host reports
+	keyIDLen = 16 // hexadecimal digits
+)
+
+// checkTrust keeps of what a host verifies what it can verify.
+func checkTrust(req *meta.HeartbeatRequest, n *notes) {
+	t := req.Trust
+	if t == nil {
+		return
+	}
+	for _, mode := range []*meta.TrustMode{&t.Releases, &t.Configs, &t.Desired} {
+		switch *mode {
+		case "":
+			*mode = meta.TrustOff
+		case meta.TrustOff, meta.TrustWarn, meta.TrustRequire:
+		default:
+			n.addNote("it reports the trust mode %q, which is not known", printable.ClipTo(string(*mode), 40))
+			*mode = meta.TrustOff
+		}
+	}
+	for _, ids := range []*[]string{&t.Keys, &t.Servers, &t.Roots} {
+		known := slices.DeleteFunc(*ids, func(id string) bool { return !isKeyID(id) })
+		if len(known) < len(*ids) || len(known) > maxKeys {
+			n.addNote("it reports keys by ids that are none, or too many of them")
+		}
+		*ids = known[:min(len(known), maxKeys)]
+	}
+	t.Refused, t.Reason = plainText(t.Refused, maxText), plainText(t.Reason, maxShort)
+	t.Epoch, t.Since = max(t.Epoch, 0), max(t.Since, 0)
+}
+
+func isKeyID(id string) bool {
+	return len(id) == keyIDLen && strings.Trim(id, "0123456789ABCDEF") == ""
 }
 
 func checkAgents(agents []meta.RealAgent, n *notes) []meta.RealAgent {

@@ -17,6 +17,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/bodies"
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // Access decides who may report for a host. An error may say how to answer by
@@ -45,7 +46,7 @@ type Handler struct {
 	arrivals *bodies.Arrivals
 	room     *bodies.Room
 	inFlight atomic.Int64
-	counts   struct{ all, steady, unchanged, refused atomic.Int64 }
+	counts   struct{ all, steady, unchanged, refused, signed atomic.Int64 }
 }
 
 // Counts is how many heartbeats there were since the start.
@@ -54,6 +55,7 @@ type Counts struct {
 	Steady    int64 // that repeated the one before
 	Unchanged int64 // answered with 304
 	Refused   int64
+	Signed    int64 // whole replies that were signed
 }
 
 // New makes a handler.
@@ -70,7 +72,7 @@ func New(o Options) *Handler {
 
 // Counts tells how many heartbeats there were.
 func (h *Handler) Counts() Counts {
-	return Counts{h.counts.all.Load(), h.counts.steady.Load(), h.counts.unchanged.Load(), h.counts.refused.Load()}
+	return Counts{h.counts.all.Load(), h.counts.steady.Load(), h.counts.unchanged.Load(), h.counts.refused.Load(), h.counts.signed.Load()}
 }
 
 // ServeHTTP answers one heartbeat.
@@ -156,13 +158,19 @@ var jsonHeader = []string{"application/json; charset=utf-8"}
 
 func (h *Handler) writeReply(w http.ResponseWriter, r *http.Request, reply *fleet.Reply) {
 	header := w.Header()
-	header["Etag"] = reply.ETagHeader
-	if match := r.Header["If-None-Match"]; len(match) == 1 && match[0] == reply.ETag {
+	if reply.ETag != "" {
+		header["Etag"] = reply.ETagHeader
+	}
+	if match := r.Header["If-None-Match"]; len(match) == 1 && match[0] == reply.ETag && match[0] != "" {
 		h.counts.unchanged.Add(1)
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	header["Content-Type"] = jsonHeader
+	if reply.IsPersonal() {
+		h.writePersonal(w, reply)
+		return
+	}
 	if reply.Gzip != nil {
 		header["Vary"] = varyHeader
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -173,6 +181,18 @@ func (h *Handler) writeReply(w http.ResponseWriter, r *http.Request, reply *flee
 	}
 	header["Content-Length"] = reply.LengthHeader
 	_, _ = w.Write(reply.Body)
+}
+
+// writePersonal writes a reply that is for one host alone, as it was signed: not
+// compressed, which would cost more than the signature.
+func (h *Handler) writePersonal(w http.ResponseWriter, reply *fleet.Reply) {
+	body, signature := reply.Personal(time.Now())
+	if signature != "" {
+		h.counts.signed.Add(1)
+		w.Header().Set(trust.ReplyHeader, signature)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
 }
 
 var (

@@ -6,7 +6,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -15,7 +17,7 @@ import (
 // varints. Loading a million hosts is mostly decoding, and this is ten times
 // faster than JSON. New fields go to the end of a host or an agent under a new
 // version number; the decoder knows all versions.
-const hostEncoding = 3
+const hostEncoding = 4
 
 var errHostEncoding = errors.New("host is not encoded as this ops-meta knows")
 
@@ -37,7 +39,20 @@ func encodeHost(b []byte, h api.Host) []byte {
 	for _, a := range h.Agents {
 		b = encodeAgent(b, a)
 	}
-	return binary.AppendVarint(binary.AppendVarint(b, int64(h.Protocol)), int64(h.Pace)) // since 2
+	b = binary.AppendVarint(binary.AppendVarint(b, int64(h.Protocol)), int64(h.Pace)) // since 2
+	return encodeTrust(b, h.Trust)                                                    // since 4
+}
+
+// encodeTrust writes what a host verifies, after a word that is empty for one that
+// says nothing.
+func encodeTrust(b []byte, t *meta.TrustReport) []byte {
+	if t == nil {
+		return putText(b, "")
+	}
+	b = putText(b, "trust", string(t.Releases), string(t.Configs), string(t.Desired))
+	b = putText(b, strings.Join(t.Keys, " "), strings.Join(t.Servers, " "), strings.Join(t.Roots, " "))
+	b = putText(binary.AppendVarint(b, t.Epoch), t.Refused, t.Reason)
+	return binary.AppendVarint(b, t.Since)
 }
 
 const (
@@ -104,6 +119,9 @@ func decodeHost(doc string, h *api.Host) error {
 	if doc[0] >= 2 {
 		h.Protocol, h.Pace = int(d.readNumber()), int(d.readNumber())
 	}
+	if doc[0] >= 4 && d.readText() != "" {
+		h.Trust = d.readTrust()
+	}
 	// Asked once, at the end: every step of a broken row is harmless, see hostDecoder.
 	if d.bad {
 		return errHostEncoding
@@ -128,6 +146,17 @@ func (d *hostDecoder) readAgent(encoding byte, a *api.HostAgent) {
 	if encoding >= 3 {
 		a.Reason = d.readText()
 	}
+}
+
+func (d *hostDecoder) readTrust() *meta.TrustReport {
+	var t meta.TrustReport
+	var keys, servers, roots string
+	d.readTexts((*string)(&t.Releases), (*string)(&t.Configs), (*string)(&t.Desired), &keys, &servers, &roots)
+	t.Keys, t.Servers, t.Roots = strings.Fields(keys), strings.Fields(servers), strings.Fields(roots)
+	t.Epoch = d.readNumber()
+	d.readTexts(&t.Refused, &t.Reason)
+	t.Since = d.readNumber()
+	return &t
 }
 
 func (d *hostDecoder) readTexts(into ...*string) {

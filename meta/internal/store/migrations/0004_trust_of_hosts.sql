@@ -1,0 +1,3 @@
+-- No table changes. Hosts are written in encoding 4 from here on, which says what
+-- they verify, and settings hold the server's keys: an older ops-meta could not
+-- read the one, and would send hosts that verify replies unsigned ones.
