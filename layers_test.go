@@ -92,7 +92,7 @@ var layers = map[string][]string{
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim", "internal/pause"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},
-	"cmd/ops-meta":         {"meta", "meta/api", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause"},
+	"cmd/ops-meta":         {"meta", "meta/api", "meta/trust", "meta/server", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause"},
 }
 
 // pure packages decide and touch nothing: neither they nor what they import of

@@ -157,7 +157,7 @@ func (a *app) releasesCommand() *cobra.Command {
 		})
 	}}
 	c.Flags().StringVar(&sort, "sort", "", releaseOrder.sortHelp())
-	c.AddCommand(a.releaseListCommand(), a.releaseRemoveCommand(), a.releasePruneCommand())
+	c.AddCommand(a.releaseListCommand(), a.releaseSignCommand(), a.releaseRemoveCommand(), a.releasePruneCommand())
 	return c
 }
 
@@ -204,14 +204,14 @@ func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agen
 		return err
 	}
 	return printList(a, w, all, func(w io.Writer) {
-		t := table{head: []string{"AGENT", "VERSION", "ARCH", "SIZE", "SHA256", "BY", "WHEN", "NOTES"}}
+		t := table{head: []string{"AGENT", "VERSION", "ARCH", "SIZE", "SHA256", "SIGNED BY", "BY", "WHEN", "NOTES"}}
 		for _, r := range all {
 			if len(r.Artifacts) == 0 {
-				t.add(cell{r.Agent, bold}, plain(r.Version), plain("-"), plain("-"), plain("-"), plain(r.CreatedBy), plain(ago(r.CreatedAt)), plain(r.Notes))
+				t.add(cell{r.Agent, bold}, plain(r.Version), plain("-"), plain("-"), plain("-"), plain("-"), plain(r.CreatedBy), plain(ago(r.CreatedAt)), plain(r.Notes))
 			}
 			for _, art := range r.Artifacts {
 				t.add(cell{r.Agent, bold}, plain(r.Version), plain(art.Arch), plain(printable.Bytes(art.Size)), plain(art.SHA256[:min(12, len(art.SHA256))]),
-					plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
+					plain(cmp.Or(art.SignedBy, "-")), plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
 			}
 		}
 		t.write(a, w)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,11 @@ import (
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 func (a *app) publishCommand() *cobra.Command {
-	p := publishing{app: a}
+	p := publishing{signer: signer{app: a, online: true}}
 	c := &cobra.Command{
 		Use: "publish FILE|URL", Short: "Publish a release's tarball", Args: cobra.ExactArgs(1),
 		Long: `Publish a tarball with a control script at its root. Agent and version come from
@@ -33,10 +35,18 @@ arch from the name too (…-linux_arm64.tar.gz) or from the directory it is in
 
 With a URL, {base}/{arch}/{agent}-{version}.tar.gz, the tarball stays where it is:
 the server fetches it once, checks and hashes it. With --user or --ca-file, or a login
-in the URL, it may have any path and the server keeps it, since hosts have no login there.`,
-		Example: "  ops-meta publish node_exporter-1.9.1.tar.gz\n  ops-meta publish build.tgz --agent node_exporter --version 1.9.1 --arch linux_arm64",
+in the URL, it may have any path and the server keeps it, since hosts have no login there.
+
+With --sign the release is signed here with a release key, which stays here; the server
+only stores signatures. A signature that ops-meta sign or minisign has made is taken from
+FILE.minisig or --signature. --signature-only adds one to what is published already.`,
+		Example: "  ops-meta publish node_exporter-1.9.1.tar.gz\n  ops-meta publish build.tgz --agent node_exporter --version 1.9.1 --arch linux_arm64\n" +
+			"  ops-meta publish node_exporter-1.9.1.tar.gz --sign release.key\n  ops-meta publish node_exporter-1.9.1.tar.gz --signature-only",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.file = args[0]
+			if p.keyFile != "" && p.signature != "" {
+				return &usage{command: cmd, err: errors.New("--sign makes a signature and --signature brings one: give one of them")}
+			}
 			return p.run(cmd.Context())
 		},
 	}
@@ -47,14 +57,17 @@ in the URL, it may have any path and the server keeps it, since hosts have no lo
 	p.login.addFlags(c)
 	f.StringVar(&p.notes, "notes", "", "notes on the release")
 	f.StringVar(&p.signature, "signature", "", "minisign file (default FILE.minisig when it is there)")
+	p.addSignFlags(f)
+	f.BoolVar(&p.signatureOnly, "signature-only", false, "only add the signature, to what is published already")
 	return c
 }
 
 // publishing is one publish.
 type publishing struct {
-	*app
+	signer
 	said                   api.Naming
 	file, notes, signature string
+	signatureOnly          bool
 	login                  fetchLogin
 }
 
@@ -66,8 +79,16 @@ func (p *publishing) run(ctx context.Context) error {
 	if err := p.completeFromName(ctx, c); err != nil {
 		return err
 	}
+	if p.keyFile != "" { // before anything is sent: the password may be wrong
+		if err := p.loadKey(); err != nil {
+			return err
+		}
+	}
 	send := p.uploadTarball
-	if p.isElsewhere() {
+	switch {
+	case p.signatureOnly:
+		send = p.findPublished
+	case p.isElsewhere():
 		send = p.registerTarball
 	}
 	art, err := send(ctx, c)
@@ -79,7 +100,7 @@ func (p *publishing) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if art, err = p.signArtifact(ctx, c, art); err != nil {
+	if art, err = p.addSignature(ctx, c, art); err != nil {
 		return err
 	}
 	return p.print(p.out, art, func(w io.Writer) { p.reportArtifact(w, art) })
@@ -103,14 +124,14 @@ func (p *publishing) completeFromName(ctx context.Context, c *api.Client) error 
 		return err == nil, err
 	})
 	if unclear := (*api.AmbiguousName)(nil); errors.As(err, &unclear) {
-		return &api.Error{Kind: api.KindInvalid, Field: "file", Message: unclear.Error(), Hint: p.howToSay(unclear.Readings)}
+		return &api.Error{Kind: api.KindInvalid, Field: "file", Message: unclear.Error(), Hint: howToSay(unclear.Readings)}
 	}
 	p.said = read
 	return err
 }
 
 // howToSay are the flags that make a name clear.
-func (p *publishing) howToSay(readings []api.Naming) string {
+func howToSay(readings []api.Naming) string {
 	if len(readings) == 0 {
 		return "name it AGENT-VERSION.tar.gz, or give --agent and --version"
 	}
@@ -143,7 +164,7 @@ func (p *publishing) uploadTarball(ctx context.Context, c *api.Client) (api.Arti
 	if err != nil {
 		return api.Artifact{}, err
 	}
-	body, done := p.showProgress(f, info.Size())
+	body, done := p.showProgress(f, info.Size(), meta.TarballName(p.said.Agent, p.said.Version))
 	defer done()
 	art, err := c.Upload(ctx, api.Upload{Agent: p.said.Agent, Version: p.said.Version, Arch: p.said.Arch, Tarball: body, Size: info.Size()})
 	if problem := (*api.Problem)(nil); errors.As(err, &problem) { // its commands are to be typed here
@@ -162,15 +183,34 @@ func shellWord(name string) string {
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
-// showProgress shows on a terminal how much has been sent.
-func (p *publishing) showProgress(r io.Reader, size int64) (io.Reader, func()) {
-	if !onTerminal(p.err) || p.output != "table" {
+// showProgress shows on a terminal how much of r has been read.
+func (a *app) showProgress(r io.Reader, size int64, what string) (io.Reader, func()) {
+	if !onTerminal(a.err) || a.output != "table" {
 		return r, func() {}
 	}
-	bar := progressbar.NewOptions64(size, progressbar.OptionSetWriter(p.err), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetDescription(meta.TarballName(p.said.Agent, p.said.Version)), progressbar.OptionThrottle(100*time.Millisecond),
+	bar := progressbar.NewOptions64(size, progressbar.OptionSetWriter(a.err), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetDescription(what), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionUseANSICodes(true))
 	return io.TeeReader(r, bar), func() { _ = bar.Finish() }
+}
+
+// findPublished finds the artifact that a signature is added to.
+func (p *publishing) findPublished(ctx context.Context, c *api.Client) (api.Artifact, error) {
+	rel, err := c.Release(ctx, p.said.Agent, p.said.Version)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	found, err := artifactsFor(rel, p.said.Arch)
+	switch {
+	case err != nil:
+		return api.Artifact{}, err
+	case len(found) > 1:
+		return api.Artifact{}, &api.Error{
+			Kind: api.KindInvalid, Field: "arch", Message: fmt.Sprintf("%s %s is published for several arches: %s", rel.Agent, rel.Version, archesOf(rel)),
+			Hint: "say which with --arch; ops-meta releases sign signs all",
+		}
+	}
+	return found[0], nil
 }
 
 // registerTarball makes the server fetch a tarball, which stays where it is.
@@ -205,17 +245,35 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// signArtifact stores the signature that was given or lies beside the file.
-func (p *publishing) signArtifact(ctx context.Context, c *api.Client, art api.Artifact) (api.Artifact, error) {
+// addSignature gives the server the signature that is made here, was given, or lies
+// beside the file.
+func (p *publishing) addSignature(ctx context.Context, c *api.Client, art api.Artifact) (api.Artifact, error) {
+	if p.keyFile == "" {
+		return p.addSignatureFile(ctx, c, art)
+	}
+	if p.isElsewhere() {
+		return p.signDownloaded(ctx, c, art)
+	}
+	f, err := os.Open(p.file)
+	if err != nil {
+		return art, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	body, done := p.showProgress(f, art.Size, "signing "+filepath.Base(p.file))
+	defer done()
+	return p.signArtifact(ctx, c, art, body)
+}
+
+func (p *publishing) addSignatureFile(ctx context.Context, c *api.Client, art api.Artifact) (api.Artifact, error) {
 	path := p.signature
 	if path == "" {
-		path = p.file + ".minisig"
+		path = p.file + trust.Extension
 	}
 	if err := plainfile.CheckLinked(path); err != nil {
 		return art, fmt.Errorf("cannot read the signature: %w", err)
 	}
 	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) && p.signature == "" {
+	if errors.Is(err, os.ErrNotExist) && p.signature == "" && !p.signatureOnly {
 		return art, nil
 	}
 	if err != nil {
@@ -228,7 +286,7 @@ func (p *publishing) signArtifact(ctx context.Context, c *api.Client, art api.Ar
 func (p *publishing) reportArtifact(w io.Writer, art api.Artifact) {
 	signed := ""
 	if art.Signature != "" {
-		signed = ", signed"
+		signed = ", signed by " + cmp.Or(art.SignedBy, "an unknown key")
 	}
 	writef(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, printable.Bytes(art.Size), art.SHA256, signed)
 	if art.NewAgent {

@@ -325,6 +325,9 @@ func (a *app) printExplanation(w io.Writer, e api.Explanation) {
 		if ag.Problem != "" {
 			writef(w, "  %s\n", a.paint(a.out, red, ag.Problem))
 		}
+		if ag.SignedBy != "" {
+			writef(w, "  signed by %s\n", ag.SignedBy)
+		}
 		for _, r := range ag.Rules {
 			a.printRule(w, r)
 		}

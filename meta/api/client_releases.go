@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // Releases lists releases, the newest version first. It knows Agent.
@@ -55,6 +57,29 @@ func (c *Client) Upload(ctx context.Context, u Upload) (Artifact, error) {
 		method: http.MethodPut, path: []string{"agents", u.Agent, "releases", u.Version, "artifacts", arch},
 		query: query, raw: u.Tarball, rawType: "application/gzip", rawSize: u.Size,
 	})
+}
+
+// Download opens an artifact's tarball, wherever it is kept: the caller closes it and
+// compares its digest. The client's token is shown to nobody but the server.
+func (c *Client) Download(ctx context.Context, a Artifact) (io.ReadCloser, error) {
+	address := c.base.JoinPath("releases", a.Agent, a.Arch, meta.TarballName(a.Agent, a.Version))
+	follow := *c.http
+	follow.CheckRedirect = nil // an artifact may be kept elsewhere
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept-Encoding", "identity") // the tarball's own bytes are wanted
+	req.Header.Set("User-Agent", c.agent)
+	resp, err := follow.Do(req)
+	if err != nil {
+		return nil, c.unreachableError(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close() //nolint:errcheck // only read
+		return nil, readProblem(resp)
+	}
+	return resp.Body, nil
 }
 
 // RegisterArtifact makes the server fetch and hash a tarball that is hosted

@@ -49,6 +49,9 @@ type AgentExplanation struct {
 	Rules    []Rule `json:"rules"`
 	Hold     *Hold  `json:"hold,omitempty"`
 	Problem  string `json:"problem,omitempty"` // such as a release without an artifact for the host's arch
+	// SignedBy is the id of the key that the version's artifact for the host's arch is
+	// signed with; empty: it is not signed, or the host's arch is not known.
+	SignedBy string `json:"signedBy,omitempty"`
 }
 
 // Rule is one candidate: an assignment, or a rollout on top of one.

@@ -67,7 +67,16 @@ func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) 
 	if err := (api.Scope{Kind: api.ScopeHost, Name: name}).Validate(); err != nil {
 		return api.Explanation{}, err
 	}
-	return s.fleet.Explain(name), nil
+	e := s.fleet.Explain(name)
+	if h, ok := s.fleet.Host(name); ok {
+		for i := range e.Agents {
+			a := &e.Agents[i]
+			if artifact, known := s.Artifact(api.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: h.Arch}); known {
+				a.SignedBy = artifact.SignedBy
+			}
+		}
+	}
+	return e, nil
 }
 
 // DeleteHost forgets one.

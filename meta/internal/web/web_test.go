@@ -53,11 +53,11 @@ func newPeer() *peer {
 	return &peer{replies: map[string]any{
 		"overview": overview, "history": []api.Sample{sample(time.Hour, 0), sample(time.Minute, 1)},
 		"hosts": api.Page[api.Host]{Items: []api.Host{host}, Total: 1}, "hosts/web-1": host,
-		"hosts/web-1/explain": api.Explanation{Host: "web-1", Known: true, Groups: []string{"canary"}, Agents: []api.AgentExplanation{{Agent: "falcon-agent", Version: "5.1.4", Cmd: "start", Reason: "everyone", Rules: []api.Rule{{Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "5.1.4", Wins: true}, {Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Rollout: "r1"}}}}},
+		"hosts/web-1/explain": api.Explanation{Host: "web-1", Known: true, Groups: []string{"canary"}, Agents: []api.AgentExplanation{{Agent: "falcon-agent", Version: "5.1.4", Cmd: "start", Reason: "everyone", SignedBy: "80ACD6C020C0C9A8", Rules: []api.Rule{{Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "5.1.4", Wins: true}, {Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Rollout: "r1"}}}}},
 		"hosts/web-1/events":  api.Page[api.Event]{Items: []api.Event{{Kind: api.EventVersion, Agent: "falcon-agent", From: "5.1.2", To: "5.1.3", Time: now}, {Kind: api.EventError, Message: "it does not start", Time: now}, {Kind: api.EventError, Time: now}}, Next: "c2"},
 		"agents":              api.Page[api.Agent]{Items: []api.Agent{{Name: "falcon-agent", Description: "collects"}}},
 		"agents/falcon-agent": api.Agent{Name: "falcon-agent", ConfigFileName: "cfg.json"},
-		"releases":            api.Page[api.Release]{Items: []api.Release{{Agent: "falcon-agent", Version: "5.1.4", Artifacts: []api.Artifact{{Arch: "linux_amd64", Size: 123456, MD5: "aa", SHA256: "bb", Warnings: []string{"an ELF of another arch"}}}}}},
+		"releases":            api.Page[api.Release]{Items: []api.Release{{Agent: "falcon-agent", Version: "5.1.4", Artifacts: []api.Artifact{{Arch: "linux_amd64", Size: 123456, MD5: "aa", SHA256: "bb", SignedBy: "80ACD6C020C0C9A8", Warnings: []string{"an ELF of another arch"}}}}}},
 		"assignments":         api.Page[api.Assignment]{Items: []api.Assignment{{Agent: "falcon-agent", Version: "5.1.3", Scope: api.Scope{Kind: api.ScopeEveryone}}}},
 		"agents/falcon-agent/assignments/group:canary": api.Assignment{Agent: "falcon-agent", Version: "5.1.3", Cmd: "stop", Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Revision: 4},
 		"groups":          api.Page[api.Group]{Items: []api.Group{{Name: "canary", Selector: api.Selector{Prefixes: []string{"web-"}, Labels: map[string]string{"dc": "a"}}}}},
