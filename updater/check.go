@@ -56,6 +56,7 @@ func Check(ctx context.Context, c config.Config) []Finding {
 	findings = append(findings, checkTrust(c)...)
 	findings = append(findings, checkVouched(c)...)
 	findings = append(findings, checkPolicy(c)...)
+	findings = append(findings, checkTakeover(c.VarDir)...)
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)
 	findings = append(findings, checkRunnable(ctx, c)...)

@@ -22,6 +22,7 @@ func (d *daemon) status(context.Context) local.Status {
 	if trusted, _ := d.engine.trustNow(); trusted.Verifies() {
 		s.Verified = verifiedAgents(states)
 	}
+	s.Installed, s.Trial = standOf(c.VarDir, s.Version)
 	return s
 }
 

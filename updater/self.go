@@ -33,7 +33,7 @@ type selfCare struct {
 
 // Times of a takeover.
 const (
-	minTrial     = 5 * time.Second  // however short the probation of agents is
+	minTrial     = 3 * time.Second  // however short the probation of agents is
 	standBefore  = 10 * time.Minute // agents between two versions are waited for
 	takeoverLook = 100 * time.Millisecond
 )

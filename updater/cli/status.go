@@ -148,6 +148,12 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if s.Trial != "" {
+		_, _ = fmt.Fprintf(w, "on trial: %s\n", printable.Text(s.Trial))
+	}
+	if s.Installed != "" {
+		_, _ = fmt.Fprintf(w, "%s is installed; every start goes on as the version that is current\n", printable.Text(s.Installed))
+	}
 	if s.ConfigError != "" {
 		_, _ = fmt.Fprintf(w, "configuration not reloaded, the old one stays: %s\n", printable.Text(s.ConfigError))
 	}

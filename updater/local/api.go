@@ -15,6 +15,8 @@ const SocketName = "ops-updater.sock"
 // Status is what the sidecar knows about itself and its agents.
 type Status struct {
 	Version     string           `json:"version"`
+	Installed   string           `json:"installed,omitempty"` // version of the installed program, where another one is current
+	Trial       string           `json:"trial,omitempty"`     // what this version has to do before it is current
 	Hostname    string           `json:"hostname"`
 	IP          string           `json:"ip"`
 	RunUser     string           `json:"runUser"`

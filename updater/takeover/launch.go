@@ -58,6 +58,14 @@ func (s State) Successor(path string) (Program, bool) {
 	return s.Current, true
 }
 
+// Check is an error where the version that is current cannot be run.
+func (s State) Check() error {
+	if s.Current.Path == "" {
+		return nil
+	}
+	return mayRun(s.Current)
+}
+
 // mayRun is an error where the program is not there, or root would run what others
 // can change.
 func mayRun(p Program) error {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// They wait for timeouts most of the time, not for the machine.
+	mustSet(flag.Set("test.parallel", "8"))
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -74,13 +77,28 @@ func program(t testing.TB, version string) []byte {
 	if len(version) != len(v0) || !bytes.Contains(data, []byte(v0)) {
 		t.Fatalf("no program can be made %s", version)
 	}
-	return bytes.ReplaceAll(data, []byte(v0), []byte(version))
+	return once(&programs, version, func() []byte { return bytes.ReplaceAll(data, []byte(v0), []byte(version)) })
+}
+
+// Programs by version, and tarballs by program: making them takes longer than what is
+// tested with them.
+var programs, tarballs sync.Map
+
+func once(made *sync.Map, key any, make func() []byte) []byte {
+	f, _ := made.LoadOrStore(key, sync.OnceValue(make))
+	return f.(func() []byte)()
 }
 
 // impostor is a release's program that is a script: it says its version and passes
 // its check, and then does as the lines say.
 func impostor(version, check, run string) []byte {
 	return []byte("#!/bin/sh\ncase $1 in\n--version) echo " + version + ";;\ncheck) " + check + ";;\n*) " + run + ";;\nesac\n")
+}
+
+func mustSet(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 func must(t testing.TB, err error) {
@@ -97,17 +115,18 @@ type server struct {
 	t  testing.TB
 	mu sync.Mutex
 
-	wanted   []meta.DesiredAgent
-	tarballs map[string][]byte
-	refuses  func(updater string) bool
-	heard    map[string]meta.RealAgent
-	updater  string         // version of the last one that was answered
-	told     []string       // every error and reason that was reported
-	phases   map[string]int // of the sidecar itself
+	wanted    []meta.DesiredAgent
+	tarballs  map[string][]byte
+	probation int // seconds, of the sidecar itself
+	refuses   func(updater string) bool
+	heard     map[string]meta.RealAgent
+	updater   string         // version of the last one that was answered
+	told      []string       // every error and reason that was reported
+	phases    map[string]int // of the sidecar itself
 }
 
 func newServer(t testing.TB) *server {
-	s := &server{t: t, tarballs: map[string][]byte{}, heard: map[string]meta.RealAgent{}, phases: map[string]int{}, refuses: func(string) bool { return false }}
+	s := &server{t: t, probation: 40, tarballs: map[string][]byte{}, heard: map[string]meta.RealAgent{}, phases: map[string]int{}, refuses: func(string) bool { return false }}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -172,12 +191,15 @@ func (s *server) toldAll() string {
 
 // release serves a release of the sidecar and returns the wish for it.
 func (s *server) release(version string, program []byte) meta.DesiredAgent {
-	control, err := os.ReadFile("../../control")
-	must(s.t, err)
-	return s.publish(self, version, map[string][]byte{"control": control, self: program})
+	packed := once(&tarballs, &program[0], func() []byte {
+		control, err := os.ReadFile("../../control")
+		must(s.t, err)
+		return s.pack(map[string][]byte{"control": control, self: program})
+	})
+	return s.publish(self, version, packed)
 }
 
-func (s *server) publish(name, version string, files map[string][]byte) meta.DesiredAgent {
+func (s *server) pack(files map[string][]byte) []byte {
 	var buf bytes.Buffer
 	zw, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
 	tw := tar.NewWriter(zw)
@@ -187,12 +209,20 @@ func (s *server) publish(name, version string, files map[string][]byte) meta.Des
 		must(s.t, err)
 	}
 	must(s.t, errors.Join(tw.Close(), zw.Close()))
-	sum := sha256.Sum256(buf.Bytes())
+	return buf.Bytes()
+}
+
+func (s *server) publish(name, version string, tarball []byte) meta.DesiredAgent {
+	sum := sha256.Sum256(tarball)
 	file := "/" + meta.Arch() + "/" + meta.TarballName(name, version)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tarballs[file] = buf.Bytes()
-	return meta.DesiredAgent{Name: name, Version: version, Tarball: s.URL, SHA256: hex.EncodeToString(sum[:]), Cmd: meta.CmdStart}
+	s.tarballs[file] = tarball
+	d := meta.DesiredAgent{Name: name, Version: version, Tarball: s.URL, SHA256: hex.EncodeToString(sum[:]), Cmd: meta.CmdStart}
+	if name == self {
+		d.Probation = s.probation
+	}
+	return d
 }
 
 // falcon is an agent that has to be left alone.
@@ -201,7 +231,7 @@ func (s *server) falcon(version string) meta.DesiredAgent {
 	for name, text := range (agenttest.Habits{}).Files() {
 		files[name] = []byte(text)
 	}
-	return s.publish("falcon", version, files)
+	return s.publish("falcon", version, s.pack(files))
 }
 
 // host is a host whose sidecar somebody starts again whenever it ends, as systemd
@@ -211,6 +241,7 @@ type host struct {
 	dir    string
 	server *server
 	env    []string
+	as     *syscall.Credential // nil: as the test
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -282,6 +313,9 @@ func (h *host) boot(fault string) {
 			}
 			cmd := exec.Command(filepath.Join(h.dir, self), "-c", filepath.Join(h.dir, "cfg.json"))
 			cmd.Dir, cmd.Env = h.dir, h.env
+			if h.as != nil {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: h.as}
+			}
 			out, err := os.OpenFile(filepath.Join(h.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 			if err == nil {
 				cmd.Stdout, cmd.Stderr = out, out
