@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -50,3 +52,31 @@ const HostEncoding = hostEncoding
 
 // SchemaVersion is the version of an open database's schema.
 func SchemaVersion(ctx context.Context, s *Store) (int, error) { return schemaVersion(ctx, s.reader) }
+
+// OpenAt opens a database as an older ops-meta did, whose newest schema was version.
+func OpenAt(ctx context.Context, c Config, version int) (*Store, error) {
+	s, err := connectTo(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	err = s.inTx(ctx, "migrate database", func(tx *sql.Tx) error {
+		at, err := s.lockSchema(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return s.migrateTo(ctx, tx, at, version)
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Migrations are the statements of every migration, for SQLite.
+func Migrations() (texts []string, err error) {
+	all, err := allMigrations(sqliteDialect)
+	for _, m := range all {
+		texts = append(texts, m.sql)
+	}
+	return texts, err
+}
