@@ -106,7 +106,7 @@ func (k *keeper) checkConfig(ctx context.Context, s plan.Situation, step plan.St
 		Act: plan.ActConfig, Reason: s.Wish.Agent.ConfigFileName + " changed", From: step.From, To: step.To,
 		Wish: s.Wish, Key: key, Config: r.Config.Digest, Began: time.Now(),
 	}
-	k.noteDoubt(t, r.Config.Proof)
+	k.noteUnverified(t, r.Config.Proof)
 	return k.switchWhenReady(ctx, t)
 }
 

@@ -297,7 +297,7 @@ func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string)
 	trusted, _ := k.e.trustNow()
 	k.rec.Unblock(k.rec.SignatureKey(t.Wish, trusted))
 	k.log().Info().Str("act", string(t.Act)).Str("from", t.From.Version).Str("to", t.To.Version).Dur("took", time.Since(t.Began)).Msg("committed: " + how)
-	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes, Code: t.Doubt})
+	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseIdle, Error: t.Notes, Code: t.NoteCode})
 	return nil
 }
 

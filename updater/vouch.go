@@ -98,11 +98,11 @@ func (k *keeper) verifiedConfig(a meta.DesiredAgent) *job.RemoteConfig {
 // next phase, before the version is executed.
 func (k *keeper) noteProofs(t *plan.Txn, r job.Installed) {
 	if p := r.Proof; p != (job.Proof{}) {
-		k.rec.NoteVerified(plan.Verification{Version: t.To.Version, WorkDir: t.To.WorkDir, Key: p.Key, Code: p.Code, Doubt: p.Doubt})
+		k.rec.NoteVerified(plan.Verification{Version: t.To.Version, WorkDir: t.To.WorkDir, Key: p.Key, Code: p.Code, Why: p.Why})
 	}
 	k.logProof(t, "release", r.Proof)
 	k.logProof(t, "configuration", r.Config)
-	k.noteDoubt(t, r.Config)
+	k.noteUnverified(t, r.Config)
 }
 
 func (k *keeper) logProof(t *plan.Txn, what string, p job.Proof) {
@@ -110,15 +110,15 @@ func (k *keeper) logProof(t *plan.Txn, what string, p job.Proof) {
 	case p.Key != "":
 		k.log().Info().Str("version", t.To.Version).Str("key", p.Key).Msg("the " + what + " is verified")
 	case p.Code != "":
-		k.log().Warn().Str("version", t.To.Version).Str("reason", p.Code).Msg("the " + what + " is used though it is not verified: " + p.Doubt)
+		k.log().Warn().Str("version", t.To.Version).Str("reason", p.Code).Msg("the " + what + " is used though it is not verified: " + p.Why)
 	}
 }
 
-// noteDoubt has it reported, when the transaction is over, that a configuration is used
+// noteUnverified has it reported, when the transaction is over, that a configuration is used
 // which nobody vouched for. For a release the journal says so as long as it is there.
-func (k *keeper) noteDoubt(t *plan.Txn, config job.Proof) {
+func (k *keeper) noteUnverified(t *plan.Txn, config job.Proof) {
 	if config.Code != "" {
-		t.Notes, t.Doubt = plan.JoinSentences(t.Notes, config.Doubt), config.Code
+		t.Notes, t.NoteCode = plan.JoinSentences(t.Notes, config.Why), config.Code
 	}
 }
 

@@ -88,7 +88,7 @@ func (v verifier) judge(s trust.Signature, digest trust.Digest) (job.Proof, *Err
 	return job.Proof{Key: key.ID()}, nil
 }
 
-// unlessRequired turns a failure into a doubt where nothing is required.
+// unlessRequired turns a failure into a proof of nothing where no more is asked for.
 func (v verifier) unlessRequired(e *Error) (job.Proof, *Error) {
 	if v.Mode == meta.TrustRequire || isOurFault(e.Code) {
 		return job.Proof{}, e
@@ -97,7 +97,7 @@ func (v verifier) unlessRequired(e *Error) (job.Proof, *Error) {
 	if !isRefusal(e) {
 		code = CodeUnsigned
 	}
-	return job.Proof{Code: code, Doubt: e.Error()}, nil
+	return job.Proof{Code: code, Why: e.Error()}, nil
 }
 
 // verifyContent verifies a small file that is held whole.

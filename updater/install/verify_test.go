@@ -83,7 +83,7 @@ func legacySignature(t *testing.T, k trust.PrivateKey, data []byte) []byte {
 	return []byte("untrusted comment: x\n" + base64.StdEncoding.EncodeToString(blob) + "\ntrusted comment: " + comment + "\n" + base64.StdEncoding.EncodeToString(global) + "\n")
 }
 
-func TestI4WhatNoKeyThatCountsHasSignedIsRefusedOrDoubted(t *testing.T) {
+func TestI4WhatNoKeyThatCountsHasSignedIsRefusedOrReported(t *testing.T) {
 	r, ours, other := newRelease(t, 1000), newKey(t), newKey(t)
 	this := trust.Release("agent", "1.0.0", arch)
 	good := ours.Sign(r.tarball, this)
@@ -139,7 +139,7 @@ func TestI4WhatNoKeyThatCountsHasSignedIsRefusedOrDoubted(t *testing.T) {
 
 			j.Verify.Mode = meta.TrustWarn
 			done, err := install.Run(t.Context(), j, nil)
-			if err != nil || done.Proof.Code != c.code || done.Proof.Doubt == "" || done.Proof.Key != "" {
+			if err != nil || done.Proof.Code != c.code || done.Proof.Why == "" || done.Proof.Key != "" {
 				t.Errorf("with a warning: %+v, %v", done.Proof, err)
 			}
 			r.mustBe(t, j)

@@ -39,9 +39,9 @@ func (v Verify) Asks() bool { return v.Mode == meta.TrustWarn || v.Mode == meta.
 
 // Proof is what a signature came to.
 type Proof struct {
-	Key   string `json:"key,omitempty"`   // id of the key that signed it; empty: nobody's signature was verified
-	Code  string `json:"code,omitempty"`  // a [trust.Code]: why it was not verified and is used all the same ([meta.TrustWarn])
-	Doubt string `json:"doubt,omitempty"` // the same for people
+	Key  string `json:"key,omitempty"`  // id of the key that signed it; empty: nobody's signature was verified
+	Code string `json:"code,omitempty"` // a [trust.Code]: why it was not verified and is used all the same ([meta.TrustWarn])
+	Why  string `json:"why,omitempty"`  // the same for people
 }
 
 // Route is how servers are reached and whom we believe to be one.

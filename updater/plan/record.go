@@ -27,23 +27,23 @@ type Record struct {
 
 // Txn is a transaction: one version in one place takes over from another.
 type Txn struct {
-	Act     Act        `json:"act"`
-	Reason  string     `json:"reason"`
-	From    Target     `json:"from,omitzero"` // no version: nothing ran before
-	To      Target     `json:"to"`
-	Left    Place      `json:"left,omitzero"` // that root gives up: others can change it
-	Wish    Wish       `json:"wish"`          // as it was when the transaction began
-	Key     string     `json:"key"`           // what is blocked when the new version fails
-	Phase   meta.Phase `json:"phase"`
-	Began   time.Time  `json:"began"`
-	Since   time.Time  `json:"since"` // when Phase was entered
-	Resumed int        `json:"resumed,omitempty"`
-	Failure string     `json:"failure,omitempty"` // why it is being rolled back
-	Code    string     `json:"code,omitempty"`    // of Failure
-	Blame   bool       `json:"blame,omitempty"`   // the release is at fault
-	Notes   string     `json:"notes,omitempty"`   // what an operator should know of how it went
-	Doubt   string     `json:"doubt,omitempty"`   // code of what Notes says of a signature
-	Config  string     `json:"config,omitempty"`  // digest of the remote config, of ActConfig
+	Act      Act        `json:"act"`
+	Reason   string     `json:"reason"`
+	From     Target     `json:"from,omitzero"` // no version: nothing ran before
+	To       Target     `json:"to"`
+	Left     Place      `json:"left,omitzero"` // that root gives up: others can change it
+	Wish     Wish       `json:"wish"`          // as it was when the transaction began
+	Key      string     `json:"key"`           // what is blocked when the new version fails
+	Phase    meta.Phase `json:"phase"`
+	Began    time.Time  `json:"began"`
+	Since    time.Time  `json:"since"` // when Phase was entered
+	Resumed  int        `json:"resumed,omitempty"`
+	Failure  string     `json:"failure,omitempty"`  // why it is being rolled back
+	Code     string     `json:"code,omitempty"`     // of Failure
+	Blame    bool       `json:"blame,omitempty"`    // the release is at fault
+	Notes    string     `json:"notes,omitempty"`    // what an operator should know of how it went
+	NoteCode string     `json:"noteCode,omitempty"` // of what Notes says of a signature
+	Config   string     `json:"config,omitempty"`   // digest of the remote config, of ActConfig
 }
 
 // StoppedNothing reports whether the journal does not know that anything was stopped.

@@ -65,7 +65,7 @@ func (st *State) explainTrust(s Situation) {
 		return
 	}
 	st.Verified = s.Journal.VerificationOf(s.currentTarget()).Key
-	if why, code := s.doubt(); why != "" && st.Phase == meta.PhaseIdle && st.Reason == "" && st.Step.Act != ActWait {
+	if why, code := s.whyUnverified(); why != "" && st.Phase == meta.PhaseIdle && st.Reason == "" && st.Step.Act != ActWait {
 		st.Error, st.Reason = JoinSentences(st.Error, why), code
 	}
 }

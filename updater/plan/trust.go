@@ -22,9 +22,9 @@ type Trust struct {
 type Verification struct {
 	Version string `json:"version"`
 	WorkDir string `json:"workDir"`
-	Key     string `json:"key,omitempty"`   // id of the release key that had signed it
-	Code    string `json:"code,omitempty"`  // why it was installed unverified
-	Doubt   string `json:"doubt,omitempty"` // the same for people
+	Key     string `json:"key,omitempty"`  // id of the release key that had signed it
+	Code    string `json:"code,omitempty"` // why it was installed unverified
+	Why     string `json:"why,omitempty"`  // the same for people
 }
 
 // Equal reports whether both verify the same with the same keys.
@@ -100,14 +100,14 @@ func (t Trust) WhyNotSwitchTo(r *Record, to Target) (why, code string) {
 
 // Unverified says of a version that was not verified why that is so.
 func (v Verification) Unverified(version string) string {
-	if v.Doubt == "" {
+	if v.Why == "" {
 		return version + " was installed without being verified"
 	}
-	return version + " is not verified: " + v.Doubt
+	return version + " is not verified: " + v.Why
 }
 
-// doubt is what is to be told of the version that is there, unless nothing is verified.
-func (s Situation) doubt() (why, code string) {
+// whyUnverified is what is to be told of the version that is there, unless nothing is verified.
+func (s Situation) whyUnverified() (why, code string) {
 	if !s.Trust.Verifies() || !s.isInstalled() {
 		return "", ""
 	}

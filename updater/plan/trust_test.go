@@ -36,7 +36,7 @@ func TestWhatNobodyVouchedForIsNotStarted(t *testing.T) {
 	good := plan.Verification{Version: "1.0.0", Key: "K1"}
 	goodOld := plan.Verification{Version: "0.9.0", Key: "K1"}
 	retired := plan.Verification{Version: "1.0.0", Key: "K0"}
-	doubted := plan.Verification{Version: "1.0.0", Code: plan.CodeOtherSubject, Doubt: "it is a good signature of something else"}
+	warned := plan.Verification{Version: "1.0.0", Code: plan.CodeOtherSubject, Why: "it is a good signature of something else"}
 	back := func(s plan.Situation) plan.Situation {
 		s.Hold = &plan.Hold{Reason: "by hand", Version: "0.9.0", Against: "1.0.0"}
 		return s
@@ -54,8 +54,8 @@ func TestWhatNobodyVouchedForIsNotStarted(t *testing.T) {
 		{"by a key that no longer counts, and crashed", vouched("1.0.0", "1.0.0", meta.StatusStopped, retired), plan.ActStart, "start is wanted", meta.PhaseIdle, ""},
 		{"never verified, runs on", vouched("1.0.0", "1.0.0", meta.StatusStarted), plan.ActNone, "as wanted", meta.PhaseIdle, plan.CodeUnsigned},
 		{"never verified, and crashed", vouched("1.0.0", "1.0.0", meta.StatusStopped), plan.ActInstall, "verified before it is started", meta.PhaseDownloading, ""},
-		{"installed with a warning, and crashed", vouched("1.0.0", "1.0.0", meta.StatusStopped, doubted), plan.ActInstall, "something else", meta.PhaseDownloading, ""},
-		{"only warned of, and crashed", with(vouched("1.0.0", "1.0.0", meta.StatusStopped, doubted), func(s *plan.Situation) { s.Trust.Releases = meta.TrustWarn }), plan.ActStart, "", meta.PhaseIdle, plan.CodeOtherSubject},
+		{"installed with a warning, and crashed", vouched("1.0.0", "1.0.0", meta.StatusStopped, warned), plan.ActInstall, "something else", meta.PhaseDownloading, ""},
+		{"only warned of, and crashed", with(vouched("1.0.0", "1.0.0", meta.StatusStopped, warned), func(s *plan.Situation) { s.Trust.Releases = meta.TrustWarn }), plan.ActStart, "", meta.PhaseIdle, plan.CodeOtherSubject},
 		{"nothing is verified, and crashed", with(vouched("1.0.0", "1.0.0", meta.StatusStopped), func(s *plan.Situation) { s.Trust = plan.Trust{} }), plan.ActStart, "", meta.PhaseIdle, ""},
 		{"crashed before the server has answered", with(vouched("1.0.0", "1.0.0", meta.StatusStopped), func(s *plan.Situation) { s.Stored = true }), plan.ActNone, "not started: 1.0.0 was installed without being verified", meta.PhaseFailed, plan.CodeUnsigned},
 		{"crashed while held", with(vouched("1.0.0", "1.0.0", meta.StatusStopped), func(s *plan.Situation) { s.Hold = &plan.Hold{Reason: "x"} }), plan.ActNone, "not started", meta.PhaseHeld, plan.CodeUnsigned},
