@@ -94,6 +94,7 @@ func (a *app) agentSetCommand() *cobra.Command {
 					"description": field("description", &ag.Description), "run-user": field("runUser", &ag.RunUser), "work-dir": field("workDir", &ag.WorkDir),
 					"config-file": field("configFileName", &ag.ConfigFileName), "config-url": field("configRemoteUrl", &ag.ConfigRemoteURL),
 					"probation": field("probation", &ag.Probation), "keep": field("keep", &ag.Keep), "strategy": field("strategy", &ag.Strategy),
+					"mirror": list("mirrors", &ag.Mirrors),
 				}), 0)
 			},
 			create: func() (api.Agent, error) {
@@ -114,6 +115,7 @@ func (a *app) agentSetCommand() *cobra.Command {
 	secondsVar(f, &ag.Probation, "probation", "how long a new version is on probation, such as 90s; a plain number is seconds, 0 the host's default")
 	f.IntVar(&ag.Keep, "keep", 0, "versions kept on the host; 0: the host's default")
 	f.StringVar(&ag.Strategy, "strategy", "", "how a deploy rolls out")
+	f.StringArrayVar(&ag.Mirrors, "mirror", nil, "base URL of a place that has its tarballs too, {mirror}/{arch}/{agent}-{version}.tar.gz; as often as there are")
 	return c
 }
 

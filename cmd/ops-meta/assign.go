@@ -68,7 +68,7 @@ func (a *app) assignSetCommand() *cobra.Command {
 				p := patchOfFlags(f, map[string]flagField{
 					"cmd": field("cmd", &as.Cmd), "run-user": field("runUser", &as.RunUser), "work-dir": field("workDir", &as.WorkDir),
 					"config-file": field("configFileName", &as.ConfigFileName), "config-url": field("configRemoteUrl", &as.ConfigRemoteURL),
-					"probation": field("probation", &as.Probation), "keep": field("keep", &as.Keep),
+					"probation": field("probation", &as.Probation), "keep": field("keep", &as.Keep), "mirror": list("mirrors", &as.Mirrors),
 				})
 				p["version"] = as.Version
 				return client.PatchAssignment(cmd.Context(), as.Agent, as.Scope, p, 0)
@@ -95,6 +95,7 @@ func (a *app) assignSetCommand() *cobra.Command {
 	f.StringVar(&as.ConfigRemoteURL, "config-url", "", "where that file comes from")
 	secondsVar(f, &as.Probation, "probation", "how long a new version is on probation, such as 90s; a plain number is seconds")
 	f.IntVar(&as.Keep, "keep", 0, "versions kept on the host")
+	f.StringArrayVar(&as.Mirrors, "mirror", nil, "base URL of a place that has the tarball too, instead of the agent's mirrors; as often as there are")
 	return c
 }
 

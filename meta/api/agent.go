@@ -18,15 +18,21 @@ type Agent struct {
 	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty" unit:"seconds"` // seconds; 0: the host's default
 	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`                          // versions; 0: the host's default
 	Strategy        string `json:"strategy,omitempty" yaml:"strategy,omitempty"`                  // how a deploy rolls out; empty: the built-in one
-	Revision        int64  `json:"revision,omitempty" yaml:"-"`                                   // grows with each write; the ETag
+	// Mirrors are base URLs of places that have its tarballs too, at
+	// {mirror}/{arch}/{agent}-{version}.tar.gz, with their signatures beside them. Hosts
+	// try them in turn after the place that a release is at.
+	Mirrors  []string `json:"mirrors,omitempty" yaml:"mirrors,omitempty"`
+	Revision int64    `json:"revision,omitempty" yaml:"-"` // grows with each write; the ETag
 }
 
 // ForViewers is a as it is shown to viewers, and to the audit
 // log: without the login in its address.
 func (a Agent) ForViewers() Agent {
-	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)
+	a.ConfigRemoteURL, a.Mirrors = meta.RedactURL(a.ConfigRemoteURL), redactedURLs(a.Mirrors)
 	return a
 }
+
+func redactedURLs(urls []string) []string { return meta.AddressesOf(urls...).Redacted().List() }
 
 // Release is one version of an agent: immutable once it has an artifact.
 type Release struct {
@@ -122,13 +128,15 @@ type Assignment struct {
 	ConfigRemoteURL string `json:"configRemoteUrl,omitempty" yaml:"configRemoteUrl,omitempty"`
 	Probation       int    `json:"probation,omitempty" yaml:"probation,omitempty" unit:"seconds"` // 0: the agent's
 	Keep            int    `json:"keep,omitempty" yaml:"keep,omitempty"`                          // 0: the agent's
-	Revision        int64  `json:"revision,omitempty" yaml:"-"`
+	// Mirrors are tried instead of the agent's, see [Agent.Mirrors].
+	Mirrors  []string `json:"mirrors,omitempty" yaml:"mirrors,omitempty"`
+	Revision int64    `json:"revision,omitempty" yaml:"-"`
 }
 
 // ForViewers is a as it is shown to viewers, and to the audit
 // log: without the login in its address.
 func (a Assignment) ForViewers() Assignment {
-	a.ConfigRemoteURL = meta.RedactURL(a.ConfigRemoteURL)
+	a.ConfigRemoteURL, a.Mirrors = meta.RedactURL(a.ConfigRemoteURL), redactedURLs(a.Mirrors)
 	return a
 }
 

@@ -49,6 +49,7 @@ func validName(field, s string) error {
 type overrides struct {
 	runUser, workDir, configFileName, configRemoteURL string
 	probation, keep                                   int
+	mirrors                                           []string
 }
 
 // validate asks the wire contract about one field at a time, so that what is
@@ -69,7 +70,24 @@ func (o overrides) validate() error {
 		refuseRedacted("configRemoteUrl", o.configRemoteURL),
 		notNegative("probation", o.probation),
 		notNegative("keep", o.keep),
+		o.validateMirrors(),
 	)
+}
+
+func (o overrides) validateMirrors() error {
+	for _, m := range o.mirrors {
+		if m == "" || strings.ContainsAny(m, "\r\n") {
+			return fieldErr("mirrors", "a mirror is an http or https URL, not %q", printable.Clip(meta.RedactURL(m)))
+		}
+		if err := refuseRedacted("mirrors", m); err != nil {
+			return err
+		}
+	}
+	a := meta.DesiredAgent{Name: "x", Mirrors: meta.AddressesOf(o.mirrors...)}
+	if err := a.Validate(); err != nil {
+		return fieldErr("mirrors", "%s", strings.TrimPrefix(err.Error(), "mirrors "))
+	}
+	return nil
 }
 
 // refuseRedacted refuses an address that was copied from where its login is hidden.
@@ -94,7 +112,7 @@ func (a Agent) Validate() error {
 	if err == nil && a.Strategy != "" {
 		err = validName("strategy", a.Strategy)
 	}
-	return cmp.Or(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate())
+	return cmp.Or(err, overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep, a.Mirrors}.validate())
 }
 
 // Validate checks g and compiles its selector. The error is
@@ -225,7 +243,7 @@ func (a Assignment) Validate() error {
 		validName("agent", a.Agent),
 		fieldBelow("scope", a.Scope.Validate()),
 		validName("version", a.Version),
-		overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep}.validate(),
+		overrides{a.RunUser, a.WorkDir, a.ConfigFileName, a.ConfigRemoteURL, a.Probation, a.Keep, a.Mirrors}.validate(),
 	)
 }
 

@@ -194,6 +194,31 @@ func TestWhatAnAgentIsTold(t *testing.T) {
 			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: base + "/releases/falcon", Cmd: "start", RunUser: "nobody", Probation: 9},
 		},
 		{
+			"the agent's mirrors", meta.DialectV1, "linux_amd64", func(w *api.Wanted) {
+				w.Agents = []api.Agent{{Name: "falcon", Mirrors: []string{"http://m1.example/f", "https://bob:pw@m2.example/f"}}}
+			},
+			meta.DesiredAgent{
+				Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: md5a, SHA256: shaA, Size: 42, Cmd: "start", RunUser: "nobody", Probation: 9,
+				Mirrors: meta.AddressesOf("http://m1.example/f", "https://bob:pw@m2.example/f"),
+			},
+		},
+		{
+			"the assignment's mirrors instead", meta.DialectV1, "linux_amd64", func(w *api.Wanted) {
+				w.Agents = []api.Agent{{Name: "falcon", Mirrors: []string{"http://m1.example/f"}}}
+				w.Assignments[0].Mirrors = []string{"http://site.example/f"}
+			},
+			meta.DesiredAgent{
+				Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: md5a, SHA256: shaA, Size: 42, Cmd: "start", RunUser: "nobody", Probation: 9,
+				Mirrors: meta.AddressesOf("http://site.example/f"),
+			},
+		},
+		{
+			"older dialect knows no mirrors", meta.DialectLegacy, "", func(w *api.Wanted) {
+				w.Agents = []api.Agent{{Name: "falcon", Mirrors: []string{"http://m1.example/f"}}}
+			},
+			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon/linux_amd64", MD5: base + "/releases/falcon/linux_amd64", Cmd: "start"},
+		},
+		{
 			"hosted elsewhere, signed here", meta.DialectV1, "linux_amd64", func(w *api.Wanted) { w.Releases, w.Agents = []api.Release{signedHere}, []api.Agent{{Name: "falcon"}} },
 			meta.DesiredAgent{Name: "falcon", Version: "1.0", Tarball: base + "/releases/falcon", MD5: md5a, SHA256: shaA, Size: 42, Cmd: "start", RunUser: "nobody", Probation: 9},
 		},

@@ -100,6 +100,9 @@ func (s source) artifactFor(arch string) *api.Artifact {
 // dialect look for the .md5 beside the tarball whatever they are told, so they
 // are told this server, which sends them on to the tarball.
 func (s source) setAddresses(d *meta.DesiredAgent, t target) {
+	if t.dialect != meta.DialectLegacy { // which knows none
+		d.Mirrors = s.mirrors()
+	}
 	a := s.artifactFor(t.arch)
 	switch {
 	case t.dialect == meta.DialectLegacy:
@@ -109,6 +112,14 @@ func (s source) setAddresses(d *meta.DesiredAgent, t target) {
 	default:
 		d.Tarball, d.MD5, d.SHA256, d.Size = s.baseWithSignature(a), a.MD5, a.SHA256, a.Size
 	}
+}
+
+// mirrors are the assignment's, or else the agent's.
+func (s source) mirrors() meta.Addresses {
+	if len(s.assignment.Mirrors) > 0 {
+		return meta.AddressesOf(s.assignment.Mirrors...)
+	}
+	return meta.AddressesOf(s.agent.Mirrors...)
 }
 
 // baseWithSignature is where an artifact and its signature are: the signature of one

@@ -17,7 +17,7 @@ func (p *profile) offerKept(pl *plan, would *offer, q question) *offer {
 	s := p.snapshot
 	if a.Version != "" && s.releases[releaseKey{pl.agent, a.Version}] != nil && would.desired.Cmd != meta.CmdStop {
 		src := s.sourceOf(pl.agent, a.Version)
-		src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep}
+		src.assignment = api.Assignment{RunUser: would.desired.RunUser, WorkDir: would.desired.WorkDir, Probation: would.desired.Probation, Keep: would.desired.Keep, Mirrors: would.desired.Mirrors.List()}
 		kept = src.offerFor(p.target)
 		kept.desired.ConfigFileName, kept.desired.ConfigRemoteURL = "", ""
 	}
