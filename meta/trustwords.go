@@ -23,6 +23,16 @@ func (r TrustReport) InWords() string {
 	return strings.Join(parts, ", ")
 }
 
+// Strictest is the mode of the part that is taken most seriously.
+func (r TrustReport) Strictest() TrustMode {
+	for _, mode := range []TrustMode{TrustRequire, TrustWarn} {
+		if r.Releases == mode || r.Configs == mode || r.Desired == mode {
+			return mode
+		}
+	}
+	return TrustOff
+}
+
 func modeWords(m TrustMode, ids []string) string {
 	if m == "" || m == TrustOff {
 		return string(TrustOff)

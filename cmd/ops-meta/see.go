@@ -43,6 +43,9 @@ func (a *app) printOverview(w io.Writer, o api.Overview) {
 	}
 	writef(w, "%s: %s, %s, %s, %s\n\n", printable.Count(o.Hosts, "host", "hosts"), part(o.Failing, "failing", red),
 		part(o.Drifted, "not yet as wanted", yellow), part(o.Silent, "silent", yellow), part(o.Problems, "with problems", red))
+	if o.Trust["warn"]+o.Trust["require"] > 0 {
+		writef(w, "%s, %s, %s\n\n", printable.Count(o.Trust["require"], "host requires signatures", "hosts require signatures"), part(o.Trust["warn"], "warn", yellow), part(o.Refusing, "do not believe this server", red))
+	}
 	t := table{head: []string{"AGENT", "HOSTS", "FAILING", "NOT AS WANTED", "STATUS", "VERSIONS"}}
 	for _, ag := range o.Agents {
 		t.add(cell{ag.Name, bold}, plain(fmt.Sprint(ag.Hosts)), alarmCell(ag.Failing, red), alarmCell(ag.Drifted, yellow),
@@ -101,6 +104,7 @@ func (a *app) hostsCommand() *cobra.Command {
 	f.StringVar(&q.Status, "status", "", "with the agent, or any, in this status")
 	f.StringVar(&q.Phase, "phase", "", "with the agent, or any, in this phase")
 	f.StringVar(&q.Arch, "arch", "", "of this arch, such as linux_amd64")
+	f.StringVar(&q.Trust, "trust", "", "how strictly they verify: off, warn, require; or refusing: that do not believe this server")
 	f.BoolVar(&q.Failing, "failing", false, "where an agent failed, was rolled back or has an error")
 	f.BoolVar(&q.InOrder, "in-order", false, "neither silent, nor failing, nor on another version than wanted")
 	f.BoolVar(&q.Drifted, "drifted", false, "where a version is not the wanted one")
@@ -157,21 +161,43 @@ func hostPages(ctx context.Context, c *api.Client, q api.HostQuery, all bool) (a
 }
 
 func (a *app) printHosts(w io.Writer, page api.Page[api.Host]) {
-	t := table{head: []string{"HOST", "IP", "ARCH", "SEEN", "AGENT", "VERSION", "WANTED", "STATUS", "PHASE", "ERROR"}}
+	// A fleet in which nothing is verified has no column for it.
+	verify := slices.ContainsFunc(page.Items, func(h api.Host) bool { return h.Trust != nil })
+	head := []string{"HOST", "IP", "ARCH", "SEEN"}
+	if verify {
+		head = append(head, "TRUST")
+	}
+	t := table{head: append(head, "AGENT", "VERSION", "WANTED", "STATUS", "PHASE", "ERROR")}
 	for _, h := range page.Items {
 		start := []cell{{h.Name, bold}, plain(h.IP), plain(h.Arch), seenCell(h)}
+		if verify {
+			start = append(start, trustCell(h.Trust))
+		}
 		if len(h.Agents) == 0 {
 			t.add(append(start, plain("-"))...)
 		}
 		for _, ag := range h.Agents {
 			t.add(append(start, agentCells(ag)...)...)
-			start = make([]cell, 4) // named once
+			start = make([]cell, len(head)) // named once
 		}
 	}
 	t.write(a, w)
 	if page.Next != "" {
 		writef(w, "… %s shown; --limit or --all shows more, SEARCH and flags narrow\n", printable.Count(len(page.Items), "host", "hosts"))
 	}
+}
+
+// trustCell says how strictly a host verifies, or why it does not believe this server.
+func trustCell(t *meta.TrustReport) cell {
+	switch {
+	case t == nil:
+		return plain("-")
+	case t.Reason != "":
+		return cell{"refuses: " + t.Reason, red}
+	case t.Epoch > 0:
+		return plain(fmt.Sprintf("%s, epoch %d", t.Strictest(), t.Epoch))
+	}
+	return plain(string(t.Strictest()))
 }
 
 func seenCell(h api.Host) cell {
@@ -259,6 +285,9 @@ func (a *app) printHost(w io.Writer, h api.Host) {
 	writef(w, "seen %s, first %s, dialect %s\n", ago(h.LastSeen), ago(h.FirstSeen), h.Dialect)
 	for _, k := range slices.Sorted(maps.Keys(h.Labels)) {
 		writef(w, "label %s=%s\n", k, h.Labels[k])
+	}
+	if h.Trust != nil {
+		writef(w, "verifies %s\n", h.Trust.InWords())
 	}
 	for _, name := range h.Missing {
 		_, _ = fmt.Fprintf(w, "%s shall run here and is not reported: see ops-meta explain %s\n", name, h.Name)

@@ -96,7 +96,7 @@ const (
 // AuditKinds are the kinds of an [AuditEntry].
 var AuditKinds = []string{
 	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token",
-	"notification target", "notification", "standstill", "server",
+	"notification target", "notification", "standstill", "key", "server",
 }
 
 // AuditEntry is one write by an operator: who, what, before, after, from where.

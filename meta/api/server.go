@@ -19,7 +19,10 @@ type Impact struct {
 	// NoArtifact is hosts that cannot have the release, which has no artifact
 	// for their arch, by arch.
 	NoArtifact map[string]int `json:"noArtifact,omitempty"`
-	Warning    string         `json:"warning,omitempty"`
+	// Unsigned is how many hosts require a signature of releases that this one
+	// lacks, or has of a key that does not count on them: they refuse it.
+	Unsigned int    `json:"unsigned,omitempty"`
+	Warning  string `json:"warning,omitempty"`
 }
 
 // Version is what the server is.

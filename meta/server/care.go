@@ -17,6 +17,7 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 	checks := append(s.store.Check(ctx), checkSecret(s.conf.path(backend.AdminTokenFile)), checkSpace(s.conf.Data))
 	checks = append(checks, s.checkSettings()...)
 	checks = append(checks, s.checkPublicURL(ctx))
+	checks = append(checks, s.backend.CheckKeys()...)
 	checks = append(checks, s.backend.CheckFleet(), s.backend.CheckStandstill(), s.backend.CheckJumps(), s.backend.CheckHostClocks(), s.backend.CheckAdmins(ctx), s.backend.CheckContents(ctx))
 	return checks
 }

@@ -339,6 +339,28 @@ func operations(r *running) []operation {
 			return second(c.PatchNotifyTarget(ctx, "ops", api.Patch{"disabled": true}, 0))
 		}),
 		ok("delete target", func(ctx context.Context, c *api.Client) error { return c.DeleteNotifyTarget(ctx, "ops", 0) }),
+		ok("make server key", func(ctx context.Context, c *api.Client) error {
+			if _, err := c.MakeServerKey(ctx); err != nil { // signs at once
+				return err
+			}
+			return second(c.MakeServerKey(ctx))
+		}),
+		ok("rotate server key", func(ctx context.Context, c *api.Client) error { return second(c.RotateServerKey(ctx)) }),
+		ok("publish key list", func(ctx context.Context, c *api.Client) error {
+			report, err := c.Keys(ctx)
+			if err != nil {
+				return err
+			}
+			return second(publishKeys(r.tb, c, privateKey(r.tb), 1, report.Own[0].KeyID))
+		}),
+		ok("forget key", func(ctx context.Context, c *api.Client) error {
+			made, err := c.MakeServerKey(ctx)
+			if err != nil {
+				return err
+			}
+			return c.DeleteKey(ctx, made.ID)
+		}),
+		ok("keys", func(ctx context.Context, c *api.Client) error { return second(c.Keys(ctx)) }),
 		ok("doctor", func(ctx context.Context, c *api.Client) error { return second(c.Doctor(ctx)) }),
 		ok("backup", func(ctx context.Context, c *api.Client) error { return c.Backup(ctx, io.Discard) }),
 		ok("standstill", func(ctx context.Context, c *api.Client) error { return second(c.Standstill(ctx)) }),

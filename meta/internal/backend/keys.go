@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -183,6 +184,9 @@ func (c *core) CheckKeys() []api.Check {
 	if w.otherRoots > 0 {
 		warn("name the root key in trust.root_keys of their cfg.json, or sign the list with one that they have", "%d hosts have root keys, and none of them is %s, with which the list of keys was signed", w.otherRoots, ring.SignedBy())
 	}
+	for release, n := range c.refusedReleases() {
+		warn("sign it: ops-meta releases sign AGENT VERSION --sign KEYFILE", "%d hosts require a signature that %s does not have, and refuse it", n, release)
+	}
 	for reason, n := range w.refusing {
 		warn("ops-meta hosts --trust refusing names them; what the code says is in docs/OPERATING.md", "%d hosts do not believe this server's replies: %s", n, reason)
 	}
@@ -199,6 +203,32 @@ func (c *core) CheckKeys() []api.Check {
 		found = append(found, api.Checkf("trust", api.CheckOK, "", "%s", detail))
 	}
 	return found
+}
+
+// refusedReleases counts, by release, the hosts that are told a release which they
+// refuse for want of a signature.
+func (c *core) refusedReleases() map[string]int {
+	trusts := map[string]fleet.TrustOf{}
+	c.fleet.EachTrust(func(t fleet.TrustOf) {
+		if t.Releases == meta.TrustRequire {
+			trusts[t.Facts.Name] = t
+		}
+	})
+	refused := map[string]int{}
+	if len(trusts) == 0 {
+		return refused
+	}
+	c.fleet.EachTold(c.fleet.Snapshot(), func(told fleet.Told) {
+		t, requires := trusts[told.Host]
+		if !requires || told.Cmd != meta.CmdStart || told.Agent.Version == told.Version {
+			return
+		}
+		a, known := c.Artifact(api.ReleaseKey{Agent: told.Wanted.Agent, Version: told.Version, Arch: t.Facts.Arch})
+		if known && !slices.Contains(t.Keys, a.SignedBy) {
+			refused[told.Wanted.Agent+" "+told.Version]++
+		}
+	})
+	return refused
 }
 
 // keyEndsSoon is how long before a key's end it is told.

@@ -80,13 +80,7 @@ func (t trustFacts) report() *meta.TrustReport {
 
 // strictest is the mode of the part that is taken most seriously.
 func (t trustFacts) strictest() meta.TrustMode {
-	parts := []meta.TrustMode{t.releases, t.configs, t.desired}
-	for _, mode := range []meta.TrustMode{meta.TrustRequire, meta.TrustWarn} {
-		if slices.Contains(parts, mode) {
-			return mode
-		}
-	}
-	return meta.TrustOff
+	return meta.TrustReport{Releases: t.releases, Configs: t.configs, Desired: t.desired}.Strictest()
 }
 
 // inWords says what a host verifies; empty for one that says nothing.
@@ -181,7 +175,7 @@ func (s *Snapshot) SignedLifetime() time.Duration { return s.cfg.Signing.Lifetim
 
 // TrustOf is what a host verifies.
 type TrustOf struct {
-	Host string
+	Facts Facts
 	meta.TrustReport
 }
 
@@ -197,7 +191,7 @@ func (f *Fleet) EachTrust(do func(TrustOf)) {
 			return
 		}
 		if r := h.exportTrust(h.facts.Value().trust); r != nil {
-			found = append(found, TrustOf{Host: h.name, TrustReport: *r})
+			found = append(found, TrustOf{Facts: f.factsOf(h), TrustReport: *r})
 		}
 	})
 	for _, t := range found {

@@ -23,6 +23,7 @@ type Backend struct {
 	Hosts         Hosts
 	Fleet         FleetFile
 	Tokens        Tokens
+	Keys          Keys
 	Rollouts      Rollouts
 	Notifications Notifications
 	History       History
@@ -100,6 +101,15 @@ type Tokens interface {
 	CreateToken(ctx context.Context, by api.Actor, t api.Token) (api.Token, error)
 	DeleteToken(ctx context.Context, by api.Actor, id string) error
 	Enroll(ctx context.Context, by api.Actor, host string) (api.Token, error)
+}
+
+// Keys is whom hosts can believe.
+type Keys interface {
+	Keys(ctx context.Context) (api.KeyReport, error)
+	MakeServerKey(ctx context.Context, by api.Actor) (api.OwnKey, error)
+	RotateServerKey(ctx context.Context, by api.Actor) error
+	PublishKeyList(ctx context.Context, by api.Actor, p api.PublishKeyList) error
+	DeleteKey(ctx context.Context, by api.Actor, id string) error
 }
 
 // Rollouts is the engine.

@@ -17,6 +17,7 @@ func (s *Server) hostRoutes() []route {
 				param{"agent", "that report this agent", ""}, param{"version", "of the agent, or of any", ""},
 				param{"status", "first word of the agent's status", ""}, param{"phase", "of the agent, or of any", ""},
 				param{"arch", "such as linux_amd64", ""},
+				param{"trust", "how strictly they verify: off, warn, require; or refusing: they do not believe this server", ""},
 				param{"label", "NAME=VALUE that they have; may be repeated, all must hold", ""},
 				param{"failing", "an agent failed, was rolled back or has an error", "boolean"},
 				param{"silent", "not seen for three intervals", "boolean"},
@@ -54,9 +55,12 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 	v := c.URL.Query()
 	q := api.HostQuery{
 		Search: v.Get("q"), Group: v.Get("group"), Agent: v.Get("agent"), Version: v.Get("version"),
-		Status: v.Get("status"), Phase: v.Get("phase"), Arch: v.Get("arch"), After: page.After, Limit: page.Limit,
+		Status: v.Get("status"), Phase: v.Get("phase"), Arch: v.Get("arch"), Trust: v.Get("trust"), After: page.After, Limit: page.Limit,
 	}
 	if q.Labels, err = labelParams(v["label"]); err != nil {
+		return api.Page[api.Host]{}, err
+	}
+	if err := api.Unknown("trust", q.Trust, api.TrustStates()); err != nil {
 		return api.Page[api.Host]{}, err
 	}
 	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted, "inOrder": &q.InOrder} {

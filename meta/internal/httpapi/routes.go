@@ -33,7 +33,7 @@ func (s *Server) allRoutes() []route {
 		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
 		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(),
 		routesGiven(s.backend.Rollouts, s.rolloutRoutes), routesGiven(s.backend.Notifications, s.notificationRoutes), routesGiven(s.backend.Care, s.careRoutes),
-		routesGiven(s.backend.Standstill, s.standstillRoutes),
+		routesGiven(s.backend.Standstill, s.standstillRoutes), routesGiven(s.backend.Keys, s.keyRoutes),
 	)
 }
 

@@ -15,6 +15,7 @@ type settingsView struct {
 	Roles   []api.Role
 	Made    *api.Token // its secret is shown this once
 	Version api.Version
+	Keys    api.KeyReport
 
 	// What a form says that was refused, and why.
 	Token   api.NewToken
@@ -47,6 +48,9 @@ func (d *settingsView) fillSettings(v *visit) error {
 	d.Roles = []api.Role{api.RoleViewer, api.RoleOperator, api.RoleAdmin, api.RoleEnroll}
 	var err error
 	if d.Version, err = v.api.Version(ctx); err != nil {
+		return err
+	}
+	if d.Keys, err = v.api.Keys(ctx); err != nil {
 		return err
 	}
 	if v.viewer.Role == api.RoleAdmin {
