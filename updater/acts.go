@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -20,7 +21,7 @@ func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.S
 		return err
 	}
 	if err != nil {
-		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: codeOf(err)})
+		k.recordOutcome(plan.Outcome{Phase: meta.PhaseFailed, Version: step.To.Version, Error: err.Error(), Code: cmp.Or(codeOf(err), plan.CodeNotStarted)})
 		return nil
 	}
 	k.log().Info().Str("version", step.To.Version).Int("starts", k.rec.Crash.Starts).Msg("started")
@@ -153,6 +154,7 @@ func (k *keeper) recordOutcome(o plan.Outcome) {
 	o.Since = time.Now()
 	k.rec.Last = o
 	if o.Phase == meta.PhaseFailed {
+		k.tell(o.Error, o.Code)
 		k.log().Error().Str("version", o.Version).Msg(o.Error)
 	}
 	k.saveRecordOrLog()

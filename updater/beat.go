@@ -22,6 +22,7 @@ import (
 // work on an agent.
 type agents interface {
 	Report(ctx context.Context) []meta.RealAgent
+	Unheard()                   // what was reported last has reached nobody
 	Apply(d plan.Desired) error // an error: it could not be kept
 	Mark() string               // of what was applied last
 }
@@ -238,6 +239,7 @@ func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
 	}
 	b.metrics.Heartbeat(time.Since(start), err)
 	if err != nil {
+		b.agents.Unheard()
 		b.noteFailure(err)
 		return err
 	}

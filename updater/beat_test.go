@@ -27,6 +27,7 @@ type fakeAgents struct {
 }
 
 func (f *fakeAgents) Report(context.Context) []meta.RealAgent { return f.report }
+func (f *fakeAgents) Unheard()                                {}
 
 func (f *fakeAgents) Apply(d plan.Desired) error {
 	f.mark.Store(&d.Mark)

@@ -20,5 +20,5 @@ func codeOf(err error) string {
 	if errors.Is(err, pool.ErrLost) {
 		return plan.CodeLost
 	}
-	return ""
+	return job.SystemCode(err)
 }

@@ -243,7 +243,7 @@ func (e *Engine) wakeHeartbeat() {
 // transaction.
 func (e *Engine) Report(ctx context.Context) []meta.RealAgent {
 	e.waitForLooks(ctx)
-	states := e.States()
+	states := e.listStates((*keeper).reportedState)
 	general := ""
 	if w := e.warned.Load(); w != nil {
 		general = *w
@@ -292,11 +292,21 @@ func (e *Engine) Warn(text string) {
 
 // States is what is known about every agent, sorted by name, without asking
 // any of them.
-func (e *Engine) States() []plan.State {
+func (e *Engine) States() []plan.State { return e.listStates((*keeper).currentState) }
+
+// Unheard is said when what was reported last has reached nobody: what went wrong is
+// said again.
+func (e *Engine) Unheard() {
+	for _, k := range e.allKeepers() {
+		k.heartbeatLost()
+	}
+}
+
+func (e *Engine) listStates(stateOf func(*keeper) plan.State) []plan.State {
 	var states []plan.State
 	lost := e.holds.lossWarning()
 	for _, k := range e.allKeepers() {
-		s := k.currentState()
+		s := stateOf(k)
 		if s.Matters() {
 			s.Error = plan.JoinSentences(s.Error, lost)
 		}

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/plan"
@@ -45,11 +47,14 @@ func (e *Engine) journalledAgents() []string {
 	}
 	var names []string
 	for _, entry := range entries {
-		if name, ok := strings.CutSuffix(entry.Name(), ".json"); ok && meta.ValidName(name) {
-			names = append(names, name)
+		for _, ext := range []string{".json", placeExt} {
+			if name, ok := strings.CutSuffix(entry.Name(), ext); ok && meta.ValidName(name) {
+				names = append(names, name)
+			}
 		}
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // openRecord reads the record of name. One that cannot be read is set aside
@@ -69,5 +74,33 @@ func (e *Engine) openRecord(name string, access stateAccess) (plan.Record, error
 		err = setAside(e.journalFile(name), fmt.Errorf("it is about %.80q", r.Name))
 		r = plan.Record{Name: name}
 	}
-	return r, err
+	if r.At != (plan.Place{}) || r.Txn != nil {
+		return r, err
+	}
+	var w plan.Whereabouts
+	if lost := loadJSON(e.placeFile(name), access, &w); lost != nil {
+		return r, errors.Join(err, lost)
+	}
+	return r.FoundBy(w, time.Now()), err
+}
+
+// placeExt is the extension of the file that says where an agent is, apart from its
+// journal: who lost that must not install the agent a second time, in another place.
+const placeExt = ".place"
+
+func (e *Engine) placeFile(name string) string {
+	return filepath.Join(e.currentConfig().VarDir, journalName, name+placeExt)
+}
+
+// savePlace writes where the agent is, when that has changed.
+func (k *keeper) savePlace() error {
+	w := k.rec.Whereabouts()
+	if w == k.placed {
+		return nil
+	}
+	if err := saveJSON(k.e.placeFile(k.name), w); err != nil {
+		return fmt.Errorf("cannot write down where %s is: %w", k.name, err)
+	}
+	k.placed = w
+	return nil
 }

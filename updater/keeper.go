@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,16 +28,19 @@ type keeper struct {
 
 	// Of the goroutine.
 	rec        plan.Record
-	configAt   time.Time   // when the remote config was looked at
-	digestAt   time.Time   // when the digest of a quarantined release was
-	stuck      int         // times in a row that our own machinery failed
-	resumed    bool        // the transaction that the last process left was taken up
-	guest      bool        // only looks, for somebody who asks for a plan
-	asked      bool        // the wish is not of a stored reply, whatever the engine's are
-	ordersSeen int         // when it looked last
-	owns       bool        // the agent was ours to look after at the last look
-	last       plan.Target // as seen at the last look; none after we changed it ourselves
-	others     string      // what somebody else did to the agent, until it is as wanted again
+	configAt   time.Time        // when the remote config was looked at
+	digestAt   time.Time        // when the digest of a quarantined release was
+	stuck      int              // times in a row that our own machinery failed
+	resumed    bool             // the transaction that the last process left was taken up
+	guest      bool             // only looks, for somebody who asks for a plan
+	asked      bool             // the wish is not of a stored reply, whatever the engine's are
+	ordersSeen int              // when it looked last
+	owns       bool             // the agent was ours to look after at the last look
+	last       plan.Target      // as seen at the last look; none after we changed it ourselves
+	others     string           // what somebody else did to the agent, until it is as wanted again
+	placed     plan.Whereabouts // as it is on disk
+	unclean    bool             // leftovers may lie where the agent is
+	cleanAt    time.Time        // not looked for before
 	children   map[string]*pool.Lent
 
 	mu      sync.Mutex
@@ -47,6 +51,8 @@ type keeper struct {
 	calm    chan struct{} // closed while nothing is left to be done
 	busy    bool          // in a transaction: do not wait for a look
 	orders  int           // counts what came in
+	untold  []trouble     // what went wrong and is in no heartbeat yet
+	telling []trouble     // what is in the heartbeat that goes out
 	cleared bool          // an operator wants everything tried again
 	giveUp  context.CancelFunc
 	endRun  context.CancelFunc
@@ -56,12 +62,14 @@ func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	k := &keeper{
 		e: e, name: name, wake: make(chan struct{}, 1), children: map[string]*pool.Lent{},
 		looked: make(chan struct{}), calm: make(chan struct{}), guest: access == readState,
+		unclean: access == ownState, // a crash may have come before the last transaction cleaned up
 	}
 	var err error
 	if k.rec, err = e.openRecord(name, access); err != nil {
 		e.damage.addDamage(err)
 		k.log().Error().Err(err).Msg("the journal is rebuilt from what is on disk")
-		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Since: time.Now()}
+		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Error: err.Error(), Code: plan.CodeJournalLost, Since: time.Now()}
+		k.tell(err.Error(), plan.CodeJournalLost)
 	}
 	k.saved = k.rec.Last.Phase != ""
 	k.state = plan.State{RealAgent: meta.RealAgent{
@@ -124,8 +132,10 @@ func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) ti
 	var err error
 	switch step.Act {
 	case plan.ActNone:
+		k.cleanUpLater(ctx, s)
 		return pause
 	case plan.ActWait:
+		k.cleanUpLater(ctx, s)
 		if k.hasNewDigest(ctx, s, step) {
 			return 0
 		}
@@ -161,7 +171,11 @@ func (k *keeper) machineryFailed(err error) time.Duration {
 	}
 	pause := jitter.Backoff(time.Second, time.Minute, k.stuck)
 	k.log().Error().Err(err).Int("failures", k.stuck).Dur("pause", pause).Msg("cannot go on, trying again")
-	k.updateState(func(s *plan.State) { s.Error, s.Reason = plan.JoinSentences(s.Error, err.Error()), codeOf(err) })
+	code := cmp.Or(codeOf(err), job.CodeIO)
+	if !isOthers(err) {
+		k.tell(err.Error(), code)
+	}
+	k.updateState(func(s *plan.State) { s.Error, s.Reason = plan.JoinSentences(s.Error, err.Error()), code })
 	return pause
 }
 
@@ -237,7 +251,8 @@ func (k *keeper) observePlace(ctx context.Context, at plan.Place) (seen plan.Obs
 // what it was made against.
 func (k *keeper) currentHold(w plan.Wish) *plan.Hold {
 	h := k.e.holds.holdOf(k.name)
-	if h == nil || h.Against == "" || !w.Listed || w.Agent.Version == h.Against {
+	// A refused entry wants nothing that could be followed.
+	if h == nil || h.Against == "" || !w.Listed || w.Refused != "" || w.Agent.Version == h.Against {
 		return h
 	}
 	if k.guest { // only looks
@@ -340,6 +355,9 @@ func (k *keeper) saveRecord() error {
 	if k.rec.Last.Phase == "" {
 		k.rec.Last = plan.Outcome{Phase: meta.PhaseIdle, Since: time.Now()}
 	}
+	if err := k.savePlace(); err != nil {
+		return err
+	}
 	if err := saveJSON(k.e.journalFile(k.name), k.rec); err != nil {
 		return fmt.Errorf("cannot write the journal of %s: %w", k.name, err)
 	}
@@ -354,5 +372,6 @@ func (k *keeper) saveRecord() error {
 func (k *keeper) saveRecordOrLog() {
 	if err := k.saveRecord(); err != nil {
 		k.log().Error().Err(err).Msg("an outcome is not in the journal")
+		k.tell(err.Error(), codeOf(err))
 	}
 }

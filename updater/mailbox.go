@@ -1,12 +1,16 @@
 package updater
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
@@ -167,7 +171,7 @@ func (k *keeper) endKeeper() {
 func (k *keeper) currentState() plan.State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.state
+	return withTroubles(k.state, k.untold)
 }
 
 // publishLook makes a look and what was planned after it known.
@@ -183,6 +187,50 @@ func (k *keeper) publishLook(s plan.Situation, step plan.Step) {
 	}
 }
 
+// trouble is something that went wrong.
+type trouble struct{ text, code string }
+
+// maxUntold bounds what is kept of an agent while no heartbeat gets through.
+const maxUntold = 8
+
+// tell has the next heartbeat that gets through say what went wrong, also when
+// everything is well again by then.
+func (k *keeper) tell(text, code string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := (trouble{text, cmp.Or(code, job.CodeIO)}); text != "" && len(k.untold) < maxUntold && !slices.Contains(k.untold, t) {
+		k.untold = append(k.untold, t)
+	}
+}
+
+// reportedState is the state as a heartbeat says it, with what nobody has been told
+// yet. When that heartbeat does not get through, heartbeatLost brings it back.
+func (k *keeper) reportedState() plan.State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := withTroubles(k.state, k.untold)
+	k.telling, k.untold = k.untold, nil
+	return s
+}
+
+func (k *keeper) heartbeatLost() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.untold = append(k.telling, k.untold...)
+	k.untold, k.telling = k.untold[:min(len(k.untold), maxUntold)], nil
+}
+
+// withTroubles adds what s does not say anyway.
+func withTroubles(s plan.State, troubles []trouble) plan.State {
+	for _, t := range troubles {
+		if !strings.Contains(s.Error, t.text) {
+			s.Error = plan.JoinSentences(s.Error, t.text)
+			s.Reason = cmp.Or(s.Reason, t.code)
+		}
+	}
+	return s
+}
+
 // logStep logs a plan once.
 func (k *keeper) logStep(s plan.Situation, step plan.Step) {
 	if old := k.currentState().Step; old.Act == step.Act && old.Reason == step.Reason {
@@ -192,6 +240,7 @@ func (k *keeper) logStep(s plan.Situation, step plan.Step) {
 	switch {
 	case s.Blind != "" && s.Journal.Txn == nil:
 		level = zerolog.ErrorLevel
+		k.tell(s.Blind, s.Code)
 	case step.Act == plan.ActStart && (s.Journal.Crash.Starts > 0 || s.Seen.Status.Detail != ""), step.Act == plan.ActWait && step.Block == nil:
 		level = zerolog.WarnLevel // it does not stay up
 	case step.Act == plan.ActNone, step.Act == plan.ActWait:

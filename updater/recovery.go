@@ -171,6 +171,7 @@ func (k *keeper) endAsRolledBack(ctx context.Context, t *plan.Txn, startErr erro
 			s.RunUser, s.WorkDir = t.From.RunUser, t.From.WorkDir
 		}
 	})
+	k.tell(t.Failure, t.Code)
 	k.endTransaction(ctx, t, o)
 	return nil
 }

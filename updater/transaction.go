@@ -96,6 +96,7 @@ func (k *keeper) enterPhase(t *plan.Txn, phase meta.Phase) error {
 func (k *keeper) mustEnterPhase(t *plan.Txn, phase meta.Phase) {
 	if err := k.enterPhase(t, phase); err != nil {
 		k.log().Error().Err(err).Msg("going on without")
+		k.tell(err.Error(), codeOf(err))
 	}
 }
 
@@ -183,11 +184,19 @@ func (k *keeper) switchOver(shutdown context.Context, t *plan.Txn) error {
 	// Between stop and start nothing runs. A SIGTERM there, such as of a reboot, would
 	// leave the host without its agent until the sidecar is back.
 	ctx := context.WithoutCancel(shutdown)
-	if err := k.enterPhase(t, meta.PhaseStopping); err != nil {
+	// Taken up again, the old version may have been stopped and, in another place, the
+	// new one started, whatever the journal could still be told: nobody may be told
+	// that what ran runs on, and start it beside the new one (I3).
+	resumed := t.Resumed > 0
+	if resumed {
+		k.mustEnterPhase(t, t.Phase)
+	} else if err := k.enterPhase(t, meta.PhaseStopping); err != nil {
 		return k.endAsFailed(ctx, t, err)
 	}
 	if err := k.stopOld(ctx, t); isMachinery(err) {
 		return err
+	} else if err != nil && resumed && t.From.Place != t.To.Place {
+		return machineryError{err}
 	} else if err != nil {
 		return k.endAsFailed(ctx, t, err)
 	}
@@ -323,6 +332,7 @@ func (k *keeper) endAsFailed(ctx context.Context, t *plan.Txn, cause error) erro
 	}
 	b := k.rec.AddFailure(plan.Fault{Key: key, Version: t.To.Version, Reason: cause.Error(), Code: codeOf(cause), Release: release}, time.Now())
 	k.log().Error().Err(cause).Str("act", string(t.Act)).Str("to", t.To.Version).Time("notBefore", b.Until).Msg("failed; what ran runs on")
+	k.tell(cause.Error(), codeOf(cause))
 	k.endTransaction(ctx, t, plan.Outcome{Phase: meta.PhaseFailed, Key: key, Code: codeOf(cause), Error: plan.JoinSentences(cause.Error(), t.Notes)})
 	return nil
 }
@@ -362,14 +372,37 @@ func (k *keeper) cleanUpPlaces(ctx context.Context, t *plan.Txn) {
 	if t.From.Version != "" && t.From.Place != t.To.Place {
 		places = append(places, t.From.Place)
 	}
+	k.unclean = false
 	for _, p := range places {
 		err := k.pruneVersions(ctx, p, "")
 		if err == nil || codeOf(err) == job.CodeUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
 			continue
 		}
+		k.unclean, k.cleanAt = true, time.Now().Add(cleanPause)
 		k.log().Warn().Err(err).Msg("cannot clean up")
 		k.rec.Last.Error = plan.JoinSentences(k.rec.Last.Error, "cannot clean up: "+err.Error())
 		k.saveRecordOrLog()
+	}
+}
+
+// cleanPause is how long is waited before leftovers that could not be removed are
+// looked for again.
+const cleanPause = 10 * time.Second
+
+// cleanUpLater removes what a crash, or a disk that could not be written, has left. It is
+// done while nothing else is to be done.
+func (k *keeper) cleanUpLater(ctx context.Context, s plan.Situation) {
+	now := time.Now()
+	if !k.unclean || k.guest || s.Stored || s.Blind != "" || s.Seen.OwnedBy != "" || s.Seen.Busy || !k.looksAfter() || s.Left != (plan.Place{}) || now.Before(k.cleanAt) {
+		return
+	}
+	err := k.pruneVersions(ctx, s.At, "")
+	if k.unclean = err != nil; err == nil {
+		return
+	}
+	k.cleanAt = now.Add(cleanPause)
+	if codeOf(err) != job.CodeUnsafePlace && !isOthers(err) && ctx.Err() == nil {
+		k.log().Warn().Err(err).Msg("cannot clean up yet")
 	}
 }
 

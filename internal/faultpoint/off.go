@@ -8,5 +8,8 @@ package faultpoint
 // Hit marks the moment called name.
 func Hit(string) {}
 
+// Fail is the error that was asked for at the moment called name: none.
+func Fail(string) error { return nil }
+
 // Environment is what a child process needs to have the same faults.
 func Environment() []string { return nil }

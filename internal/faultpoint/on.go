@@ -5,26 +5,49 @@
 //
 //	OPS_UPDATER_FAULT=point:action[:file]
 //
-// where action is kill (SIGKILL), exit or hang. With a file, the fault happens
-// only once: the first process to create the file has it.
+// where action is kill (SIGKILL), exit, hang, wait or error. With a file, the fault
+// happens only once: the first process to create the file has it, and writes its
+// number there. Who waits goes on when {file}.go appears. An error is what [Fail]
+// returns.
 package faultpoint
 
 import (
+	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const variable = "OPS_UPDATER_FAULT"
 
+// waitLimit ends a process that nobody lets go on, with those who asked for the
+// fault gone.
+const waitLimit = 5 * time.Minute
+
+// faultAt is what was asked for at the moment called name.
+func faultAt(name string) (action, once string) {
+	point, rest, _ := strings.Cut(os.Getenv(variable), ":")
+	if action, once, _ = strings.Cut(rest, ":"); point != name {
+		return "", ""
+	}
+	return action, once
+}
+
 // Hit marks the moment called name.
 func Hit(name string) {
-	point, rest, _ := strings.Cut(os.Getenv(variable), ":")
-	action, once, _ := strings.Cut(rest, ":")
-	if point != name || !claimFile(once) {
+	action, once := faultAt(name)
+	if action == "" || action == "error" || !claimFile(once) {
 		return
 	}
 	switch action {
+	case "wait":
+		for began := time.Now(); !exists(once + ".go"); time.Sleep(2 * time.Millisecond) {
+			if time.Since(began) > waitLimit {
+				os.Exit(3) //nolint:forbidigo // nobody is there any more
+			}
+		}
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -43,7 +66,21 @@ func claimFile(file string) bool {
 	if err != nil {
 		return false
 	}
+	_, _ = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
 	return f.Close() == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Fail is the error that was asked for at the moment called name, or nil.
+func Fail(name string) error {
+	if action, once := faultAt(name); action == "error" && claimFile(once) {
+		return errors.New("the fault that was asked for at " + name)
+	}
+	return nil
 }
 
 // Environment is what a child process needs to have the same faults.

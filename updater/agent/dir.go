@@ -52,10 +52,21 @@ func (d Dir) Current() (string, error) {
 	if version == "" { // a power cut leaves an empty file, or one of NULs: as good as none
 		return "", nil
 	}
-	if !meta.ValidName(version) {
-		return "", fmt.Errorf("cannot use %s: it holds %.80q, which is not a version", d.file(versionFile), version)
+	if !meta.ValidName(version) { // no less damaged, and as little to be waited on: see whyUnusable
+		return "", nil
 	}
 	return version, nil
+}
+
+// whyUnusable says what .version holds instead of a version; nothing where it holds one,
+// or is empty.
+func (d Dir) whyUnusable() string {
+	line, err := d.readVersionFile()
+	version := strings.Trim(line, "\x00 \t\r\n")
+	if err != nil || version == "" || meta.ValidName(version) {
+		return ""
+	}
+	return fmt.Sprintf("%s holds %.80q, which is not a version", d.file(versionFile), version)
 }
 
 // readVersionFile follows no link and does not wait on a FIFO: the file's
@@ -142,7 +153,7 @@ func (d Dir) Ready(version string) error {
 }
 
 func (d Dir) tryWrite(text string) error {
-	f, err := os.CreateTemp(d.Path, tempPrefix)
+	f, err := os.CreateTemp(d.Path, "."+versionFile+".tmp-")
 	if err != nil {
 		return err
 	}

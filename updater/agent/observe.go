@@ -55,6 +55,9 @@ func (r Runner) Observe(ctx context.Context) (plan.Observation, error) {
 	if o.Version, err = r.Dir.reachVersion(); err != nil {
 		return o, err
 	}
+	if damaged := r.Dir.whyUnusable(); damaged != "" {
+		o.Status = status.Unknown("nothing is installed: " + damaged)
+	}
 	if o.Versions, err = r.Dir.Versions(); err != nil {
 		return o, err
 	}

@@ -18,8 +18,6 @@ const (
 	partPrefix    = ".part-"
 	stagingPrefix = ".staging-"
 	trashPrefix   = ".trash-"
-	tempPrefix    = "." + versionFile + ".tmp-"
-	ownerTemp     = "." + ownerFile + ".tmp-"
 )
 
 // Prune removes every complete version that is not kept, what interrupted
@@ -90,7 +88,7 @@ func (d Dir) sweepLeftovers(wanted string) error {
 	var errs []error
 	for _, e := range entries {
 		name := e.Name()
-		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || strings.HasPrefix(name, tempPrefix) || strings.HasPrefix(name, ownerTemp) ||
+		stale := strings.HasPrefix(name, stagingPrefix) || strings.HasPrefix(name, trashPrefix) || isHalfWritten(name) ||
 			strings.HasPrefix(name, partPrefix) && !d.isPartOf(name, wanted)
 		if !stale {
 			continue
@@ -100,6 +98,11 @@ func (d Dir) sweepLeftovers(wanted string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isHalfWritten: what package atomicfile was writing of one of our own files.
+func isHalfWritten(name string) bool {
+	return strings.HasPrefix(name, "..") && strings.Contains(name, ".tmp-")
 }
 
 // isPartOf: .part-{name}-{version}, or without the name as older sidecars had

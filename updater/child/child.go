@@ -8,6 +8,7 @@ package child
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,8 +87,8 @@ func (w *lineWriter) writeLine(l job.Line) {
 func answerJob(ctx context.Context, j job.Job, w *lineWriter) job.Line {
 	faultpoint.Hit("child." + string(j.Op) + ".before")
 	t := newTask(j)
-	r, err := job.Result{}, error(nil)
-	if j.Op != job.OpEvict { // which is for directories that fail this, and touches no file
+	r, err := job.Result{}, faultpoint.Fail("child."+string(j.Op))
+	if err == nil && j.Op != job.OpEvict { // which is for directories that fail this, and touches no file
 		err = t.dir.CheckRoots(j.Version)
 	}
 	if err == nil {
@@ -97,7 +98,9 @@ func answerJob(ctx context.Context, j job.Job, w *lineWriter) job.Line {
 		faultpoint.Hit("child." + string(j.Op) + ".after")
 		return job.Line{Result: &r}
 	}
-	return job.Line{Error: errorOf(err)}
+	told := errorOf(err)
+	told.Code = cmp.Or(told.Code, job.SystemCode(err), usualCode(j.Op))
+	return job.Line{Error: told}
 }
 
 // errorOf is what the resident process is told of err: the words, and what it
@@ -125,6 +128,19 @@ func errorOf(err error) *job.Error {
 		e.Code, e.Permanent, e.Host = u.Code, !u.Host, u.Host
 	}
 	return e
+}
+
+// usualCode is of an error that says nothing more than that the job was not done. That
+// a version did not start has a code of the transaction's.
+func usualCode(op job.Op) string {
+	switch op {
+	case job.OpStart:
+		return ""
+	case job.OpStop, job.OpEvict:
+		return job.CodeNotStopped
+	default:
+		return job.CodeIO
+	}
 }
 
 // task is a job and whom it is about.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/unpack"
 	"github.com/ops-updater/ops-updater/meta/trust"
+	"github.com/ops-updater/ops-updater/updater/job"
 )
 
 // Codes of an [Error]. They are stable: the journal and the server compare
@@ -36,13 +37,13 @@ const (
 	CodeBadArchive     = "bad-archive"     // truncated or corrupt although its digest is right
 	CodeNoControl      = "no-control"      // no control at its root
 	CodeBadControl     = "bad-control"     // control cannot be executed
-	CodeNoSpace        = "no-space"        // the disk is full, or would be
-	CodeReadOnly       = "read-only"       // filesystem
-	CodeNoPermission   = "no-permission"   // the run user may not write there
-	CodeBusy           = "busy"            // another install of this agent goes on
-	CodeOccupied       = "occupied"        // something else has the version's name
-	CodeCancelled      = "cancelled"       // the context ended
-	CodeIO             = "io"              // any other failure of the disk
+	CodeNoSpace        = job.CodeNoSpace
+	CodeReadOnly       = job.CodeReadOnly
+	CodeNoPermission   = job.CodeNoPermission
+	CodeBusy           = "busy"      // another install of this agent goes on
+	CodeOccupied       = "occupied"  // something else has the version's name
+	CodeCancelled      = "cancelled" // the context ended
+	CodeIO             = job.CodeIO
 
 	// Of signatures. They are never [Error.Permanent]: the right signature may come later.
 	CodeUnsigned     = string(trust.Unsigned)

@@ -103,10 +103,11 @@ func (e *Error) Error() string { return e.Message }
 
 // Codes of an [Error] that are not an install's.
 const (
-	CodeIncomplete = "incomplete" // the version to activate is not a complete one
-	CodeBusy       = "busy"       // somebody else runs the control script, or changes the files
-	CodeOwned      = "owned"      // another sidecar looks after the agent
-	CodeCheck      = "check"      // the sidecar's new version fails its own check on this host
+	CodeIncomplete = "incomplete"  // the version to activate is not a complete one
+	CodeBusy       = "busy"        // somebody else runs the control script, or changes the files
+	CodeOwned      = "owned"       // another sidecar looks after the agent
+	CodeCheck      = "check"       // the sidecar's new version fails its own check on this host
+	CodeNotStopped = "not-stopped" // something of the agent runs on
 
 	CodeUnsafePlace = "unsafe-place" // somebody else can change what would be run
 )

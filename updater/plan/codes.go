@@ -7,14 +7,15 @@ const (
 	CodeNoChild = "no-child"   // none can be started as the agent's user
 	CodeLost    = "child-lost" // it ended without an answer
 
-	CodeWaiting     = "waiting"     // for an install of another agent
-	CodeNotStarted  = "not-started" // control start did not get the version to run
-	CodeProbation   = "probation"   // it ran and did not prove itself
-	CodeInterrupted = "interrupted" // too often, with this version being started
-	CodeOperator    = "operator"    // went back
-	CodePolicy      = "policy"      // this host's policy does not allow it
-	CodeWindow      = "window"      // this host's policy does not allow it now
-	CodeStale       = "stale"       // the journal is not about what is there any more
+	CodeWaiting     = "waiting"      // for an install of another agent
+	CodeNotStarted  = "not-started"  // control start did not get the version to run
+	CodeProbation   = "probation"    // it ran and did not prove itself
+	CodeInterrupted = "interrupted"  // too often, with this version being started
+	CodeOperator    = "operator"     // went back
+	CodePolicy      = "policy"       // this host's policy does not allow it
+	CodeWindow      = "window"       // this host's policy does not allow it now
+	CodeStale       = "stale"        // the journal is not about what is there any more
+	CodeJournalLost = "journal-lost" // it could not be read, and was begun anew from what is on disk
 )
 
 // Codes of what cannot be verified. The child that finds out gives the same.

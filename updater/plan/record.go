@@ -25,6 +25,37 @@ type Record struct {
 	Verified []Verification `json:"verified,omitempty"`
 }
 
+// Whereabouts are where an agent is, and between which two targets it is on its way.
+type Whereabouts struct {
+	At   Place  `json:"at"`
+	From Target `json:"from,omitzero"` // of a move under way
+	To   Target `json:"to,omitzero"`
+}
+
+// Whereabouts of the agent, as r has them.
+func (r Record) Whereabouts() Whereabouts {
+	w := Whereabouts{At: r.At}
+	if t := r.Txn; t != nil && t.From.Version != "" && t.From.Place != t.To.Place {
+		w.From, w.To = t.From, t.To
+	}
+	return w
+}
+
+// FoundBy is a record that was lost, with what its whereabouts still say. A move that was
+// under way is undone: what may run where it went is stopped before anything else.
+func (r Record) FoundBy(w Whereabouts, now time.Time) Record {
+	r.At = w.At
+	if w.To.Version != "" {
+		r.At = w.From.Place
+		r.Txn = &Txn{
+			Act: ActMove, Reason: "its journal was lost", From: w.From, To: w.To, Phase: meta.PhaseRollingBack, Began: now, Since: now,
+			Failure: "the journal was lost during the move from " + w.From.WorkDir + " to " + w.To.WorkDir, Code: CodeInterrupted,
+			Wish: Wish{Place: w.To.Place, Agent: meta.DesiredAgent{Name: r.Name, Version: w.To.Version}},
+		}
+	}
+	return r
+}
+
 // Txn is a transaction: one version in one place takes over from another.
 type Txn struct {
 	Act      Act        `json:"act"`
