@@ -63,6 +63,14 @@ soak: ## one sidecar, five agents, a server that changes its mind, 1 000 kill -9
 soak-kill: ## kill -9 of ops-meta under load, 50 times, and of the sidecar at every state (minutes)
 	scripts/soak-kill
 
+.PHONY: matrix
+matrix: ## every fault in every phase of every step, on hosts of their own, as root; goes on where it was cut off (an hour)
+	scripts/matrix
+
+.PHONY: powerloss
+powerloss: ## an upgrade cut off by a power loss at every point that leaves something else, as root (minutes)
+	scripts/powerloss
+
 .PHONY: clean
 clean: ## what the targets above made in this directory
 	rm -rf bin dist coverage.out

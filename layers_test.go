@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"internal/exposition": {"internal/printable"},
 	"internal/faultpoint": {},
 	"internal/filelock":   {"internal/pause"},
+	"internal/hostlab":    {"meta"}, // a host for tests
 	"internal/jitter":     {},
 	"internal/lastwords":  {},
 	"internal/pause":      {},
@@ -50,6 +51,7 @@ var layers = map[string][]string{
 	// The sidecar.
 	"updater/attacks":            {}, // tests only
 	"updater/internal/agenttest": {},
+	"updater/matrix":             {}, // tests of the program from outside
 	"updater/plan":               {"meta", "internal/host/status"},
 	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
 	"updater/job":                {"meta", "meta/trust", "updater/plan", "internal/host/process"},
