@@ -9,6 +9,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # Pinned; installed into bin/tools by scripts/tools.
 export GOLANGCI_LINT_VERSION := v2.10.1
 export GOFUMPT_VERSION := v0.12.0
+export GOVULNCHECK_VERSION := v1.1.4
 
 .PHONY: build
 build: ## both programs into bin/, static
@@ -34,6 +35,18 @@ demo: ## the whole story on this machine, with a real agent; KEEP=1 leaves it ru
 .PHONY: cross
 cross: ## every platform the sidecar is shipped for, into dist/
 	scripts/cross
+
+.PHONY: release
+release: ## what is handed out, into dist/release: tarballs, SHA256SUMS, SBOM; the same commit makes the same bytes
+	scripts/release
+
+.PHONY: release-twice
+release-twice: ## the release of HEAD made twice, in different directories, and compared byte by byte (minutes)
+	scripts/release-twice
+
+.PHONY: vuln
+vuln: ## known vulnerabilities that our programs can reach (needs vuln.go.dev, or GOVULNDB)
+	scripts/vuln
 
 .PHONY: bench
 bench: ## the sidecar: install speed against curl|tar and wget+tar, downtime, resident memory (minutes)

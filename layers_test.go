@@ -91,6 +91,7 @@ var layers = map[string][]string{
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},
 	"scripts/fleetsim/sim": {"meta", "internal/pause"},
 	"scripts/benchinstall": {},
+	"scripts/sbom":         {},
 	"scripts/benchmeta":    {"meta", "scripts/fleetsim/lab", "scripts/fleetsim/sim", "internal/pause"},
 	"scripts/simrollout":   {"meta/api", "scripts/fleetsim/lab", "scripts/fleetsim/sim"},
 	"scripts/fleetsim/lab": {"meta/api", "scripts/fleetsim/sim"},

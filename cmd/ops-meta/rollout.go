@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -99,7 +100,7 @@ func parseStage(text string) (api.Stage, error) {
 	}
 	if number, percent := strings.CutSuffix(text, "%"); percent {
 		p, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil {
+		if err != nil || math.IsNaN(p) || math.IsInf(p, 0) { // which JSON cannot say
 			return api.Stage{}, bad
 		}
 		return api.Stage{Percent: p}, nil

@@ -18,8 +18,9 @@ import (
 // diskSize is that of each filesystem of the host, in bytes.
 const diskSize = 32 << 20
 
-// patience is how long what must come may take. It takes far less.
-const patience = 3 * time.Minute
+// patience is how long what must come may take. It takes seconds, but minutes on a
+// machine that has far too much to do.
+const patience = 10 * time.Minute
 
 // host is one machine with one sidecar.
 type host struct {

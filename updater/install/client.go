@@ -158,14 +158,18 @@ func refusedBy(where string, status int) *Error {
 	}
 }
 
+// longestRetryAfter bounds what a server may say; a run ends long before.
+const longestRetryAfter = 24 * time.Hour
+
 // retryAfter is how long the server asks us to wait; 0 when it does not.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(v); err == nil {
-		return max(0, min(time.Duration(seconds), 86400)*time.Second)
+	if seconds, err := strconv.ParseInt(v, 10, 64); err == nil {
+		// In this order: a product of what is out of bounds may be anything.
+		return time.Duration(min(max(seconds, 0), int64(longestRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(0, at.Sub(now))
+		return min(max(at.Sub(now), 0), longestRetryAfter)
 	}
 	return 0
 }
