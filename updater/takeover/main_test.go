@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// They wait for timeouts most of the time, not for the machine.
-	mustSet(flag.Set("test.parallel", "8"))
+	mustSet(flag.Set("test.parallel", "6"))
 	code := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come; far more than it takes.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Versions of the sidecar. They have one length, so that one build can be made any
 // of them: see program.
