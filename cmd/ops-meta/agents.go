@@ -213,11 +213,20 @@ func (a *app) listReleases(ctx context.Context, c *api.Client, w io.Writer, agen
 			}
 			for _, art := range r.Artifacts {
 				t.add(cell{r.Agent, bold}, plain(r.Version), plain(art.Arch), plain(printable.Bytes(art.Size)), plain(art.SHA256[:min(12, len(art.SHA256))]),
-					plain(cmp.Or(art.SignedBy, "-")), plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
+					signerCell(art), plain(art.CreatedBy), plain(ago(art.CreatedAt)), plain(cmp.Or(strings.Join(art.Warnings, "; "), r.Notes)))
 			}
 		}
 		t.write(a, w)
 	})
+}
+
+// signerCell is the key that an artifact is signed with: green when the server knows the
+// signature to be good.
+func signerCell(art api.Artifact) cell {
+	if art.Verified {
+		return cell{art.SignedBy + " verified", green}
+	}
+	return plain(cmp.Or(art.SignedBy, "-"))
 }
 
 func (a *app) releaseRemoveCommand() *cobra.Command {

@@ -68,6 +68,9 @@ type Artifact struct {
 	// SignedElsewhere says that the signature lies beside a tarball that is hosted
 	// elsewhere; otherwise only this server has it.
 	SignedElsewhere bool `json:"signedElsewhere,omitempty"`
+	// Verified says that the key is a release key of the list of keys, and the signature
+	// good. It is computed for who asks; false also where the server cannot tell.
+	Verified bool `json:"verified,omitempty"`
 
 	// Only in the reply to what publishes it:
 	NewAgent  bool   `json:"newAgent,omitempty"`  // nothing of this agent was here before

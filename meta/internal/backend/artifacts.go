@@ -2,10 +2,12 @@ package backend
 
 import (
 	"context"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
+	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
 // artifacts joins the contents of releases to the API.
@@ -120,9 +122,14 @@ func withSignatureOf(a, old api.Artifact) api.Artifact {
 }
 
 // Sign stores an artifact's signature. It is the hosts that verify it; what is of
-// something else is refused.
+// something else is refused, and what a key of the list of keys has made and is not
+// good.
 func (r artifacts) Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, minisig string) (api.Artifact, error) {
 	signature, err := release.ReadSignature(k, minisig)
+	if err != nil {
+		return api.Artifact{}, err
+	}
+	digest, err := r.missingDigest(ctx, k) // before the write: it may be large
 	if err != nil {
 		return api.Artifact{}, err
 	}
@@ -135,8 +142,43 @@ func (r artifacts) Sign(ctx context.Context, by api.Actor, k api.ReleaseKey, min
 		if a.Signature != minisig {
 			a.Signature, a.SignedBy, a.SignedElsewhere = minisig, signature.KeyID(), false
 		}
+		if a.Blake2b == "" {
+			a.Blake2b = digest
+		}
+		if _, err := release.CheckSignature(signature, r.releaseKeys(), a); err != nil {
+			return err
+		}
 		signed, err = tx.PutArtifact(ctx, a)
 		return err
 	})
-	return signed, err
+	return r.withVerdict(signed), err
+}
+
+// releaseKeys are the release keys of the list of keys.
+func (c *core) releaseKeys() trust.Keys {
+	return c.ring.Load().Keys().Of(trust.UseRelease, time.Now())
+}
+
+// missingDigest is the digest that signatures are made over, of an artifact that is
+// kept here and was taken in before it was computed; else empty.
+func (r artifacts) missingDigest(ctx context.Context, k api.ReleaseKey) (string, error) {
+	a, err := r.store.Artifact(ctx, k.Agent, k.Version, k.Arch)
+	if err != nil || a.Blake2b != "" || a.External != "" {
+		return "", err
+	}
+	return r.artifacts.Digest(ctx, a.SHA256)
+}
+
+// withVerdict is a with whether its signature is good by the list of keys.
+func (c *core) withVerdict(a api.Artifact) api.Artifact {
+	keys := c.releaseKeys()
+	if _, listed := keys.Find(a.SignedBy); !listed {
+		return a // most often: then nothing is parsed
+	}
+	signature, err := release.ReadSignature(api.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: a.Arch}, a.Signature)
+	if err == nil {
+		a.Verified, err = release.CheckSignature(signature, keys, a)
+	}
+	a.Verified = a.Verified && err == nil
+	return a
 }

@@ -21,7 +21,11 @@ func (r releases) Releases(ctx context.Context, agent string, c api.Cursor) (api
 		return api.Page[api.Release]{}, err
 	}
 	slices.SortStableFunc(all, newestFirst)
-	return pageOf(all, c, func(rel api.Release) string { return rel.Agent + "/" + rel.Version }), nil
+	page := pageOf(all, c, func(rel api.Release) string { return rel.Agent + "/" + rel.Version })
+	for _, rel := range page.Items {
+		r.judgeSignatures(rel)
+	}
+	return page, nil
 }
 
 // newestFirst orders versions that can't be ordered by when they were made.
@@ -41,7 +45,15 @@ func newestFirst(a, b api.Release) int {
 
 // Release reads one.
 func (r releases) Release(ctx context.Context, k api.ReleaseKey) (api.Release, error) {
-	return r.store.Release(ctx, k.Agent, k.Version)
+	rel, err := r.store.Release(ctx, k.Agent, k.Version)
+	r.judgeSignatures(rel)
+	return rel, err
+}
+
+func (r releases) judgeSignatures(rel api.Release) {
+	for i := range rel.Artifacts {
+		rel.Artifacts[i] = r.withVerdict(rel.Artifacts[i])
+	}
 }
 
 func validRelease(k api.ReleaseKey) error {

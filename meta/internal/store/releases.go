@@ -178,6 +178,7 @@ func (tx *Tx) PutArtifact(ctx context.Context, a api.Artifact) (api.Artifact, er
 		a.CreatedAt, a.CreatedBy = old.CreatedAt, old.CreatedBy
 		a.Blake2b = cmp.Or(a.Blake2b, old.Blake2b)
 	}
+	a.Verified = false // depends on keys that come and go
 	put, err := artifacts.put(ctx, tx, storedArtifact{Artifact: a})
 	return put.Artifact, err
 }
