@@ -280,7 +280,7 @@ func newHost(t testing.TB) *host {
 func (h *host) configure(more map[string]any) {
 	cfg := map[string]any{
 		"server": h.server.URL, "interval": 1, "probation": "300ms", "work_dir": "work", "hostname": "h", "reserve": 0,
-		"start_timeout": "15s", "stop_timeout": "15s", "retries": 0,
+		"start_timeout": "60s", "stop_timeout": "60s", "retries": 0,
 	}
 	for k, v := range more {
 		cfg[k] = v

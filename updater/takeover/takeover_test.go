@@ -102,8 +102,8 @@ func TestABadReleaseOfTheSidecarIsRefusedOrTakenBack(t *testing.T) {
 		},
 		"hangs in its check": {
 			release: func(*testing.T) []byte { return impostor(v1, "exec sleep 300", "exit 1") },
-			phase:   meta.PhaseFailed, code: "check", says: "did not return within 8s",
-			config: map[string]any{"start_timeout": "8s"},
+			phase:   meta.PhaseFailed, code: "check", says: "did not return within 15s",
+			config: map[string]any{"start_timeout": "15s"},
 		},
 		"knows no takeover": {
 			release: func(*testing.T) []byte {
