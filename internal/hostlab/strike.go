@@ -143,8 +143,7 @@ func (l *Lab) bootArgs() []string {
 	id := fmt.Sprintf("00000000-0000-4000-8000-%012d", l.boots)
 	file := l.Path("ctl/boot-id")
 	must(l.T, os.WriteFile(file, []byte(id+"\n"), 0o444))
-	script := `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`
-	return []string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", script, file}
+	return []string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`, file}
 }
 
 // rfc3339 is a time with its date, as JSON has it.
