@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ops-updater/ops-updater/meta/api"
 )
 
@@ -77,8 +79,9 @@ func TestAPatchChangesWhatItNames(t *testing.T) {
 	if w := ask(newServer(t, m), api.RoleOperator, "PATCH /agents/a", `{"keep":5,"runUser":null}`); w.Code != 200 {
 		t.Fatal(w.Body)
 	}
-	if got, want := m.agents.byName["a"], (api.Agent{Name: "a", Description: "d", Keep: 5, Revision: 5}); got != want {
-		t.Errorf("it is %+v, want %+v", got, want)
+	want := api.Agent{Name: "a", Description: "d", Keep: 5, Revision: 5}
+	if diff := cmp.Diff(want, m.agents.byName["a"]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
