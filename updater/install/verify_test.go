@@ -313,7 +313,8 @@ func TestASignatureThatArrivesLaterNeedsNoSecondDownload(t *testing.T) {
 	r, ours := newRelease(t, 300_000), newKey(t)
 	signature := inTurn(
 		says(string(ours.Sign(r.tarball, trust.Release("agent", "0.9.0", arch)))),
-		says(string(ours.Sign(r.tarball, trust.Release("agent", "1.0.0", arch)))))
+		says(string(ours.Sign(r.tarball, trust.Release("agent", "1.0.0", arch)))),
+	)
 	o := serve(t, paths(map[string]http.HandlerFunc{tarballPath: content(r.tarball), signaturePath: signature}))
 	j := require(testJob(t, r, o.URL+tarballPath), ours.Public())
 	_, err := install.Run(t.Context(), j, nil)

@@ -17,7 +17,7 @@ var (
 
 // vouched is an agent that is wanted at version want, has there, and of which the
 // journal knows the verifications.
-func vouched(there, want string, state string, known ...plan.Verification) plan.Situation {
+func vouched(there, want, state string, known ...plan.Verification) plan.Situation {
 	for i := range known {
 		known[i].WorkDir = srv.WorkDir
 	}
