@@ -56,7 +56,7 @@ var layers = map[string][]string{
 	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
 	"updater/job":                {"meta", "meta/trust", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/pause"},
-	"updater/install":            {"meta", "meta/trust", "updater/job", "updater/plan", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
+	"updater/install":            {"meta", "meta/trust", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
 	"updater/takeover":           {"internal/host/process", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath"},
 	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath", "updater/takeover"},
 	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},

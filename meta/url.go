@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -71,6 +72,35 @@ func artifactURL(base string, d Dialect, arch, file string) string {
 		return base + "/" + file
 	}
 	return base + "/" + arch + "/" + file
+}
+
+// HostOf is the host, and the port if it is said, of an address, for people.
+func HostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that is not a URL"
+	}
+	return u.Host
+}
+
+// ListsHost reports whether hosts list the host of an address: host:port exactly, a
+// host alone with any port, *.domain every host below it. An empty list lists all.
+func ListsHost(hosts []string, address string) bool {
+	if len(hosts) == 0 {
+		return true
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	name := strings.ToLower(u.Hostname())
+	return slices.ContainsFunc(hosts, func(listed string) bool {
+		listed = strings.ToLower(listed)
+		if domain, below := strings.CutPrefix(listed, "*"); below {
+			return strings.HasSuffix(name, domain) && len(name) > len(domain)
+		}
+		return listed == name || listed == strings.ToLower(u.Host) || listed == "["+name+"]"
+	})
 }
 
 // IsAddress reports whether a field of an agent that may be a digest or an address, as

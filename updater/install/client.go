@@ -18,7 +18,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
-	"github.com/ops-updater/ops-updater/updater/plan"
 )
 
 const (
@@ -112,7 +111,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 // allowedHosts keeps redirects on the hosts that this host's policy lists.
 func allowedHosts(hosts []string) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, _ []*http.Request) error {
-		if !plan.AllowsHost(hosts, next.URL.String()) {
+		if !meta.ListsHost(hosts, next.URL.String()) {
 			return fmt.Errorf("%w: policy.tarball_hosts of this host does not list %s", errRedirect, next.URL.Host)
 		}
 		return nil

@@ -49,7 +49,7 @@ type Route struct {
 	Proxy    string   // URL; empty: as the environment says
 	CA       string   // PEM of authorities that are believed beside the system's
 	Insecure bool     // certificates are not verified
-	Hosts    []string // that redirects may lead to, as plan.Policy.TarballHosts; empty: all
+	Hosts    []string // that redirects may lead to, as plan.Policy.TarballHosts has them; empty: all
 }
 
 // RemoteConfig is a file whose content is kept on a server.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -101,39 +100,11 @@ func (p Policy) refuseSources(w Wish) string {
 		sources = append(sources, w.Agent.ConfigRemoteURL)
 	}
 	for _, source := range sources {
-		if source != "" && !AllowsHost(p.TarballHosts, source) {
-			return fmt.Sprintf("policy.tarball_hosts of this host does not list %s", hostOf(source))
+		if source != "" && !meta.ListsHost(p.TarballHosts, source) {
+			return fmt.Sprintf("policy.tarball_hosts of this host does not list %s", meta.HostOf(source))
 		}
 	}
 	return ""
-}
-
-func hostOf(source string) string {
-	u, err := url.Parse(source)
-	if err != nil {
-		return "an address that is not a URL"
-	}
-	return u.Host
-}
-
-// AllowsHost reports whether hosts, as [Policy.TarballHosts], list the host of an
-// address: host:port exactly, a host alone with any port, *.domain every host below it.
-func AllowsHost(hosts []string, address string) bool {
-	if len(hosts) == 0 {
-		return true
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" {
-		return false
-	}
-	name := strings.ToLower(u.Hostname())
-	return slices.ContainsFunc(hosts, func(allowed string) bool {
-		allowed = strings.ToLower(allowed)
-		if domain, below := strings.CutPrefix(allowed, "*"); below {
-			return strings.HasSuffix(name, domain) && len(name) > len(domain)
-		}
-		return allowed == name || allowed == strings.ToLower(u.Host) || allowed == "["+name+"]"
-	})
 }
 
 // unlessRefused keeps what the policy refuses, or puts off, from being done.
