@@ -24,6 +24,9 @@ func (s hosts) Overview(context.Context) (api.Overview, error) {
 
 // Hosts lists what a query picks.
 func (s hosts) Hosts(_ context.Context, q api.HostQuery) (api.Page[api.Host], error) {
+	if err := api.Unknown("trust", q.Trust, api.TrustStates()); err != nil {
+		return api.Page[api.Host]{}, err
+	}
 	return s.fleet.List(q)
 }
 

@@ -60,9 +60,6 @@ func (s *Server) listHosts(c *call) (api.Page[api.Host], error) {
 	if q.Labels, err = labelParams(v["label"]); err != nil {
 		return api.Page[api.Host]{}, err
 	}
-	if err := api.Unknown("trust", q.Trust, api.TrustStates()); err != nil {
-		return api.Page[api.Host]{}, err
-	}
 	for name, on := range map[string]*bool{"failing": &q.Failing, "silent": &q.Silent, "problem": &q.Problem, "drifted": &q.Drifted, "inOrder": &q.InOrder} {
 		if *on, err = c.boolParam(name); err != nil {
 			return api.Page[api.Host]{}, err

@@ -110,8 +110,8 @@ var exchanges = []exchange{
 	{"standstill", "GET /standstill", "", "Standstill"},
 	{"endStandstill", "POST /standstill/end", `{}`, "Standstill"},
 	{
-		"listHosts", "GET /hosts?q=s&group=g&agent=a&version=1&status=started&phase=idle&arch=linux_amd64&label=k=v&label=z=&failing=1&silent=1&problem=1&drifted=1&inOrder=1&cursor=h&limit=9", "",
-		"Hosts {Search:s Group:g Agent:a Version:1 Status:started Phase:idle Arch:linux_amd64 Labels:map[k:v z:] Failing:true Silent:true Problem:true Drifted:true InOrder:true After:h Limit:9}",
+		"listHosts", "GET /hosts?q=s&group=g&agent=a&version=1&status=started&phase=idle&arch=linux_amd64&trust=warn&label=k=v&label=z=&failing=1&silent=1&problem=1&drifted=1&inOrder=1&cursor=h&limit=9", "",
+		"Hosts {Search:s Group:g Agent:a Version:1 Status:started Phase:idle Arch:linux_amd64 Labels:map[k:v z:] Failing:true Silent:true Problem:true Drifted:true InOrder:true Trust:warn After:h Limit:9}",
 	},
 }
 

@@ -51,6 +51,11 @@ func newPeer() *peer {
 		return api.Sample{At: now.Add(-ago), Agent: "falcon-agent", Hosts: 3, Failing: failing, Versions: map[string]int{"5.1.3": 2, "5.1.4": 1}}
 	}
 	return &peer{replies: map[string]any{
+		"keys": api.KeyReport{
+			Epoch: 3, SignedBy: "00000000000000C3", Lifetime: 86400, Roots: []api.KeyID{{ID: "00000000000000C3"}},
+			Own:  []api.OwnKey{{KeyID: api.KeyID{ID: "00000000000000B2"}, Signs: true, Listed: true}},
+			Keys: []api.ListedKey{{KeyID: api.KeyID{ID: "00000000000000A1"}, Use: "release", Name: "build"}},
+		},
 		"overview": overview, "history": []api.Sample{sample(time.Hour, 0), sample(time.Minute, 1)},
 		"hosts": api.Page[api.Host]{Items: []api.Host{host}, Total: 1}, "hosts/web-1": host,
 		"hosts/web-1/explain": api.Explanation{Host: "web-1", Known: true, Groups: []string{"canary"}, Agents: []api.AgentExplanation{{Agent: "falcon-agent", Version: "5.1.4", Cmd: "start", Reason: "everyone", SignedBy: "80ACD6C020C0C9A8", Rules: []api.Rule{{Scope: api.Scope{Kind: api.ScopeEveryone}, Version: "5.1.4", Wins: true}, {Scope: api.Scope{Kind: api.ScopeGroup, Name: "canary"}, Rollout: "r1"}}}}},
