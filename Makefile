@@ -45,7 +45,7 @@ release-twice: ## the release of HEAD made twice, in different directories, and 
 	scripts/release-twice
 
 .PHONY: vuln
-vuln: ## known vulnerabilities that our programs can reach (needs vuln.go.dev, or GOVULNDB)
+vuln: ## known vulnerabilities that our programs can reach (needs their database, or GOVULNDB)
 	scripts/vuln
 
 .PHONY: bench
