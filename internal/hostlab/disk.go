@@ -75,7 +75,7 @@ func (d *Disk) MakeReadOnly() {
 		if d.remount(syscall.MS_RDONLY) == nil {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		pause(10 * time.Millisecond)
 	}
 	must(d.t, syscall.Mount(d.Path, d.Path, "", syscall.MS_BIND, ""))
 	d.layers++

@@ -1,9 +1,11 @@
 package hostlab
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,9 +79,7 @@ func (l *Lab) Configure(more Config) {
 		"server": l.Server.URL, "interval": 1, "probation": "300ms", "work_dir": l.Path("disk/work"), "var_dir": l.Path("var"),
 		"hostname": "lab", "start_timeout": "10s", "stop_timeout": "10s", "status_timeout": "5s", "reserve": 0, "retries": 0, "stall_timeout": "2s",
 	}
-	for k, v := range more {
-		cfg[k] = v
-	}
+	maps.Copy(cfg, more)
 	data, err := json.Marshal(cfg)
 	must(l.T, err)
 	must(l.T, os.WriteFile(l.Path("cfg.json"), data, 0o600))
@@ -129,7 +129,7 @@ func (l *Lab) Start(f *Fault) {
 	if l.boots > 0 {
 		args = append(l.bootArgs(), args...)
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...) // it outlives the test's, for a while
 	cmd.Dir = l.Dir
 	cmd.Env = append(os.Environ(), "OPS_UPDATER_FAULT=")
 	if f != nil {
@@ -186,7 +186,9 @@ func (l *Lab) End() {
 
 // Command runs one of the program's commands and returns what it prints.
 func (l *Lab) Command(args ...string) (string, error) {
-	cmd := exec.Command(l.binary, append([]string{"-c", l.Path("cfg.json")}, args...)...)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, l.binary, append([]string{"-c", l.Path("cfg.json")}, args...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -201,13 +203,16 @@ func (l *Lab) Await(what string, ok func() bool) {
 
 // AwaitFor waits until ok, for as long as patience, and reports whether it was.
 func (l *Lab) AwaitFor(patience time.Duration, ok func() bool) bool {
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); pause(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
 	}
 	return true
 }
+
+// pause lets something else go on before it is looked at again.
+func pause(d time.Duration) { <-time.After(d) }
 
 func (l *Lab) tearDown() {
 	if l.T.Failed() {
@@ -223,7 +228,7 @@ func (l *Lab) tearDown() {
 		for _, pid := range l.Processes() {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(20 * time.Millisecond)
+		pause(20 * time.Millisecond)
 	}
 	l.liftGroup()
 	for _, d := range []*Disk{l.Disk, l.Var} {

@@ -51,7 +51,7 @@ func (l *Lab) liftGroup() {
 	_ = filepath.WalkDir(l.group, func(path string, d os.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			data, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-			for _, pid := range strings.Fields(string(data)) {
+			for pid := range strings.FieldsSeq(string(data)) {
 				_ = os.WriteFile(filepath.Join(pidsGroups, "cgroup.procs"), []byte(pid), 0o644)
 			}
 		}
@@ -65,7 +65,7 @@ func (l *Lab) liftGroup() {
 		if syscall.Rmdir(l.group) == nil {
 			return
 		}
-		time.Sleep(20 * time.Millisecond)
+		pause(20 * time.Millisecond)
 	}
 	l.T.Logf("left behind: %s", l.group)
 }

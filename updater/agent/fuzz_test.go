@@ -52,7 +52,7 @@ func FuzzVersionFile(f *testing.F) {
 // FuzzRunNote: whatever the note in .control.run says, nothing runs that is not a
 // process of that birth.
 func FuzzRunNote(f *testing.F) {
-	f.Add([]byte(fmt.Sprintf(`{"verb":"start","version":"1","script":{"pid":%d,"start":"1"},"owner":{"pid":1}}`, os.Getpid())))
+	f.Add(fmt.Appendf(nil, `{"verb":"start","version":"1","script":{"pid":%d,"start":"1"},"owner":{"pid":1}}`, os.Getpid()))
 	f.Add([]byte(`{"script":{"pid":-1}}`))
 	f.Add([]byte(`{"script":{"pid":1}}`))
 	f.Add([]byte(`[`))

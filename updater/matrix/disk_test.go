@@ -70,7 +70,7 @@ func readNode(path string) (*node, error) {
 
 // find returns the node of a path relative to n, or nil.
 func (n *node) find(path string) *node {
-	for _, name := range strings.Split(path, "/") {
+	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == "." {
 			continue
 		}
@@ -106,9 +106,9 @@ func (n *node) after(l loss) *node {
 // digest tells two trees apart.
 func (n *node) digest() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%v %q\n", n.mode, n.data) //nolint:errcheck // a hash does not fail
+	fmt.Fprintf(h, "%v %q\n", n.mode, n.data)
 	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
-		fmt.Fprintf(h, "%q %x\n", name, n.entries[name].digest()) //nolint:errcheck // a hash does not fail
+		fmt.Fprintf(h, "%q %x\n", name, n.entries[name].digest())
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -282,9 +283,7 @@ func (h *host) configure(more map[string]any) {
 		"server": h.server.URL, "interval": 1, "probation": "300ms", "work_dir": "work", "hostname": "h", "reserve": 0,
 		"start_timeout": "60s", "stop_timeout": "60s", "retries": 0,
 	}
-	for k, v := range more {
-		cfg[k] = v
-	}
+	maps.Copy(cfg, more)
 	data, err := json.Marshal(cfg)
 	must(h.t, err)
 	must(h.t, os.WriteFile(filepath.Join(h.dir, "cfg.json"), data, 0o644))
