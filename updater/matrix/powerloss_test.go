@@ -42,11 +42,7 @@ func TestI1I2I4I5PowerLossDuringAnUpgrade(t *testing.T) {
 	cuts := recorded.cuts
 	all := len(cuts)
 	if os.Getenv("OPS_UPDATER_POWERLOSS") != "all" {
-		var some []cut
-		for i := range 6 {
-			some = append(some, cuts[(2*i+1)*len(cuts)/12])
-		}
-		cuts = some
+		cuts = slices.Concat(spread(cuts, string(dropped), 2), spread(cuts, string(emptied), 2))
 	}
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -59,6 +55,15 @@ func TestI1I2I4I5PowerLossDuringAnUpgrade(t *testing.T) {
 		})
 	}
 	t.Logf("%d calls, %d different remains, %d tried", recorded.calls, all, len(cuts))
+}
+
+// spread are n of the cuts of that loss, from the beginning to the end.
+func spread(cuts []cut, of string, n int) (some []cut) {
+	cuts = slices.DeleteFunc(slices.Clone(cuts), func(c cut) bool { return !strings.HasSuffix(c.name, "-"+of) })
+	for i := range min(n, len(cuts)) {
+		some = append(some, cuts[(2*i+1)*len(cuts)/(2*n)])
+	}
+	return some
 }
 
 type recording struct {
