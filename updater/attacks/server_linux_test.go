@@ -55,7 +55,7 @@ func TestAHostileServerIsBoundedReportedAndBackedOff(t *testing.T) {
 				if time.Now().After(deadline) {
 					t.Fatalf("the failing heartbeat is not told: %+v", v.status().Heartbeat)
 				}
-				wait(100 * time.Millisecond)
+				wait(500 * time.Millisecond)
 			}
 			if s := v.status(); s.Heartbeat.Error == "" || strings.Contains(s.Heartbeat.Error, "\x1b") {
 				t.Errorf("told as %q", s.Heartbeat.Error)
@@ -87,7 +87,7 @@ func TestAServerThatSendsByteByByteDelaysNothingButItsHeartbeat(t *testing.T) {
 		for r.Context().Err() == nil {
 			_, _ = w.Write([]byte(" "))
 			_ = http.NewResponseController(w).Flush()
-			wait(50 * time.Millisecond)
+			wait(200 * time.Millisecond)
 		}
 	})
 	select {
@@ -102,7 +102,7 @@ func TestAServerThatSendsByteByByteDelaysNothingButItsHeartbeat(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("what crashed is not started again while the server keeps a heartbeat")
 		}
-		wait(50 * time.Millisecond)
+		wait(200 * time.Millisecond)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestCredentialsNeverLeaveForAnotherHost(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a heartbeat that is sent elsewhere is not told")
 		}
-		wait(100 * time.Millisecond)
+		wait(500 * time.Millisecond)
 	}
 	if n := stolen.Load(); n > 0 {
 		t.Errorf("credentials went to another host %d times", n)
@@ -371,7 +371,7 @@ func TestASerialThatWasDrivenUpIsRecoveredFromWithoutTouchingTheHost(t *testing.
 		if time.Now().After(deadline) {
 			t.Fatalf("the serial is %d", heard())
 		}
-		wait(50 * time.Millisecond)
+		wait(200 * time.Millisecond)
 	}
 	v.server.attack(nil)
 	v.disbelieved(trust.SerialBack)
