@@ -56,6 +56,10 @@ bench: ## the sidecar: install speed against curl|tar and wget+tar, downtime, re
 bench-meta: ## ops-meta: heartbeats against a bare handler, a million hosts for two minutes (minutes)
 	scripts/bench-meta
 
+.PHONY: attacks
+attacks: ## every attack of docs/TRUST.md in every variant, against the real sidecar (minutes)
+	ATTACKS=all go test -count=1 -timeout 1h ./updater/attacks
+
 .PHONY: abuse
 abuse: ## a server under abuse of one address, each kind for ABUSE (default 20s), beside a host that is served (minutes)
 	ABUSE=$${ABUSE:-20s} go test -count=1 -timeout 30m -v -run TestOthersAreServedWhileTheServerIsAbused . | grep -E 'ABUSE|^(ok|FAIL|---)'

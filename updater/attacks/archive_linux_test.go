@@ -78,7 +78,11 @@ func TestArchiveTricks(t *testing.T) {
 		"trailing data":  {func(v *victim) []byte { return append(v.pack(), "and more"...) }, []string{"hostile-archive"}},
 		"no archive":     {func(*victim) []byte { return []byte("#!/bin/sh\n") }, []string{"bad-archive"}},
 	}
+	few := []string{"parent path", "link out", "device", "case collision", "bomb", "truncated"}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		if !all && !slices.Contains(few, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			v := v.in(t)
 			v.evils++

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -102,6 +103,9 @@ func TestAHostileUserTouchesNeitherTheSidecarNorOtherAgents(t *testing.T) {
 			agenttest.Write(v.t, filepath.Join(dir, "1.0.0/control"), "#!/bin/sh\nsetsid sleep 600 &\necho started\n", 0o755)
 		},
 	} {
+		if !all && !slices.Contains([]string{"version file is a link", "control is a FIFO", "directory is a link", "output without end", "never returns"}, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			v := newVictimOf(t, u)
 			precious := filepath.Join(v.dir, "precious")

@@ -31,6 +31,10 @@ import (
 // patience is how long something may take that has to happen.
 const patience = 3 * time.Minute
 
+// all has every variant of an attack tried, as `make attacks` does; otherwise some of each
+// kind are: the rules themselves have tests of their own.
+var all = os.Getenv("ATTACKS") == "all"
+
 // hostname is what the victim calls itself.
 const hostname = "victim.example"
 
