@@ -209,7 +209,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	s.Seen, s.Blind, s.Code = k.observePlace(ctx, s.At)
 	// Before the place may change below: what is given up is what was looked at.
 	k.disownUnwanted(ctx, s)
-	if s.Blind == "" && s.Seen.Version == "" && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
+	if s.Blind == "" && s.Seen.Version == "" && len(s.Seen.Versions) == 0 && s.At != wish.Place && wish.Listed && k.rec.Txn == nil {
 		// What was there is gone; nothing ties the agent to that place.
 		s.At = wish.Place
 		s.Seen, s.Blind, s.Code = k.observePlace(ctx, s.At)

@@ -80,8 +80,23 @@ func (k *keeper) observeSelf(ctx context.Context, s *plan.Situation) {
 	}
 	if k.rec.Txn == nil {
 		k.rec.At = s.At
+		k.endStrayTrial()
 	}
 	s.Journal = k.rec
+}
+
+// endStrayTrial forgets a trial whose transaction has ended: this process was killed
+// between the two.
+func (k *keeper) endStrayTrial() {
+	if k.e.self == nil {
+		return
+	}
+	if s, err := takeover.Load(k.e.currentConfig().VarDir); err != nil || s.Trial == nil {
+		return // said when it was read before
+	}
+	if err := k.forgetTrial(); err != nil {
+		k.log().Error().Err(err).Msg("a trial that is over cannot be forgotten yet")
+	}
 }
 
 // programOf is where the program of a version lies.

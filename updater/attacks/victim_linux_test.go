@@ -170,6 +170,18 @@ func (s *server) wants(agents ...meta.DesiredAgent) {
 	s.reply.DesiredAgents = agents
 }
 
+// wanted is the version of an agent that the server wants.
+func (s *server) wanted(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.reply.DesiredAgents {
+		if a.Name == name {
+			return a.Version
+		}
+	}
+	return ""
+}
+
 func (s *server) serveFile(path string, do http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +237,7 @@ func newVictim(t *testing.T, change func(v *victim)) *victim {
 	agenttest.CleanUp(t, dir)
 	v.config = map[string]any{
 		"server": v.server.URL, "hostname": hostname, "interval": 1, "probation": 0.2, "reserve": 0, "work_dir": v.work, "var_dir": filepath.Join(dir, "var"),
-		"stall_timeout": 2, "retries": 1, "max_files": 500, "max_unpacked_size": 8 << 20, "max_download_size": 4 << 20, "status_timeout": 2, "start_timeout": 5, "stop_timeout": 5,
+		"stall_timeout": 2, "retries": 1, "max_files": 500, "max_unpacked_size": 8 << 20, "max_download_size": 4 << 20, "status_timeout": 10, "start_timeout": 60, "stop_timeout": 60,
 	}
 	v.server.wants(v.server.release(t, "falcon", "1.0.0", agenttest.Habits{}), v.server.release(t, "bystander", "1.0.0", agenttest.Habits{}))
 	if change != nil {
@@ -358,14 +370,18 @@ func (v *victim) status() local.Status {
 // came of the attack.
 func (v *victim) refused(codes ...string) meta.RealAgent {
 	v.t.Helper()
-	a := v.awaitAgent("falcon", fmt.Sprintf("is reported with %v", codes), func(a meta.RealAgent) bool { return slices.Contains(codes, a.Reason) })
+	wanted := v.server.wanted("falcon")
+	refused := func(a meta.RealAgent) bool {
+		return a.Name == "falcon" && a.DesiredVersion == wanted && slices.Contains(codes, a.Reason)
+	}
+	a := v.awaitAgent("falcon", fmt.Sprintf("is reported with %v", codes), refused)
 	if a.Error == "" {
 		v.t.Errorf("no words go with the reason %s", a.Reason)
 	}
-	s := v.status()
-	i := slices.IndexFunc(s.Agents, func(a meta.RealAgent) bool { return a.Name == "falcon" })
-	if i < 0 || !slices.Contains(codes, s.Agents[i].Reason) {
-		v.t.Errorf("status says nothing of it: %+v", s.Agents)
+	for deadline := time.Now().Add(patience); !slices.ContainsFunc(v.status().Agents, refused); wait(500 * time.Millisecond) { // it may be being tried again
+		if time.Now().After(deadline) {
+			v.t.Fatalf("status says nothing of it: %+v", v.status().Agents)
+		}
 	}
 	v.unharmed()
 	return a

@@ -154,6 +154,11 @@ func (s Situation) wantStarted() Step {
 	switch {
 	case s.Left != (Place{}):
 		step = s.leavePlace()
+	case !s.isInstalled() && s.At != want.Place && len(s.Seen.Versions) > 0:
+		// .version was lost or damaged where the agent is, and a version may run there: only
+		// a replacement in that place ends it. What moves the agent comes after.
+		step.Act, step.From, step.To.Place = ActInstall, Target{}, s.At
+		step.Reason = fmt.Sprintf(".version in %s names nothing that is there, beside versions that are; %s is wanted", s.At.WorkDir, want.Version)
 	case !s.isInstalled() && s.Seen.Version != "":
 		step.Act, step.From = ActInstall, Target{}
 		step.Reason = fmt.Sprintf("%s is named but not there, %s is wanted", s.Seen.Version, want.Version)

@@ -46,6 +46,9 @@ func TestPlan(t *testing.T) {
 		{"as wanted", func(*plan.Situation) {}, plan.ActNone, "as wanted"},
 		{"nothing installed", func(s *plan.Situation) { s.Seen = plan.Observation{} }, plan.ActInstall, "nothing is installed, 1.0.0 is wanted"},
 		{"directory lost", func(s *plan.Situation) { s.Seen.Complete = false }, plan.ActInstall, "1.0.0 is named but not there"},
+		{"directory lost, elsewhere wanted", func(s *plan.Situation) {
+			s.Seen.Complete, s.Seen.Version, s.Wish.Place.WorkDir = false, "9.9.9", "/srv"
+		}, plan.ActInstall, ".version in /opt/agents names nothing that is there"},
 		{"upgrade", func(s *plan.Situation) { s.Wish.Agent.Version = "1.0.1" }, plan.ActUpgrade, "1.0.0 is there, 1.0.1 is wanted"},
 		{"downgrade", func(s *plan.Situation) { s.Wish.Agent.Version = "0.9.0" }, plan.ActDowngrade, "1.0.0 is there, 0.9.0 is wanted"},
 		{"no order", func(s *plan.Situation) { s.Wish.Agent.Version = "nightly" }, plan.ActChange, "1.0.0 is there, nightly is wanted"},
