@@ -77,7 +77,7 @@ var (
 const atOnce = 4
 
 // share is every how many-th cell is tried without being asked for all of them.
-const share = 67
+const share = 58
 
 // TestMatrix tries the cells of the table that is asked for.
 func TestMatrix(t *testing.T) {
