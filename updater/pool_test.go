@@ -33,10 +33,9 @@ func children(t *testing.T, pid int) (n int) {
 // TestManyAgentsOnProbationShareFewChildren: however many are looked at, and
 // none is left while nothing is asked; heartbeats go on meanwhile.
 func TestManyAgentsOnProbationShareFewChildren(t *testing.T) {
-	if os.Getenv("OPS_UPDATER_MATRIX") != "all" {
-		t.Skip("SKIPPED: 24 agents saturate two cores that other packages use, too; make matrix tries it")
-	}
-	const agents = 24
+	// As many as two cores can look at every two seconds and be idle in between: of
+	// more than that each has a child at work all the time, and rightly.
+	const agents = 8
 	s := newSidecar(t)
 	var want []meta.DesiredAgent
 	for i := range agents {
