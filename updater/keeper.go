@@ -39,8 +39,7 @@ type keeper struct {
 	last       plan.Target      // as seen at the last look; none after we changed it ourselves
 	others     string           // what somebody else did to the agent, until it is as wanted again
 	placed     plan.Whereabouts // as it is on disk
-	unclean    bool             // leftovers may lie where the agent is
-	cleanAt    time.Time        // not looked for before
+	leftovers  leftovers
 	children   map[string]*pool.Lent
 
 	mu      sync.Mutex
@@ -62,7 +61,7 @@ func newKeeper(e *Engine, name string, access stateAccess) *keeper {
 	k := &keeper{
 		e: e, name: name, wake: make(chan struct{}, 1), children: map[string]*pool.Lent{},
 		looked: make(chan struct{}), calm: make(chan struct{}), guest: access == readState,
-		unclean: access == ownState, // a crash may have come before the last transaction cleaned up
+		leftovers: leftovers{maybe: access == ownState}, // a crash may have come before the last transaction cleaned up
 	}
 	var err error
 	if k.rec, err = e.openRecord(name, access); err != nil {
@@ -132,11 +131,12 @@ func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) ti
 	var err error
 	switch step.Act {
 	case plan.ActNone:
-		k.cleanUpLater(ctx, s)
+		if k.cleanUpLater(ctx, s) {
+			return 0
+		}
 		return pause
 	case plan.ActWait:
-		k.cleanUpLater(ctx, s)
-		if k.hasNewDigest(ctx, s, step) {
+		if k.cleanUpLater(ctx, s) || k.hasNewDigest(ctx, s, step) {
 			return 0
 		}
 		// Never 0, which would be a round at once: a time that passed since the plan
@@ -191,6 +191,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	s.Trust, _ = k.e.trustNow()
 	k.rec = k.rec.AsOf(s.Now)
 	s.Stored = !k.asked && !k.e.asked.Load()
+	s.Unclean, s.UncleanCode = k.leftovers.problem, k.leftovers.code
 	s.ConfigDue = s.Now.Sub(k.configAt) >= k.e.currentConfig().ConfigEvery
 	s.At = k.rec.At
 	if s.At == (plan.Place{}) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
@@ -363,69 +362,4 @@ func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome
 	// round a journal that goes back to a version which is gone.
 	k.cleanUpPlaces(ctx, t)
 	k.e.wakeHeartbeat()
-}
-
-// cleanUpPlaces removes versions that are no longer needed, and what interrupted
-// installs left.
-func (k *keeper) cleanUpPlaces(ctx context.Context, t *plan.Txn) {
-	places := []plan.Place{t.To.Place}
-	if t.From.Version != "" && t.From.Place != t.To.Place {
-		places = append(places, t.From.Place)
-	}
-	k.unclean = false
-	for _, p := range places {
-		err := k.pruneVersions(ctx, p, "")
-		if err == nil || codeOf(err) == job.CodeUnsafePlace || isOthers(err) { // nothing of ours lies there, or who has the agent now cleans up
-			continue
-		}
-		k.unclean, k.cleanAt = true, time.Now().Add(cleanPause)
-		k.log().Warn().Err(err).Msg("cannot clean up")
-		k.rec.Last.Error = plan.JoinSentences(k.rec.Last.Error, "cannot clean up: "+err.Error())
-		k.saveRecordOrLog()
-	}
-}
-
-// cleanPause is how long is waited before leftovers that could not be removed are
-// looked for again.
-const cleanPause = 10 * time.Second
-
-// cleanUpLater removes what a crash, or a disk that could not be written, has left. It is
-// done while nothing else is to be done.
-func (k *keeper) cleanUpLater(ctx context.Context, s plan.Situation) {
-	now := time.Now()
-	if !k.unclean || k.guest || s.Stored || s.Blind != "" || s.Seen.OwnedBy != "" || s.Seen.Busy || !k.looksAfter() || s.Left != (plan.Place{}) || now.Before(k.cleanAt) {
-		return
-	}
-	err := k.pruneVersions(ctx, s.At, "")
-	if k.unclean = err != nil; err == nil {
-		return
-	}
-	k.cleanAt = now.Add(cleanPause)
-	if codeOf(err) != job.CodeUnsafePlace && !isOthers(err) && ctx.Err() == nil {
-		k.log().Warn().Err(err).Msg("cannot clean up yet")
-	}
-}
-
-// pruneVersions keeps what is running (.version names it), previous and wanted, and
-// fills up to the number of versions that shall be kept; but not drop.
-func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) error {
-	k.mu.Lock()
-	w := k.wish
-	k.mu.Unlock()
-	j := k.newJob(job.OpPrune, plan.Target{Place: at})
-	j.Prune = &job.Prune{Keep: []string{}, Wanted: w.Agent.Version, Count: cmp.Or(w.Agent.Keep, k.e.currentConfig().Keep), Drop: drop}
-	for _, v := range []string{k.rec.Previous, w.Agent.Version} {
-		if v != "" && v != drop {
-			j.Prune.Keep = append(j.Prune.Keep, v)
-		}
-	}
-	if k.isSelf() {
-		j.Prune.Keep = append(j.Prune.Keep, buildinfo.Version())
-	}
-	// Inside a transaction its rollback still needs what it came from.
-	if t := k.rec.Txn; t != nil && t.From.Version != "" {
-		j.Prune.Keep = append(j.Prune.Keep, t.From.Version)
-	}
-	_, err := k.runJob(ctx, at.RunUser, j, nil)
-	return err
 }

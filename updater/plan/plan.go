@@ -87,6 +87,9 @@ type Situation struct {
 	Stored    bool // the wish is of a stored reply: the server has not answered since the start
 
 	Withheld string // why nothing may be replaced or stopped now, or empty
+
+	Unclean     string // why leftovers cannot be removed, or empty
+	UncleanCode string
 }
 
 // Next decides the next step for one agent. Nothing else decides.

@@ -55,6 +55,9 @@ func (s Situation) State(step Step) State {
 	}
 	st.explainStand(s)
 	st.explainTrust(s)
+	if s.Unclean != "" {
+		st.Error, st.Reason = JoinSentences(st.Error, s.Unclean), cmp.Or(st.Reason, s.UncleanCode)
+	}
 	return st
 }
 
