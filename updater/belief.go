@@ -30,9 +30,10 @@ type belief struct {
 	mu      sync.Mutex
 	trust   config.Trust
 	heard   trust.Heard
-	expires time.Time // of the reply that was believed last in this process
-	refused error     // why the last reply was not believed, or nil
-	since   time.Time // since when none has been believed, or zero
+	counts  trust.Counting // by trust and heard: the list's signature is verified when they change
+	expires time.Time      // of the reply that was believed last in this process
+	refused error          // why the last reply was not believed, or nil
+	since   time.Time      // since when none has been believed, or zero
 }
 
 // openBelief reads what was heard. The error says that it is lost; the belief
@@ -40,6 +41,7 @@ type belief struct {
 func openBelief(c config.Config, access stateAccess, log zerolog.Logger) (*belief, error) {
 	b := &belief{path: filepath.Join(c.VarDir, heardName), log: log, trust: c.Trust}
 	err := loadJSON(b.path, access, &b.heard)
+	b.counts = b.heard.Counting(b.trust.Anchors)
 	return b, err
 }
 
@@ -52,9 +54,10 @@ func (b *belief) useConfig(t config.Trust) {
 
 // tellChange does what may change which release keys count; b.mu is held.
 func (b *belief) tellChange(do func()) {
-	keys := func() []string { return b.heard.Keys(b.trust.Anchors, trust.UseRelease, time.Now()).IDs() }
+	keys := func() []string { return b.counts.Keys(trust.UseRelease, time.Now()).IDs() }
 	before := keys()
 	do()
+	b.counts = b.heard.Counting(b.trust.Anchors)
 	if b.changed != nil && !slices.Equal(before, keys()) {
 		b.changed()
 	}
@@ -160,7 +163,7 @@ func (b *belief) unchanged() error {
 func (b *belief) releaseKeys() trust.Keys {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.heard.Keys(b.trust.Anchors, trust.UseRelease, time.Now())
+	return b.counts.Keys(trust.UseRelease, time.Now())
 }
 
 // report is what the heartbeat says; nil on a host that verifies nothing.
@@ -173,8 +176,8 @@ func (b *belief) report() *meta.TrustReport {
 	now := time.Now()
 	r := &meta.TrustReport{
 		Releases: b.trust.Releases, Configs: b.trust.Configs, Desired: b.trust.Desired, Epoch: b.heard.Epoch,
-		Keys:    b.heard.Keys(b.trust.Anchors, trust.UseRelease, now).IDs(),
-		Servers: b.heard.Keys(b.trust.Anchors, trust.UseServer, now).IDs(),
+		Keys:    b.counts.Keys(trust.UseRelease, now).IDs(),
+		Servers: b.counts.Keys(trust.UseServer, now).IDs(),
 		Roots:   b.trust.Anchors.Roots.IDs(),
 	}
 	if b.refused != nil {

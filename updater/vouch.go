@@ -25,7 +25,7 @@ func (e *Engine) trustNow() (plan.Trust, trust.Keys) {
 	if cfg.ReleaseKeys != nil {
 		keys = cfg.ReleaseKeys()
 	} else {
-		keys = trust.Heard{}.Keys(cfg.Trust.Anchors, trust.UseRelease, time.Now())
+		keys = trust.Heard{}.Counting(cfg.Trust.Anchors).Keys(trust.UseRelease, time.Now())
 	}
 	return plan.Trust{Releases: cfg.Trust.Releases, Configs: cfg.Trust.Configs, Keys: keys.IDs()}, keys
 }

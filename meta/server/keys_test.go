@@ -24,9 +24,10 @@ type believer struct {
 }
 
 func (b *believer) report() *meta.TrustReport {
+	counting := b.heard.Counting(b.anchors)
 	return &meta.TrustReport{
 		Releases: meta.TrustRequire, Configs: meta.TrustRequire, Desired: meta.TrustRequire, Epoch: b.heard.Epoch,
-		Keys: b.heard.Keys(b.anchors, trust.UseRelease, time.Now()).IDs(), Servers: b.heard.Keys(b.anchors, trust.UseServer, time.Now()).IDs(), Roots: b.anchors.Roots.IDs(),
+		Keys: counting.Keys(trust.UseRelease, time.Now()).IDs(), Servers: counting.Keys(trust.UseServer, time.Now()).IDs(), Roots: b.anchors.Roots.IDs(),
 	}
 }
 

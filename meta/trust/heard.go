@@ -51,21 +51,36 @@ type Statement struct {
 	List    *SignedList // of a higher epoch than the host's, or nil
 }
 
-// Keys are the keys of that use that count for a host which heard this. A list
+// Counting are the keys that count for a host, by what it was given and what it
+// heard.
+type Counting struct {
+	anchors Anchors
+	list    *KeyList // nil: none was heard that counts
+}
+
+// Counting verifies the list of keys, once for as many questions as there are. A list
 // that the host's root keys do not vouch for (any more) does not count.
-func (h Heard) Keys(a Anchors, use Use, now time.Time) Keys {
-	if use == UseRoot {
-		return a.Roots
-	}
+func (h Heard) Counting(a Anchors) Counting {
+	c := Counting{anchors: a}
 	if h.List != nil {
 		if l, err := h.List.Verify(a.Roots); err == nil {
-			return l.Of(use, now)
+			c.list = &l
 		}
 	}
-	if use == UseRelease {
-		return a.Releases
+	return c
+}
+
+// Keys are the keys of that use that count at now.
+func (c Counting) Keys(use Use, now time.Time) Keys {
+	switch {
+	case use == UseRoot:
+		return c.anchors.Roots
+	case c.list != nil:
+		return c.list.Of(use, now)
+	case use == UseRelease:
+		return c.anchors.Releases
 	}
-	return a.Servers
+	return c.anchors.Servers
 }
 
 // Judge says whether a reply is believed: body is its exact bytes, signature what its
@@ -84,7 +99,7 @@ func (h Heard) Judge(a Anchors, body []byte, header string, said Statement, host
 	if err != nil {
 		return next, err
 	}
-	if _, err := signature.Verify(next.Keys(a, UseServer, now), DigestOf(body), Reply()); err != nil {
+	if _, err := signature.Verify(next.Counting(a).Keys(UseServer, now), DigestOf(body), Reply()); err != nil {
 		return next, err
 	}
 	switch {

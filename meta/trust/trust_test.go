@@ -306,11 +306,11 @@ func TestAListOfKeysBeginsAnEpoch(t *testing.T) {
 	_, err = judge(next, fresh, replyWith(func(s *trust.Statement) { s.Epoch, s.Serial = 0, 11 }))
 	wantCode(t, err, trust.EpochBack)
 	// The key's own end.
-	if keys := next.Keys(anchors, trust.UseServer, now.Add(3*time.Hour)); len(keys) != 0 {
+	if keys := next.Counting(anchors).Keys(trust.UseServer, now.Add(3*time.Hour)); len(keys) != 0 {
 		t.Errorf("%v count after their end", keys.IDs())
 	}
 	// Who takes the root key out of the configuration takes the list with it.
-	if keys := next.Keys(trust.Anchors{Servers: anchors.Servers}, trust.UseServer, now); len(keys) != 1 || keys[0] != old.Public() {
+	if keys := next.Counting(trust.Anchors{Servers: anchors.Servers}).Keys(trust.UseServer, now); len(keys) != 1 || keys[0] != old.Public() {
 		t.Errorf("without root keys %v count", keys.IDs())
 	}
 }
