@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -106,51 +105,6 @@ func ownCell(k api.OwnKey, r api.KeyReport) cell {
 		return plain("signs replies")
 	}
 	return plain("waits")
-}
-
-// passwordOf is how a command comes by a key file's password.
-type passwordOf struct {
-	file string // with the password; empty: the terminal is asked
-	none bool   // there shall be none
-}
-
-// privateKey reads a private key's file, and asks for its password when it has one.
-func (a *app) privateKey(path string, p passwordOf) (trust.PrivateKey, error) {
-	data, err := plainfile.ReadLinked(path, maxListFile)
-	if err != nil {
-		return trust.PrivateKey{}, &api.Error{Kind: api.KindInvalid, Message: "cannot read the key", Err: err, Hint: "give the file of a private key: ops-meta key new makes one, and minisign -G"}
-	}
-	k, err := trust.ParsePrivateKey(data, "")
-	if errors.Is(err, trust.ErrEncrypted) {
-		var password string
-		if password, err = a.askPasswordOf(path, p); err != nil {
-			return k, err
-		}
-		k, err = trust.ParsePrivateKey(data, password)
-	}
-	if err != nil {
-		return k, &api.Error{Kind: api.KindInvalid, Message: "cannot use the key " + path, Err: err}
-	}
-	return k, nil
-}
-
-func (a *app) askPasswordOf(path string, p passwordOf) (string, error) {
-	if p.file != "" {
-		return readSmall(p.file)
-	}
-	return a.askSecret("password of "+path, "give it in a file: --password-file")
-}
-
-// askSecret asks a person at a terminal for something that is not shown.
-func (a *app) askSecret(what, hint string) (string, error) {
-	f, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return "", &api.Error{Kind: api.KindInvalid, Message: "there is no terminal to ask for the " + what, Hint: hint}
-	}
-	_, _ = fmt.Fprintf(a.err, "%s: ", what)
-	secret, err := term.ReadPassword(int(f.Fd()))
-	_, _ = fmt.Fprintln(a.err)
-	return string(secret), err
 }
 
 func (a *app) keyNewCommand() *cobra.Command {

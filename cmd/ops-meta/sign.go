@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
@@ -22,9 +21,6 @@ import (
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/trust"
 )
-
-// maxKeyFile bounds a file with a key.
-const maxKeyFile = 4 << 10
 
 // signer signs releases on this machine. The key never leaves it.
 type signer struct {
@@ -35,45 +31,10 @@ type signer struct {
 	key trust.PrivateKey // once loadKey has read it
 }
 
-// loadKey reads the key, and asks for its password when it has one.
-func (s *signer) loadKey() error {
-	file, err := plainfile.ReadLinked(s.keyFile, maxKeyFile)
-	if err != nil {
-		return &api.Error{Kind: api.KindInvalid, Message: "cannot read the key", Err: err, Hint: "give the file of a release key: one of minisign -G"}
-	}
-	key, err := trust.ParsePrivateKey(file, "")
-	if errors.Is(err, trust.ErrEncrypted) {
-		var password string
-		if password, err = s.askPassword(); err != nil {
-			return err
-		}
-		key, err = trust.ParsePrivateKey(file, password)
-	}
-	if err != nil {
-		return &api.Error{Kind: api.KindInvalid, Message: "cannot use the key " + s.keyFile, Err: err}
-	}
-	s.key = key
-	return nil
-}
-
-// askPassword reads the key's password from its file, or from the terminal without
-// showing it.
-func (s *signer) askPassword() (string, error) {
-	if s.passwordFile != "" {
-		password, err := readSmall(s.passwordFile)
-		if err != nil {
-			return "", fmt.Errorf("cannot read the password: %w", err)
-		}
-		return password, nil
-	}
-	f, ok := s.in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return "", &api.Error{Kind: api.KindInvalid, Message: "the key " + s.keyFile + " has a password, and there is no terminal to ask for it", Hint: "give it in a file: --" + s.passwordFlag()}
-	}
-	_, _ = fmt.Fprintf(s.err, "password of %s: ", s.keyFile)
-	password, err := term.ReadPassword(int(f.Fd()))
-	_, _ = fmt.Fprintln(s.err)
-	return string(password), err
+// loadKey reads the key.
+func (s *signer) loadKey() (err error) {
+	s.key, err = s.privateKey(s.keyFile, passwordOf{file: s.passwordFile, flag: s.passwordFlag()})
+	return err
 }
 
 // passwordFlag is the flag that gives the password, of the command that signs.
