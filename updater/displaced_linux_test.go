@@ -76,7 +76,7 @@ func TestI3WhatRunsInARemovedDirectoryIsEndedBeforeAnotherVersionStarts(t *testi
 }
 
 func TestI3AVersionThatMayNotBeEnteredIsNotTakenForMissing(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	must(t, os.MkdirAll(h.cfg.DefaultWorkDir, 0o755))
 	wanted := func(version string) meta.DesiredAgent {

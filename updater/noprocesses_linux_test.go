@@ -109,7 +109,7 @@ func asAnother(t *testing.T, u *user.User, habits agenttest.Habits) (h *host, a 
 const noMore = "no more processes, memory or files"
 
 func TestI2NothingIsStoppedWhereNothingCanBeForked(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h, v1 := asAnother(t, u, agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
 	v2.RunUser = v1.RunUser
@@ -141,7 +141,7 @@ func TestI2WhatWasStoppedWaitsForProcessesAndIsStartedThen(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u := needUser(t)
+			u := agenttest.NeedUser(t)
 			h, a := asAnother(t, u, agenttest.Habits{BeforeStop: "touch var/stopping; while [ ! -e var/stop ]; do sleep 0.02; done"})
 			state := filepath.Join(h.agentDir("falcon"), "1.0.0/var")
 			change(t, h, a)

@@ -46,7 +46,7 @@ func (h *host) awaitUnsafe(agent string) {
 }
 
 func TestRootTouchesNothingBelowADirectoryOfAnotherUser(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	theirs := filepath.Dir(h.cfg.DefaultWorkDir)
 	must(t, os.MkdirAll(h.cfg.DefaultWorkDir, 0o755))
@@ -82,7 +82,7 @@ func TestRootTouchesNothingBelowADirectoryOfAnotherUser(t *testing.T) {
 
 // TestAnotherNameOfRootIsRoot has a directory service know one.
 func TestAnotherNameOfRootIsRoot(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	mark := filepath.Join(h.dir, "mark")
 	service := filepath.Join(h.dir, "service")
@@ -122,7 +122,7 @@ func TestAnotherNameOfRootIsRoot(t *testing.T) {
 }
 
 func TestI3RootLeavesAPlaceThatOthersCanChangeByItself(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	mark := filepath.Join(h.dir, "mark")
 	h.boot()
@@ -152,7 +152,7 @@ func TestI3RootLeavesAPlaceThatOthersCanChangeByItself(t *testing.T) {
 }
 
 func TestRootTakesOverNothingOfAnotherUser(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	root := func(t *testing.T, path string) {
 		must(t, filepath.Walk(path, func(path string, _ os.FileInfo, err error) error {
 			if err != nil {
@@ -205,7 +205,7 @@ func TestRootTakesOverNothingOfAnotherUser(t *testing.T) {
 // The journal may be lost, or the server may name a directory that somebody
 // has filled before.
 func TestWhatSomebodyElsePutIntoTheWayIsNotRun(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	other := u.Username
 	for name, runUser := range map[string]string{"as root": "", "as root by name": "root", "as another user": other} {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestWhatSomebodyElsePutIntoTheWayIsNotRun(t *testing.T) {
 // So do the ancestors' sidecars leave versions that root unpacked with the owners
 // of the tarball.
 func TestAForeignVersionOfRootsIsNamedByReportAndCheck(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	for _, foreign := range []string{"1.0.0", "1.0.0/control"} {
 		t.Run(foreign, func(t *testing.T) {
 			h := underRoot(t)
@@ -268,7 +268,7 @@ func TestAForeignVersionOfRootsIsNamedByReportAndCheck(t *testing.T) {
 }
 
 func TestCheckWarnsOfPlacesThatOthersCanChange(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	top := filepath.Dir(filepath.Dir(h.cfg.DefaultWorkDir))
 	must(t, os.MkdirAll(filepath.Join(top, "var"), 0o700))

@@ -188,7 +188,7 @@ func TestAPlanWhileAReleaseStartsSlowlyEndsNothing(t *testing.T) {
 }
 
 func TestAnAgentThatCannotBeLookedAtIsNotGivenUp(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})

@@ -2,7 +2,6 @@ package updater_test
 
 import (
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -118,20 +117,6 @@ func TestI6ABadReplyTouchesNobodyElse(t *testing.T) {
 	h.await("../etc", "was forgotten", func(a meta.RealAgent) bool { return a.Name == "" })
 }
 
-// needUser is a second user, for tests as root.
-func needUser(t *testing.T) *user.User {
-	t.Helper()
-	u, err := user.Lookup("nobody")
-	if os.Geteuid() == 0 && err == nil {
-		return u
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("this test needs root and the user nobody: %v", err)
-	}
-	t.Skipf("SKIPPED: this test needs root and the user nobody: %v", err)
-	return nil
-}
-
 // underRoot is a host whose directories belong to root from the top.
 func underRoot(t *testing.T) *host {
 	t.Helper()
@@ -148,7 +133,7 @@ func underRoot(t *testing.T) *host {
 }
 
 func TestI4RootMakesADirectoryForAnotherUserAndNothingElse(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -185,7 +170,7 @@ func ownerOf(t *testing.T, path string) string {
 }
 
 func TestAnotherUserInTheSamePlaceNeedsItsFiles(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	h := underRoot(t)
 	h.cfg.CheckEvery = 100 * time.Millisecond
 	h.boot()

@@ -14,20 +14,6 @@ import (
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 )
 
-// needUser is another user than root, who runs the tests.
-func needUser(t *testing.T) *user.User {
-	t.Helper()
-	u, err := user.Lookup("nobody")
-	if os.Geteuid() == 0 && err == nil {
-		return u
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("this test needs root and the user nobody: %v", err)
-	}
-	t.Skipf("SKIPPED: this test needs root and the user nobody: %v", err)
-	return nil
-}
-
 // newVictimOf is a host whose sidecar is root's and whose falcon is nobody's.
 func newVictimOf(t *testing.T, u *user.User) *victim {
 	t.Helper()
@@ -66,7 +52,7 @@ func (v *victim) bystanderIsUpdated(falcon meta.DesiredAgent, version, precious 
 }
 
 func TestAHostileUserTouchesNeitherTheSidecarNorOtherAgents(t *testing.T) {
-	u := needUser(t)
+	u := agenttest.NeedUser(t)
 	for name, attack := range map[string]func(v *victim, dir, precious string){
 		"version file is a link": func(v *victim, dir, precious string) {
 			must(v.t, os.Remove(filepath.Join(dir, ".version")))
