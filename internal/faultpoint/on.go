@@ -43,11 +43,7 @@ func Hit(name string) {
 	}
 	switch action {
 	case "wait":
-		for began := time.Now(); !exists(once + ".go"); time.Sleep(2 * time.Millisecond) {
-			if time.Since(began) > waitLimit {
-				os.Exit(3) //nolint:forbidigo // nobody is there any more
-			}
-		}
+		waitUntilLetGo(once + ".go")
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -89,4 +85,19 @@ func Environment() []string {
 		return []string{variable + "=" + v}
 	}
 	return nil
+}
+
+// waitUntilLetGo waits for the file that lets this process go on. It cannot be
+// cancelled but by the end of the process, which is what the moment is for; nobody
+// waits for ever, should the test be gone.
+func waitUntilLetGo(file string) {
+	limit, look := time.After(waitLimit), time.NewTicker(2*time.Millisecond)
+	defer look.Stop()
+	for !exists(file) {
+		select {
+		case <-look.C:
+		case <-limit:
+			os.Exit(3) //nolint:forbidigo // nobody is there any more
+		}
+	}
 }

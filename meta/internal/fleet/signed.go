@@ -1,7 +1,7 @@
 package fleet
 
 import (
-	"encoding/json"
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,11 +144,7 @@ func (r *Reply) Personal(now time.Time) (body []byte, signature string) {
 	t := r.terms
 	body = append(make([]byte, 0, len(r.Body)+256), strings.TrimSuffix(string(r.Body), "}\n")...)
 	field := func(name string, value any) {
-		text, err := json.Marshal(value)
-		if err != nil { // plain strings and numbers
-			panic("fleet: cannot encode a reply: " + err.Error())
-		}
-		body = append(append(body, `,"`+name+`":`...), text...)
+		body = append(append(body, `,"`+name+`":`...), bytes.TrimSuffix(encodeJSON(value), []byte("\n"))...)
 	}
 	if t.sign {
 		if r.doubt {
