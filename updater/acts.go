@@ -36,6 +36,19 @@ func (k *keeper) startVersion(ctx context.Context, s plan.Situation, step plan.S
 	return nil
 }
 
+// restoreVersion makes .version name again what it named before it was lost or damaged.
+// What runs is not touched.
+func (k *keeper) restoreVersion(ctx context.Context, step plan.Step) error {
+	if _, err := k.runJob(ctx, step.To.RunUser, k.newJob(job.OpActivate, step.To), nil); err != nil {
+		return err
+	}
+	k.log().Warn().Str("version", step.To.Version).Msg("restored: " + step.Reason)
+	k.tell("restored: "+step.Reason, step.Code)
+	k.last = plan.Target{} // the next look must not take our own change for somebody else's
+	k.e.wakeHeartbeat()
+	return nil
+}
+
 // stopVersion stops what runs; its directory stays.
 func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 	ctx = context.WithoutCancel(ctx)

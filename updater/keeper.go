@@ -150,6 +150,8 @@ func (k *keeper) actOn(ctx context.Context, s plan.Situation, step plan.Step) ti
 		err = k.stopVersion(ctx, step)
 	case plan.ActConfig:
 		err = k.checkConfig(ctx, s, step)
+	case plan.ActRestore:
+		err = k.restoreVersion(ctx, step)
 	case plan.ActInstall, plan.ActUpgrade, plan.ActDowngrade, plan.ActChange, plan.ActMove, plan.ActChangeUser, plan.ActRollback:
 		err = k.replaceVersion(ctx, s, step)
 	}
@@ -226,6 +228,9 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	// also when the server names another place by then.
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
+		if s.Seen.Complete {
+			k.rec.Current = s.Seen.Version
+		}
 	}
 	if s.Blind == "" {
 		k.rec.KeepVerified(s.At.WorkDir, s.Seen.Versions)

@@ -197,7 +197,8 @@ func (h *host) report(name string) meta.RealAgent {
 func (h *host) await(name, what string, ok func(meta.RealAgent) bool) meta.RealAgent {
 	h.t.Helper()
 	deadline := time.Now().Add(patience)
-	for {
+	// Each report asks the control scripts: what takes longer is asked about less often.
+	for pause := 20 * time.Millisecond; ; pause = min(pause*5/4, 200*time.Millisecond) {
 		a := h.report(name)
 		if ok(a) {
 			return a
@@ -205,7 +206,7 @@ func (h *host) await(name, what string, ok func(meta.RealAgent) bool) meta.RealA
 		if time.Now().After(deadline) {
 			h.t.Fatalf("%s never %s: %+v", name, what, a)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -162,6 +162,7 @@ func (k *keeper) endAsRolledBack(ctx context.Context, t *plan.Txn, startErr erro
 		// instead of made with each round.
 		k.rec.Crash = k.rec.Crash.WithStart(now)
 	}
+	k.rec.Current = t.From.Version
 	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: t.Failure, Code: t.Code, Release: t.Blame}, now)
 	k.log().Error().Str("act", string(t.Act)).Str("failed", t.To.Version).Str("back", t.From.Version).
 		Time("notBefore", b.Until).AnErr("start", startErr).Msg(string(o.Phase) + ": " + t.Failure)

@@ -23,8 +23,8 @@ func (k *keeper) whyOutdated(ctx context.Context, t *plan.Txn) string {
 			continue
 		}
 		r, err := k.runJob(ctx, target.RunUser, k.newJob(job.OpObserve, target), nil)
-		if err != nil || r.Seen.Version == "" {
-			continue // nothing is known that speaks against it
+		if err != nil || !r.Seen.Complete {
+			continue // nothing is known that speaks against it: who damaged .version wanted nothing
 		}
 		if !slices.Contains(k.expectedVersions(t, target.WorkDir), r.Seen.Version) {
 			return fmt.Sprintf(".version in %s names %s by now, which somebody else made so", dirOf(target.Place, k.name).Path, r.Seen.Version)

@@ -297,7 +297,7 @@ func (k *keeper) commitTransaction(ctx context.Context, t *plan.Txn, how string)
 	if t.Act == plan.ActRollback {
 		k.rec.Previous = "" // what we came from is what the operator did not want
 	}
-	k.rec.At, k.rec.Config, k.rec.Crash = t.To.Place, t.Config, plan.CrashLog{}
+	k.rec.At, k.rec.Current, k.rec.Config, k.rec.Crash = t.To.Place, t.To.Version, t.Config, plan.CrashLog{}
 	// A release can be blocked by what it is and by where it came from: having run
 	// disproves both.
 	k.rec.Unblock(t.Key)

@@ -485,3 +485,60 @@ func (h *host) logSays(parts ...string) {
 		return false
 	})
 }
+
+// A .version that is damaged says nothing about what runs: it is named again, whatever
+// keeps another version from taking its place.
+func TestI1I2ADamagedVersionFileNamesAgainWhatRuns(t *testing.T) {
+	cases := map[string]struct {
+		desire func(*host, meta.DesiredAgent) meta.Phase
+		stop   bool
+	}{
+		"held": {desire: func(h *host, _ meta.DesiredAgent) meta.Phase {
+			must(h.t, h.engine.Hold("falcon", "exam week"))
+			return meta.PhaseHeld
+		}},
+		"the wanted one is in quarantine": {desire: func(h *host, _ meta.DesiredAgent) meta.Phase {
+			h.apply(h.origin.publish(h.t, "falcon", "1.0.1", agenttest.Habits{Health: "echo 'queue full'; exit 1"}))
+			h.await("falcon", "rolled back", func(a meta.RealAgent) bool {
+				return a.Phase == meta.PhaseRolledBack && a.Status == meta.StatusStarted
+			})
+			return meta.PhaseRolledBack
+		}},
+		"stop is wanted": {stop: true, desire: func(*host, meta.DesiredAgent) meta.Phase { return meta.PhaseIdle }},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.boot()
+			v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+			h.apply(v1)
+			h.runs("falcon", "1.0.0")
+			phase := c.desire(h, v1)
+			before := noted(t, h.agentDir("falcon"), 1)
+			h.halt()
+			agenttest.Write(t, filepath.Join(h.agentDir("falcon"), ".version"), "\x00\x00", 0o644)
+			h.boot()
+			status := meta.StatusStarted
+			if c.stop {
+				v1.Cmd, status = meta.CmdStop, meta.StatusStopped
+				h.apply(v1)
+			}
+			said := false
+			h.await("falcon", "looked after", func(a meta.RealAgent) bool {
+				said = said || a.Reason == plan.CodeVersionLost
+				return a.Version == "1.0.0" && a.Status == status && a.Phase == phase
+			})
+			if !said {
+				t.Error("I7: no heartbeat said that .version was lost")
+			}
+			if c.stop {
+				h.checkRunning("falcon")
+				return
+			}
+			h.checkRunning("falcon", "1.0.0")
+			if now := agenttest.Events(t, h.agentDir("falcon")); len(now) != len(before) {
+				t.Errorf("the agent was disturbed: %+v", now[len(before):])
+			}
+		})
+	}
+}

@@ -149,11 +149,7 @@ var notTried = []struct{ what, why string }{
 }
 
 // open are cells that are known to fail; make matrix tries them, and lists them as failed.
-var open = []string{
-	// The version that came back runs on, but .version does not name it any more, and what
-	// is wanted is in quarantine: until that ends the agent is not looked after.
-	"rollback/sidecar.ended/corrupt-version",
-}
+var open []string
 
 // hold is how long a fault lasts at most that nobody notices.
 const hold = 3 * time.Second

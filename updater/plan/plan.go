@@ -5,6 +5,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ const (
 	ActStart      Act = "start"      // the version that is there
 	ActStop       Act = "stop"       // what runs
 	ActConfig     Act = "config"     // look whether the remote config changed
+	ActRestore    Act = "restore"    // what .version named, after it was lost or damaged
 )
 
 // Replaces reports whether a stops one version to start another, or the same
@@ -95,7 +97,7 @@ type Situation struct {
 // Next decides the next step for one agent. Nothing else decides.
 func Next(s Situation) Step {
 	step := s.decideNext()
-	if s.Withheld != "" && (step.Act.Replaces() || step.Act == ActStop || step.Act == ActConfig) {
+	if s.Withheld != "" && (step.Act.Replaces() || step.Act == ActStop || step.Act == ActConfig || step.Act == ActRestore) {
 		step = nothingToDo(step.Reason + "; " + s.Withheld)
 	}
 	step.Agent = s.Name
@@ -121,13 +123,29 @@ func (s Situation) decideNext() Step {
 	if why := s.Policy.refuseAgent(s.Name); why != "" {
 		return Step{Act: ActNone, Reason: "refused: " + why, Code: CodePolicy}
 	}
-	switch s.Wish.Agent.Cmd {
-	case meta.CmdNone:
+	switch {
+	case s.Wish.Agent.Cmd == meta.CmdNone:
 		return nothingToDo("no command: only reported")
-	case meta.CmdStop:
+	case s.isVersionLost():
+		return s.restoreVersion()
+	case s.Wish.Agent.Cmd == meta.CmdStop:
 		return s.unlessRefused(s.wantStopped())
 	}
 	return s.wantStarted()
+}
+
+// isVersionLost: .version no longer names what is known to be there. Whether that runs, and
+// may be stopped or replaced, can only be asked once it does again.
+func (s Situation) isVersionLost() bool {
+	return !s.isInstalled() && s.Left == (Place{}) && s.At == s.Journal.At && s.Journal.Current != "" && slices.Contains(s.Seen.Versions, s.Journal.Current)
+}
+
+func (s Situation) restoreVersion() Step {
+	named := cmp.Or(s.Seen.Version, "nothing")
+	return Step{
+		Act: ActRestore, To: Target{Place: s.At, Version: s.Journal.Current}, Code: CodeVersionLost,
+		Reason: fmt.Sprintf(".version in %s names %s; %s is there, and was named before", s.At.WorkDir, named, s.Journal.Current),
+	}
 }
 
 func nothingToDo(reason string) Step { return Step{Act: ActNone, Reason: reason} }

@@ -33,6 +33,12 @@ func wanted() plan.Situation {
 	}
 }
 
+// loseVersion: .version names what is not there, and the journal knows what it named.
+func loseVersion(s *plan.Situation, named string) {
+	s.Seen.Version, s.Seen.Complete, s.Seen.Status = named, false, status.Status{Word: meta.StatusUnknown}
+	s.Journal.At, s.Journal.Current = home, "1.0.0"
+}
+
 func TestPlan(t *testing.T) {
 	stopped := status.Status{Word: meta.StatusStopped}
 	later := now.Add(time.Minute)
@@ -49,6 +55,18 @@ func TestPlan(t *testing.T) {
 		{"directory lost, elsewhere wanted", func(s *plan.Situation) {
 			s.Seen.Complete, s.Seen.Version, s.Wish.Place.WorkDir = false, "9.9.9", "/srv"
 		}, plan.ActInstall, ".version in /opt/agents names nothing that is there"},
+		{"version file lost", func(s *plan.Situation) { loseVersion(s, "") }, plan.ActRestore, "names nothing; 1.0.0 is there, and was named before"},
+		{"version file damaged", func(s *plan.Situation) { loseVersion(s, "9.9.9") }, plan.ActRestore, "names 9.9.9; 1.0.0 is there"},
+		{"version file lost, held", func(s *plan.Situation) { loseVersion(s, ""); s.Hold = &plan.Hold{Reason: "exam week"} }, plan.ActRestore, "1.0.0 is there"},
+		{"version file lost, stop", func(s *plan.Situation) { loseVersion(s, ""); s.Wish.Agent.Cmd = meta.CmdStop }, plan.ActRestore, "1.0.0 is there"},
+		{"version file lost, elsewhere wanted", func(s *plan.Situation) { loseVersion(s, ""); s.Wish.Place.WorkDir = "/srv" }, plan.ActRestore, "1.0.0 is there"},
+		{"version file lost, quarantine", func(s *plan.Situation) {
+			loseVersion(s, "")
+			s.Wish.Agent.Version, s.Journal.Blocks = "2.0.0", []plan.Block{blocked}
+		}, plan.ActRestore, "1.0.0 is there"},
+		{"version file lost, no command", func(s *plan.Situation) { loseVersion(s, ""); s.Wish.Agent.Cmd = "" }, plan.ActNone, "only reported"},
+		{"version file and directory lost", func(s *plan.Situation) { loseVersion(s, ""); s.Seen.Versions = []string{"0.9.0"} }, plan.ActInstall, "1.0.0 is wanted"},
+		{"version file lost, known of another place", func(s *plan.Situation) { loseVersion(s, ""); s.Journal.At.WorkDir = "/srv" }, plan.ActInstall, "1.0.0 is wanted"},
 		{"upgrade", func(s *plan.Situation) { s.Wish.Agent.Version = "1.0.1" }, plan.ActUpgrade, "1.0.0 is there, 1.0.1 is wanted"},
 		{"downgrade", func(s *plan.Situation) { s.Wish.Agent.Version = "0.9.0" }, plan.ActDowngrade, "1.0.0 is there, 0.9.0 is wanted"},
 		{"no order", func(s *plan.Situation) { s.Wish.Agent.Version = "nightly" }, plan.ActChange, "1.0.0 is there, nightly is wanted"},

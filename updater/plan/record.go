@@ -12,6 +12,7 @@ import (
 type Record struct {
 	Name     string   `json:"name"`
 	At       Place    `json:"at,omitzero"`        // where the agent is
+	Current  string   `json:"current,omitempty"`  // what .version named there when it was seen last, or made to
 	Previous string   `json:"previous,omitempty"` // the version before the last committed one
 	Unproven string   `json:"unproven,omitempty"` // replaced another one and was superseded before it proved itself
 	Txn      *Txn     `json:"txn,omitempty"`      // half done; nil otherwise
