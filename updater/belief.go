@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -220,17 +221,42 @@ func ForgetHeard(c config.Config) (trust.Heard, error) {
 }
 
 // checkTrust tells what is verified and whether replies are believed.
-func checkTrust(c config.Config) []Finding {
+func checkTrust(ctx context.Context, c config.Config) []Finding {
 	if !c.Trust.Any() {
 		return nil
 	}
 	t, err := StoredTrust(c)
 	f := Finding{Name: "trust", Verdict: VerdictOK, Detail: TrustInWords(t.TrustReport)}
-	if err != nil {
+	switch {
+	case err != nil:
 		f.Verdict, f.Detail = VerdictWarn, fmt.Sprintf("%s; what was heard of the server is lost: %v", f.Detail, err)
 		f.Mend = "the sidecar begins anew with the keys of " + filepath.Base(c.Path)
+	case len(t.Keys) > 0 || t.Releases != meta.TrustRequire && t.Configs != meta.TrustRequire:
+	case t.Epoch == 0:
+		f.Detail += "; the list of keys comes with the server's replies"
+	default:
+		f.Verdict, f.Detail = VerdictWarn, f.Detail+"; no release key counts, so nothing that has to be signed with one is accepted"
+		f.Mend = "have the list of keys name one: ops-meta key list, ops-meta key add"
 	}
-	return []Finding{f}
+	return append([]Finding{f}, checkBelieved(ctx, c)...)
+}
+
+// checkBelieved asks the sidecar that runs, if any, whether it believes the server's replies.
+func checkBelieved(ctx context.Context, c config.Config) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, socketTimeout)
+	defer cancel()
+	s, err := local.NewClient(c.VarDir).Status(ctx)
+	if err != nil || s.Trust == nil || s.Trust.Refused == "" {
+		return nil
+	}
+	effect := "are refused"
+	if s.Trust.Desired != meta.TrustRequire {
+		effect = "would be refused if trust.desired were require"
+	}
+	return []Finding{{
+		Name: "trust", Verdict: VerdictWarn, Detail: fmt.Sprintf("the server's replies %s since %s: %s [%s]", effect, s.Trust.Stale.Local().Format(time.DateTime), s.Trust.Refused, s.Trust.Reason),
+		Mend: "docs/TRUST.md says what each code is about; on the server: ops-meta doctor",
+	}}
 }
 
 // TrustInWords says what is verified with which keys.

@@ -37,9 +37,10 @@ type Finding struct {
 
 // Times that a check may take, and how wrong a clock may be.
 const (
-	probeTimeout = 5 * time.Second // for each server
-	sudoTimeout  = 15 * time.Second
-	maxClockSkew = 5 * time.Minute
+	probeTimeout  = 5 * time.Second // for each server
+	sudoTimeout   = 15 * time.Second
+	socketTimeout = 2 * time.Second // for the sidecar that runs
+	maxClockSkew  = 5 * time.Minute
 )
 
 // varSpace is what the journal and the log need to go on for a while.
@@ -53,9 +54,9 @@ func Check(ctx context.Context, c config.Config) []Finding {
 	for _, w := range c.Warnings() {
 		findings = append(findings, Finding{Name: "configuration", Verdict: VerdictWarn, Detail: w})
 	}
-	findings = append(findings, checkTrust(c)...)
+	findings = append(findings, checkTrust(ctx, c)...)
 	findings = append(findings, checkVouched(c)...)
-	findings = append(findings, checkPolicy(c)...)
+	findings = append(findings, checkWishes(c)...)
 	findings = append(findings, checkTakeover(c.VarDir)...)
 	findings = append(findings, checkAside(c.VarDir)...)
 	findings = append(findings, checkPlaces(ctx, c)...)
@@ -135,20 +136,6 @@ func checkShell() Finding {
 		}
 	}
 	return Finding{Name: "shell", Verdict: VerdictOK, Detail: sh}
-}
-
-// checkPolicy says what of the last reply this host's policy refuses.
-func checkPolicy(c config.Config) []Finding {
-	var findings []Finding
-	for _, w := range lastWishes(c) {
-		if why := c.Policy.Refuses(w); w.Refused == "" && why != "" {
-			findings = append(findings, Finding{
-				Name: "policy", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s %s is refused: %s", w.Agent.Name, w.Agent.Version, why),
-				Mend: "want something else of this host in ops-meta, or change policy in " + filepath.Base(c.Path),
-			})
-		}
-	}
-	return findings
 }
 
 // checkUsers tries to become every user that the last reply names. One that

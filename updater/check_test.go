@@ -21,6 +21,9 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	const noUser = `{"agents":[{"name":"a","version":"1","cmd":"start","runUser":"nobody-has-this-name"}],"dialect":"v1"}`
+	const broken = `{"agents":[{"name":"a","version":"1","cmd":"start","workDir":"relative"}],"dialect":"v1"}`
+	const foreign = `{"agents":[{"name":"a","version":"1","cmd":"start","tarball":"http://theirs.example"}],"dialect":"v1"}`
+	key := newReleaseKey(t).Public().String()
 	cases := []struct {
 		name, config, desired string
 		clock                 time.Duration
@@ -38,6 +41,9 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 		{"certificate missing", `{"ca_file":"nowhere.pem"}`, "", 0, updater.VerdictFail, "cannot read ca_file", "correct the TLS keys"},
 		{"insecure", `{"insecure":true}`, "", 0, updater.VerdictWarn, "insecure is true", ""},
 		{"token in the clear", `{"server":"meta.invalid:1","token":"x"}`, "", 0, updater.VerdictWarn, "the token goes to meta.invalid:1 without TLS", ""},
+		{"no key counts yet", `{"trust":{"mode":"require","root_keys":["` + key + `"]}}`, "", 0, updater.VerdictOK, "(no key); the list of keys comes with the server's replies", ""},
+		{"breaks the contract", `{}`, broken, 0, updater.VerdictWarn, "what the server wants of it is refused: ", "want something else of this host"},
+		{"more than the policy allows", `{"policy":{"tarball_hosts":["ours.example"]}}`, foreign, 0, updater.VerdictWarn, "a 1 is refused: policy.tarball_hosts of this host does not list theirs.example", "change policy in cfg.json"},
 		{"open to others", `{"http":{"enabled":true,"listen":"0.0.0.0:1"}}`, "", 0, updater.VerdictWarn, "http.listen 0.0.0.0:1 can be reached", ""},
 	}
 	for _, c := range cases {

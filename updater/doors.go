@@ -49,14 +49,28 @@ func verifiedAgents(states []plan.State) map[string]string {
 func (d *daemon) planSteps(ctx context.Context) (local.Plan, error) { return planOf(ctx, d.engine) }
 
 func planOf(ctx context.Context, e *Engine) (local.Plan, error) {
-	steps, err := e.Plan(ctx, nil)
-	p := local.Plan{Steps: make([]local.Step, 0, len(steps))}
-	for _, s := range steps {
-		p.Steps = append(p.Steps, local.Step{
-			Agent: s.Agent, Act: string(s.Act), From: s.From.Version, To: s.To.Version, Reason: s.Reason, Until: s.Until,
-		})
+	accounts, err := e.Plan(ctx, nil)
+	p := local.Plan{Steps: make([]local.Step, 0, len(accounts))}
+	for _, a := range accounts {
+		p.Steps = append(p.Steps, toldStep(a))
 	}
 	return p, err
+}
+
+// toldStep is an account of an agent as it is told on the socket.
+func toldStep(a plan.Account) local.Step {
+	s := a.Step
+	told := local.Step{Agent: s.Agent, Act: string(s.Act), From: s.From.Version, To: s.To.Version, Reason: s.Reason, Until: s.Until, Code: s.Code}
+	if w := a.Wish; w.Listed {
+		told.Wanted = &local.Stand{Version: w.Agent.Version, State: w.Agent.Cmd, WorkDir: w.Place.WorkDir, RunUser: w.Place.RunUser, From: meta.RedactURL(w.Agent.Tarball)}
+	}
+	if a.Seen.Version != "" {
+		told.There = &local.Stand{Version: a.Seen.Version, State: a.Seen.Status.String(), WorkDir: a.At.WorkDir, RunUser: a.At.RunUser, Key: a.Verified}
+	}
+	for _, r := range a.Refusals {
+		told.Refusals = append(told.Refusals, local.Refusal(r))
+	}
+	return told
 }
 
 func (d *daemon) doOrder(_ context.Context, o local.Order) error {

@@ -175,10 +175,10 @@ func (e *Engine) nudgeKeeper(name string) {
 	}
 }
 
-// Plan says for every agent what would be done next, and why, and does
-// nothing: nothing is written, and no control script is ended. What is wanted is d, or the last reply when d is nil. It needs no
-// [Engine.Run].
-func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Step, error) {
+// Plan says for every agent what would be done next, and why, and what of the wish this host
+// does not follow. It does nothing: nothing is written, and no control script is ended. What
+// is wanted is d, or the last reply when d is nil. It needs no [Engine.Run].
+func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Account, error) {
 	e.mu.Lock()
 	want := e.desired
 	e.mu.Unlock()
@@ -192,29 +192,30 @@ func (e *Engine) Plan(ctx context.Context, d *plan.Desired) ([]plan.Step, error)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	steps := make([]plan.Step, len(names))
+	accounts := make([]plan.Account, len(names))
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() { steps[i] = e.planFor(ctx, name, wishes[name], d != nil) })
+		group.Go(func() { accounts[i] = e.planFor(ctx, name, wishes[name], d != nil) })
 	}
 	group.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(errors.New("cannot finish the plan in time"), err)
 	}
-	return steps, nil
+	return accounts, nil
 }
 
 // planFor looks at an agent as a guest; one that is being replaced is not
 // disturbed at all.
-func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bool) plan.Step {
+func (e *Engine) planFor(ctx context.Context, name string, w plan.Wish, asked bool) plan.Account {
 	if k, err := e.findKeeper(name); err == nil {
-		if step, under := k.underWay(); under {
-			return step
+		if a, under := k.underWay(); under {
+			return a
 		}
 	}
 	k := newKeeper(e, name, readState)
 	defer k.returnChildren()
 	k.asked = asked
 	k.setWish(w)
-	return plan.Next(k.observeSituation(ctx))
+	s := k.observeSituation(ctx)
+	return s.Account(plan.Next(s))
 }

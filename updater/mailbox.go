@@ -81,14 +81,15 @@ func (k *keeper) lookSoon() <-chan struct{} {
 	return k.looked
 }
 
-// underWay is the step that the keeper is carrying out, if it replaces a
+// underWay is the account of the agent while the keeper carries out a step that replaces a
 // version.
-func (k *keeper) underWay() (plan.Step, bool) {
+func (k *keeper) underWay() (plan.Account, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	step := k.state.Step
 	step.Reason = fmt.Sprintf("under way: %s since %s; %s", k.state.Phase, time.Since(time.Unix(k.state.Since, 0)).Round(time.Second), step.Reason)
-	return step, k.busy
+	at := plan.Place{WorkDir: k.state.WorkDir, RunUser: k.state.RunUser}
+	return plan.Account{Step: step, Wish: k.state.Wish, Seen: k.state.Seen, At: at, Verified: k.state.Verified}, k.busy
 }
 
 // whenSettled is closed while the keeper has nothing to do.

@@ -415,13 +415,13 @@ func TestPlanSaysWhyAndDoesNothing(t *testing.T) {
 		h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}),
 		{Name: "../etc", Version: "1", Cmd: meta.CmdStart},
 	}}
-	steps, err := e.Plan(t.Context(), &want)
+	accounts, err := e.Plan(t.Context(), &want)
 	must(t, err)
-	if len(steps) != 2 || steps[1].Act != plan.ActInstall || steps[1].Reason != "nothing is installed, 1.0.0 is wanted" {
-		t.Errorf("steps: %+v", steps)
+	if len(accounts) != 2 || accounts[1].Step.Act != plan.ActInstall || accounts[1].Step.Reason != "nothing is installed, 1.0.0 is wanted" || len(accounts[1].Refusals) > 0 {
+		t.Errorf("accounts: %+v", accounts)
 	}
-	if !strings.Contains(steps[0].Reason, "refused") {
-		t.Errorf("steps: %+v", steps)
+	if r := accounts[0].Refusals; !strings.Contains(accounts[0].Step.Reason, "refused") || len(r) != 1 || r[0].Code != plan.CodeRefused {
+		t.Errorf("accounts: %+v", accounts)
 	}
 	if _, err := os.Stat(h.agentDir("falcon")); !os.IsNotExist(err) {
 		t.Errorf("plan touched the disk: %v", err)

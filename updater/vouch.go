@@ -3,7 +3,6 @@ package updater
 import (
 	"context"
 	"maps"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -135,8 +134,8 @@ func checkVouched(c config.Config) []Finding {
 	}
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(lastWishes(c))) {
-		var r plan.Record
-		if loadJSON(filepath.Join(c.VarDir, journalName, name+".json"), readState, &r) != nil || r.Last.Phase != meta.PhaseIdle || r.Last.Version == "" {
+		r, known := journalOf(c, name)
+		if !known || settledVersion(r) == "" {
 			continue // another check says so, or it is not known what runs
 		}
 		v := plan.Target{Place: r.At, Version: r.Last.Version}

@@ -275,6 +275,54 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	s := runSidecar(t)
+	if r := s.ask(t, "explain"); r.code != 0 || r.out != "no agent is wanted or known on this host\n" {
+		t.Errorf("%+v", r)
+	}
+	until := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	s.status.Trust = &local.Trust{TrustReport: meta.TrustReport{Releases: meta.TrustRequire, Configs: meta.TrustOff, Desired: meta.TrustOff, Keys: []string{"K1"}}}
+	s.plan.Steps = []local.Step{
+		{
+			Agent: "disk", Act: "wait", From: "1.0", To: "2.0", Reason: "2.0 is backed off: no signature\x1b[2J", Until: until,
+			Wanted:   &local.Stand{Version: "2.0", State: "start", WorkDir: "/srv", RunUser: "ops", From: "http://x/disk"},
+			There:    &local.Stand{Version: "1.0", State: "unknown: it hangs", WorkDir: "/opt", RunUser: "root", Key: "K0"},
+			Refusals: []local.Refusal{{Code: "unsigned", Why: "no signature\x1b[2J", Next: "sign it"}, {Why: "held: x"}},
+		},
+		{Agent: "old", Act: "none", Reason: "orphaned", There: &local.Stand{Version: "1.0", State: "started", WorkDir: "/srv", RunUser: "ops", Key: "K1"}},
+		{Agent: "probe", Act: "install", To: "2.0", Reason: "2.0 is wanted", Wanted: &local.Stand{Version: "2.0", State: "stop", WorkDir: "/srv", RunUser: "ops", From: "http://x/probe"}},
+	}
+	head := "trust: releases require, configs off (key K1); replies off (no key)\n\n"
+	disk := "disk: wait until 2026-01-02 03:04:05, for what is refused below\n" +
+		"  wanted: 2.0, start from http://x/disk in /srv as ops\n" +
+		"  there: 1.0, unknown in /opt as root; verified by key K0, which does not count any more\n" +
+		"  refused: no signature [2J [unsigned]\n" +
+		"    next: sign it\n" +
+		"  refused: held: x\n"
+	rest := "\nold: none, orphaned\n  wanted: nothing: the server does not list it\n  there: 1.0, started in /srv as ops; verified by key K1\n" +
+		"\nprobe: install, 2.0 is wanted\n  wanted: 2.0, stop in /srv as ops\n  there: nothing\n"
+	if r := s.ask(t, "explain"); r.out != head+disk+rest {
+		t.Errorf("got\n%s, want\n%s", r.out, head+disk+rest)
+	}
+	if r := s.ask(t, "why", "disk"); r.out != head+disk {
+		t.Errorf("got\n%s, want\n%s", r.out, head+disk)
+	}
+	var told local.Plan
+	if r := s.ask(t, "explain", "disk", "--json"); json.Unmarshal([]byte(r.out), &told) != nil || len(told.Steps) != 1 || len(told.Steps[0].Refusals) != 2 {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask(t, "explain", "dsik"); r.code != 1 || !strings.Contains(r.err, "no agent dsik is wanted or known") || !strings.Contains(r.err, "hint: ops-updater explain, without a name") {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask(t, "explain", "disk", "old"); r.code != 2 {
+		t.Errorf("%+v", r)
+	}
+	s.plan.Steps = []local.Step{{Agent: "disk", Act: "wait", Reason: "as an older sidecar says it"}}
+	if r := s.ask(t, "explain"); r.out != head+"disk: wait, as an older sidecar says it\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestTheShellCompletes(t *testing.T) {
 	words := strings.Split(call(t, "__complete", "").out, "\n")
 	for _, verb := range []string{"status\t", "hold\t", "rollback\t", "logs\t", "new-agent\t"} {

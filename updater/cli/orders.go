@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,14 +121,7 @@ func (a *app) planCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "plan", Short: "say what would be done now about every agent, and why; do nothing", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, config, err := a.runningSidecar(cmd.Context())
-			if err != nil {
-				return err
-			}
-			plan, err := daemon.Plan(cmd.Context())
-			if errors.Is(err, local.ErrNotRunning) {
-				plan, err = updater.PlanOffline(cmd.Context(), config, zerolog.Nop())
-			}
+			plan, err := a.currentPlan(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -136,6 +130,19 @@ func (a *app) planCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// currentPlan asks the running sidecar, or plans without one.
+func (a *app) currentPlan(ctx context.Context) (local.Plan, error) {
+	daemon, config, err := a.runningSidecar(ctx)
+	if err != nil {
+		return local.Plan{}, err
+	}
+	plan, err := daemon.Plan(ctx)
+	if errors.Is(err, local.ErrNotRunning) {
+		return updater.PlanOffline(ctx, config, zerolog.Nop())
+	}
+	return plan, err
 }
 
 func (a *app) showPlan(plan local.Plan, asJSON bool) error {
@@ -149,13 +156,16 @@ func (a *app) showPlan(plan local.Plan, asJSON bool) error {
 	t := tabwriter.NewWriter(a.stdio.Out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "AGENT\tACT\tFROM\tTO\tWHY")
 	for _, s := range plan.Steps {
-		why := s.Reason
-		if !s.Until.IsZero() {
-			why += ", until " + s.Until.Local().Format(time.DateTime)
-		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(s.Agent), s.Act, orDash(s.From), orDash(s.To), printable.Text(why))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", printable.Text(s.Agent), s.Act, orDash(s.From), orDash(s.To), printable.Text(reasonInWords(s)))
 	}
 	return t.Flush()
+}
+
+func reasonInWords(s local.Step) string {
+	if s.Until.IsZero() {
+		return s.Reason
+	}
+	return s.Reason + ", until " + s.Until.Local().Format(time.DateTime)
 }
 
 func (a *app) printJSON(v any) error {

@@ -176,19 +176,18 @@ func writeStatus(w io.Writer, s local.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nAGENT\tVERSION\tWANTED\tSTATUS\tPHASE\tNOTE")
 	for _, a := range s.Agents {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), orDash(a.Version), orDash(a.DesiredVersion), orDash(statusWord(a)), orDash(phaseInWords(a)), printable.Text(strings.Trim(noteInWords(a)+"; "+verifiedInWords(s, a.Name), "; ")))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", printable.Text(a.Name), orDash(a.Version), orDash(a.DesiredVersion), orDash(statusWord(a)), orDash(phaseInWords(a)), printable.Text(strings.Trim(noteInWords(a)+"; "+vouchedInWords(s.Verified[a.Name], s.Trust), "; ")))
 	}
 	return t.Flush()
 }
 
-// verifiedInWords says who vouched for the version that is there. That nobody did is in
-// the agent's own note.
-func verifiedInWords(s local.Status, agent string) string {
-	key := s.Verified[agent]
+// vouchedInWords says who vouched for the version that is there. That nobody did is said
+// with the reason for that.
+func vouchedInWords(key string, trust *local.Trust) string {
 	switch {
 	case key == "":
 		return ""
-	case s.Trust != nil && !slices.Contains(s.Trust.Keys, key):
+	case trust != nil && !slices.Contains(trust.Keys, key):
 		return "verified by key " + key + ", which does not count any more"
 	}
 	return "verified by key " + key

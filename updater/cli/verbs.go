@@ -13,7 +13,7 @@ import (
 
 // aliases are other tools' words for our verbs.
 var aliases = map[string][]string{
-	"status": {"ps", "list", "ls", "describe", "get", "show"}, "check": {"doctor", "validate"}, "plan": {"diff"}, "logs": {"log", "tail"},
+	"status": {"ps", "list", "ls", "describe", "get", "show"}, "check": {"doctor", "validate"}, "plan": {"diff"}, "explain": {"why"}, "logs": {"log", "tail"},
 	"hold": {"pause", "pin"}, "unhold": {"resume", "unpause", "unpin", "release"}, "rollback": {"undo", "revert"}, "clear": {"retry"},
 }
 

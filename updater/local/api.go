@@ -68,6 +68,28 @@ type Step struct {
 	To     string    `json:"to,omitempty"`   // version
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until,omitzero"` // of a step that waits
+	Code   string    `json:"code,omitempty"` // of what keeps the wish from being followed
+
+	Wanted   *Stand    `json:"wanted,omitempty"`   // nil: the server does not list the agent
+	There    *Stand    `json:"there,omitempty"`    // nil: nothing is there
+	Refusals []Refusal `json:"refusals,omitempty"` // the first is what has to be mended first
+}
+
+// Stand is an agent as it is wanted, or as it is there.
+type Stand struct {
+	Version string `json:"version,omitempty"`
+	State   string `json:"state,omitempty"` // wanted: start, stop or empty; there: started, stoped or unknown
+	WorkDir string `json:"workDir,omitempty"`
+	RunUser string `json:"runUser,omitempty"`
+	From    string `json:"from,omitempty"`     // of what is wanted: the address of its tarballs
+	Key     string `json:"signedBy,omitempty"` // of what is there: the release key that vouched for it
+}
+
+// Refusal is why this host does not follow a wish, or not now.
+type Refusal struct {
+	Code string `json:"code,omitempty"` // as in reports
+	Why  string `json:"why"`
+	Next string `json:"next,omitempty"` // what a person can do about it
 }
 
 // Verb is what an operator orders.

@@ -44,13 +44,17 @@ func (p Policy) refuseUser(user string) string {
 	return fmt.Sprintf("policy.run_users of this host does not list %s", user)
 }
 
-// Refuses says why nothing of what is wanted may be done here, whatever runs, or
-// nothing.
-func (p Policy) Refuses(w Wish) string {
+// Refuses says why nothing of what is wanted may be done here, where the version there runs
+// or, as far as is known, none; or nothing.
+func (p Policy) Refuses(w Wish, there string) string {
 	if why := p.refuseAgent(w.Agent.Name); why != "" || w.Agent.Cmd != meta.CmdStart {
 		return why
 	}
-	return p.refuseStep(Step{Act: ActInstall, To: Target{Place: w.Place, Version: w.Agent.Version}}, w)
+	step := Step{Act: ActInstall, From: Target{Version: there}, To: Target{Place: w.Place, Version: w.Agent.Version}}
+	if there != "" {
+		step.Act = actBetween(there, w.Agent.Version)
+	}
+	return p.refuseStep(step, w)
 }
 
 // refuseStep says why a step that replaces what runs may not be done, or nothing.
