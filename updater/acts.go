@@ -55,6 +55,9 @@ func (k *keeper) stopVersion(ctx context.Context, step plan.Step) error {
 	var r job.Result
 	err := k.readyToStop(ctx, step.From)
 	if err == nil {
+		// Whoever does not know that a stop is wanted, and is told of an agent that runs,
+		// would have it started again.
+		k.updateState(func(s *plan.State) { s.Phase = meta.PhaseStopping })
 		r, err = k.runJob(ctx, step.From.RunUser, k.newJob(job.OpStop, step.From), nil)
 	}
 	if isMachinery(err) {

@@ -542,3 +542,28 @@ func TestI1I2ADamagedVersionFileNamesAgainWhatRuns(t *testing.T) {
 		})
 	}
 }
+
+// A report that goes out while an agent is being stopped says so: a server that does not
+// know of the stop leaves what is midway as it is, and has what runs started again.
+func TestAStopUnderWayIsReported(t *testing.T) {
+	h := newHost(t)
+	h.boot()
+	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{BeforeStop: "until [ -e var/stop ]; do sleep 0.05; done"})
+	h.apply(a)
+	h.runs("falcon", "1.0.0")
+	a.Cmd = meta.CmdStop
+	h.apply(a)
+	// A report that waits for nobody, as one does in the end whose time is up.
+	hurried, cancel := context.WithCancel(t.Context())
+	cancel()
+	until(t, "the stop is reported", func() bool {
+		for _, r := range h.engine.Report(hurried) {
+			if r.Phase == meta.PhaseStopping && r.Status == meta.StatusStarted {
+				return true
+			}
+		}
+		return false
+	})
+	agenttest.Write(t, filepath.Join(h.agentDir("falcon"), "1.0.0/var/stop"), "", 0o644)
+	h.await("falcon", "stopped", func(r meta.RealAgent) bool { return r.Status == meta.StatusStopped && r.Phase == meta.PhaseIdle })
+}

@@ -349,7 +349,10 @@ func TestOverloadAsksToComeLater(t *testing.T) {
 // whole one.
 func TestHalfSentHeartbeatsKeepNobodyOut(t *testing.T) {
 	s := newServer(t, heartbeat.Options{MaxInFlight: 1, MaxArriving: 2})
-	const half = 1100 // all of them within the time that the first one has
+	// Large halves: few connections use the budget up, within the time that the first one
+	// has, also on a slow machine.
+	const half, size = 320, 48 << 10
+	began := "POST " + meta.PathV1 + " HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{" + strings.Repeat(" ", size)
 	first := make(chan int, half)
 	for range half {
 		c, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -357,7 +360,7 @@ func TestHalfSentHeartbeatsKeepNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		if _, err := io.WriteString(c, "POST "+meta.PathV1+" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"); err != nil {
+		if _, err := io.WriteString(c, began); err != nil {
 			t.Fatal(err)
 		}
 		go func() {
