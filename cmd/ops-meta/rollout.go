@@ -55,7 +55,7 @@ func (n *newRollout) addFlags(c *cobra.Command) {
 	f.IntVar(&n.maxFailed, "max-failed", 0, "with --stages: failed hosts that are borne")
 	f.StringVar(&n.onFailure, "on-failure", "", "with --stages: pause (default), abort or rollback")
 	f.StringVar(&n.Reason, "reason", "", "why, for anyone who reads it later")
-	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch, or no host is known by that name or in that group")
+	f.BoolVar(&n.Force, "force", false, "also when no host can have the release, for want of an artifact for its arch or of a signature that it requires, or no host is known by that name or in that group")
 	f.BoolVar(&n.dryRun, "dry-run", false, "say what would change on how many hosts, and change nothing")
 	f.BoolVar(&n.Draft, "draft", false, "make it and wait for approval")
 	c.MarkFlagsMutuallyExclusive("strategy", "stages")

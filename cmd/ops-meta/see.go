@@ -343,6 +343,12 @@ func (a *app) printExplanation(w io.Writer, e api.Explanation) {
 		known = " (never heard of: only its name was matched)"
 	}
 	writef(w, "%s%s: groups %s\n", a.paint(a.out, bold, e.Host), known, cmp.Or(strings.Join(e.Groups, ", "), "none"))
+	if t := e.Trust; t != nil {
+		writef(w, "verifies %s\n", t.InWords())
+		if t.Refused != "" {
+			writef(w, "%s\n", a.paint(a.out, red, "it does not believe this server: "+withCode(t.Refused, t.Reason)))
+		}
+	}
 	for _, p := range e.Problems {
 		writef(w, "%s\n", a.paint(a.out, red, "problem: "+p))
 	}
@@ -350,16 +356,31 @@ func (a *app) printExplanation(w io.Writer, e api.Explanation) {
 		writef(w, "nothing matches it, so it is left alone\n")
 	}
 	for _, ag := range e.Agents {
-		writef(w, "\n%s %s %s: %s\n", a.paint(a.out, bold, ag.Agent), cmp.Or(ag.Version, "-"), cmp.Or(ag.Cmd, "only reports"), ag.Reason)
-		if ag.Problem != "" {
-			writef(w, "  %s\n", a.paint(a.out, red, ag.Problem))
+		a.printAgentExplanation(w, ag)
+	}
+}
+
+func (a *app) printAgentExplanation(w io.Writer, ag api.AgentExplanation) {
+	writef(w, "\n%s %s %s: %s\n", a.paint(a.out, bold, ag.Agent), cmp.Or(ag.Version, "-"), cmp.Or(ag.Cmd, "only reports"), ag.Reason)
+	if ag.Problem != "" {
+		writef(w, "  %s\n", a.paint(a.out, red, ag.Problem))
+	}
+	if ag.SignedBy != "" {
+		writef(w, "  signed by %s\n", ag.SignedBy)
+	}
+	if r := ag.Refusal; r != nil {
+		kind := red
+		if r.Warns {
+			kind = yellow
 		}
-		if ag.SignedBy != "" {
-			writef(w, "  signed by %s\n", ag.SignedBy)
-		}
-		for _, r := range ag.Rules {
-			a.printRule(w, r)
-		}
+		writef(w, "  %s\n", a.paint(a.out, kind, withCode(r.Text, r.Code)))
+		writef(w, "  hint: %s\n", r.Hint)
+	}
+	if ag.HostError != "" {
+		writef(w, "  the host says: %s\n", a.paint(a.out, red, withCode(ag.HostError, ag.HostReason)))
+	}
+	for _, r := range ag.Rules {
+		a.printRule(w, r)
 	}
 }
 

@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
+)
 
 // HostReport is a host as its latest heartbeat left it, with the lines its
 // timeline gains. The store keeps both in one transaction; a rollout judges
@@ -34,7 +38,8 @@ type Explanation struct {
 	Known    bool               `json:"known"`  // false: never heard of; only its name was matched
 	Groups   []string           `json:"groups"` // that match, sorted
 	Agents   []AgentExplanation `json:"agents"`
-	Serial   int64              `json:"serial"` // of the configuration this is from
+	Serial   int64              `json:"serial"`          // of the configuration this is from
+	Trust    *meta.TrustReport  `json:"trust,omitempty"` // what the host verifies; nil: nothing, or it does not say
 	Problems []string           `json:"problems,omitempty"`
 }
 
@@ -52,6 +57,20 @@ type AgentExplanation struct {
 	// SignedBy is the id of the key that the version's artifact for the host's arch is
 	// signed with; empty: it is not signed, or the host's arch is not known.
 	SignedBy string `json:"signedBy,omitempty"`
+	// Refusal is why the host refuses the version, or warns of it, by what it says that it
+	// verifies; nil: it takes it, or nobody here knows better.
+	Refusal *Refusal `json:"refusal,omitempty"`
+	// What the host says of it itself, and the code of that: only the host knows its policy.
+	HostError  string `json:"hostError,omitempty"`
+	HostReason string `json:"hostReason,omitempty"`
+}
+
+// Refusal is why a host refuses a release that it is told to run.
+type Refusal struct {
+	Code  string `json:"code"`            // as the host will report it, such as unsigned
+	Text  string `json:"text"`            // for people
+	Hint  string `json:"hint,omitempty"`  // the next step
+	Warns bool   `json:"warns,omitempty"` // the host only warns, and runs it all the same
 }
 
 // Rule is one candidate: an assignment, or a rollout on top of one.

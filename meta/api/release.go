@@ -16,6 +16,15 @@ func (r Release) RunsOn(arch string) bool {
 	return slices.ContainsFunc(r.Artifacts, func(a Artifact) bool { return a.Arch == arch })
 }
 
+// ArtifactFor is the artifact for one arch, if there is one.
+func (r Release) ArtifactFor(arch string) (Artifact, bool) {
+	i := slices.IndexFunc(r.Artifacts, func(a Artifact) bool { return a.Arch == arch })
+	if i < 0 {
+		return Artifact{}, false
+	}
+	return r.Artifacts[i], true
+}
+
 // Lacks says in words for how many hosts, by arch, a release has no artifact,
 // and for which arches it has one.
 func (r Release) Lacks(without map[string]int) string {

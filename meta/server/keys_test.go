@@ -68,17 +68,27 @@ func privateKey(t testing.TB) trust.PrivateKey {
 	return k
 }
 
-// publish signs a list of the server's keys and gives it to the server.
+// publishKeys signs a list of the server's keys and gives it to the server.
 func publishKeys(t testing.TB, c *api.Client, root trust.PrivateKey, epoch int64, ids ...api.KeyID) (api.KeyReport, error) {
 	t.Helper()
 	l := trust.KeyList{Epoch: epoch, Issued: time.Now()}
 	for _, id := range ids {
-		k, err := trust.ParsePublicKey(id.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Keys = append(l.Keys, trust.Key{Key: k, Use: trust.UseServer})
+		l.Keys = append(l.Keys, serverKey(t, id))
 	}
+	return publishList(t, c, root, l)
+}
+
+func serverKey(t testing.TB, id api.KeyID) trust.Key {
+	t.Helper()
+	k, err := trust.ParsePublicKey(id.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust.Key{Key: k, Use: trust.UseServer}
+}
+
+func publishList(t testing.TB, c *api.Client, root trust.PrivateKey, l trust.KeyList) (api.KeyReport, error) {
+	t.Helper()
 	signed, err := root.SignList(l)
 	if err != nil {
 		t.Fatal(err)

@@ -72,12 +72,7 @@ func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) 
 	}
 	e := s.fleet.Explain(name)
 	if h, ok := s.fleet.Host(name); ok {
-		for i := range e.Agents {
-			a := &e.Agents[i]
-			if artifact, known := s.Artifact(api.ReleaseKey{Agent: a.Agent, Version: a.Version, Arch: h.Arch}); known {
-				a.SignedBy = artifact.SignedBy
-			}
-		}
+		s.explainTrust(&e, h)
 	}
 	return e, nil
 }

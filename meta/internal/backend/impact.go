@@ -25,13 +25,18 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 	impact, rules := api.Impact{From: map[string]int{}, NoArtifact: map[string]int{}}, s.fleet.Snapshot()
 	release, known := s.wantedRelease(a.Agent, a.Version)
 	var held string // why the first host is
+	refusing := s.fleet.Refusing(release)
 	s.fleet.EachAgent(a.Agent, func(host fleet.Facts, on api.HostAgent) {
 		if !inScope(host) {
 			return
 		}
 		impact.Hosts++
+		overruled := rules.Overruled(host, a.Agent, a.Scope)
+		if refusing[host.Name] && !overruled && a.Cmd != meta.CmdStop {
+			impact.Unsigned++
+		}
 		switch {
-		case rules.Overruled(host, a.Agent, a.Scope):
+		case overruled:
 			impact.Overruled++
 		case a.Cmd != meta.CmdStop && known && len(release.Artifacts) > 0 && !release.RunsOn(host.Arch):
 			impact.NoArtifact[host.Arch]++
@@ -46,34 +51,16 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 			}
 		}
 	})
-	if a.Cmd != meta.CmdStop {
-		impact.Unsigned = s.countRefusing(inScope, release)
-	}
 	bad, err := s.warnOfTakenBack(ctx, a)
 	warnings := []string{s.warnOfRelease(a, impact), s.warnOfEmptyScope(a.Scope, impact), bad}
 	if impact.Unsigned > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d of %d hosts require a signature that %s %s does not have, and refuse it until it has", impact.Unsigned, impact.Hosts, a.Agent, a.Version))
+		warnings = append(warnings, fmt.Sprintf("%d of %d hosts require a signature that %s %s does not have, and refuse it until it has (ops-meta releases sign %s %s --sign KEYFILE)", impact.Unsigned, impact.Hosts, a.Agent, a.Version, a.Agent, a.Version))
 	}
 	if impact.Held > 0 {
 		warnings = append(warnings, fmt.Sprintf("%d of %d hosts are held (%s) and stay as they are until the hold is released", impact.Held, impact.Hosts, held))
 	}
 	impact.Warning = strings.Join(slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), "; ")
 	return impact, err
-}
-
-// countRefusing is how many hosts would refuse a release for want of a signature that they
-// require.
-func (s assignments) countRefusing(inScope func(fleet.Facts) bool, release api.Release) (n int) {
-	s.fleet.EachTrust(func(t fleet.TrustOf) {
-		if t.Releases != meta.TrustRequire || !inScope(t.Facts) {
-			return
-		}
-		i := slices.IndexFunc(release.Artifacts, func(a api.Artifact) bool { return a.Arch == t.Facts.Arch })
-		if i >= 0 && !slices.Contains(t.Keys, release.Artifacts[i].SignedBy) {
-			n++
-		}
-	})
-	return n
 }
 
 // heldBy says what keeps an agent of a host as it is, or is empty.

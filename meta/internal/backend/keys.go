@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,7 +19,8 @@ type keys struct{ *core }
 
 // signingOf is how replies are signed with a ring.
 func (c *core) signingOf(r keyring.Ring) fleet.Signing {
-	s := fleet.Signing{Epoch: r.Keys().Epoch, List: r.List, Root: r.SignedBy(), Lifetime: time.Duration(c.settings.Load().DesiredLifetime) * time.Second}
+	list := r.Keys()
+	s := fleet.Signing{Epoch: list.Epoch, List: r.List, Listed: list, Root: r.SignedBy(), Lifetime: time.Duration(c.settings.Load().DesiredLifetime) * time.Second}
 	if k, signs := r.Signer(); signs {
 		s.Key = &k
 	}
@@ -224,7 +224,7 @@ func (c *core) refusedReleases() map[string]int {
 			return
 		}
 		a, known := c.Artifact(api.ReleaseKey{Agent: told.Wanted.Agent, Version: told.Version, Arch: t.Facts.Arch})
-		if known && !slices.Contains(t.Keys, a.SignedBy) {
+		if known && t.Refuses(a) {
 			refused[told.Wanted.Agent+" "+told.Version]++
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/ops-updater/ops-updater/meta"
+	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/trust"
 )
 
@@ -24,6 +25,7 @@ type Signing struct {
 	Epoch    int64             // of List
 	List     *trust.SignedList // for hosts that have not heard it yet; nil: none
 	Root     string            // id of the root key that signed List
+	Listed   trust.KeyList     // what List says
 	Lifetime time.Duration     // of a signed reply
 	tag      string            // of all that makes a signature another one
 }
@@ -173,24 +175,97 @@ func (s *Snapshot) SignedLifetime() time.Duration { return s.cfg.Signing.Lifetim
 type TrustOf struct {
 	Facts Facts
 	meta.TrustReport
+	// Counting are the ids of the release keys that count there when it acts on this
+	// server's next reply, which may bring another list of keys.
+	Counting []string
 }
 
 // HasRoot reports whether the host has that root key.
 func (t TrustOf) HasRoot(id string) bool { return slices.Contains(t.Roots, id) }
 
+// Doubts is why the host cannot verify a release, by its artifact for the host's arch: it
+// refuses it where releases have to be verified. Empty when it can, when it verifies none,
+// or when nobody here knows: the signature of what is hosted elsewhere may lie there.
+func (t TrustOf) Doubts(a api.Artifact) trust.Code {
+	switch {
+	case t.Releases != meta.TrustWarn && t.Releases != meta.TrustRequire, slices.Contains(t.Counting, a.SignedBy):
+		return ""
+	case len(t.Counting) == 0:
+		return trust.NoKeys
+	case a.SignedBy != "":
+		return trust.UnknownKey
+	case a.External != "":
+		return ""
+	}
+	return trust.Unsigned
+}
+
+// Refuses reports whether the host does not install a release, by its artifact for the
+// host's arch, because it cannot verify it.
+func (t TrustOf) Refuses(a api.Artifact) bool {
+	return t.Releases == meta.TrustRequire && t.Doubts(a) != ""
+}
+
+// Trust is what a host verifies; false when it does not say that it verifies anything.
+func (f *Fleet) Trust(name string) (TrustOf, bool) {
+	sh := f.shardOf(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h := sh.hosts[name]
+	if h == nil || !h.has(verifies) {
+		return TrustOf{}, false
+	}
+	return f.trustOf(h, f.snapshot.Load())
+}
+
 // EachTrust calls do for every host that says that it verifies anything. No lock is
 // held meanwhile.
 func (f *Fleet) EachTrust(do func(TrustOf)) {
 	var found []TrustOf
+	snap := f.snapshot.Load()
 	f.eachLocked(func(h *host) {
 		if !h.has(verifies) {
 			return
 		}
-		if r := h.exportTrust(h.facts.Value().trust); r != nil {
-			found = append(found, TrustOf{Facts: f.factsOf(h), TrustReport: *r})
+		if t, says := f.trustOf(h, snap); says {
+			found = append(found, t)
 		}
 	})
 	for _, t := range found {
 		do(t)
 	}
+}
+
+// trustOf is what a host verifies; its shard is locked.
+func (f *Fleet) trustOf(h *host, snap *Snapshot) (TrustOf, bool) {
+	facts := h.facts.Value().trust
+	r := h.exportTrust(facts)
+	if r == nil {
+		return TrustOf{}, false
+	}
+	t := TrustOf{Facts: f.factsOf(h), TrustReport: *r, Counting: r.Keys}
+	if terms := snap.termsFor(h.name, facts); terms != nil && terms.list {
+		t.Counting = snap.cfg.Signing.Listed.Of(trust.UseRelease, time.Now()).IDs()
+	}
+	return t, true
+}
+
+// Refusing names the hosts that do not install a release, because they cannot verify it. One
+// that runs it already is none of them.
+func (f *Fleet) Refusing(r api.Release) map[string]bool {
+	refusing := map[string]bool{}
+	f.EachTrust(func(t TrustOf) {
+		if a, has := r.ArtifactFor(t.Facts.Arch); has && t.Refuses(a) {
+			refusing[t.Facts.Name] = true
+		}
+	})
+	if len(refusing) == 0 {
+		return nil
+	}
+	f.EachAgent(r.Agent, func(h Facts, on api.HostAgent) {
+		if on.Version == r.Version {
+			delete(refusing, h.Name)
+		}
+	})
+	return refusing
 }

@@ -10,8 +10,9 @@ import (
 )
 
 // CheckDeliverable refuses a release, for a rollout and for an assignment, that no
-// host of the scope can have, because there is no artifact for the arch of any:
-// nothing would happen, without a host to blame.
+// host of the scope can have, because there is no artifact for the arch of any, or that
+// none would take, because all require a signature that it does not have: nothing
+// would happen, or nothing but failures.
 func (e *Engine) CheckDeliverable(ctx context.Context, tx *store.Tx, agent, version string, scope api.Scope) error {
 	in, err := scopeOf(ctx, tx, scope)
 	if err != nil {
@@ -21,23 +22,42 @@ func (e *Engine) CheckDeliverable(ctx context.Context, tx *store.Tx, agent, vers
 	if err != nil {
 		return err
 	}
-	without, can := map[string]int{}, 0
-	rules := e.opts.Fleet.Snapshot()
+	rules, refusing := e.opts.Fleet.Snapshot(), e.opts.Fleet.Refusing(release)
+	without, unsigned, can := map[string]int{}, 0, 0
 	e.opts.Fleet.EachFacts(func(h fleet.Facts) {
 		switch {
 		case !in(h) || rules.Overruled(h, agent, scope):
+		case refusing[h.Name]:
+			unsigned++
 		case release.RunsOn(h.Arch):
 			can++
 		default:
 			without[h.Arch]++
 		}
 	})
-	if can > 0 || len(without) == 0 {
+	switch {
+	case can > 0:
+		return nil
+	case unsigned > 0:
+		return unsignedError(release, scope, unsigned)
+	case len(without) == 0:
 		return nil
 	}
 	return &api.Error{
 		Kind: api.KindInvalid, Field: "version", Message: fmt.Sprintf("no host of %s can have %s", scope, release.Lacks(without)),
 		Hint: "publish an artifact for them, or deploy all the same with --force",
+	}
+}
+
+func unsignedError(r api.Release, scope api.Scope, hosts int) error {
+	require := "hosts require"
+	if hosts == 1 {
+		require = "host requires"
+	}
+	return &api.Error{
+		Kind: api.KindInvalid, Field: "version",
+		Message: fmt.Sprintf("no host of %s would take %s %s: %d %s a signature that it does not have", scope, r.Agent, r.Version, hosts, require),
+		Hint:    fmt.Sprintf("sign it: ops-meta releases sign %s %s --sign KEYFILE, or deploy all the same with --force", r.Agent, r.Version),
 	}
 }
 
