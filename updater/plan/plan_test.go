@@ -165,3 +165,28 @@ func TestPlan(t *testing.T) {
 		})
 	}
 }
+
+// A start or a stop that failed is over once the agent came to it all the same.
+func TestAFailedStartIsOverOnceItRuns(t *testing.T) {
+	cases := map[string]struct {
+		change func(*plan.Situation)
+		phase  meta.Phase
+	}{
+		"it runs":                     {func(*plan.Situation) {}, meta.PhaseIdle},
+		"it does not":                 {func(s *plan.Situation) { s.Seen.Status.Word = meta.StatusStopped }, meta.PhaseFailed},
+		"nobody knows":                {func(s *plan.Situation) { s.Seen.Status.Word = meta.StatusUnknown }, meta.PhaseFailed},
+		"it is to stop and runs":      {func(s *plan.Situation) { s.Wish.Agent.Cmd = meta.CmdStop }, meta.PhaseFailed},
+		"a transaction failed before": {func(s *plan.Situation) { s.Journal.Last.Key = "md5:" + digest }, meta.PhaseFailed},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := wanted()
+			s.Journal.Last = plan.Outcome{Phase: meta.PhaseFailed, Version: "1.0.0", Error: "cannot reach control", Code: plan.CodeNotStarted}
+			c.change(&s)
+			got := s.State(plan.Next(s))
+			if got.Phase != c.phase || (got.Error == "") != (c.phase == meta.PhaseIdle) {
+				t.Errorf("%s: %q; want %s", got.Phase, got.Error, c.phase)
+			}
+		})
+	}
+}

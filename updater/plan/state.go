@@ -78,19 +78,25 @@ func (st *State) explainTrust(s Situation) {
 // servers neither count as a failure nor wait for.
 func (st *State) stepBack(s Situation) {
 	st.Phase, st.Reason, st.Error = meta.PhaseIdle, CodeOwned, s.Seen.OwnedBy+" looks after it; this one steps back until that one has ended"
-	running := s.Wish.Agent.Cmd == meta.CmdStop && s.Seen.Status.Stopped() || s.Wish.Agent.Cmd == meta.CmdStart && s.Seen.Status.Started()
-	if s.Seen.Version != s.Wish.Agent.Version || !running {
+	if s.Seen.Version != s.Wish.Agent.Version || !s.hasWantedStatus() {
 		st.Phase, st.Held, st.HoldReason = meta.PhaseHeld, true, "another sidecar looks after it"
 	}
 }
 
+// hasWantedStatus: it runs, or does not, as is wanted.
+func (s Situation) hasWantedStatus() bool {
+	return s.Wish.Agent.Cmd == meta.CmdStop && s.Seen.Status.Stopped() || s.Wish.Agent.Cmd == meta.CmdStart && s.Seen.Status.Started()
+}
+
 // explainStand adds what keeps the agent from being as wanted: a refusal, blindness,
-// a hold or a block. Phase and error of an outcome that no longer matters, as
-// something else is wanted by now, are dropped.
+// a hold or a block. Phase and error of an outcome that no longer matters are dropped: of
+// a transaction when something else is wanted by now, and of a start or stop, which have
+// no key, when the agent came to it all the same.
 func (st *State) explainStand(s Situation) {
 	last := s.Journal.Last
 	elsewhere := last.Version != s.Wish.Agent.Version || last.At != (Place{}) && last.At != s.Wish.Place
-	if last.Phase != meta.PhaseIdle && last.Version != "" && elsewhere && s.Hold == nil {
+	over := last.Phase == meta.PhaseFailed && last.Key == "" && s.hasWantedStatus()
+	if last.Phase != meta.PhaseIdle && last.Version != "" && (elsewhere || over) && s.Hold == nil {
 		st.Phase, st.Error, st.Reason = meta.PhaseIdle, "", ""
 	}
 	switch {
