@@ -74,7 +74,7 @@ type Parts struct {
 
 // New is a backend of a database, which has read nothing yet.
 func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
-	c := &core{conf: conf, store: s, log: log}
+	c := &core{conf: conf, store: s, log: log, ahead: newAheadTurns()}
 	c.ring.Store(&keyring.Ring{})
 	return &Backend{
 		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),

@@ -36,7 +36,7 @@ type core struct {
 	lineage   lineage.Key
 	ring      atomic.Pointer[keyring.Ring]
 	clock     clockWatch
-	returning sync.Mutex // one host at a time has the database looked at
+	ahead     aheadTurns
 }
 
 // write makes one operator's change and has it in force here when it returns.

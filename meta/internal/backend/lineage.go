@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
@@ -93,23 +94,62 @@ func (c *core) hostIsAhead(ctx context.Context, text string) (said int64, doubt 
 }
 
 // isInDoubt finds out why a host was told a serial that this server does not know
-// of: it returns true when that cannot be done.
+// of: it returns true when that cannot be done. One host at a time has the database
+// looked at, and those that come meanwhile wait for what it finds: told from memory, they
+// would get an older key and epoch than another server has told them already.
 func (c *core) isInDoubt(ctx context.Context, m lineage.Mark, later bool) bool {
-	if !c.returning.TryLock() {
-		return later // somebody is finding out
-	}
-	defer c.returning.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aheadPatience)
 	defer cancel()
-	if !later {
+	if !c.ahead.begin(ctx, time.Now()) {
+		return later
+	}
+	w := c.wanted.Load()
+	var err error
+	defer func() { c.ahead.end(err, time.Now()) }()
+	switch {
+	case m.Serial <= w.Serial && !m.After(w.Eras, w.Serial): // who was before us has found out
+	case !later:
 		c.passSerial(ctx, m)
+	default:
+		err = c.wentBack(ctx, m, "a host that was told later things")
+	}
+	if err != nil {
+		c.log.Warn().Err(err).Msg("a host was told what this server does not know of, and the database cannot say why: it is told to stay as it is")
+	}
+	return err != nil
+}
+
+// aheadTurns lets one host at a time have the database looked at.
+type aheadTurns struct {
+	turn  chan struct{}
+	until atomic.Int64 // Unix nanoseconds; nobody waits before it, as the database did not answer
+}
+
+func newAheadTurns() aheadTurns { return aheadTurns{turn: make(chan struct{}, 1)} }
+
+// begin waits for the caller's turn, and reports whether it has come; while the database
+// does not answer, only one now and then waits at all. Who has it calls end.
+func (a *aheadTurns) begin(ctx context.Context, now time.Time) bool {
+	until := a.until.Load()
+	if until != 0 && (now.UnixNano() < until || !a.until.CompareAndSwap(until, now.Add(aheadPatience).UnixNano())) {
 		return false
 	}
-	if err := c.wentBack(ctx, m, "a host that was told later things"); err != nil {
-		c.log.Warn().Err(err).Msg("a host was told what this server does not know of, and the database cannot say why: it is told to stay as it is")
+	select {
+	case a.turn <- struct{}{}:
 		return true
+	case <-ctx.Done():
+		return false
 	}
-	return false
+}
+
+// end says how the look at the database went.
+func (a *aheadTurns) end(err error, now time.Time) {
+	var until int64
+	if err != nil {
+		until = now.Add(aheadPatience).UnixNano()
+	}
+	a.until.Store(until)
+	<-a.turn
 }
 
 // passSerial raises the serial above one that was said in an era which has ended. That

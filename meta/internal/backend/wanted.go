@@ -78,11 +78,7 @@ func (c *core) rereadWanted(ctx context.Context) error {
 func (c *core) rereadLocked(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshWithin)
 	defer cancel()
-	w, err := c.store.Wanted(ctx)
-	if err != nil {
-		return err
-	}
-	ring, err := c.store.Keyring(ctx) // a later one than w has its own write to come
+	w, ring, err := c.store.WantedAndKeys(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,8 +97,11 @@ func (c *core) compileWanted(w api.Wanted) {
 	for _, p := range snap.Problems() {
 		c.log.Warn().Str("problem", p).Msg("a part of what is wanted was left out")
 	}
-	c.wanted.Store(newWantedIndex(w))
+	index := newWantedIndex(w)
+	// In this order: a host that was told later things by another server is compared with what
+	// is wanted, and then answered from a snapshot that is no older.
 	c.fleet.UseSnapshot(snap)
+	c.wanted.Store(index)
 }
 
 // Settings are those that count now.

@@ -48,9 +48,9 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 	}
 	f.noteHeard(sh, h, now)
 	d := f.draftReply(h)
-	var own *terms
+	var verified trustFacts
 	if h.has(verifies) && b.Dialect != meta.DialectLegacy {
-		own = f.snapshot.Load().termsFor(h.name, h.facts.Value().trust)
+		verified = h.facts.Value().trust
 	}
 	var stuck api.HostReport
 	if !h.has(isRepeated) {
@@ -64,7 +64,10 @@ func (f *Fleet) Steady(ctx context.Context, b Beat) (*Reply, bool) {
 		f.observer.HostChanged(stuck)
 	}
 	reply, _ := f.decideReply(ctx, h, d)
-	return reply.onTerms(own), true
+	if verified == (trustFacts{}) {
+		return reply, true
+	}
+	return reply.onTerms(reply.signer.termsFor(h.name, verified)), true
 }
 
 // noteHeard notes when a host was heard. The shard is locked.
@@ -88,7 +91,7 @@ func (f *Fleet) Report(ctx context.Context, r Report) (*Reply, error) {
 	if err != nil || r.Request.Trust == nil || r.Dialect == meta.DialectLegacy {
 		return reply, err
 	}
-	own := f.snapshot.Load().termsFor(r.Request.Hostname, trustFactsOf(r.Request.Trust))
+	own := reply.signer.termsFor(r.Request.Hostname, trustFactsOf(r.Request.Trust))
 	if own != nil {
 		own.serial = max(own.serial, said)
 	}

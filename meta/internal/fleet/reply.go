@@ -27,6 +27,7 @@ type Reply struct {
 	waits    []wait
 	groups   []string // that match and are in force, sorted
 	doubt    bool     // made without knowing what is wanted: no serial goes with it
+	signer   *signer  // of the snapshot
 	terms    *terms   // of a reply for one host alone
 }
 
@@ -69,6 +70,7 @@ type legacyResponse struct {
 // encodeBody fills in the bytes. The ETag is over everything but the serial, so
 // that a change elsewhere still gets this host a 304.
 func (r *Reply) encodeBody(p *profile, desired []meta.DesiredAgent) {
+	r.signer = p.snapshot.signer
 	if p.target.dialect == meta.DialectLegacy {
 		r.Body = encodeLegacy(desired)
 		r.ETag = etagOf(r.Body)

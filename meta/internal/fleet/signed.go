@@ -93,14 +93,21 @@ func (t trustFacts) inWords() string {
 	return ""
 }
 
+// signer is how the replies of one snapshot are signed, and the snapshot's serial. Each reply
+// has its own: signed in a later epoch than its serial is of, it would have its host refuse
+// another server, which has come as far as that serial and no further.
+type signer struct {
+	Signing
+	serial int64
+}
+
 // termsFor are those of a host that says that it verifies t; nil when it gets the
 // reply that others get.
-func (s *Snapshot) termsFor(host string, t trustFacts) *terms {
-	sg := &s.cfg.Signing
+func (s *signer) termsFor(host string, t trustFacts) *terms {
 	w := terms{
-		signing: sg, host: host, serial: s.cfg.Serial,
-		sign: sg.Key != nil && (t.desired == meta.TrustWarn || t.desired == meta.TrustRequire),
-		list: sg.List != nil && t.epoch < sg.Epoch && slices.Contains(strings.Fields(t.roots), sg.Root),
+		signing: &s.Signing, host: host, serial: s.serial,
+		sign: s.Key != nil && (t.desired == meta.TrustWarn || t.desired == meta.TrustRequire),
+		list: s.List != nil && t.epoch < s.Epoch && slices.Contains(strings.Fields(t.roots), s.Root),
 	}
 	if !w.sign && !w.list {
 		return nil
@@ -244,7 +251,7 @@ func (f *Fleet) trustOf(h *host, snap *Snapshot) (TrustOf, bool) {
 		return TrustOf{}, false
 	}
 	t := TrustOf{Facts: f.factsOf(h), TrustReport: *r, Counting: r.Keys}
-	if terms := snap.termsFor(h.name, facts); terms != nil && terms.list {
+	if terms := snap.signer.termsFor(h.name, facts); terms != nil && terms.list {
 		t.Counting = snap.cfg.Signing.Listed.Of(trust.UseRelease, time.Now()).IDs()
 	}
 	return t, true

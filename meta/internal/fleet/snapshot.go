@@ -14,6 +14,7 @@ import (
 type Snapshot struct {
 	number   uint64 // of this compilation
 	cfg      Config
+	signer   *signer // of replies, which outlive a snapshot
 	rules    ruleTable
 	holds    holdTable
 	matchers []matcher
@@ -39,7 +40,7 @@ type releaseKey struct{ agent, version string }
 func Compile(cfg Config, now time.Time) *Snapshot {
 	cfg.Signing = cfg.Signing.withTag()
 	s := &Snapshot{
-		number: compilations.Add(1), cfg: cfg, rules: newRuleTable(cfg.Wanted), holds: newHoldTable(cfg.Holds, now),
+		number: compilations.Add(1), cfg: cfg, signer: &signer{cfg.Signing, cfg.Serial}, rules: newRuleTable(cfg.Wanted), holds: newHoldTable(cfg.Holds, now),
 		agents:   make(map[string]api.Agent, len(cfg.Agents)),
 		releases: make(map[releaseKey]*api.Release, len(cfg.Releases)),
 		rollouts: rolloutIDs(cfg.Rollouts),

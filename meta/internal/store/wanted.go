@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/keyring"
 )
 
 // Serial is the serial of the last operator's write: it grows with every
@@ -23,6 +24,20 @@ func (s *Store) Wanted(ctx context.Context) (w api.Wanted, err error) {
 		return err
 	})
 	return w, err
+}
+
+// WantedAndKeys is [Store.Wanted] with the server's keys of the same moment: what a serial
+// says is signed by the same key on every server.
+func (s *Store) WantedAndKeys(ctx context.Context) (w api.Wanted, ring keyring.Ring, err error) {
+	err = s.inView(ctx, "read what is wanted", func(tx *sql.Tx) error {
+		r := Reader{q: tx}
+		if w, err = r.Wanted(ctx); err != nil {
+			return err
+		}
+		ring, err = r.Keyring(ctx)
+		return err
+	})
+	return w, ring, err
 }
 
 // Wanted reads everything that decides what hosts are told.
