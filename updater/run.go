@@ -89,7 +89,9 @@ func Run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer lock.release()
-	faultpoint.Hit("takeover.begun")
+	if had.Became() {
+		faultpoint.Hit("takeover.begun")
+	}
 	log, closer := openLog(c)
 	defer func() { _ = closer.Close() }()
 	for _, err := range lock.aside {

@@ -1,6 +1,7 @@
 package updater
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,9 @@ func (k *keeper) observeSelf(ctx context.Context, s *plan.Situation) {
 		return
 	}
 	s.Seen.Versions, s.Seen.OwnedBy = r.Seen.Versions, r.Seen.OwnedBy
+	if r.Seen.Version != s.Seen.Version && slices.Contains(s.Seen.Versions, s.Seen.Version) {
+		s.Misnamed = cmp.Or(r.Seen.Version, "nothing")
+	}
 	k.rec.KeepVerified(s.At.WorkDir, s.Seen.Versions)
 	if state, err := takeover.Load(k.e.currentConfig().VarDir); err == nil && state.Installed.Version != "" {
 		s.Seen.Versions = append(s.Seen.Versions, state.Installed.Version)
@@ -155,6 +159,9 @@ func (k *keeper) takeOver(ctx context.Context, t *plan.Txn) error {
 func (k *keeper) prepareTrial(ctx context.Context, t *plan.Txn) (*takeover.Trial, error) {
 	cfg := k.e.currentConfig()
 	state, err := takeover.Load(cfg.VarDir)
+	if takeover.IsPassing(err) {
+		return nil, machineryError{err}
+	}
 	if err != nil {
 		k.log().Error().Err(err).Msg("it is begun anew")
 	}
@@ -260,7 +267,11 @@ func (k *keeper) resumeTakeover(ctx context.Context, t *plan.Txn) error {
 	tick := time.NewTicker(takeoverLook)
 	defer tick.Stop()
 	for {
-		switch v := k.assessTakeover(t).Judge(); v.Answer {
+		a, err := k.assessTakeover(t)
+		if err != nil {
+			return machineryError{err}
+		}
+		switch v := a.Judge(); v.Answer {
 		case plan.AnswerCommit:
 			return k.commitTakeover(ctx, t)
 		case plan.AnswerReturn:
@@ -270,7 +281,7 @@ func (k *keeper) resumeTakeover(ctx context.Context, t *plan.Txn) error {
 		case plan.AnswerDrop:
 			return errors.Join(k.dropTransaction(ctx, t, v.Reason), k.forgetTrial())
 		case plan.AnswerWait:
-			k.showTrial(t)
+			k.showTrial(t, v)
 		}
 		select {
 		case <-tick.C:
@@ -280,8 +291,9 @@ func (k *keeper) resumeTakeover(ctx context.Context, t *plan.Txn) error {
 	}
 }
 
-// assessTakeover gathers what the judgement depends on.
-func (k *keeper) assessTakeover(t *plan.Txn) plan.Takeover {
+// assessTakeover gathers what the judgement depends on. An error passes: what cannot be
+// seen now is not taken for lost.
+func (k *keeper) assessTakeover(t *plan.Txn) (plan.Takeover, error) {
 	varDir := k.e.currentConfig().VarDir
 	a := plan.Takeover{
 		From: t.From.Version, To: t.To.Version, Running: buildinfo.Version(),
@@ -293,24 +305,29 @@ func (k *keeper) assessTakeover(t *plan.Txn) plan.Takeover {
 		}
 	}
 	s, err := takeover.Load(varDir)
+	if takeover.IsPassing(err) {
+		return a, err
+	}
 	if err != nil {
-		return a
+		return a, nil //nolint:nilerr // it is lost; said when it was read before
 	}
 	a.Current = s.Current.Version
 	if s.Trial != nil && s.Trial.To.Version == t.To.Version && s.Trial.From.Version == t.From.Version {
 		a.Known, a.Ending, a.Why, a.Patience = true, string(s.Trial.Ending), s.Trial.Why, s.Trial.Patience
 	}
 	a.Watched = takeover.WatcherLives(varDir)
-	return a
+	return a, nil
 }
 
-// showTrial tells which of both versions has to be answered.
-func (k *keeper) showTrial(t *plan.Txn) {
+// showTrial tells which of both versions has to be answered, and why it is the one
+// before.
+func (k *keeper) showTrial(t *plan.Txn, v plan.Judgement) {
 	phase := meta.PhaseProbation
 	if buildinfo.Version() == t.From.Version {
 		phase = meta.PhaseRollingBack
 	}
-	if t.Phase != phase {
+	if t.Phase != phase || t.Failure != v.Reason {
+		t.Failure, t.Code = v.Reason, v.Code
 		k.mustEnterPhase(t, phase)
 		k.updateState(func(s *plan.State) { s.Version, s.Status = buildinfo.Version(), meta.StatusStarted })
 	}

@@ -38,6 +38,7 @@ func (r Runner) Look() (plan.Observation, error) {
 		}
 	}
 	var err error
+	o.Version, _ = r.Dir.Current() // what cannot be read names nothing
 	o.Versions, err = r.Dir.Versions()
 	return o, err
 }

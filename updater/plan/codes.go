@@ -16,7 +16,7 @@ const (
 	CodeWindow      = "window"       // this host's policy does not allow it now
 	CodeStale       = "stale"        // the journal is not about what is there any more
 	CodeJournalLost = "journal-lost" // it could not be read, and was begun anew from what is on disk
-	CodeVersionLost = "version-lost" // .version named nothing that is there; what it named before is named again
+	CodeVersionLost = "version-lost" // .version named nothing that is there, or what did not take over; it names again what it should
 )
 
 // Codes of what cannot be verified. The child that finds out gives the same.

@@ -90,6 +90,8 @@ type Situation struct {
 
 	Withheld string // why nothing may be replaced or stopped now, or empty
 
+	Misnamed string // of the sidecar itself: what .version names instead of what runs, or empty
+
 	Unclean     string // why leftovers cannot be removed, or empty
 	UncleanCode string
 }
@@ -131,7 +133,12 @@ func (s Situation) decideNext() Step {
 	case s.Wish.Agent.Cmd == meta.CmdStop:
 		return s.unlessRefused(s.wantStopped())
 	}
-	return s.wantStarted()
+	// Nothing depends on what .version says of the sidecar itself: it keeps nobody waiting.
+	step := s.wantStarted()
+	if s.Misnamed != "" && (step.Act == ActNone || step.Act == ActWait) {
+		return s.restoreVersion()
+	}
+	return step
 }
 
 // isVersionLost: .version no longer names what is known to be there. Whether that runs, and
@@ -141,6 +148,12 @@ func (s Situation) isVersionLost() bool {
 }
 
 func (s Situation) restoreVersion() Step {
+	if s.Misnamed != "" {
+		return Step{
+			Act: ActRestore, To: s.currentTarget(), Code: CodeVersionLost,
+			Reason: fmt.Sprintf(".version in %s names %s; %s runs", s.At.WorkDir, s.Misnamed, s.Seen.Version),
+		}
+	}
 	named := cmp.Or(s.Seen.Version, "nothing")
 	return Step{
 		Act: ActRestore, To: Target{Place: s.At, Version: s.Journal.Current}, Code: CodeVersionLost,

@@ -56,6 +56,10 @@ func TestPlan(t *testing.T) {
 			s.Seen.Complete, s.Seen.Version, s.Wish.Place.WorkDir = false, "9.9.9", "/srv"
 		}, plan.ActInstall, ".version in /opt/agents names nothing that is there"},
 		{"version file lost", func(s *plan.Situation) { loseVersion(s, "") }, plan.ActRestore, "names nothing; 1.0.0 is there, and was named before"},
+		{"version file of the sidecar itself names another", func(s *plan.Situation) { s.Misnamed = "0.9.0" }, plan.ActRestore, "names 0.9.0; 1.0.0 runs"},
+		{"and another is wanted", func(s *plan.Situation) {
+			s.Misnamed, s.Wish.Agent.Version = "0.9.0", "1.0.1"
+		}, plan.ActUpgrade, "1.0.1 is wanted"},
 		{"version file damaged", func(s *plan.Situation) { loseVersion(s, "9.9.9") }, plan.ActRestore, "names 9.9.9; 1.0.0 is there"},
 		{"version file lost, held", func(s *plan.Situation) { loseVersion(s, ""); s.Hold = &plan.Hold{Reason: "exam week"} }, plan.ActRestore, "1.0.0 is there"},
 		{"version file lost, stop", func(s *plan.Situation) { loseVersion(s, ""); s.Wish.Agent.Cmd = meta.CmdStop }, plan.ActRestore, "1.0.0 is there"},

@@ -77,7 +77,8 @@ const (
 	AnswerDrop   Answer = "drop"   // another version than either runs
 )
 
-// Judgement is an [Answer] and its reason, for people and for programs.
+// Judgement is an [Answer] and its reason, for people and for programs. A new version
+// that waits or is committed has none.
 type Judgement struct {
 	Answer       Answer
 	Reason, Code string
@@ -109,13 +110,13 @@ func (t Takeover) judgeReturned() Judgement {
 	case !t.Known, t.Ending == "" && !t.Watched:
 		return t.interrupted(cmp.Or(t.Why, "the host or the sidecar went down while "+t.To+" took over"))
 	case t.Ending == "" && t.Waited <= t.Patience+returnMargin:
-		return Judgement{Answer: AnswerWait}
+		return Judgement{Answer: AnswerWait, Reason: "the watcher has not said yet what became of " + t.To, Code: CodeInterrupted}
 	case t.Ending == endedDied:
 		return Judgement{Answer: AnswerBlame, Reason: t.Why, Code: CodeTakeoverDied}
 	case t.Ending == endedUnheard && t.Heard:
 		return Judgement{Answer: AnswerBlame, Reason: fmt.Sprintf("%s, and %s was answered", t.Why, t.From), Code: CodeTakeoverUnheard}
 	case t.Ending == endedUnheard && t.Waited <= t.Patience:
-		return Judgement{Answer: AnswerWait}
+		return Judgement{Answer: AnswerWait, Reason: t.Why, Code: CodeTakeoverUnheard}
 	case t.Ending == endedUnheard:
 		return Judgement{Answer: AnswerExcuse, Reason: fmt.Sprintf("%s, nor one of %s: the server is away", t.Why, t.From), Code: CodeTakeoverUnheard}
 	case t.Ending == endedStopped:

@@ -26,14 +26,14 @@ func TestWhatFollowsFromATakeover(t *testing.T) {
 		"the state was lost, and it waits":         {plan.Takeover{Running: next, Waited: time.Hour, Current: old}, plan.AnswerWait, ""},
 		"it died":                                  {plan.Takeover{Running: old, Known: true, Ending: "died"}, plan.AnswerBlame, plan.CodeTakeoverDied},
 		"it was not answered, the old one is":      {plan.Takeover{Running: old, Known: true, Ending: "unheard", Heard: true}, plan.AnswerBlame, plan.CodeTakeoverUnheard},
-		"the old one may still be":                 {plan.Takeover{Running: old, Known: true, Ending: "unheard", Waited: time.Second}, plan.AnswerWait, ""},
+		"the old one may still be":                 {plan.Takeover{Running: old, Known: true, Ending: "unheard", Why: "no answer", Waited: time.Second}, plan.AnswerWait, plan.CodeTakeoverUnheard},
 		"the old one is not either":                {plan.Takeover{Running: old, Known: true, Ending: "unheard", Waited: 31 * time.Second}, plan.AnswerExcuse, plan.CodeTakeoverUnheard},
 		"it could not be executed":                 {plan.Takeover{Running: old, Known: true, Ending: "notExecuted"}, plan.AnswerExcuse, plan.CodeInterrupted},
 		"somebody stopped the sidecar":             {plan.Takeover{Running: old, Known: true, Ending: "stopped"}, plan.AnswerExcuse, plan.CodeInterrupted},
 		"the old one ended before":                 {plan.Takeover{Running: old, Known: true, Ending: "interrupted"}, plan.AnswerExcuse, plan.CodeInterrupted},
 		"for the fourth time":                      {plan.Takeover{Running: old, Known: true, Ending: "interrupted", Resumed: 4}, plan.AnswerBlame, plan.CodeInterrupted},
 		"the host went down":                       {plan.Takeover{Running: old, Known: true}, plan.AnswerExcuse, plan.CodeInterrupted},
-		"the watcher has not said yet":             {plan.Takeover{Running: old, Known: true, Watched: true}, plan.AnswerWait, ""},
+		"the watcher has not said yet":             {plan.Takeover{Running: old, Known: true, Watched: true}, plan.AnswerWait, plan.CodeInterrupted},
 		"a watcher that says nothing is no excuse": {plan.Takeover{Running: old, Known: true, Watched: true, Waited: time.Hour}, plan.AnswerExcuse, plan.CodeInterrupted},
 		"the state was lost":                       {plan.Takeover{Running: old}, plan.AnswerExcuse, plan.CodeInterrupted},
 		"somebody installed another one":           {plan.Takeover{Running: "2.0.0", Known: true}, plan.AnswerDrop, plan.CodeStale},
@@ -44,7 +44,7 @@ func TestWhatFollowsFromATakeover(t *testing.T) {
 			if got.Answer != c.want || got.Code != c.code {
 				t.Errorf("%+v: %+v; want %s %s", c.is, got, c.want, c.code)
 			}
-			silent := c.want == plan.AnswerWait || c.want == plan.AnswerCommit
+			silent := c.is.Running == next && c.want != plan.AnswerReturn
 			if (got.Reason == "") != silent && c.is.Ending != "died" && c.is.Ending != "notExecuted" {
 				t.Errorf("its reason is %q", got.Reason)
 			}

@@ -34,6 +34,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/filelock"
 	"github.com/ops-updater/ops-updater/internal/host/process"
@@ -120,11 +122,17 @@ func Load(varDir string) (State, error) {
 	return s, nil
 }
 
+// IsPassing reports whether err says that something else ran out while the state was read:
+// nothing is wrong with the state, which can be read later.
+func IsPassing(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
 // lockPatience is how long somebody else may take to change the state.
 const lockPatience = 5 * time.Second
 
-// Update changes the state. An error of change leaves it as it is. A state that
-// cannot be read is begun anew.
+// Update changes the state. An error of change leaves it as it is, and so does one that
+// passes. A state that cannot be read for another reason is begun anew.
 func Update(varDir string, change func(*State) error) error {
 	// Whoever hangs with the lock must not keep the version before it from coming back:
 	// without the lock is better than not at all.
@@ -133,6 +141,9 @@ func Update(varDir string, change func(*State) error) error {
 		defer lock.Release()
 	}
 	s, err := Load(varDir)
+	if IsPassing(err) {
+		return err
+	}
 	if err != nil {
 		_ = plainfile.SetAside(filepath.Join(varDir, StateName), err)
 		s = State{}
