@@ -1,9 +1,6 @@
 package hostlab
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
@@ -93,20 +90,18 @@ func (l *Lab) Publish(name, version string, h Habits) meta.DesiredAgent {
 		must(l.T, err)
 		must(l.T, errors.Join(f.Chmod(0o666), f.Close()))
 	}
-	var buf bytes.Buffer
-	zw := gzip.NewWriter(&buf)
-	tw := tar.NewWriter(zw)
-	for _, f := range []struct{ name, text string }{{"control", h.script(l.Path("notes/" + name))}, {"app", app}, {"data/table", strings.Repeat("content ", 4000)}} {
-		must(l.T, tw.WriteHeader(&tar.Header{Name: "./" + f.name, Mode: 0o755, Size: int64(len(f.text)), Typeflag: tar.TypeReg}))
-		_, err := tw.Write([]byte(f.text))
-		must(l.T, err)
-	}
-	must(l.T, tw.Close())
-	must(l.T, zw.Close())
-	sum := md5.Sum(buf.Bytes())
+	return l.PublishTarball(name, version, Pack(l.T, map[string][]byte{
+		"./control": []byte(h.script(l.Path("notes/" + name))), "./app": []byte(app), "./data/table": []byte(strings.Repeat("content ", 4000)),
+	}))
+}
+
+// PublishTarball serves a tarball as a release and returns what a server says to have it
+// started.
+func (l *Lab) PublishTarball(name, version string, tarball []byte) meta.DesiredAgent {
+	sum := md5.Sum(tarball)
 	digest := hex.EncodeToString(sum[:])
 	file := meta.Arch() + "/" + meta.TarballName(name, version)
-	l.Server.Put(file, buf.Bytes())
+	l.Server.Put(file, tarball)
 	l.Server.Put(file+".md5", []byte(digest+"  "+meta.TarballName(name, version)+"\n"))
 	return meta.DesiredAgent{Name: name, Version: version, Tarball: l.Server.URL, MD5: digest, Cmd: meta.CmdStart}
 }

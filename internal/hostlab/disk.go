@@ -12,7 +12,7 @@ import (
 
 // What a small filesystem has.
 const (
-	diskBytes  = 8 << 20
+	smallDisk  = 8 << 20 // bytes
 	diskInodes = 400
 )
 
@@ -25,11 +25,11 @@ type Disk struct {
 	layers int // mounts at Path
 }
 
-func newDisk(t testing.TB, path string) *Disk {
+func newDisk(t testing.TB, path string, bytes int64) *Disk {
 	t.Helper()
 	must(t, os.MkdirAll(path, 0o755))
 	d := &Disk{t: t, Path: path}
-	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, fmt.Sprintf("size=%d,nr_inodes=%d,mode=755", diskBytes, diskInodes)); err != nil {
+	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, fmt.Sprintf("size=%d,nr_inodes=%d,mode=755", bytes, diskInodes)); err != nil {
 		lack(t, fmt.Sprintf("a small filesystem cannot be mounted: %v", err))
 	}
 	d.layers = 1
@@ -71,15 +71,25 @@ func (d *Disk) UseInodes() {
 // cannot be written.
 func (d *Disk) MakeReadOnly() {
 	d.t.Helper()
-	for range 20 {
-		if d.remount(syscall.MS_RDONLY) == nil {
-			return
-		}
-		pause(10 * time.Millisecond)
+	if untilIdle(func() error { return d.remount(syscall.MS_RDONLY) }) == nil {
+		return
 	}
 	must(d.t, syscall.Mount(d.Path, d.Path, "", syscall.MS_BIND, ""))
 	d.layers++
-	must(d.t, syscall.Mount("", d.Path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	must(d.t, untilIdle(func() error {
+		return syscall.Mount("", d.Path, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+	}))
+}
+
+// untilIdle tries again what the kernel refuses while a file is open for writing.
+func untilIdle(try func() error) (err error) {
+	for range 20 {
+		if err = try(); !errors.Is(err, syscall.EBUSY) {
+			return err
+		}
+		pause(10 * time.Millisecond)
+	}
+	return err
 }
 
 func (d *Disk) remount(flags uintptr) error {

@@ -1,6 +1,7 @@
 package hostlab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ const Patience = time.Minute
 // Lab is a host. Below Dir are
 //
 //	cfg.json  of the program
+//	program/  the program as it was installed, with its control script
 //	disk/     a small filesystem: work/ and other/ for agents
 //	var/      a small filesystem: what the program keeps
 //	notes/    what agents note of themselves, on the filesystem of the machine
@@ -44,9 +46,16 @@ type Lab struct {
 // Config is what the configuration of a lab says beside what every lab says.
 type Config map[string]any
 
-// New makes a host on which binary is the program. The test is skipped where there is
+// Spec is what a lab is made of.
+type Spec struct {
+	Sidecar *Sidecar // the program
+	Disk    int64    // bytes that there are for agents; 0: a few
+	Config  Config
+}
+
+// New makes a host on which the program is installed. The test is skipped where there is
 // no root, without whom there are no filesystems of its own.
-func New(t testing.TB, binary string, cfg Config) *Lab {
+func New(t testing.TB, spec Spec) *Lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		lack(t, "a host of its own needs root, for filesystems, users and control groups")
@@ -57,10 +66,10 @@ func New(t testing.TB, binary string, cfg Config) *Lab {
 		lack(t, fmt.Sprintf("cannot work in /opt: %v", err))
 	}
 	must(t, os.Chmod(dir, 0o755))
-	l := &Lab{T: t, Dir: dir, binary: binary}
+	l := &Lab{T: t, Dir: dir}
 	t.Cleanup(func() { l.tearDown() })
 	l.Server = newServer(t)
-	l.Disk, l.Var = newDisk(t, l.Path("disk")), newDisk(t, l.Path("var"))
+	l.Disk, l.Var = newDisk(t, l.Path("disk"), cmp.Or(spec.Disk, smallDisk)), newDisk(t, l.Path("var"), smallDisk)
 	for _, name := range []string{"disk/work", "disk/other"} {
 		must(t, os.MkdirAll(l.Path(name), 0o755))
 	}
@@ -68,8 +77,18 @@ func New(t testing.TB, binary string, cfg Config) *Lab {
 		must(t, os.MkdirAll(l.Path(name), 0o755))
 		must(t, os.Chmod(l.Path(name), 0o777))
 	}
-	l.Configure(cfg)
+	l.install(spec.Sidecar)
+	l.Configure(spec.Config)
 	return l
+}
+
+// install puts the program there, which nobody writes: a link is enough.
+func (l *Lab) install(s *Sidecar) {
+	l.T.Helper()
+	l.binary = l.Path("program/" + SelfName)
+	must(l.T, os.Mkdir(l.Path("program"), 0o755))
+	must(l.T, os.Link(s.Path, l.binary))
+	must(l.T, os.WriteFile(l.Path("program/control"), s.Control, 0o755))
 }
 
 // Configure writes the configuration of the program.
@@ -104,10 +123,7 @@ func (l *Lab) FaultAt(point, action string) *Fault {
 }
 
 // Happened reports whether a process has come to the point.
-func (f *Fault) Happened() bool {
-	_, err := os.Stat(f.file)
-	return err == nil
-}
+func (f *Fault) Happened() bool { return f.Pid() > 0 }
 
 // Pid is the process that has come to the point.
 func (f *Fault) Pid() int {

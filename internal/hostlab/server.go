@@ -23,10 +23,13 @@ type Server struct {
 	past  []meta.RealAgent // every report of an agent that said something new
 	beats int
 
-	gone  bool                                     // connections are broken
-	quiet chan struct{}                            // when set: files are begun and not gone on with
-	lie   func(http.ResponseWriter) bool           // instead of a reply; false: no lie
-	bend  func(path string, content []byte) []byte // of files
+	updater string // version of the sidecar that was answered last
+
+	refuses string                                   // the version of the sidecar that is not answered
+	gone    bool                                     // connections are broken
+	quiet   chan struct{}                            // when set: files are begun and not gone on with
+	lie     func(http.ResponseWriter) bool           // instead of a reply; false: no lie
+	bend    func(path string, content []byte) []byte // of files
 }
 
 func newServer(t testing.TB) *Server {
@@ -69,6 +72,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beats++
+	if req.UpdaterVersion == s.refuses {
+		http.Error(w, "not you", http.StatusInternalServerError)
+		return
+	}
+	s.updater = req.UpdaterVersion
 	clear(s.heard)
 	for _, a := range req.RealAgents {
 		s.heard[a.Name] = a
@@ -124,6 +132,20 @@ func (s *Server) Beats() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.beats
+}
+
+// Updater is the version of the sidecar that was answered last.
+func (s *Server) Updater() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.updater
+}
+
+// Refuse answers no sidecar of that version.
+func (s *Server) Refuse(updater string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = updater
 }
 
 // Last is the last report of the agent.

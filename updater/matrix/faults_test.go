@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,11 +19,11 @@ type fault struct {
 	lift   func(*cell)                       // nil: it is over at once
 	ends   bool                              // the sidecar with it; it is started again
 	silent bool                              // heartbeats cannot get through meanwhile
-	resets bool                              // what the journal knew is gone with it
+	locks  bool                              // a process that has no connection yet gets none meanwhile
 }
 
 func inChild(_ step, point string) string {
-	if strings.HasPrefix(point, "sidecar.") {
+	if strings.HasPrefix(point, "sidecar.") || strings.HasPrefix(point, "takeover.") {
 		return "no child is at work there"
 	}
 	return ""
@@ -43,8 +44,8 @@ var faults = []fault{
 	},
 	{
 		name:   "hang",
-		strike: func(c *cell) { c.l.Hang("falcon", true); c.l.Server.Silence(true) },
-		lift:   func(c *cell) { c.l.Hang("falcon", false); c.l.Server.Silence(false) },
+		strike: func(c *cell) { c.l.Hang(c.agent(), true); c.l.Server.Silence(true) },
+		lift:   func(c *cell) { c.l.Hang(c.agent(), false); c.l.Server.Silence(false) },
 	},
 	{name: "no-space", strike: func(c *cell) { c.l.Disk.Fill() }, lift: func(c *cell) { c.l.Disk.Mend() }},
 	{name: "no-space-var", strike: func(c *cell) { c.l.Var.Fill() }, lift: func(c *cell) { c.l.Var.Mend() }},
@@ -52,8 +53,25 @@ var faults = []fault{
 	{name: "no-inodes-var", strike: func(c *cell) { c.l.Var.UseInodes() }, lift: func(c *cell) { c.l.Var.Mend() }},
 	{name: "read-only", strike: func(c *cell) { c.l.Disk.MakeReadOnly() }, lift: func(c *cell) { c.l.Disk.Mend() }},
 	{name: "read-only-var", strike: func(c *cell) { c.l.Var.MakeReadOnly() }, lift: func(c *cell) { c.l.Var.Mend() }},
-	{name: "corrupt-journal", ends: true, resets: true, strike: corruptJournal},
-	{name: "corrupt-version", ends: true, strike: corruptVersion},
+	{name: "corrupt-journal", ends: true, strike: corruptJournal},
+	{
+		name: "corrupt-version", ends: true, strike: corruptVersion,
+		why: func(s step, _ string) string {
+			if s.name == "self-rollback" {
+				return "there is none before another version has taken over"
+			}
+			return ""
+		},
+	},
+	{
+		name: "corrupt-takeover", ends: true, strike: corruptTakeover,
+		why: func(s step, _ string) string {
+			if s.agent == "" {
+				return "the sidecar itself stays as it is"
+			}
+			return ""
+		},
+	},
 	{name: "reboot", ends: true, strike: func(c *cell) { c.l.Reboot(true) }},
 	{
 		name: "reboot-full-disk", ends: true,
@@ -63,7 +81,7 @@ var faults = []fault{
 	{name: "server-gone", silent: true, strike: func(c *cell) { c.l.Server.Vanish(true) }, lift: func(c *cell) { c.l.Server.Vanish(false) }},
 	{name: "server-lying", silent: true, strike: func(c *cell) { c.l.Server.Lie(c.lie(), forge) }, lift: func(c *cell) { c.l.Server.Lie(nil, nil) }},
 	{name: "fork-refused", strike: func(c *cell) { c.l.RefuseForks() }, lift: func(c *cell) { c.l.LiftForks() }},
-	{name: "files-exhausted", strike: exhaustFiles, lift: func(c *cell) {
+	{name: "files-exhausted", locks: true, strike: exhaustFiles, lift: func(c *cell) {
 		for _, lift := range c.lifts {
 			lift()
 		}
@@ -71,7 +89,10 @@ var faults = []fault{
 }
 
 func exhaustFiles(c *cell) {
-	for _, pid := range append(c.l.Children(), c.l.Pid()) {
+	// A watcher is nobody's child.
+	pids := append(c.l.Children(), c.l.Pid(), c.fault.Pid())
+	slices.Sort(pids)
+	for _, pid := range slices.Compact(pids) {
 		c.lifts = append(c.lifts, c.l.ExhaustFiles(pid))
 	}
 }
@@ -88,7 +109,7 @@ func (c *cell) garbage(whole []byte) []byte {
 
 func corruptJournal(c *cell) {
 	c.l.Kill()
-	path := c.l.Path("var/journal/falcon.json")
+	path := c.l.Path("var/journal/" + c.agent() + ".json")
 	whole, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
 		c.t.Fatal(err)
@@ -119,7 +140,7 @@ func (c *cell) lie() func(http.ResponseWriter) bool {
 		{http.StatusOK, "text/html", "<html>log in first</html>"},
 		{http.StatusInternalServerError, "application/json", `{"error": "no"}`},
 		{http.StatusOK, "application/json", `{"desiredAgents": [{"name": "../../etc", "version": "1", "cmd": "start"}`},
-		{http.StatusOK, "application/json", `{"desiredAgents": [{"name": "falcon", "version": "../../../etc", "tarball": "http://127.0.0.1:1", "md5": "0", "cmd": "start"}, {"name": "bystander", "version": "1.0.0", "cmd": "dance"}]}`},
+		{http.StatusOK, "application/json", `{"desiredAgents": [{"name": "` + c.agent() + `", "version": "../../../etc", "tarball": "http://127.0.0.1:1", "md5": "0", "cmd": "start"}, {"name": "bystander", "version": "1.0.0", "cmd": "dance"}]}`},
 	}
 	chosen := lies[c.rand.IntN(len(lies))]
 	return func(w http.ResponseWriter) bool {
@@ -142,7 +163,6 @@ func forge(path string, content []byte) []byte {
 
 // notTried are faults and steps that no cell tries, and why.
 var notTried = []struct{ what, why string }{
-	{"self-update, each fault", "the sidecar's own update has tests of its own, which kill, hang and reboot it at each of its phases"},
 	{"a clock that is put back under a running sidecar", "one host of a laboratory has no clock of its own; after a reboot, what was written lies an hour in the future, which is the same to who reads it. Clocks that jump meanwhile are tested with a clock of the test's"},
 	{"a child that hangs in a system call", "what hangs is what a child waits for: a script, a server. A child that says nothing is given up after its patience, up to ten minutes, which a cell cannot wait for"},
 	{"a disk that answers with EIO, or not at all", "no device that fails on purpose is to be had where this runs"},

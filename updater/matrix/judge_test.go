@@ -18,11 +18,19 @@ import (
 // The judge knows the host: files, processes, what the agents noted, the log, and what
 // the server heard. It does not know how the sidecar works.
 
-// agentDirs are the directories of falcon, wherever it was wanted.
+// agentDirs are the directories of the agent, wherever it was wanted.
 func (c *cell) agentDirs() []string {
-	dirs, err := filepath.Glob(c.l.Path("disk/*/falcon"))
+	dirs, err := filepath.Glob(c.l.Path("disk/*/" + c.agent()))
 	must(c.t, err)
 	return dirs
+}
+
+// complete are files that every version of the agent has.
+func (c *cell) complete() []string {
+	if c.isSelf() {
+		return []string{"control", hostlab.SelfName}
+	}
+	return []string{"control", "app", "data/table"}
 }
 
 // judgeVersions: I1, .version names a complete version directory.
@@ -37,7 +45,7 @@ func (c *cell) judgeVersions(when string) {
 			c.t.Errorf("I1 %s: %v", when, err)
 			continue
 		}
-		for _, file := range []string{"control", "app", "data/table"} {
+		for _, file := range c.complete() {
 			if fi, err := os.Stat(filepath.Join(dir, string(text), file)); err != nil || fi.Size() == 0 || !meta.ValidName(string(text)) {
 				c.t.Errorf("I1 %s: .version in %s names %q, without %s: %v", when, dir, text, file, err)
 			}
@@ -50,10 +58,14 @@ func (c *cell) judge(e end) {
 	c.t.Helper()
 	if c.strike.name == "corrupt-version" && c.step.base != nil {
 		// In a place that the agent has left lies what the fault made of it.
-		must(c.t, removeOthers(c.agentDirs(), filepath.Join(c.l.Path(e.place), "falcon")))
+		must(c.t, removeOthers(c.agentDirs(), filepath.Join(c.l.Path(e.place), c.agent())))
+	}
+	if c.isSelf() {
+		c.judgeSelf(e)
+	} else {
+		c.judgeRunning(e)
 	}
 	c.judgeVersions("at rest")
-	c.judgeRunning(e)
 	c.judgeFiles()
 	c.judgeBystander()
 	c.judgeTold()
@@ -81,7 +93,7 @@ func (c *cell) judgeRunning(e end) {
 		c.t.Fatalf("I2: %+v run; want %d", running, want)
 	}
 	for _, i := range running {
-		if i.Version() != e.version || i.Place != filepath.Join(c.l.Path(e.place), "falcon", e.version) {
+		if i.Version() != e.version || i.Place != filepath.Join(c.l.Path(e.place), c.agent(), e.version) {
 			c.t.Errorf("I2: %s runs; want %s in %s", i.Place, e.version, e.place)
 		}
 		if e.user == "" {
@@ -101,7 +113,12 @@ func (c *cell) judgeRunning(e end) {
 }
 
 // maxDisk is what two versions and their keeping may take.
-const maxDisk = 1 << 20
+func (c *cell) maxDisk() int64 {
+	if c.isSelf() {
+		return 1<<20 + int64(2*len(c.sidecar.Program(c.t, self0)))
+	}
+	return 1 << 20
+}
 
 // filesOutside are all files that lie elsewhere than the sidecar may write.
 func (c *cell) filesOutside() (files []string) {
@@ -115,7 +132,7 @@ func (c *cell) filesOutside() (files []string) {
 			return filepath.SkipDir
 		case path == c.l.Path("output"): // what the program prints
 			return nil
-		case filepath.Dir(filepath.Dir(path)) == c.l.Path("disk") && slices.Contains([]string{"falcon", "bystander"}, d.Name()):
+		case filepath.Dir(filepath.Dir(path)) == c.l.Path("disk") && slices.Contains([]string{c.agent(), "bystander"}, d.Name()):
 			return filepath.SkipDir
 		case filepath.Dir(path) == c.l.Path("disk"): // a work directory that is wanted is made
 			return nil
@@ -158,7 +175,7 @@ func (c *cell) judgeFiles() {
 	if !c.l.AwaitFor(10*time.Second, func() bool { return len(left()) == 0 }) {
 		c.t.Errorf("I5: left behind: %q", left())
 	}
-	if used := c.l.Disk.Used(); used > maxDisk {
+	if used := c.l.Disk.Used(); used > c.maxDisk() {
 		c.t.Errorf("I5: %d bytes of the disk are used", used)
 	}
 }
@@ -187,7 +204,7 @@ func (c *cell) judgeBystander() {
 func (c *cell) judgeTold() {
 	c.t.Helper()
 	coded, said := false, map[string]bool{}
-	for _, a := range c.l.Server.Past("falcon") {
+	for _, a := range c.l.Server.Past(c.agent()) {
 		coded = coded || a.Reason != ""
 		failed := a.Phase == meta.PhaseFailed || a.Phase == meta.PhaseRolledBack || a.Phase == meta.PhaseRollingBack
 		if failed && a.Reason == "" && !said[a.Error] {
@@ -200,7 +217,7 @@ func (c *cell) judgeTold() {
 	var wrong []string
 	for line := range strings.Lines(string(log)) {
 		var said struct{ Level, Agent, Message, Error string }
-		if json.Unmarshal([]byte(line), &said) == nil && said.Level == "error" && said.Agent == "falcon" {
+		if json.Unmarshal([]byte(line), &said) == nil && said.Level == "error" && said.Agent == c.agent() {
 			wrong = append(wrong, said.Message+": "+said.Error)
 		}
 	}

@@ -1,11 +1,10 @@
 package matrix
 
 import (
-	"fmt"
+	"cmp"
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,19 +23,16 @@ var (
 )
 
 // buildFaulty builds the real program with its fault points, where every user may run it.
-func buildFaulty() (string, error) {
+func buildFaulty() (*hostlab.Sidecar, error) {
 	dir, err := os.MkdirTemp("/opt", "ops-updater-faults-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	builtTo = dir
-	path := filepath.Join(dir, "ops-updater")
-	build := exec.Command("go", "build", "-tags", "faultpoints", "-o", path, "github.com/ops-updater/ops-updater")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
 	}
-	return path, os.Chmod(dir, 0o755)
+	return hostlab.BuildSidecar("../..", dir, self0)
 }
 
 func TestMain(m *testing.M) {
@@ -47,14 +43,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func program(t *testing.T) string {
+func program(t *testing.T) *hostlab.Sidecar {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		return "" // the lab says why it is not to be had
+		return nil // the lab says why it is not to be had
 	}
-	path, err := faultyBinary()
+	built, err := faultyBinary()
 	must(t, err)
-	return path
+	return built
 }
 
 func must(t testing.TB, err error) {
@@ -77,14 +73,14 @@ var (
 const atOnce = 4
 
 // share is every how many-th cell is tried without being asked for all of them.
-const share = 58
+const share = 81
 
 // TestMatrix tries the cells of the table that is asked for.
 func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: hosts that are struck")
 	}
-	binary := program(t)
+	built := program(t)
 	results := openResults(t)
 	start, limit := time.Now(), 24*time.Hour
 	if s, err := strconv.Atoi(os.Getenv("OPS_UPDATER_MATRIX_SECONDS")); err == nil {
@@ -105,7 +101,7 @@ func TestMatrix(t *testing.T) {
 			t.Run(one.name(), func(t *testing.T) {
 				began := time.Now()
 				defer func() { results.add(t, one.name(), time.Since(began)) }()
-				tryCell(t, binary, one)
+				tryCell(t, built, one)
 			})
 		})
 	}
@@ -146,6 +142,7 @@ func chosenCells() (chosen []place) {
 type cell struct {
 	t         *testing.T
 	l         *hostlab.Lab
+	sidecar   *hostlab.Sidecar
 	rand      *rand.Rand
 	step      step
 	strike    fault
@@ -158,11 +155,11 @@ type cell struct {
 	restarts  int      // of the sidecar because it ended by itself
 }
 
-func tryCell(t *testing.T, binary string, where place) {
+func tryCell(t *testing.T, built *hostlab.Sidecar, where place) {
 	s, point, f := where.step, where.point, where.fault
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(t.Name()))
-	c := &cell{t: t, l: hostlab.New(t, binary, nil), step: s, strike: f, point: point, rand: rand.New(rand.NewPCG(seed, h.Sum64()))}
+	c := &cell{t: t, l: hostlab.New(t, hostlab.Spec{Sidecar: built, Disk: s.disk}), sidecar: built, step: s, strike: f, point: point, rand: rand.New(rand.NewPCG(seed, h.Sum64()))}
 	c.bystander = c.l.Publish("bystander", "1.0.0", hostlab.Habits{})
 	c.l.Server.Want(c.bystander)
 	c.l.Start(nil)
@@ -211,9 +208,10 @@ func (c *cell) endure() {
 	}
 	c.l.AwaitFor(hold, func() bool {
 		c.keepUp()
-		return !c.strike.silent && c.l.Server.Beats() > beats+1 && c.l.Server.Last("falcon").Reason != ""
+		return !c.strike.silent && c.l.Server.Beats() > beats+1 && c.l.Server.Last(c.agent()).Reason != ""
 	})
-	if !c.strike.silent && c.restarts == 0 && !c.l.AwaitFor(3*time.Second, func() bool { return c.l.Server.Beats() > beats }) {
+	silent := c.strike.silent || c.strike.locks && c.isSelf()
+	if !silent && c.restarts == 0 && !c.l.AwaitFor(3*time.Second, func() bool { return c.l.Server.Beats() > beats }) {
 		c.t.Errorf("I6: no heartbeat came while the fault lasted")
 	}
 	c.strike.lift(c)
@@ -240,7 +238,7 @@ func (c *cell) settle(e end) {
 	last := time.Now()
 	ok := func() bool {
 		c.keepUp()
-		a := c.l.Server.Last("falcon")
+		a := c.l.Server.Last(c.agent())
 		status := meta.StatusStarted
 		if e.stopped {
 			status = meta.StatusStopped
@@ -248,23 +246,29 @@ func (c *cell) settle(e end) {
 		if a.Version == e.version && a.Status == status && slices.Contains(e.phases, a.Phase) && c.whyNotAt(e, a) == "" {
 			return true
 		}
-		if time.Since(last) > time.Second && c.step.name != "rollback" {
+		if time.Since(last) > time.Second && !c.step.fails {
 			last = time.Now()
-			_, _ = c.l.Command("clear", "falcon")
+			_, _ = c.l.Command("clear", c.agent())
 		}
 		return false
 	}
 	if !c.l.AwaitFor(hostlab.Patience, ok) {
-		c.t.Fatalf("I2: never at %+v: last heard %+v, running %+v", e, c.l.Server.Last("falcon"), c.l.Instances("falcon"))
+		c.t.Fatalf("I2: never at %+v: last heard %+v, running %+v", e, c.l.Server.Last(c.agent()), c.l.Instances(c.agent()))
 	}
 }
+
+// agent is the name of the agent that the step is about.
+func (c *cell) agent() string { return cmp.Or(c.step.agent, "falcon") }
 
 func (c *cell) whyNotAt(e end, a meta.RealAgent) string {
 	if e.place != "" && a.WorkDir != c.l.Path(e.place) {
 		return "it is in " + a.WorkDir
 	}
+	if c.isSelf() && c.l.Server.Updater() != e.version {
+		return c.l.Server.Updater() + " was answered last"
+	}
 	for _, v := range e.gone {
-		if _, err := os.Stat(filepath.Join(c.l.Path(e.place), "falcon", v)); err == nil {
+		if _, err := os.Stat(filepath.Join(c.l.Path(e.place), c.agent(), v)); err == nil {
 			return v + " is still there"
 		}
 	}

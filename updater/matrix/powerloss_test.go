@@ -37,8 +37,8 @@ func TestI1I2I4I5PowerLossDuringAnUpgrade(t *testing.T) {
 		}
 		t.Skip("SKIPPED: power loss needs strace")
 	}
-	binary := program(t)
-	recorded := recordUpgrade(t, binary)
+	built := program(t)
+	recorded := recordUpgrade(t, built)
 	cuts := recorded.cuts
 	all := len(cuts)
 	if os.Getenv("OPS_UPDATER_POWERLOSS") != "all" {
@@ -51,7 +51,7 @@ func TestI1I2I4I5PowerLossDuringAnUpgrade(t *testing.T) {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			t.Run(one.name, func(t *testing.T) { comeBack(t, binary, recorded, one) })
+			t.Run(one.name, func(t *testing.T) { comeBack(t, built, recorded, one) })
 		})
 	}
 	t.Logf("%d calls, %d different remains, %d tried", recorded.calls, all, len(cuts))
@@ -73,9 +73,9 @@ type recording struct {
 }
 
 // recordUpgrade has a host go from 1.0.0 to 1.0.1.
-func recordUpgrade(t *testing.T, binary string) recording {
+func recordUpgrade(t *testing.T, built *hostlab.Sidecar) recording {
 	t.Helper()
-	l := hostlab.New(t, binary, nil)
+	l := hostlab.New(t, hostlab.Spec{Sidecar: built})
 	runs := func(version string) func() bool {
 		return func() bool {
 			a := l.Server.Last("falcon")
@@ -154,8 +154,8 @@ func differ(path string, a, b *node) (paths []string) {
 }
 
 // comeBack starts a sidecar on what a power cut left.
-func comeBack(t *testing.T, binary string, from recording, what cut) {
-	c := &cell{t: t, l: hostlab.New(t, binary, nil), rand: rand.New(rand.NewPCG(seed, 0))}
+func comeBack(t *testing.T, built *hostlab.Sidecar, from recording, what cut) {
+	c := &cell{t: t, l: hostlab.New(t, hostlab.Spec{Sidecar: built}), rand: rand.New(rand.NewPCG(seed, 0))}
 	say := strings.NewReplacer(from.dir, c.l.Dir, from.url, c.l.Server.URL)
 	for _, name := range []string{"disk", "var"} {
 		must(t, what.left.entries[name].write(c.l.Path(name), say))

@@ -10,6 +10,9 @@ import (
 // step is something that the sidecar does to an agent.
 type step struct {
 	name   string
+	agent  string        // that it is done to; falcon unless said
+	disk   int64         // bytes that agents need; 0: a few
+	fails  bool          // it is undone, and nobody has it tried again
 	base   func(*cell)   // what is wanted before; nil: nothing
 	change func(*cell)   // what is wanted then, said while the sidecar is down
 	order  func(c *cell) // what a person says once it is up again; nil: nothing
@@ -78,6 +81,7 @@ var steps = []step{
 	},
 	{
 		name:   "rollback",
+		fails:  true,
 		base:   base("1.0.0"),
 		change: func(c *cell) { c.want(c.falcon("1.0.1", hostlab.Habits{Health: bad})) },
 		phases: []string{"sidecar.rollingBack", "sidecar.flippedBack", "sidecar.restarted", "sidecar.ended"},
@@ -170,5 +174,33 @@ var steps = []step{
 		end: func(*cell) end {
 			return end{version: "1.0.2", place: "disk/work", phases: []meta.Phase{meta.PhaseIdle}, gone: []string{"1.0.0"}}
 		},
+	},
+	{
+		name:  "self-update",
+		agent: hostlab.SelfName,
+		disk:  selfDisk,
+		base:  func(c *cell) { c.wantSelf(self1, patient) },
+		change: func(c *cell) {
+			c.wantSelf(self2, patient)
+		},
+		phases: []string{
+			"sidecar.downloading", "child.install.before", "install.staged", "install.synced", "sidecar.starting", "child.tryProgram.before",
+			"takeover.checked", "takeover.prepared", "watcher.ready", "takeover.watched", "takeover.executing", "takeover.begun", "takeover.heard", "takeover.committed",
+			"child.activate.before", "activate.write", "activate.done", "sidecar.proved", "sidecar.ended", "child.prune.before",
+		},
+		end: at(self2),
+	},
+	{
+		name:  "self-rollback",
+		agent: hostlab.SelfName,
+		disk:  selfDisk,
+		fails: true,
+		base:  func(c *cell) { c.wantSelf(self0, hasty) },
+		change: func(c *cell) {
+			c.l.Server.Refuse(self1)
+			c.wantSelf(self1, hasty)
+		},
+		phases: []string{"watcher.ending", "watcher.ended", "takeover.returning", "sidecar.rollingBack", "sidecar.ended", "takeover.judged"},
+		end:    at(self0, meta.PhaseRolledBack, meta.PhaseFailed),
 	},
 }

@@ -40,7 +40,7 @@ func table(passed map[string]bool) string {
 	for _, s := range steps {
 		b.WriteString(" " + s.name + " |")
 	}
-	b.WriteString(" self-update |\n|---|" + strings.Repeat("---|", len(steps)+1) + "\n")
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(steps)) + "\n")
 	tried, ok, all := 0, 0, 0
 	var failed []string
 	for _, f := range faults {
@@ -70,7 +70,7 @@ func table(passed map[string]bool) string {
 				fmt.Fprintf(&b, " %d/%d |", good, there)
 			}
 		}
-		b.WriteString(" not tried here |\n")
+		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\n%d cells there are, %d were tried, %d passed; the others of a fraction were not tried. – : there is no such cell.\n", all, tried, ok)
 	if len(failed) > 0 {

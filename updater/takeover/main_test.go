@@ -1,15 +1,10 @@
 package takeover_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"flag"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ops-updater/ops-updater/internal/hostlab"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/internal/agenttest"
 	"github.com/ops-updater/ops-updater/updater/takeover"
@@ -53,41 +49,26 @@ const (
 var built string
 
 // build builds the real program with its fault points, once, as v0.
-var build = sync.OnceValues(func() ([]byte, error) {
+var build = sync.OnceValues(func() (*hostlab.Sidecar, error) {
 	dir, err := os.MkdirTemp("", "ops-updater-takeover-")
 	if err != nil {
 		return nil, err
 	}
 	built = dir
-	path := filepath.Join(dir, "ops-updater")
-	const variable = "github.com/ops-updater/ops-updater/internal/buildinfo.version"
-	cmd := exec.Command("go", "build", "-tags", "faultpoints", "-ldflags", "-s -w -X "+variable+"="+v0, "-o", path, "github.com/ops-updater/ops-updater")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	return os.ReadFile(path)
+	return hostlab.BuildSidecar("../..", dir, v0)
 })
 
-// program is the real program, built as version: the linker put v0 into it, and
-// another version of the same length takes its place.
-func program(t testing.TB, version string) []byte {
+func sidecar(t testing.TB) *hostlab.Sidecar {
 	t.Helper()
-	data, err := build()
+	s, err := build()
 	must(t, err)
-	if len(version) != len(v0) || !bytes.Contains(data, []byte(v0)) {
-		t.Fatalf("no program can be made %s", version)
-	}
-	return once(&programs, version, func() []byte { return bytes.ReplaceAll(data, []byte(v0), []byte(version)) })
+	return s
 }
 
-// Programs by version, and tarballs by program: making them takes longer than what is
-// tested with them.
-var programs, tarballs sync.Map
-
-func once(made *sync.Map, key any, make func() []byte) []byte {
-	f, _ := made.LoadOrStore(key, sync.OnceValue(make))
-	return f.(func() []byte)()
+// program is the real program as that version.
+func program(t testing.TB, version string) []byte {
+	t.Helper()
+	return sidecar(t).Program(t, version)
 }
 
 // impostor is a release's program that is a script: it says its version and passes
@@ -163,7 +144,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(meta.HeartbeatResponse{DesiredAgents: s.wanted})
 }
 
-const self = "ops-updater"
+const self = hostlab.SelfName
 
 // want has hosts told to run these agents.
 func (s *server) want(agents ...meta.DesiredAgent) {
@@ -192,25 +173,7 @@ func (s *server) toldAll() string {
 
 // release serves a release of the sidecar and returns the wish for it.
 func (s *server) release(version string, program []byte) meta.DesiredAgent {
-	packed := once(&tarballs, &program[0], func() []byte {
-		control, err := os.ReadFile("../../control")
-		must(s.t, err)
-		return s.pack(map[string][]byte{"control": control, self: program})
-	})
-	return s.publish(self, version, packed)
-}
-
-func (s *server) pack(files map[string][]byte) []byte {
-	var buf bytes.Buffer
-	zw, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
-	tw := tar.NewWriter(zw)
-	for file, text := range files {
-		must(s.t, tw.WriteHeader(&tar.Header{Name: file, Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}))
-		_, err := tw.Write(text)
-		must(s.t, err)
-	}
-	must(s.t, errors.Join(tw.Close(), zw.Close()))
-	return buf.Bytes()
+	return s.publish(self, version, sidecar(s.t).Tarball(s.t, program))
 }
 
 func (s *server) publish(name, version string, tarball []byte) meta.DesiredAgent {
@@ -232,7 +195,7 @@ func (s *server) falcon(version string) meta.DesiredAgent {
 	for name, text := range (agenttest.Habits{}).Files() {
 		files[name] = []byte(text)
 	}
-	return s.publish("falcon", version, s.pack(files))
+	return s.publish("falcon", version, hostlab.Pack(s.t, files))
 }
 
 // host is a host whose sidecar somebody starts again whenever it ends, as systemd
@@ -262,9 +225,7 @@ func newHost(t testing.TB) *host {
 	h := &host{t: t, dir: t.TempDir(), server: newServer(t)}
 	agenttest.CleanUp(t, h.dir)
 	must(t, os.WriteFile(filepath.Join(h.dir, self), program(t, v0), 0o755))
-	control, err := os.ReadFile("../../control")
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "control"), control, 0o755))
+	must(t, os.WriteFile(filepath.Join(h.dir, "control"), sidecar(t).Control, 0o755))
 	h.configure(map[string]any{})
 	h.env = append(os.Environ(), "OPS_UPDATER_FAULT=", "INVOCATION_ID=test")
 	t.Cleanup(func() {
