@@ -169,7 +169,11 @@ var notTried = []struct{ what, why string }{
 }
 
 // open are cells that are known to fail; make matrix tries them, and lists them as failed.
-var open []string
+var open = []string{
+	// That 1.0.1 was on probation, and failed, is known to the journal alone: it runs on as
+	// what is wanted.
+	"rollback/sidecar.rollingBack/corrupt-journal",
+}
 
 // hold is how long a fault lasts at most that nobody notices.
 const hold = 3 * time.Second
