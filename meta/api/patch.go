@@ -2,9 +2,13 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"reflect"
+	"strings"
 )
 
 // Patch is a change of some fields of a noun and of no other: a JSON merge
@@ -25,6 +29,9 @@ func (p Patch) Apply(noun, into any) error {
 	if err := json.Unmarshal(before, &fields); err != nil {
 		return err
 	}
+	if err := checkNames(p, reflect.TypeOf(into).Elem()); err != nil {
+		return err
+	}
 	after, err := json.Marshal(mergePatch(fields, p))
 	if err != nil {
 		return err
@@ -32,6 +39,31 @@ func (p Patch) Apply(noun, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(after))
 	dec.DisallowUnknownFields()
 	return dec.Decode(into)
+}
+
+// checkNames refuses a name that is not exactly one of noun's fields. Decoders take any
+// case; a merge by another one would stand beside the field that it means.
+func checkNames(p Patch, noun reflect.Type) error {
+	fields := map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(noun) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[cmp.Or(name, f.Name)] = f.Type
+	}
+	for name, value := range p {
+		field := fields[name]
+		if field == nil {
+			return fmt.Errorf("json: unknown field %q", name) // as encoding/json says it
+		}
+		if field.Kind() == reflect.Pointer {
+			field = field.Elem()
+		}
+		if inner, ok := value.(map[string]any); ok && field.Kind() == reflect.Struct {
+			if err := checkNames(inner, field); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func mergePatch(fields map[string]any, p Patch) map[string]any {

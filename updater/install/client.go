@@ -176,7 +176,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // isWeb reports whether raw is an http or https URL with a host.
 func isWeb(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+	return err == nil && u.Hostname() != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // discardBody ends a response that is of no further use.

@@ -21,7 +21,8 @@ func FuzzParseS3(f *testing.F) {
 	f.Fuzz(func(t *testing.T, address string) {
 		c, err := release.ParseS3(address)
 		if err != nil {
-			if strings.Contains(address, ":topsecret@") && strings.Contains(err.Error(), "topsecret") {
+			// The secret is one where the secret stands, not where nobody would put it.
+			if strings.Contains(address, ":topsecret@") && strings.Count(address, "topsecret") == 1 && strings.Contains(err.Error(), "topsecret") {
 				t.Fatalf("%q: %v", address, err)
 			}
 			return
