@@ -15,6 +15,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
 	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/host/status"
+	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/job"
 	"github.com/ops-updater/ops-updater/updater/plan"
@@ -159,7 +160,7 @@ func (k *keeper) takeOver(ctx context.Context, t *plan.Txn) error {
 func (k *keeper) prepareTrial(ctx context.Context, t *plan.Txn) (*takeover.Trial, error) {
 	cfg := k.e.currentConfig()
 	state, err := takeover.Load(cfg.VarDir)
-	if takeover.IsPassing(err) {
+	if plainfile.IsPassing(err) {
 		return nil, machineryError{err}
 	}
 	if err != nil {
@@ -305,7 +306,7 @@ func (k *keeper) assessTakeover(t *plan.Txn) (plan.Takeover, error) {
 		}
 	}
 	s, err := takeover.Load(varDir)
-	if takeover.IsPassing(err) {
+	if plainfile.IsPassing(err) {
 		return a, err
 	}
 	if err != nil {

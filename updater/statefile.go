@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
+	"github.com/ops-updater/ops-updater/internal/host/process"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
@@ -45,11 +47,24 @@ func saveJSON(path string, v any) error {
 // maxStateFile bounds what is read back of our own files.
 const maxStateFile = 16 << 20
 
+// passPatience is how long is waited for descriptors or memory before a file of ours
+// counts as one that cannot be read.
+const passPatience = 10 * time.Second
+
+// readStateFile reads path. What only passes is no reason to give up what a file says.
+func readStateFile(path string) (data []byte, err error) {
+	process.PollUntil(passPatience, func() bool {
+		data, err = plainfile.Read(path, maxStateFile)
+		return !plainfile.IsPassing(err)
+	})
+	return data, err
+}
+
 // loadJSON reads path into v. A missing file leaves v as it is. A file that
 // cannot be understood is set aside as {path}.corrupt-{time}, with an error
 // that says so, and v is left as it is.
 func loadJSON[T any](path string, access stateAccess, v *T) error {
-	data, err := plainfile.Read(path, maxStateFile)
+	data, err := readStateFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -75,6 +75,12 @@ func openPlain(path string, flags int, perm os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
+// IsPassing reports whether err says that descriptors or memory ran out while a file was
+// opened or read: nothing is wrong with the file, which can be read later.
+func IsPassing(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 // Read is the content of path, which must be a regular file, no link, and have
 // at most limit bytes.
 func Read(path string, limit int64) ([]byte, error) {

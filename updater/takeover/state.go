@@ -34,7 +34,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
 
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/filelock"
@@ -122,12 +121,6 @@ func Load(varDir string) (State, error) {
 	return s, nil
 }
 
-// IsPassing reports whether err says that something else ran out while the state was read:
-// nothing is wrong with the state, which can be read later.
-func IsPassing(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
-}
-
 // lockPatience is how long somebody else may take to change the state.
 const lockPatience = 5 * time.Second
 
@@ -141,7 +134,7 @@ func Update(varDir string, change func(*State) error) error {
 		defer lock.Release()
 	}
 	s, err := Load(varDir)
-	if IsPassing(err) {
+	if plainfile.IsPassing(err) {
 		return err
 	}
 	if err != nil {
