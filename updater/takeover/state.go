@@ -34,7 +34,6 @@ import (
 	"path/filepath"
 	"time"
 
-
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/filelock"
 	"github.com/ops-updater/ops-updater/internal/host/process"
