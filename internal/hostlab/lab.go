@@ -18,7 +18,7 @@ import (
 )
 
 // Patience is how long the lab waits for what has to come; far more than it takes.
-const Patience = time.Minute
+const Patience = 4 * time.Minute
 
 // Lab is a host. Below Dir are
 //
