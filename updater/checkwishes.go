@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/plan"
 )
@@ -31,15 +30,15 @@ func checkWish(c config.Config, w plan.Wish, trusted plan.Trust) *Finding {
 			Mend: "want something else of this host in ops-meta",
 		}
 	}
-	r, _ := journalOf(c, w.Agent.Name) // what cannot be read refuses nothing
+	r := journalOf(c, w.Agent.Name)
 	what := w.Agent.Name + " " + w.Agent.Version
-	if why := c.Policy.Refuses(w, settledVersion(r)); why != "" {
+	if why := c.Policy.Refuses(w, r.Current); why != "" {
 		return &Finding{
 			Name: "policy", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s is refused: %s", what, why),
 			Mend: "want something else of this host in ops-meta, or change policy in " + filepath.Base(c.Path),
 		}
 	}
-	if b := r.SignatureBlock(w, trusted); b != nil && settledVersion(r) != w.Agent.Version {
+	if b := r.SignatureBlock(w, trusted); b != nil && r.Current != w.Agent.Version {
 		return &Finding{Name: "trust", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s is refused: %s", what, b.Reason), Mend: plan.AdviseSigning(w, b.Code)}
 	}
 	return nil
@@ -54,16 +53,9 @@ func storedTrust(c config.Config) plan.Trust {
 	return t
 }
 
-// journalOf is the journal of an agent, unless it cannot be read.
-func journalOf(c config.Config, name string) (r plan.Record, known bool) {
-	err := loadJSON(filepath.Join(c.VarDir, journalName, name+".json"), readState, &r)
-	return r, err == nil
-}
-
-// settledVersion is the version that is there, as far as a journal knows; else empty.
-func settledVersion(r plan.Record) string {
-	if r.Last.Phase != meta.PhaseIdle {
-		return ""
-	}
-	return r.Last.Version
+// journalOf is the journal of an agent. What cannot be read, which another check says, is as
+// good as none: nothing is known then of what runs.
+func journalOf(c config.Config, name string) (r plan.Record) {
+	_ = loadJSON(filepath.Join(c.VarDir, journalName, name+".json"), readState, &r)
+	return r
 }

@@ -228,9 +228,7 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	// also when the server names another place by then.
 	if s.Seen.Version != "" && k.rec.Txn == nil && s.Left == (plan.Place{}) {
 		k.rec.At = s.At
-		if s.Seen.Complete {
-			k.rec.Current = s.Seen.Version
-		}
+		k.noteCurrent(s.Seen)
 	}
 	if s.Blind == "" {
 		k.rec.KeepVerified(s.At.WorkDir, s.Seen.Versions)
@@ -238,6 +236,18 @@ func (k *keeper) observeSituation(ctx context.Context) plan.Situation {
 	k.noticeOthers(s)
 	s.Journal = k.rec
 	return s
+}
+
+// noteCurrent keeps in the journal what .version names, for when that is lost. Whoever only
+// looks, or looks at what is another sidecar's, writes nothing.
+func (k *keeper) noteCurrent(seen plan.Observation) {
+	if !seen.Complete || k.rec.Current == seen.Version {
+		return
+	}
+	k.rec.Current = seen.Version
+	if !k.guest && seen.OwnedBy == "" && k.looksAfter() {
+		k.saveRecordOrLog()
+	}
 }
 
 // observePlace returns what is there, or why that could not be seen and the code of that.

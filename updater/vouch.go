@@ -134,11 +134,11 @@ func checkVouched(c config.Config) []Finding {
 	}
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(lastWishes(c))) {
-		r, known := journalOf(c, name)
-		if !known || settledVersion(r) == "" {
-			continue // another check says so, or it is not known what runs
+		r := journalOf(c, name)
+		if r.Current == "" {
+			continue
 		}
-		v := plan.Target{Place: r.At, Version: r.Last.Version}
+		v := plan.Target{Place: r.At, Version: r.Current}
 		if why, _ := required.WhyNotExecute(&r, v); why != "" {
 			findings = append(findings, Finding{Name: "agent " + name, Verdict: VerdictWarn, Detail: name + " " + r.VerificationOf(v).Unverified(v.Version), Mend: mend})
 		}
