@@ -145,8 +145,10 @@ func TestWhatEveryHostWouldRefuseIsNotDeployed(t *testing.T) {
 						t.Errorf("%s: %v", how, err)
 					case c.refused != "" && (p == nil || p.Status != 400 || p.Field != "version" || !strings.Contains(p.Detail, c.refused)):
 						t.Errorf("%s: got %+v, %v; want %q", how, p, err, c.refused)
-					case c.refused != "" && !strings.Contains(p.Hint, "ops-meta releases sign demo "+c.version+" --sign KEYFILE, or deploy all the same with --force"):
+					case c.refused != "" && (!strings.Contains(p.Hint, "ops-meta releases sign demo "+c.version+" --sign KEYFILE") || !strings.HasSuffix(p.Hint, "; --force deploys it all the same")):
 						t.Errorf("%s: hint %q", how, p.Hint)
+					case c.refused != "" && strings.HasPrefix(p.Hint, "find out who signed it with "+later.Public().ID()) != (c.version == "3.0"):
+						t.Errorf("%s: hint %q, of a release that another key has signed", how, p.Hint) // it may be an intruder's
 					}
 				}
 				impact, err := r.admin.RolloutImpact(t.Context(), n)

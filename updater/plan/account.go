@@ -107,7 +107,7 @@ func AdviseSigning(w Wish, code string) string {
 	case CodeUnsigned:
 		return "sign it: " + sign
 	case CodeUnknownKey:
-		return "have the list of keys name that key (ops-meta key add), or sign it with one that counts here: " + sign
+		return "find out who signed it; if it is yours, sign it with a key that counts here: " + sign + ", or have the list of keys name that one: ops-meta key add"
 	case CodeNoKeys:
 		return "the list of keys (ops-meta key add), or trust.release_keys in cfg.json, has to name a release key"
 	}

@@ -45,7 +45,7 @@ func TestRefusalsNameTheRuleAndTheNextStep(t *testing.T) {
 		"not signed, with a configuration": {with(upgrade(), configured, unverified(plan.CodeUnsigned)), []want{
 			{plan.CodeUnsigned, "cannot verify falcon", "its configuration: ops-meta sign FILE --config cfg.json --agent falcon"},
 		}},
-		"of a key that does not count": {with(upgrade(), unverified(plan.CodeUnknownKey)), []want{{plan.CodeUnknownKey, "", "ops-meta key add"}}},
+		"of a key that does not count": {with(upgrade(), unverified(plan.CodeUnknownKey)), []want{{plan.CodeUnknownKey, "", "find out who signed it"}}},
 		"no key counts":                {with(upgrade(), unverified(plan.CodeNoKeys)), []want{{plan.CodeNoKeys, "", "has to name a release key"}}},
 		"of other bytes":               {with(upgrade(), unverified(plan.CodeBadSignature)), []want{{plan.CodeBadSignature, "", "find out who changed it"}}},
 		"by keys that counted then":    {with(upgrade(), unverified(plan.CodeUnknownKey), func(s *plan.Situation) { s.Trust.Keys = []string{"K1", "K2"} }), nil},

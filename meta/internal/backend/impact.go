@@ -54,7 +54,7 @@ func (s assignments) Impact(ctx context.Context, a api.Assignment) (api.Impact, 
 	bad, err := s.warnOfTakenBack(ctx, a)
 	warnings := []string{s.warnOfRelease(a, impact), s.warnOfEmptyScope(a.Scope, impact), bad}
 	if impact.Unsigned > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d of %d hosts require a signature that %s %s does not have, and refuse it until it has (ops-meta releases sign %s %s --sign KEYFILE)", impact.Unsigned, impact.Hosts, a.Agent, a.Version, a.Agent, a.Version))
+		warnings = append(warnings, fmt.Sprintf("%d of %d hosts require a signature that %s %s does not have, and refuse it until it has: %s", impact.Unsigned, impact.Hosts, a.Agent, a.Version, fleet.AdviseSigning(a.Agent, a.Version, release.Artifacts...)))
 	}
 	if impact.Held > 0 {
 		warnings = append(warnings, fmt.Sprintf("%d of %d hosts are held (%s) and stay as they are until the hold is released", impact.Held, impact.Hosts, held))

@@ -42,17 +42,15 @@ func refusalOf(t fleet.TrustOf, a api.Artifact) *api.Refusal {
 	if code == "" {
 		return nil
 	}
-	r := api.Refusal{Code: string(code), Warns: !t.Refuses(a)}
-	sign := fmt.Sprintf("ops-meta releases sign %s %s --sign KEYFILE", a.Agent, a.Version)
+	r := api.Refusal{Code: string(code), Warns: !t.Refuses(a), Hint: fleet.AdviseSigning(a.Agent, a.Version, a)}
 	wants := "wants signatures by key " + strings.Join(t.Counting, " or ")
 	switch code {
 	case trust.NoKeys:
 		r.Text, r.Hint = "the host verifies releases, and no release key counts on it", "ops-meta key list; ops-meta key add has the list of keys name one"
 	case trust.UnknownKey:
 		r.Text = fmt.Sprintf("the host %s; release %s is signed by %s, which does not count there", wants, a.Version, a.SignedBy)
-		r.Hint = "sign it with a key that counts: " + sign + "; or have the list of keys name that one: ops-meta key add"
 	default:
-		r.Text, r.Hint = fmt.Sprintf("the host %s; release %s is not signed", wants, a.Version), "sign it: "+sign
+		r.Text = fmt.Sprintf("the host %s; release %s is not signed", wants, a.Version)
 	}
 	if r.Warns {
 		r.Text += ": it is installed with a warning, and would be refused if trust.releases there were require"

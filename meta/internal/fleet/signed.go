@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -205,6 +206,23 @@ func (t TrustOf) Doubts(a api.Artifact) trust.Code {
 		return ""
 	}
 	return trust.Unsigned
+}
+
+// AdviseSigning says what makes hosts take a release that they refuse for want of a
+// signature. One that a key has signed which does not count there may be somebody else's:
+// nobody is told to sign that without having looked.
+func AdviseSigning(agent, version string, artifacts ...api.Artifact) string {
+	sign := fmt.Sprintf("ops-meta releases sign %s %s --sign KEYFILE", agent, version)
+	var signers []string
+	for _, a := range artifacts {
+		if a.SignedBy != "" && !slices.Contains(signers, a.SignedBy) {
+			signers = append(signers, a.SignedBy)
+		}
+	}
+	if len(signers) == 0 {
+		return "sign it: " + sign
+	}
+	return fmt.Sprintf("find out who signed it with %s; if it is yours, sign it with a key that counts: %s, or have the list of keys name that one: ops-meta key add", strings.Join(signers, " and "), sign)
 }
 
 // Refuses reports whether the host does not install a release, by its artifact for the

@@ -57,7 +57,7 @@ func unsignedError(r api.Release, scope api.Scope, hosts int) error {
 	return &api.Error{
 		Kind: api.KindInvalid, Field: "version",
 		Message: fmt.Sprintf("no host of %s would take %s %s: %d %s a signature that it does not have", scope, r.Agent, r.Version, hosts, require),
-		Hint:    fmt.Sprintf("sign it: ops-meta releases sign %s %s --sign KEYFILE, or deploy all the same with --force", r.Agent, r.Version),
+		Hint:    fleet.AdviseSigning(r.Agent, r.Version, r.Artifacts...) + "; --force deploys it all the same",
 	}
 }
 
