@@ -130,9 +130,11 @@ func house(t *testing.T) map[string][]string {
 	for _, system := range []string{"linux", "darwin"} {
 		list := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "./...")
 		list.Env = append(os.Environ(), "GOOS="+system)
-		out, err := list.CombinedOutput()
+		var errs strings.Builder // apart: there it says also what it downloads first
+		list.Stderr = &errs
+		out, err := list.Output()
 		if err != nil {
-			t.Fatalf("go list: %v\n%s", err, out)
+			t.Fatalf("go list: %v\n%s", err, errs.String())
 		}
 		for line := range strings.Lines(string(out)) {
 			pkg, list, _ := strings.Cut(strings.TrimSpace(line), ":")
