@@ -42,7 +42,12 @@ func TestI2AVarDirectoryThatSomebodyClearsMeanwhileIsMadeAgain(t *testing.T) {
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	h.runs("falcon", "1.0.0")
-	must(t, os.RemoveAll(h.cfg.VarDir))
+	// The sidecar may write into it while it is being removed.
+	err := os.RemoveAll(h.cfg.VarDir)
+	for tries := 0; err != nil && tries < 1000; tries++ {
+		err = os.RemoveAll(h.cfg.VarDir)
+	}
+	must(t, err)
 	h.apply(h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{}))
 	h.runs("falcon", "1.0.1")
 	if fi, err := os.Stat(filepath.Join(h.cfg.VarDir, "journal")); err != nil || fi.Mode().Perm() != 0o700 {
