@@ -95,6 +95,9 @@ func (e *Engine) placeFile(name string) string {
 // savePlace writes where the agent is, when that has changed.
 func (k *keeper) savePlace() error {
 	w := k.rec.Whereabouts()
+	if k.isSelf() { // which says itself what is under way, see package takeover
+		w = plan.Whereabouts{At: w.At}
+	}
 	if w == k.placed {
 		return nil
 	}

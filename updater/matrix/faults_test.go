@@ -168,12 +168,5 @@ var notTried = []struct{ what, why string }{
 	{"a disk that answers with EIO, or not at all", "no device that fails on purpose is to be had where this runs"},
 }
 
-// open are cells that are known to fail; make matrix tries them, and lists them as failed.
-var open = []string{
-	// That 1.0.1 was on probation, and failed, is known to the journal alone: it runs on as
-	// what is wanted.
-	"rollback/sidecar.rollingBack/corrupt-journal",
-}
-
 // hold is how long a fault lasts at most that nobody notices.
 const hold = 3 * time.Second

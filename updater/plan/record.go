@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -26,35 +28,64 @@ type Record struct {
 	Verified []Verification `json:"verified,omitempty"`
 }
 
-// Whereabouts are where an agent is, and between which two targets it is on its way.
+// Whereabouts are where an agent is, and between which two targets it is on its way: what
+// outlives a lost journal.
 type Whereabouts struct {
 	At   Place  `json:"at"`
-	From Target `json:"from,omitzero"` // of a move under way
+	Act  Act    `json:"act,omitempty"` // under way; empty, with To: ActMove
+	From Target `json:"from,omitzero"` // no version: nothing ran before
 	To   Target `json:"to,omitzero"`
 }
 
 // Whereabouts of the agent, as r has them.
 func (r Record) Whereabouts() Whereabouts {
 	w := Whereabouts{At: r.At}
-	if t := r.Txn; t != nil && t.From.Version != "" && t.From.Place != t.To.Place {
-		w.From, w.To = t.From, t.To
+	if t := r.Txn; t != nil && t.leavesTraces() {
+		w.Act, w.From, w.To = t.Act, t.From, t.To
 	}
 	return w
 }
 
-// FoundBy is a record that was lost, with what its whereabouts still say. A move that was
-// under way is undone: what may run where it went is stopped before anything else.
+// leavesTraces: who knew nothing of t could leave two versions running, or take a version
+// that has not proved itself for one that has.
+func (t *Txn) leavesTraces() bool {
+	switch {
+	case t.Act == ActConfig:
+		return false // the next look at the config begins it again
+	case t.From.Version != "" && t.From.Place != t.To.Place:
+		return true
+	}
+	return t.Phase != meta.PhaseDownloading && t.Phase != meta.PhaseStaging
+}
+
+// FoundBy is a record that was lost, with what its whereabouts still say. What was under
+// way is undone, and may then begin again: what may run where it went is stopped before
+// anything else, and whether it had failed is found out anew.
 func (r Record) FoundBy(w Whereabouts, now time.Time) Record {
 	r.At = w.At
-	if w.To.Version != "" {
+	if w.To.Version == "" {
+		return r
+	}
+	if w.From.Version != "" {
 		r.At = w.From.Place
-		r.Txn = &Txn{
-			Act: ActMove, Reason: "its journal was lost", From: w.From, To: w.To, Phase: meta.PhaseRollingBack, Began: now, Since: now,
-			Failure: "the journal was lost during the move from " + w.From.WorkDir + " to " + w.To.WorkDir, Code: CodeInterrupted,
-			Wish: Wish{Place: w.To.Place, Agent: meta.DesiredAgent{Name: r.Name, Version: w.To.Version}},
-		}
+	}
+	act := cmp.Or(w.Act, ActMove)
+	r.Txn = &Txn{
+		Act: act, Reason: "its journal was lost", From: w.From, To: w.To, Phase: meta.PhaseRollingBack, Began: now, Since: now,
+		Failure: "the journal was lost during the " + w.describeWay(act), Code: CodeJournalLost,
+		Wish: Wish{Place: w.To.Place, Agent: meta.DesiredAgent{Name: r.Name, Version: w.To.Version}},
 	}
 	return r
+}
+
+func (w Whereabouts) describeWay(act Act) string {
+	switch {
+	case w.From.Version == "":
+		return fmt.Sprintf("%s of %s", act, w.To.Version)
+	case w.From.WorkDir != w.To.WorkDir:
+		return fmt.Sprintf("%s from %s to %s", act, w.From.WorkDir, w.To.WorkDir)
+	}
+	return fmt.Sprintf("%s from %s to %s", act, w.From.Version, w.To.Version)
 }
 
 // Txn is a transaction: one version in one place takes over from another.
