@@ -333,7 +333,8 @@ func (f *realFleet) startHost(name string) {
 	f.must(os.MkdirAll(filepath.Join(h.dir, "agents"), 0o755))
 	f.must(os.MkdirAll(filepath.Join(h.dir, "var"), 0o700))
 	conf, err := json.Marshal(map[string]any{
-		"server": f.listen, "hostname": name, "interval": 1, "probation": 1, "work_dir": filepath.Join(h.dir, "agents"),
+		// Every heartbeat asks twenty control scripts how their agents are.
+		"server": f.listen, "hostname": name, "interval": 3, "probation": 1, "work_dir": filepath.Join(h.dir, "agents"),
 	})
 	f.must(err)
 	f.must(os.WriteFile(filepath.Join(h.dir, "cfg.json"), conf, 0o600))

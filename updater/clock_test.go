@@ -38,6 +38,7 @@ func state(h *host) plan.State {
 }
 
 func TestABlockDatedInTheFutureCountsFromNow(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
@@ -75,6 +76,7 @@ func TestABlockDatedInTheFutureCountsFromNow(t *testing.T) {
 }
 
 func TestAHoldDatedInTheFutureLastsItsOwnLengthFromNow(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))

@@ -51,6 +51,7 @@ func (s *sidecar) verb(args ...string) (string, error) {
 }
 
 func TestI3ASecondSidecarOnOneWorkDirectoryStepsBackUntilTheFirstIsGone(t *testing.T) {
+	t.Parallel()
 	first := newSidecar(t)
 	second := secondOn(t, first)
 	v1 := first.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -104,6 +105,7 @@ func TestI3ASecondSidecarOnOneWorkDirectoryStepsBackUntilTheFirstIsGone(t *testi
 }
 
 func TestASidecarThatNoLongerHasAnAgentLeavesItToAnother(t *testing.T) {
+	t.Parallel()
 	first := newSidecar(t)
 	second := secondOn(t, first)
 	a := first.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -129,6 +131,7 @@ func (s *server) count() int {
 // TestQueriesLeaveEveryByteAlone: beside a daemon and without one, also where
 // the state holds what a daemon would set aside, and a hold that it would end.
 func TestQueriesLeaveEveryByteAlone(t *testing.T) {
+	t.Parallel()
 	s := newSidecar(t)
 	s.server.want(s.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
 	s.start("")
@@ -158,6 +161,7 @@ func TestQueriesLeaveEveryByteAlone(t *testing.T) {
 }
 
 func TestAPlanWhileAReleaseStartsSlowlyEndsNothing(t *testing.T) {
+	t.Parallel()
 	s := newSidecar(t)
 	stranger := secondOn(t, s)
 	s.configure(map[string]any{"start_timeout": "10m"}) // it starts when the test says so

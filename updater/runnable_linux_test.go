@@ -103,6 +103,7 @@ func TestI2ARollbackWaitsForAHostOnWhichNothingCanBeExecuted(t *testing.T) {
 }
 
 func TestWhatRunsIsNotStoppedWithoutItsScript(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
@@ -138,6 +139,7 @@ func alienProgram(t *testing.T) string {
 }
 
 func TestAReleaseThatNobodyCanRunIsRefusedBeforeTheStop(t *testing.T) {
+	t.Parallel()
 	script := agenttest.Habits{}.Script()
 	alien := filepath.Join(t.TempDir(), "sh")
 	must(t, os.WriteFile(alien, []byte(alienProgram(t)), 0o755))

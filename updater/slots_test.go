@@ -63,6 +63,7 @@ func (s *slow) Write(p []byte) (int, error) {
 }
 
 func TestI6DownloadsThatCrawlMakeRoomForWhoeverWaits(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.cfg.Concurrency, h.cfg.Limits.StallTimeout, h.cfg.Limits.Retries = 2, 5*time.Second, 5
 	tr := newTrickle(t, h.origin)

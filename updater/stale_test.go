@@ -36,6 +36,7 @@ func (h *host) undisturbed() {
 }
 
 func TestAStoredReplyOnlyRestartsUntilTheServerHasAnswered(t *testing.T) {
+	t.Parallel()
 	var newer meta.DesiredAgent
 	h := settledAt(t, func(h *host) meta.DesiredAgent {
 		newer = h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
@@ -90,6 +91,7 @@ func (h *host) halfDone(from, to string, phase meta.Phase, age time.Duration) {
 }
 
 func TestAStaleJournalIsDroppedWithAWord(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name, from, to string
 		phase          meta.Phase

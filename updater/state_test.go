@@ -14,6 +14,7 @@ import (
 )
 
 func TestI2AJournalThatCannotBeReadIsRebuiltFromTheDisk(t *testing.T) {
+	t.Parallel()
 	for _, content := range []string{"", "{", "\x00\x00\x00", `{"name":"other"}`, "[]"} {
 		t.Run(strconv.Quote(content), func(t *testing.T) {
 			h := newHost(t)
@@ -70,6 +71,7 @@ func TestI7LostHoldsAreReported(t *testing.T) {
 }
 
 func TestI2NothingIsStoppedWhileTheJournalCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
@@ -206,6 +208,7 @@ func TestAnotherUserInTheSamePlaceNeedsItsFiles(t *testing.T) {
 
 // A rollout must not wait for a host that will not even try.
 func TestAReleaseThatFailedHereBeforeIsReportedAsFailedAtOnce(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	bad := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{BeforeStart: "echo 'no licence'; exit 1"})
@@ -226,6 +229,7 @@ func TestAReleaseThatFailedHereBeforeIsReportedAsFailedAtOnce(t *testing.T) {
 }
 
 func TestAReleaseMadeAnewUnderItsOldNameLeavesQuarantine(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})

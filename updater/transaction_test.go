@@ -16,6 +16,7 @@ import (
 )
 
 func TestInstallUpgradeDowngradeStop(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
@@ -48,6 +49,7 @@ func TestInstallUpgradeDowngradeStop(t *testing.T) {
 }
 
 func TestI2AReleaseThatFailsIsRolledBack(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name string
 		bad  agenttest.Habits
@@ -116,6 +118,7 @@ func (h *host) startTimeout(d time.Duration) {
 
 // A version that was superseded on probation is nothing to go back to.
 func TestI2RollbackPassesOverAVersionThatNeverProvedItself(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
@@ -164,6 +167,7 @@ func TestClearTriesAgain(t *testing.T) {
 }
 
 func TestI2WhatRunsRunsOnWhenAnInstallFails(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
@@ -212,6 +216,7 @@ func TestACrashedAgentIsStartedAgain(t *testing.T) {
 }
 
 func TestMovedWorkDir(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -229,6 +234,7 @@ func TestMovedWorkDir(t *testing.T) {
 }
 
 func TestAMovedAgentThatFailsRunsOnInItsOldPlace(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -283,6 +289,7 @@ func TestOrphansAreLeftAloneAndReported(t *testing.T) {
 }
 
 func TestHoldRollbackUnhold(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -322,6 +329,7 @@ func TestHoldRollbackUnhold(t *testing.T) {
 // On probation an operator goes back to what ran until a moment ago, whether or
 // not there was a version before that.
 func TestRollbackOnProbation(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	for i, version := range []string{"1.0.0", "1.0.1", "1.0.2"} {
@@ -344,6 +352,7 @@ func TestRollbackOnProbation(t *testing.T) {
 }
 
 func TestARemoteConfigIsFollowed(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{App: "grep -q bad cfg.json && { note down; exit 1; }"})
@@ -374,6 +383,7 @@ func TestARemoteConfigIsFollowed(t *testing.T) {
 }
 
 func TestI6AnAgentThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.cfg.Concurrency = 1
 	h.cfg.StatusTimeout = 10 * time.Minute
@@ -446,6 +456,7 @@ func TestI7AnUnknownUserIsInTheLogAndTheReport(t *testing.T) {
 }
 
 func TestAFailureThatIsNoLongerWantedIsNotReported(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
@@ -460,6 +471,7 @@ func TestAFailureThatIsNoLongerWantedIsNotReported(t *testing.T) {
 }
 
 func TestI7AnAgentThatDoesNotStayUpIsAWarning(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	h.apply(h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{}))
@@ -489,6 +501,7 @@ func (h *host) logSays(parts ...string) {
 // A .version that is damaged says nothing about what runs: it is named again, whatever
 // keeps another version from taking its place.
 func TestI1I2ADamagedVersionFileNamesAgainWhatRuns(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		desire func(*host, meta.DesiredAgent) meta.Phase
 		stop   bool
@@ -546,6 +559,7 @@ func TestI1I2ADamagedVersionFileNamesAgainWhatRuns(t *testing.T) {
 // A report that goes out while an agent is being stopped says so: a server that does not
 // know of the stop leaves what is midway as it is, and has what runs started again.
 func TestAStopUnderWayIsReported(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.boot()
 	a := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{BeforeStop: "until [ -e var/stop ]; do sleep 0.05; done"})

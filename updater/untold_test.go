@@ -67,6 +67,7 @@ func TestI7WhatWentWrongIsReportedAlsoWhenItIsOver(t *testing.T) {
 // TestARefusedEntryDoesNotEndAnOperatorsRollback: what cannot be followed wants no other
 // version.
 func TestARefusedEntryDoesNotEndAnOperatorsRollback(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	v2 := h.origin.publish(t, "falcon", "1.0.1", agenttest.Habits{})
@@ -87,6 +88,7 @@ func TestARefusedEntryDoesNotEndAnOperatorsRollback(t *testing.T) {
 
 // TestI5WhatACrashLeftIsSweptAtTheNextStart: no transaction comes after it that would.
 func TestI5WhatACrashLeftIsSweptAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
 	h.boot()

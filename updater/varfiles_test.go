@@ -27,6 +27,7 @@ var inTheWay = map[string]func(t *testing.T, path, victim string){
 }
 
 func TestStateThatIsNoPlainFileIsSetAside(t *testing.T) {
+	t.Parallel()
 	for kind, put := range inTheWay {
 		t.Run(kind, func(t *testing.T) {
 			h := newHost(t)
@@ -142,6 +143,7 @@ func TestConfigurationThatIsNoPlainFileIsRefusedAtOnce(t *testing.T) {
 // What older programs leave after a power cut: they wrote .version and the
 // release itself in place.
 func TestI2WhatAPowerCutLeftIsNoWorseThanNothing(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, dir string){
 		"empty .version":   func(t *testing.T, dir string) { write(t, filepath.Join(dir, ".version"), "") },
 		".version of NULs": func(t *testing.T, dir string) { write(t, filepath.Join(dir, ".version"), "\x00\x00\x00\x00\x00") },

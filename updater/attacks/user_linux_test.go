@@ -21,6 +21,7 @@ func newVictimOf(t *testing.T, u *user.User) *victim {
 		falcon := v.server.release(t, "falcon", "1.0.0", agenttest.Habits{})
 		falcon.RunUser = u.Username
 		v.wantsBeside(falcon)
+		v.config["start_timeout"], v.config["stop_timeout"] = 20, 20 // what never returns is waited for
 	})
 }
 

@@ -16,7 +16,7 @@ const (
 	maxSlow   = 48              // beside them, which have been at work for longer: hanging agents delay no others
 	slowAfter = 2 * time.Second // which makes a child a slow one
 	maxIdle   = 8
-	idleFor   = 3 * time.Second // an idle child is kept for the next who needs one
+	idleFor   = 1500 * time.Millisecond // an idle child is kept for the next who needs one
 )
 
 // Pool lends children to keepers.
