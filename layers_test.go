@@ -18,22 +18,23 @@ var layers = map[string][]string{
 	"": {"updater/cli"},
 
 	// Leaves both programs need.
-	"internal/atomicfile": {},
-	"internal/buildinfo":  {},
-	"internal/exposition": {"internal/printable"},
-	"internal/faultpoint": {},
-	"internal/filelock":   {"internal/pause"},
-	"internal/hostlab":    {"meta"}, // a host for tests
-	"internal/jitter":     {},
-	"internal/lastwords":  {},
-	"internal/pause":      {},
-	"internal/plainfile":  {},
-	"internal/printable":  {},
-	"internal/rootpath":   {},
-	"internal/timespan":   {},
-	"internal/jsonbound":  {},
-	"internal/unpack":     {"internal/printable"},
-	"internal/username":   {},
+	"internal/atomicfile":     {},
+	"internal/buildinfo":      {},
+	"internal/exposition":     {"internal/printable"},
+	"internal/faultpoint":     {},
+	"internal/filelock":       {"internal/pause"},
+	"internal/hostlab":        {"meta"}, // a host for tests
+	"internal/jitter":         {},
+	"internal/lastwords":      {},
+	"internal/pause":          {},
+	"internal/plainfile":      {},
+	"internal/printable":      {},
+	"internal/rootpath":       {},
+	"internal/servicemanager": {},
+	"internal/timespan":       {},
+	"internal/jsonbound":      {},
+	"internal/unpack":         {"internal/printable"},
+	"internal/username":       {},
 
 	// What every program needs that runs others on a host.
 	"internal/host/control":     {"meta", "internal/host/mount", "internal/host/process", "internal/host/status", "internal/faultpoint", "internal/lastwords", "internal/printable"},
@@ -57,11 +58,11 @@ var layers = map[string][]string{
 	"updater/job":                {"meta", "meta/trust", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/pause"},
 	"updater/install":            {"meta", "meta/trust", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},
-	"updater/takeover":           {"internal/host/process", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath"},
+	"updater/takeover":           {"internal/host/process", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/servicemanager"},
 	"updater/child":              {"updater/agent", "updater/install", "updater/job", "internal/host/control", "internal/atomicfile", "internal/faultpoint", "internal/rootpath", "updater/takeover"},
 	"updater/pool":               {"updater/job", "internal/host/runas", "internal/faultpoint"},
 	"updater/local":              {"meta", "internal/host/localsocket", "internal/exposition"},
-	"updater":                    {"meta", "meta/trust", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath", "updater/takeover", "internal/host/process"},
+	"updater":                    {"meta", "meta/trust", "updater/config", "updater/job", "updater/local", "updater/plan", "updater/pool", "internal/host/mount", "internal/host/runas", "internal/host/status", "internal/atomicfile", "internal/buildinfo", "internal/faultpoint", "internal/jitter", "internal/plainfile", "internal/printable", "internal/rootpath", "updater/takeover", "internal/host/process", "internal/servicemanager"},
 	"updater/cli":                {"meta", "updater", "updater/child", "updater/config", "updater/local", "internal/buildinfo", "internal/plainfile", "internal/printable", "internal/timespan", "internal/pause", "updater/takeover"},
 
 	// The server.
@@ -85,7 +86,7 @@ var layers = map[string][]string{
 	},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
-		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause",
+		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/servicemanager",
 	},
 	"internal/soak":        {"meta"}, // shakes a real sidecar
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},

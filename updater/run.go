@@ -16,6 +16,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/faultpoint"
+	"github.com/ops-updater/ops-updater/internal/servicemanager"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 	"github.com/ops-updater/ops-updater/updater/takeover"
@@ -153,6 +154,11 @@ func runDaemon(ctx context.Context, c config.Config, had takeover.Handed, hand *
 		return err
 	}
 	d.logStart()
+	servicemanager.Ready()
+	// A stop, too, is a time in which keepers may get stuck: watched to the very end.
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer unwatch()
+	go servicemanager.KeepAlive(watched, func() { d.engine.States() })
 	var group sync.WaitGroup
 	group.Go(func() { config.OnHangup(ctx, func() { _, _ = d.reloadConfig(ctx) }) }) // said in the log
 	group.Go(func() { b.sendHeartbeats(ctx) })

@@ -10,6 +10,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
 	"github.com/ops-updater/ops-updater/internal/pause"
+	"github.com/ops-updater/ops-updater/internal/servicemanager"
 	"github.com/ops-updater/ops-updater/meta/internal/backend"
 )
 
@@ -39,6 +40,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := atomicfile.Write(s.conf.path("address"), []byte(s.URL()+"\n"), 0o644); err != nil {
 		s.log.Warn().Err(err).Msg("the file with this server's address is not right")
 	}
+	servicemanager.Ready()
+	go servicemanager.KeepAlive(background, func() { s.fleet.Backlog() })
 	var err error
 	select {
 	case err = <-served:

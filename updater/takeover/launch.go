@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/rootpath"
+	"github.com/ops-updater/ops-updater/internal/servicemanager"
 )
 
 // launchedMark is set for a program that is where it shall be: it launches no other.
@@ -87,6 +88,7 @@ func mayRun(p Program) error {
 
 // become replaces the program of this process; it only returns with an error.
 func become(path string, args []string) error {
+	servicemanager.HandOver()
 	env := append(os.Environ(), AsItself)
 	if err := syscall.Exec(path, args, env); err != nil {
 		return fmt.Errorf("cannot execute %s: %w", path, err)
