@@ -212,8 +212,8 @@ const strategyFile = `strategies:
 // where a file tells it to.
 const (
 	goodControl = `#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-running() { pid=$(cat ../demo.pid 2>/dev/null) && kill -0 "$pid" 2>/dev/null; }
+cd "${0%/*}" || exit 1
+running() { { read -r pid <../demo.pid; } 2>/dev/null && kill -0 "$pid" 2>/dev/null; }
 case $1 in
 start) running || { nohup sleep 600 >/dev/null 2>&1 </dev/null & echo $! >../demo.pid; }; echo started ;;
 stop) running && kill "$pid"; rm -f ../demo.pid; echo stoped ;;
@@ -245,7 +245,9 @@ type realFleet struct {
 	server *exec.Cmd
 	log    *os.File
 	hosts  []*realHost
-	beats  atomic.Int64 // that a balancer passed on
+	// of heartbeats, in seconds, 1 unless said: each has a control script asked
+	interval int
+	beats    atomic.Int64 // that a balancer passed on
 }
 
 type realHost struct {
@@ -258,7 +260,7 @@ func newRealFleet(t *testing.T) *realFleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &realFleet{t: t, dir: t.TempDir(), bin: bin, listen: freeAddress(t)}
+	f := &realFleet{t: t, dir: t.TempDir(), bin: bin, listen: freeAddress(t), interval: 3}
 	f.log, err = os.Create(filepath.Join(f.dir, "meta.log"))
 	f.must(err)
 	t.Cleanup(func() { f.end(t) })
@@ -333,8 +335,7 @@ func (f *realFleet) startHost(name string) {
 	f.must(os.MkdirAll(filepath.Join(h.dir, "agents"), 0o755))
 	f.must(os.MkdirAll(filepath.Join(h.dir, "var"), 0o700))
 	conf, err := json.Marshal(map[string]any{
-		// Every heartbeat asks twenty control scripts how their agents are.
-		"server": f.listen, "hostname": name, "interval": 3, "probation": 1, "work_dir": filepath.Join(h.dir, "agents"),
+		"server": f.listen, "hostname": name, "interval": max(f.interval, 1), "probation": 1, "work_dir": filepath.Join(h.dir, "agents"),
 	})
 	f.must(err)
 	f.must(os.WriteFile(filepath.Join(h.dir, "cfg.json"), conf, 0o600))

@@ -92,9 +92,13 @@ func healthOf(v version) string {
 // control keeps its pid file on the disk that becomes full, as agents do: then it
 // is empty, and the script denies what it has started.
 const control = `#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-mkdir -p var
-running() { [ -s var/app.pid ] && [ -d "/proc/$(cat var/app.pid)" ] && ! grep -q '^State:.Z' "/proc/$(cat var/app.pid)/status" 2>/dev/null; }
+cd "${0%/*}" || exit 1
+[ -d var ] || mkdir -p var
+running() {
+	pid=
+	[ -s var/app.pid ] && { read -r pid <var/app.pid || [ -n "$pid" ]; } && { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+	case ${stat##*) } in Z*) return 1 ;; esac
+}
 case "$1" in
 start)
 	running && { echo "already running"; exit 1; }
@@ -110,7 +114,7 @@ status)
 	if running; then echo started; else echo stoped; fi
 	;;
 pid)
-	running && cat var/app.pid
+	running && echo "$pid"
 	;;
 health)
 	@HEALTH@
@@ -124,7 +128,7 @@ esac
 // application tells the judge when it goes up and down, on a disk that is never
 // full, and notices another one of its agent, wherever that lies.
 const application = `#!/bin/sh
-version=$(basename "$PWD")
+version=${PWD##*/}
 note() { echo "$1 $version $$ $PWD" >>"@JUDGE@/@AGENT@.events"; }
 exec 9>"@JUDGE@/@AGENT@.lock"
 flock -w 0.3 9 || note two-at-once

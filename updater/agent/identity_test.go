@@ -210,6 +210,14 @@ func TestAnAgentWhoseProgramLiesElsewhereIsKnownAgain(t *testing.T) {
 	t.Run("restarted by somebody else", func(t *testing.T) {
 		r := newRunner(t, elsewhere)
 		startFor(t, r)
+		// It becomes its program after its start was noted, and is seen on probation.
+		eventually(t, "it is what it becomes", func() bool {
+			comm, _ := os.ReadFile("/proc/" + itoa(appPid(t, r)) + "/comm")
+			return string(comm) == "sleep\n"
+		})
+		if p := r.Probe(t.Context(), "1.0.0"); !p.Status.Started() {
+			t.Fatalf("probed %+v", p)
+		}
 		crash(t, r)
 		cmd := exec.Command("sleep", "86399")
 		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}

@@ -49,19 +49,24 @@ func (d Dir) noteBeginning(version string) {
 	d.writeStartNote(n)
 }
 
-// noteStarted completes the note with the process that control pid names, where
-// that is the agent's.
+// noteStarted completes the note with the process that control pid names, where that is
+// the agent's, and keeps it true: a script that becomes its program after a while is known
+// by what it became.
 func (d Dir) noteStarted(version string, pid int) {
 	if pid == 0 {
 		return
 	}
 	w := d.witness(version)
-	if w.Note.Pid == pid || w.Note.Boot != w.Boot {
+	if w.Note.Boot != w.Boot {
 		return
 	}
 	p, alive := w.Look(pid)
 	if k, _ := w.Judge(p); !alive || k != process.Related || p.ThreadOf != 0 {
 		return
 	}
-	d.writeStartNote(w.CompleteNote(p))
+	n := w.CompleteNote(p)
+	if w.Note.Pid == n.Pid && w.Note.Program == n.Program && w.Note.Arguments == n.Arguments && w.Note.Directory == n.Directory {
+		return
+	}
+	d.writeStartNote(n)
 }

@@ -51,17 +51,21 @@ func (h Habits) Script() string {
 	}
 	verbs := ""
 	if !h.NoPid {
-		verbs += "pid)\n\trunning && cat var/app.pid\n\t;;\n"
+		verbs += "pid)\n\trunning && echo \"$pid\"\n\t;;\n"
 	}
 	if h.Health != "" {
 		verbs += "health)\n\t" + h.Health + "\n\t;;\n"
 	}
 	return `#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-version=$(basename "$PWD")
-agent=$(dirname "$PWD")
-mkdir -p var
-running() { [ -s var/app.pid ] && [ -d "/proc/$(cat var/app.pid)" ] && ! grep -q '^State:.Z' "/proc/$(cat var/app.pid)/status" 2>/dev/null; }
+cd "${0%/*}" || exit 1
+version=${PWD##*/}
+agent=${PWD%/*}
+[ -d var ] || mkdir -p var
+running() {
+	pid=
+	[ -s var/app.pid ] && { read -r pid <var/app.pid || [ -n "$pid" ]; } && { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+	case ${stat##*) } in Z*) return 1 ;; esac
+}
 case "$1" in
 start)
 	running && { echo "already running"; exit 1; }
@@ -88,8 +92,8 @@ esac
 // Files are the files of a release with these habits, by name.
 func (h Habits) Files() map[string]string {
 	return map[string]string{"control": h.Script(), "app": `#!/bin/sh
-version=$(basename "$PWD")
-agent=$(dirname "$PWD")
+version=${PWD##*/}
+agent=${PWD%/*}
 events=$agent/var-events
 note() { echo "$(date +%s%N) $1 $version $$" >>"$events"; }
 exec 9>"$agent/var-lock"
@@ -98,7 +102,7 @@ trap 'note down; exit 0' TERM
 note up
 ` + h.App + `
 while :; do
-	sleep 0.5 9>&- &
+	sleep 1 9>&- &
 	wait $!
 done
 `}
