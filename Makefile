@@ -9,6 +9,8 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # Pinned; installed into bin/tools by scripts/tools.
 export GOLANGCI_LINT_VERSION := v2.10.1
 export GOFUMPT_VERSION := v0.12.0
+# The last of its versions whose modules can all be had.
+export NFPM_VERSION := v2.44.2
 export GOVULNCHECK_VERSION := v1.1.4
 
 .PHONY: build
@@ -37,7 +39,7 @@ cross: ## every platform the sidecar is shipped for, into dist/
 	scripts/cross
 
 .PHONY: release
-release: ## what is handed out, into dist/release: tarballs, SHA256SUMS, SBOM; the same commit makes the same bytes
+release: ## what is handed out, into dist/release: tarballs, packages, SHA256SUMS, SBOM; the same commit makes the same bytes
 	scripts/release
 
 .PHONY: release-twice
