@@ -54,7 +54,7 @@ var layers = map[string][]string{
 	"updater/internal/agenttest": {},
 	"updater/matrix":             {}, // tests of the program from outside
 	"updater/plan":               {"meta", "internal/host/status"},
-	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
+	"updater/config":             {"meta", "meta/trust", "updater/plan", "internal/atomicfile", "internal/username", "internal/plainfile", "internal/timespan", "internal/printable"},
 	"updater/job":                {"meta", "meta/trust", "updater/plan", "internal/host/process"},
 	"updater/agent":              {"meta", "updater/job", "updater/plan", "internal/host/control", "internal/host/process", "internal/host/status", "internal/atomicfile", "internal/faultpoint", "internal/filelock", "internal/plainfile", "internal/rootpath", "internal/pause"},
 	"updater/install":            {"meta", "meta/trust", "updater/job", "internal/faultpoint", "internal/filelock", "internal/jitter", "internal/plainfile", "internal/rootpath", "internal/unpack", "internal/pause"},

@@ -224,6 +224,12 @@ func (b *beat) beatOnce(ctx context.Context) error { return b.beatWithin(ctx, b.
 // beatWithin makes one heartbeat, which waits for looks for no longer than
 // patience, and takes the reply to the engine.
 func (b *beat) beatWithin(ctx context.Context, patience time.Duration) error {
+	if err := b.enrolFirst(ctx); err != nil {
+		if ctx.Err() == nil {
+			b.noteFailure(err)
+		}
+		return err
+	}
 	request := b.makeRequest(ctx, patience)
 	b.sent = true
 	b.log.Debug().Interface("request", request).Msg("heartbeat goes out")

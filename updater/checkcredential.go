@@ -26,8 +26,8 @@ func checkCredential(c config.Config, p meta.ProbeResult) []Finding {
 
 // explainRefused is the cause and the next step of a refusal.
 func explainRefused(c config.Config, p meta.ProbeResult) (cause, mend string) {
-	const enrol = "on a machine with an admin token, say “ops-meta token create NAME --role enroll”; then “ops-meta --token THAT token enroll %s” prints this host's own credential, which belongs into token or token_file of %s"
-	mend = fmt.Sprintf(enrol, c.Hostname, c.Path)
+	const enrol = "on a machine with an admin token, say “ops-meta token create NAME --role enroll”; put what it prints into a file here, and say “ops-updater -c %s enroll --token-file FILE”"
+	mend = fmt.Sprintf(enrol, c.Path)
 	switch {
 	case p.Status == http.StatusProxyAuthRequired:
 		return "a proxy on the way wants a user and a password", "set proxy to http://USER:PASSWORD@HOST:PORT, or let the proxy pass this host"
@@ -35,7 +35,7 @@ func explainRefused(c config.Config, p meta.ProbeResult) (cause, mend string) {
 		return "no credential is configured", mend
 	case strings.Contains(p.Message, "role enroll"):
 		return "the token in " + c.Path + " is an enrolment token, which only fetches credentials",
-			fmt.Sprintf("exchange it, once: “ops-meta --server %s --token ENROLMENT_TOKEN token enroll %s” prints this host's own credential; put that into token or token_file instead", p.Server, c.Hostname)
+			fmt.Sprintf("make token or token_file enroll_token or enroll_token_file in %s: the sidecar exchanges it for this host's own credential", c.Path)
 	case strings.Contains(p.Message, "token of the role"):
 		return "the token in " + c.Path + " is an operator's, and each host has a credential of its own", mend
 	case p.Status == http.StatusForbidden:

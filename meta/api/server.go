@@ -3,6 +3,8 @@ package api
 import (
 	"fmt"
 	"time"
+
+	"github.com/ops-updater/ops-updater/meta"
 )
 
 // Impact is what a change would do, before it is made.
@@ -42,15 +44,10 @@ type Identity struct {
 }
 
 // Enrolment asks for a host's credential with an enrolment token.
-type Enrolment struct {
-	Hostname string `json:"hostname"`
-}
+type Enrolment = meta.Enrolment
 
 // Credential is a host's own bearer token, shown once.
-type Credential struct {
-	Hostname string `json:"hostname"`
-	Secret   string `json:"secret"`
-}
+type Credential = meta.Credential
 
 // Check is one finding of doctor.
 type Check struct {

@@ -35,8 +35,14 @@ type Config struct {
 	Proxy    string // empty: from the environment
 	TLS      TLS
 	Token    string // bearer credential for the servers, or empty
-	Trust    Trust
-	Policy   plan.Policy
+
+	// EnrolToken is exchanged for a credential; set where there is none yet, and one is to
+	// be had by it.
+	EnrolToken     string
+	enrolTokenFile string
+
+	Trust  Trust
+	Policy plan.Policy
 
 	WorkDir      string // of agents for which the server names none
 	VarDir       string
@@ -161,6 +167,9 @@ func (c *Config) completeAndCheck() error {
 		return fmt.Errorf("%s: keep is %d: want at least 2, the current version and the previous one", file, c.Keep)
 	}
 	if err := c.Trust.complete(); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := c.findCredential(); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return c.findHostname()

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta"
 )
@@ -54,6 +53,8 @@ var allKeys = []key{
 	{name: "insecure", set: booleanKey(func(c *Config) *bool { return &c.TLS.Insecure })},
 	{name: "token", set: checkedKey(func(c *Config) *string { return &c.Token }, checkToken)},
 	{name: "token_file", set: setTokenFromFile},
+	{name: "enroll_token", set: checkedKey(func(c *Config) *string { return &c.EnrolToken }, checkToken)},
+	{name: "enroll_token_file", set: textKey(func(c *Config) *string { return &c.enrolTokenFile })},
 
 	{name: "trust", keys: trustKeys},
 	{name: "policy", keys: policyKeys},
@@ -278,16 +279,9 @@ func setTokenFromFile(c *Config, raw json.RawMessage) error {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(c.Path), path)
 	}
-	data, err := plainfile.ReadLinked(path, maxTokenSize)
-	if err != nil {
-		return err
-	}
-	token := strings.TrimSpace(string(data))
-	if token == "" {
-		return fmt.Errorf("%s is empty", path)
-	}
+	token, err := ReadToken(path)
 	c.Token = token
-	return checkToken(token)
+	return err
 }
 
 func checkToken(s string) error {

@@ -15,7 +15,7 @@ import (
 )
 
 // secretKeys are the keys of cfg.json whose values are shown to nobody.
-var secretKeys = []string{"token", "env", "proxy"}
+var secretKeys = []string{"token", "enroll_token", "env", "proxy"}
 
 // parser walks cfg.json key by key, so that an error can name its line.
 type parser struct {
