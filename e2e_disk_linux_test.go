@@ -17,6 +17,7 @@ import (
 // A sidecar that is started while its disk is full or read-only reports all the
 // same, and can be found by its commands once the disk is well.
 func TestI2ASidecarStartsOnADiskThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: starts sidecars")
 	}

@@ -23,6 +23,7 @@ var countingControl = strings.Replace(goodControl, "case $1 in\nstart)", "[ \"$1
 // them is cut off from the database. What the other one says to a real agent is
 // not taken back.
 func TestAServerThatIsCutOffRestartsNoAgent(t *testing.T) {
+	t.Parallel()
 	dsn := os.Getenv("OPS_META_TEST_POSTGRES")
 	if dsn == "" || testing.Short() {
 		t.Skip("NOT TESTED ON POSTGRESQL: run the tests through scripts/with-postgres")

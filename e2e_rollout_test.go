@@ -25,6 +25,7 @@ const fleetSize = 20
 // TestRollouts is a fleet of real sidecars with real control scripts under a
 // real ops-meta, steered through the command line.
 func TestRollouts(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED rollouts of real sidecars: -short")
 	}

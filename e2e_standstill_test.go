@@ -15,6 +15,7 @@ import (
 // was restarted meanwhile, shows it, and its agent is not touched before somebody
 // has seen the difference and said go.
 func TestARestoredMachineIsFoundOutByARealSidecar(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED end-to-end test: -short")
 	}

@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"internal/servicemanager": {},
 	"internal/timespan":       {},
 	"internal/jsonbound":      {},
+	"packaging":               {}, // files
 	"internal/unpack":         {"internal/printable"},
 	"internal/username":       {},
 
@@ -86,7 +87,7 @@ var layers = map[string][]string{
 	},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
-		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/servicemanager",
+		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/servicemanager", "packaging",
 	},
 	"internal/soak":        {"meta"}, // shakes a real sidecar
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},

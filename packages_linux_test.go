@@ -10,6 +10,7 @@ import (
 // TestPackages installs, upgrades, downgrades, removes and purges the packages with the
 // real dpkg and rpm under a real systemd.
 func TestPackages(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: makes a release and boots a system")
 	}

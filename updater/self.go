@@ -391,6 +391,7 @@ func (k *keeper) endReturned(ctx context.Context, t *plan.Txn, v plan.Judgement)
 	}
 	b := k.rec.AddFailure(plan.Fault{Key: t.Key, Version: t.To.Version, Reason: v.Reason, Code: v.Code, Release: v.Answer == plan.AnswerBlame}, now)
 	k.log().Error().Str("failed", t.To.Version).Str("back", t.From.Version).Time("notBefore", b.Until).Msg("the takeover failed: " + v.Reason)
+	k.tell(v.Reason, v.Code)
 	k.endTransaction(ctx, t, o)
 	faultpoint.Hit("takeover.judged")
 	return k.forgetTrial()

@@ -47,6 +47,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	mux.Handle(meta.PathV1, s.beats)
 	mux.Handle(meta.PathLegacy, s.beats)
 	mux.HandleFunc("GET /releases/{agent}/{arch}/{file}", s.serveDownload)
+	mux.HandleFunc("GET /install.sh", s.serveInstall)
 	mux.HandleFunc("GET /healthz", s.serveHealth)
 	mux.HandleFunc("GET /readyz", s.readiness.serveReady)
 	mux.HandleFunc("GET /metrics", s.metrics.serveMetrics)

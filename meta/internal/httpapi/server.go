@@ -110,6 +110,11 @@ func (s *Server) failRequest(rec *recorder, req *http.Request, err error) {
 	panic(http.ErrAbortHandler)
 }
 
+// Refuse answers a request beside the API with err, as the API does.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, r, err, s.log)
+}
+
 func (s *Server) otherMethods(methods []string) http.Handler {
 	allow := strings.Join(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
