@@ -140,7 +140,7 @@ Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVarP(&a.config, "config", "c", defaultConfig, "the configuration `file`")
 	root.Flags().BoolP("version", "v", false, "print the version")
-	root.AddCommand(a.checkCommand(), a.planCommand(), a.explainCommand(), a.onceCommand(), a.beatCommand(), a.statusCommand(), a.logsCommand(), a.reloadCommand(), a.newAgentCommand(), a.trustCommand(), a.enrollCommand(), childCommand(stdio), watchCommand(), manCommand())
+	root.AddCommand(a.checkCommand(), a.planCommand(), a.explainCommand(), a.onceCommand(), a.beatCommand(), a.statusCommand(), a.logsCommand(), a.reloadCommand(), a.newAgentCommand(), a.trustCommand(), a.enrollCommand(), a.uninstallCommand(), childCommand(stdio), watchCommand(), manCommand())
 	root.AddCommand(a.holdCommand(), a.orderCommand(local.VerbUnhold, "follow the server's wishes for AGENT again"),
 		a.orderCommand(local.VerbRollback, "go back to the version of AGENT that ran before, and stay there"),
 		a.orderCommand(local.VerbClear, "forget AGENT's failures: try a quarantined release again at once"))

@@ -19,19 +19,19 @@ var aliases = map[string][]string{
 
 // otherWords are words for what is done elsewhere.
 var otherWords = map[string]string{
-	"start":     "./control start starts the sidecar; which agents run is the server's to say: ops-meta deploy",
-	"stop":      "./control stop stops the sidecar, agents run on; an agent: ops-meta deploy AGENT VERSION --cmd stop",
-	"restart":   "./control restart restarts the sidecar; an agent: ./control restart in the directory of its version",
-	"history":   "ops-updater logs; what the server saw: ops-meta host NAME",
-	"events":    "ops-updater logs; what the server saw: ops-meta host NAME",
-	"version":   "ops-updater --version; those of the agents: ops-updater status",
-	"update":    "the server says which version runs: ops-meta deploy; to ask it once: ops-updater once",
-	"upgrade":   "the server says which version runs: ops-meta deploy; to ask it once: ops-updater once",
-	"install":   "the server says what runs here: ops-meta deploy; to ask it once: ops-updater once",
-	"deploy":    "the server says what runs here: ops-meta deploy",
-	"run":       "without a verb ops-updater runs in the foreground; ./control start in the background",
-	"config":    "docs/CONFIG.md explains cfg.json; ops-updater check tries it, ops-updater reload reads it again",
-	"uninstall": "docs/OPERATING.md says how to remove the sidecar",
+	"start":   "./control start starts the sidecar; which agents run is the server's to say: ops-meta deploy",
+	"stop":    "./control stop stops the sidecar, agents run on; an agent: ops-meta deploy AGENT VERSION --cmd stop",
+	"restart": "./control restart restarts the sidecar; an agent: ./control restart in the directory of its version",
+	"history": "ops-updater logs; what the server saw: ops-meta host NAME",
+	"events":  "ops-updater logs; what the server saw: ops-meta host NAME",
+	"version": "ops-updater --version; those of the agents: ops-updater status",
+	"update":  "the server says which version runs: ops-meta deploy; to ask it once: ops-updater once",
+	"upgrade": "the server says which version runs: ops-meta deploy; to ask it once: ops-updater once",
+	"install": "the server says what runs here: ops-meta deploy; to ask it once: ops-updater once",
+	"deploy":  "the server says what runs here: ops-meta deploy",
+	"run":     "without a verb ops-updater runs in the foreground; ./control start in the background",
+	"config":  "docs/CONFIG.md explains cfg.json; ops-updater check tries it, ops-updater reload reads it again",
+	"remove":  "ops-updater uninstall takes the sidecar off this host; an agent: ops-meta assign remove",
 }
 
 // withOtherWords gives every verb its aliases and makes words that are none a

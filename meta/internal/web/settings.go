@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -14,6 +15,7 @@ type settingsView struct {
 	Dead    []api.Notification
 	Roles   []api.Role
 	Made    *api.Token // its secret is shown this once
+	Install string     // the line that installs the sidecar on a host with that token; or empty
 	Version api.Version
 	Keys    api.KeyReport
 
@@ -91,7 +93,11 @@ func createToken(v *visit) error {
 	if err != nil {
 		return v.showSettingsAgain(err, settingsView{Token: asked, TTL: v.r.PostFormValue("ttl")})
 	}
-	return v.showSettings(settingsView{Made: &token})
+	made := settingsView{Made: &token}
+	if token.Role == api.RoleEnroll && v.cfg.Reach != nil {
+		made.Install = fmt.Sprintf("curl -fsSL -H 'Authorization: Bearer %s' %s/install.sh | sh", token.Secret, v.cfg.Reach())
+	}
+	return v.showSettings(made)
 }
 
 func confirmDeleteToken(v *visit) error {

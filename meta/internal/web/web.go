@@ -33,6 +33,7 @@ type Config struct {
 	API    http.Handler     // answers /api/v1
 	Key    [32]byte         // seals sessions; the same on every replica
 	Secure bool             // the page is reached over TLS: cookies are marked so
+	Reach  func() string    // the server's address, as hosts reach it; nil: none is known
 	Now    func() time.Time // nil: time.Now
 	Log    zerolog.Logger
 	// NotFound answers anyone who has not logged in and asks for what is no page,
