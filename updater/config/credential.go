@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 )
@@ -35,7 +36,7 @@ func (c *Config) findCredential() error {
 		// Whoever may not read it is not the sidecar, and speaks to it alone.
 		c.EnrolToken = ""
 		return nil
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR): // the var directory is looked at elsewhere
 		return err
 	}
 	if c.EnrolToken != "" || c.enrolTokenFile == "" {
