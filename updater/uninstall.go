@@ -129,7 +129,10 @@ func FindInstallation(c config.Config) (Installation, error) {
 		add(files...)
 	}
 	found.dirs = append(found.dirs, c.VarDir)
-	if own := filepath.Join(c.WorkDir, plan.SelfName); own != filepath.Dir(c.Path) && own != c.VarDir {
+	// Its own versions; the directory of a sidecar may have that name, too.
+	own := filepath.Join(c.WorkDir, plan.SelfName)
+	_, named := os.Lstat(filepath.Join(own, ".version"))
+	if _, configured := os.Lstat(filepath.Join(own, "cfg.json")); named == nil && errors.Is(configured, fs.ErrNotExist) && own != c.VarDir {
 		add(own)
 	}
 	if dir := filepath.Dir(c.Path); filepath.Dir(program) == dir { // as ./control has it

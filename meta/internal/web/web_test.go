@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"html"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -106,6 +107,12 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			path = "(" + seen + ") " + path
 		}
 		p.writes = append(p.writes, r.Method+" "+path+" "+string(body))
+		if path == "tokens" {
+			var asked api.NewToken
+			_ = json.Unmarshal(body, &asked)
+			_ = json.NewEncoder(w).Encode(api.Token{Name: asked.Name, Role: asked.Role, Secret: "s3cret"})
+			return
+		}
 		_ = json.NewEncoder(w).Encode(api.Rollout{ID: "r1"})
 	case p.replies[path] != nil:
 		_ = json.NewEncoder(w).Encode(p.replies[path])
@@ -118,7 +125,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // open starts the page on loopback and returns a browser-like client.
 func open(t *testing.T, p *peer) (*http.Client, string) {
 	t.Helper()
-	handler, err := web.New(web.Config{API: p, Key: [32]byte([]byte(rand.Text() + rand.Text())[:32]), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	handler, err := web.New(web.Config{API: p, Key: [32]byte([]byte(rand.Text() + rand.Text())[:32]), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t)), Reach: func() string { return "https://meta.example" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -563,6 +570,19 @@ func TestPagesThatChangeRenewThemselves(t *testing.T) {
 	for _, path := range []string{"/", "/hosts", "/hosts/web-1", "/agents", "/agents/falcon-agent", "/rollouts", "/rollouts/r1", "/rollouts/r1/hosts", "/groups", "/holds", "/changes", "/settings"} {
 		if _, body := get(t, c, base+path); strings.Count(body, `id="live"`) != 1 || !strings.Contains(body, `hx-trigger="sse:change"`) {
 			t.Errorf("%s does not renew itself", path)
+		}
+	}
+}
+
+func TestAnEnrolmentTokenComesWithTheLineThatInstallsAHost(t *testing.T) {
+	p := newPeer()
+	c, base := open(t, p)
+	login(t, c, base, "admin")
+	line := html.EscapeString("curl -fsSL -H 'Authorization: Bearer s3cret' https://meta.example/install.sh | sh")
+	for role, want := range map[string]bool{"enroll": true, "viewer": false} {
+		status, body := post(t, c, base+"/settings/tokens", url.Values{"name": {"rack"}, "role": {role}})
+		if status != http.StatusOK || !strings.Contains(body, "s3cret") || strings.Contains(body, line) != want {
+			t.Errorf("%s: %d, the line is there: %v; want %v\n%s", role, status, strings.Contains(body, line), want, body)
 		}
 	}
 }
