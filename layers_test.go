@@ -87,7 +87,7 @@ var layers = map[string][]string{
 	},
 	"meta/server": {
 		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
-		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/servicemanager", "packaging",
+		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/printable", "internal/servicemanager", "packaging",
 	},
 	"internal/soak":        {"meta"}, // shakes a real sidecar
 	"scripts/fleetsim":     {"scripts/fleetsim/sim"},

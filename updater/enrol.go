@@ -11,8 +11,8 @@ import (
 	"github.com/ops-updater/ops-updater/updater/config"
 )
 
-// ErrEnrolled is returned where a host has a credential already that a server takes.
-var ErrEnrolled = errors.New("this host has a credential already")
+// ErrRefused is returned where a server answered, and does not take this host's credential.
+var ErrRefused = errors.New("this host's credential is refused")
 
 // Enrol exchanges the enrolment token of c for this host's own credential, and keeps it in
 // c.CredentialFile, readable for nobody else. A reply that gets lost, also because this
@@ -37,7 +37,7 @@ func Enrol(ctx context.Context, c config.Config) (string, error) {
 }
 
 // TakenBy is the first server of c that takes this host's heartbeats with the credential
-// that it has; [ErrEnrolled] tells a caller that there is nothing left to do.
+// that it has. The error is [ErrRefused] when one said no; otherwise none has answered.
 func TakenBy(ctx context.Context, c config.Config) (string, error) {
 	client, err := newClient(c, nil)
 	if err != nil {
@@ -51,7 +51,7 @@ func TakenBy(ctx context.Context, c config.Config) (string, error) {
 		}
 		if p.Refused() {
 			cause, _ := explainRefused(c, p)
-			p.Err = fmt.Errorf("%s: %s (HTTP %d: %s)", p.Server, cause, p.Status, p.Message)
+			p.Err = fmt.Errorf("%w by %s: %s (HTTP %d: %s)", ErrRefused, p.Server, cause, p.Status, p.Message)
 		}
 		failed = append(failed, p.Err)
 	}

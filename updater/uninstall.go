@@ -44,10 +44,11 @@ func StopAgents(ctx context.Context, c config.Config, log zerolog.Logger, show f
 			}
 		}
 	}
+	stopped := engine.allStopped() // before keepers run, whose records it reads
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(work) }()
-	err = engine.Apply(engine.allStopped())
+	err = engine.Apply(stopped)
 	if err == nil {
 		engine.waitForLooks(ctx)
 		err = watchUntilSettled(ctx, engine, show)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/buildinfo"
+	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/packaging"
@@ -62,7 +63,7 @@ func (s *Server) installScript(token string, id api.Identity) (string, error) {
 		releases = append(releases, strings.Join([]string{a.Arch, a.Version, a.SHA256, base + "/releases/" + a.Agent + "/" + a.Arch + "/" + file}, " "))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "#!/bin/sh\n# Made by ops-meta %s for the enrolment token %s. It holds that token: keep it to yourself.\n", buildinfo.Version(), oneLine(id.Name))
+	fmt.Fprintf(&b, "#!/bin/sh\n# Made by ops-meta %s for the enrolment token %s. It holds that token: keep it to yourself.\n", buildinfo.Version(), printable.Text(id.Name))
 	for _, v := range []struct{ name, value string }{
 		{"SERVER", base},
 		{"TOKEN", token},
@@ -130,13 +131,3 @@ func (s *Server) ownAuthority() string {
 
 // shellQuote makes one word of a shell of s, whatever is in it.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-// oneLine keeps what somebody chose inside of a comment.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-}

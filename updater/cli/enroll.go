@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,12 @@ again at any time. The same without this verb: enroll_token_file in cfg.json.`,
   printf %s "$TOKEN" | ops-updater -c /etc/ops-updater/cfg.json enroll --token-file -`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if caFile != "" { // in cfg.json it would be relative to that
+				var err error
+				if caFile, err = filepath.Abs(caFile); err != nil {
+					return err
+				}
+			}
 			e.keys = map[string]string{"server": server, "ca_file": caFile, "hostname": hostname}
 			return a.enroll(cmd.Context(), e)
 		},
@@ -65,6 +72,9 @@ func (a *app) enroll(ctx context.Context, e enrolment) error {
 		if err == nil {
 			_, err = fmt.Fprintf(a.stdio.Out, "%s is enrolled already: %s takes its credential\n", printable.Text(c.Hostname), printable.Text(server))
 			return err
+		}
+		if !errors.Is(err, updater.ErrRefused) {
+			return hinted{fmt.Errorf("%s has a credential, and cannot ask whether it is taken: %w", c.Hostname, err), "see that the server runs, and can be reached from here; nothing was changed"}
 		}
 		if !e.again {
 			return hinted{fmt.Errorf("%s has a credential that no server takes: %w", c.Hostname, err), "enroll --again puts a new one in its place, once the server lets the host enrol again: ops-meta host " + c.Hostname + " --forget"}

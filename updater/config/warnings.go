@@ -14,7 +14,7 @@ func (c Config) Warnings() []string {
 	if c.TLS.Insecure {
 		w = append(w, "insecure is true: the server's certificate is not verified, anybody on the way can tell this host what to run")
 	}
-	if c.Token != "" {
+	if c.Token != "" || c.EnrolToken != "" {
 		for _, s := range c.Servers {
 			if isReadableByOthers(s) {
 				w = append(w, "the token goes to "+s+" without TLS: anybody on the way can read it")
