@@ -24,6 +24,22 @@ import (
 // theirs elsewhere.
 const UnitFile = "/etc/systemd/system/ops-updater.service"
 
+// HasEnded reports whether no sidecar has the var directory any more. One that no longer
+// answers may still be at work: it starts what it has stopped before it ends.
+func HasEnded(varDir string) bool {
+	if _, err := os.Stat(varDir); err != nil {
+		return true
+	}
+	lock, err := lockVar(varDir, nil)
+	if errors.Is(err, ErrRunning) {
+		return false
+	}
+	if err == nil {
+		lock.release()
+	}
+	return true
+}
+
 // StopAgents stops every agent of this host, held or not, without a sidecar: it refuses to
 // run beside one ([ErrRunning]). What does not stop is an error that names it.
 func StopAgents(ctx context.Context, c config.Config, log zerolog.Logger, show func([]Progress)) error {

@@ -33,7 +33,8 @@ func (a *app) enrollCommand() *cobra.Command {
 		Short: "get this host's own credential from the server, in exchange for an enrolment token",
 		Long: `Get this host's own credential from the server, in exchange for an enrolment token
 (ops-meta token create NAME --role enroll). It is kept in var_dir/credential, for nobody
-else to read. What flags say is written into cfg.json, which is made if there is none.
+else to read: say this as the user that the sidecar runs as. What flags say is written
+into cfg.json, which is made if there is none.
 
 A host that has a credential which the server takes is left as it is: this may be said
 again at any time. The same without this verb: enroll_token_file in cfg.json.`,

@@ -131,7 +131,7 @@ func endSidecar(ctx context.Context, c config.Config, unit bool) error {
 	told := false
 	for {
 		s, err := daemon.Status(ctx)
-		if errors.Is(err, local.ErrNotRunning) {
+		if errors.Is(err, local.ErrNotRunning) && updater.HasEnded(c.VarDir) {
 			return nil
 		}
 		if err == nil && !told {
