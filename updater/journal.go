@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -98,7 +99,7 @@ func (k *keeper) savePlace() error {
 	if k.isSelf() { // which says itself what is under way, see package takeover
 		w = plan.Whereabouts{At: w.At}
 	}
-	if w == k.placed {
+	if reflect.DeepEqual(w, k.placed) {
 		return nil
 	}
 	if err := saveJSON(k.e.placeFile(k.name), w); err != nil {

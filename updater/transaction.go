@@ -347,6 +347,7 @@ func (k *keeper) endAsAbandoned(ctx context.Context, t *plan.Txn, why string) er
 func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome) {
 	o.Version, o.At, o.Rollout, o.Since = t.To.Version, t.To.Place, t.Wish.Agent.Rollout, time.Now()
 	k.rec.Last, k.rec.Txn = o, nil
+	k.rec.NoteElsewhere(t.From, t.To)
 	// The next look must not take our own change of .version for somebody else's.
 	k.last, k.others = plan.Target{}, ""
 	k.updateState(func(s *plan.State) {
@@ -360,6 +361,6 @@ func (k *keeper) endTransaction(ctx context.Context, t *plan.Txn, o plan.Outcome
 	}
 	// After the outcome is on disk: a crash in between leaves rubbish, the other way
 	// round a journal that goes back to a version which is gone.
-	k.cleanUpPlaces(ctx, t)
+	k.cleanUp(ctx, k.rec.At)
 	k.e.wakeHeartbeat()
 }

@@ -2,6 +2,9 @@ package updater_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -101,6 +104,60 @@ func TestI5WhatACrashLeftIsSweptAtTheNextStart(t *testing.T) {
 	h.apply(v1)
 	until(t, "it is gone", func() bool { h.engine.Look(); return len(glob(t, h.agentDir("falcon")+"/.staging-*")) == 0 })
 	h.checkRunning("falcon", "1.0.0")
+}
+
+// TestI5APartIsRemovedWhenNothingWantsItAnyMore: a download that failed leaves its part, to
+// go on with, for as long as that version is wanted there.
+func TestI5APartIsRemovedWhenNothingWantsItAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		moves     bool
+		meanwhile func(h *host)
+	}{
+		"of an upgrade": {},
+		"of a move":     {moves: true},
+		"of a move, and another process after it": {true, func(h *host) { h.halt(); h.boot() }},
+		"of a move, and the journal is lost": {true, func(h *host) {
+			h.halt()
+			must(h.t, os.Remove(filepath.Join(h.cfg.VarDir, "journal/falcon.json")))
+			h.boot()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			breaks := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"a"`)
+				w.Header().Set("Content-Length", "4096")
+				_, _ = w.Write([]byte("the beginning"))
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			}))
+			t.Cleanup(breaks.Close)
+			h := newHost(t)
+			v1 := h.origin.publish(t, "falcon", "1.0.0", agenttest.Habits{})
+			h.boot()
+			h.apply(v1)
+			h.runs("falcon", "1.0.0")
+			v2 := v1
+			v2.Version, v2.Tarball = "1.0.1", breaks.URL
+			parts := filepath.Join(h.agentDir("falcon"), ".part-*")
+			if c.moves {
+				v2.WorkDir = filepath.Join(h.dir, "there")
+				parts = filepath.Join(v2.WorkDir, "falcon/.part-*")
+			}
+			h.apply(v2)
+			h.await("falcon", "failed", func(a meta.RealAgent) bool { return a.Phase == meta.PhaseFailed })
+			if len(glob(t, parts)) == 0 {
+				t.Fatal("the download left no part")
+			}
+			if c.meanwhile != nil {
+				c.meanwhile(h)
+			}
+			h.apply(v1)
+			until(t, "the part is gone", func() bool { h.engine.Look(); return len(glob(t, parts)) == 0 })
+			h.checkRunning("falcon", "1.0.0")
+		})
+	}
 }
 
 func glob(t *testing.T, pattern string) []string {

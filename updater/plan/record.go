@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
@@ -26,6 +27,25 @@ type Record struct {
 	Retried  int64    `json:"retried,omitempty"` // the server's last word that what failed is to be tried again
 	// Verified is what is known of the signatures of the versions on disk.
 	Verified []Verification `json:"verified,omitempty"`
+	// Elsewhere are places where the agent is not, but where something of it may lie:
+	// where it was before a move, and where one that failed was to go.
+	Elsewhere []Place `json:"elsewhere,omitempty"`
+}
+
+// NoteElsewhere takes those of the targets of a transaction that has ended for elsewhere
+// at which the agent is not.
+func (r *Record) NoteElsewhere(targets ...Target) {
+	r.LeaveElsewhere(r.At)
+	for _, t := range targets {
+		if t.Version != "" && t.Place != r.At && !slices.Contains(r.Elsewhere, t.Place) {
+			r.Elsewhere = append(r.Elsewhere, t.Place)
+		}
+	}
+}
+
+// LeaveElsewhere forgets a place: nothing of the agent lies there that is to be removed.
+func (r *Record) LeaveElsewhere(p Place) {
+	r.Elsewhere = slices.DeleteFunc(r.Elsewhere, func(e Place) bool { return e == p })
 }
 
 // Whereabouts are where an agent is, and between which two targets it is on its way: what
@@ -35,11 +55,13 @@ type Whereabouts struct {
 	Act  Act    `json:"act,omitempty"` // under way; empty, with To: ActMove
 	From Target `json:"from,omitzero"` // no version: nothing ran before
 	To   Target `json:"to,omitzero"`
+	// Elsewhere is [Record.Elsewhere].
+	Elsewhere []Place `json:"elsewhere,omitempty"`
 }
 
 // Whereabouts of the agent, as r has them.
 func (r Record) Whereabouts() Whereabouts {
-	w := Whereabouts{At: r.At}
+	w := Whereabouts{At: r.At, Elsewhere: slices.Clone(r.Elsewhere)}
 	if t := r.Txn; t != nil && t.leavesTraces() {
 		w.Act, w.From, w.To = t.Act, t.From, t.To
 	}
@@ -62,7 +84,7 @@ func (t *Txn) leavesTraces() bool {
 // way is undone, and may then begin again: what may run where it went is stopped before
 // anything else, and whether it had failed is found out anew.
 func (r Record) FoundBy(w Whereabouts, now time.Time) Record {
-	r.At = w.At
+	r.At, r.Elsewhere = w.At, w.Elsewhere
 	if w.To.Version == "" {
 		return r
 	}
