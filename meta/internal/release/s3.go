@@ -126,6 +126,9 @@ func OpenS3(ctx context.Context, c S3Config) (*S3, error) {
 	}
 	s := &S3{client: client, public: public, config: c}
 	exists, err := client.BucketExists(ctx, c.Bucket)
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return nil, fmt.Errorf("cannot open the artifact store at %s: it speaks no TLS: add tls=false to the address", c.Endpoint)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the artifact store at %s: %w", c.Endpoint, err)
 	}
