@@ -66,10 +66,12 @@ func switchedOff(off bool) cell {
 func (a *app) notifySetCommand() *cobra.Command {
 	var n api.NotifyTarget
 	var on, off bool
+	var chat string
 	c := &cobra.Command{
 		Use: "set NAME", Short: "Make a target, or change what is named of it", Args: cobra.ExactArgs(1),
 		Long: "Make a target, or change it: what no flag names stays as it is. The secret signs webhooks\nand is never shown again; --secret - reads it from the standard input.",
 		Example: "  ops-meta notify set ops --webhook https://hooks.example/x --event rollout. --event host.failed\n" +
+			"  ops-meta notify set team --chat https://hooks.slack.example/services/T0/B0/x --event rollout.paused\n" +
 			"  ops-meta notify set ops --off",
 	}
 	f := c.Flags()
@@ -85,16 +87,19 @@ func (a *app) notifySetCommand() *cobra.Command {
 			}
 		}
 		n.Kind = api.NotifyWebhook
+		if chat != "" {
+			n.Kind, n.URL = api.NotifyChat, chat
+		}
 		if len(n.Addresses) > 0 {
 			n.Kind = api.NotifyMail
 		}
 		put, made, err := setNoun(setting[api.NotifyTarget]{
 			change: func() (api.NotifyTarget, error) {
 				p := patchOfFlags(f, map[string]flagField{
-					"webhook": field("url", &n.URL), "mail": list("addresses", &n.Addresses), "event": list("events", &n.Events), "agent": list("agents", &n.Agents),
+					"webhook": field("url", &n.URL), "chat": field("url", &n.URL), "mail": list("addresses", &n.Addresses), "event": list("events", &n.Events), "agent": list("agents", &n.Agents),
 					"subject": field("subject", &n.Subject), "template": field("template", &n.Template), "secret": field("secret", &n.Secret),
 				})
-				if f.Changed("webhook") || f.Changed("mail") {
+				if f.Changed("webhook") || f.Changed("chat") || f.Changed("mail") {
 					p["kind"] = n.Kind
 				}
 				if on || off {
@@ -115,6 +120,7 @@ func (a *app) notifySetCommand() *cobra.Command {
 		})
 	}
 	f.StringVar(&n.URL, "webhook", "", "URL that is posted to")
+	f.StringVar(&chat, "chat", "", "incoming webhook of a chat, as Slack, Mattermost, Rocket.Chat and Discord (…/slack) have them")
 	f.StringArrayVar(&n.Addresses, "mail", nil, "address that is written to; may be repeated")
 	f.StringArrayVar(&n.Events, "event", nil, "only of this, such as rollout.paused, or a beginning such as rollout.; may be repeated")
 	f.StringArrayVar(&n.Agents, "agent", nil, "only about this agent; may be repeated")
@@ -124,7 +130,7 @@ func (a *app) notifySetCommand() *cobra.Command {
 	f.BoolVar(&off, "off", false, "tell it of nothing for now")
 	f.BoolVar(&on, "on", false, "tell it again")
 	c.MarkFlagsMutuallyExclusive("on", "off")
-	c.MarkFlagsMutuallyExclusive("webhook", "mail")
+	c.MarkFlagsMutuallyExclusive("webhook", "chat", "mail")
 	return c
 }
 

@@ -9,14 +9,14 @@ import (
 // fails or goes silent.
 type NotifyTarget struct {
 	Name      string   `json:"name"`
-	Kind      string   `json:"kind"`                // webhook, mail
-	URL       string   `json:"url,omitempty"`       // of a webhook, which often is a secret: replies have its beginning only
+	Kind      string   `json:"kind"`                // webhook, chat, mail
+	URL       string   `json:"url,omitempty"`       // of a webhook or chat, which often is a secret: replies have its beginning only
 	Addresses []string `json:"addresses,omitempty"` // of mail
 	Events    []string `json:"events,omitempty"`    // NotifyEvents, or a prefix such as "rollout."; empty: all
 	Agents    []string `json:"agents,omitempty"`    // only about these; empty: all
 	Subject   string   `json:"subject,omitempty"`   // text/template of a mail's subject; empty: the built-in one
 	Template  string   `json:"template,omitempty"`  // text/template of the text; empty: the built-in one
-	Secret    string   `json:"secret,omitempty"`    // signs webhooks; write-only, never in a reply; left out: as it was
+	Secret    string   `json:"secret,omitempty"`    // signs webhooks, whsec_ and base64 or any text; write-only, never in a reply; left out: as it was
 	HasSecret bool     `json:"hasSecret,omitempty"` // in replies, instead of Secret
 	Disabled  bool     `json:"disabled,omitempty"`
 	Revision  int64    `json:"revision,omitempty"`
@@ -51,8 +51,13 @@ func (t NotifyTarget) ForViewers() NotifyTarget {
 // Kinds of a [NotifyTarget].
 const (
 	NotifyWebhook = "webhook"
+	NotifyChat    = "chat" // an incoming webhook as Slack has them, and Mattermost, Rocket.Chat, Discord after it
 	NotifyMail    = "mail"
 )
+
+// StandardSecretPrefix begins a webhook's secret as Standard Webhooks writes it: the key in
+// base64 follows. Another secret is the key itself.
+const StandardSecretPrefix = "whsec_"
 
 // What a [Notice] can tell of. A rollout's events are "rollout." and
 // its new state.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -352,11 +353,16 @@ func (r *RateLimit) Validate() error {
 // [*Error] of KindInvalid with its Field.
 func (t NotifyTarget) Validate() error {
 	switch t.Kind {
-	case NotifyWebhook:
+	case NotifyWebhook, NotifyChat:
 		if u, err := url.Parse(t.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return fieldErr("url", "%q is not an http or https URL", printable.Clip(t.URL))
 		} else if u.Path == hiddenPath {
 			return fieldErr("url", "%q is how a target's address is shown: give the whole one", printable.Clip(t.URL))
+		}
+		if encoded, ok := strings.CutPrefix(t.Secret, StandardSecretPrefix); ok {
+			if _, err := base64.StdEncoding.DecodeString(encoded); err != nil {
+				return fieldErr("secret", "begins with %s, and base64 must follow", StandardSecretPrefix)
+			}
 		}
 	case NotifyMail:
 		if len(t.Addresses) == 0 {
@@ -368,7 +374,7 @@ func (t NotifyTarget) Validate() error {
 			}
 		}
 	default:
-		return fieldErr("kind", "%q is not known: want webhook or mail", printable.Clip(t.Kind))
+		return fieldErr("kind", "%q is not known: want webhook, chat or mail", printable.Clip(t.Kind))
 	}
 	return validName("name", t.Name)
 }

@@ -1,4 +1,4 @@
-// Package notify tells people: by webhook and by mail, that a rollout changed
+// Package notify tells people: by webhook, in a chat and by mail, that a rollout changed
 // its state, that hosts failed or went silent.
 //
 // A notice is owed from the moment that the database has it, in the same

@@ -286,6 +286,8 @@ func (s *Sender) deliverNote(ctx context.Context, note api.Notification, targets
 	switch {
 	case t.Kind == api.NotifyWebhook:
 		f = s.hook.deliver(attempt, t, n)
+	case t.Kind == api.NotifyChat:
+		f = s.hook.deliverChat(attempt, t, n)
 	case t.Kind != api.NotifyMail:
 		f = &failure{err: fmt.Errorf("this ops-meta knows no targets of kind %q", t.Kind), permanent: true}
 	case s.SMTP == nil:

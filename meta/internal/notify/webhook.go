@@ -66,7 +66,8 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 	if err != nil {
 		return &failure{err: errors.New("the target's address is not one"), permanent: true} // err would tell it
 	}
-	timestamp := strconv.FormatInt(w.now().Unix(), 10)
+	now := w.now()
+	timestamp := strconv.FormatInt(now.Unix(), 10)
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set("User-Agent", w.agent)
 	req.Header.Set(HeaderEvent, n.Event)
@@ -74,20 +75,28 @@ func (w *webhook) deliver(ctx context.Context, t api.NotifyTarget, n api.Notice)
 	req.Header.Set(HeaderTimestamp, timestamp)
 	if t.Secret != "" {
 		req.Header.Set(HeaderSignature, signBody(t.Secret, timestamp, content))
+		if err := signStandard(req.Header, t.Secret, headerSafe(n.ID), now, content); err != nil {
+			return &failure{err: err, permanent: true}
+		}
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // the address may hold a key
-		}
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return &failure{err: fmt.Errorf("cannot reach the receiver: %w", err)}
+		return unreachable(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return w.judgeResponse(resp)
+}
+
+// unreachable is an attempt that got no answer.
+func unreachable(ctx context.Context, err error) *failure {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // the address may hold a key
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return &failure{err: fmt.Errorf("cannot reach the receiver: %w", err)}
 }
 
 // headerSafe leaves out what a header cannot hold.
@@ -109,13 +118,17 @@ func (w *webhook) judgeResponse(resp *http.Response) *failure {
 		return nil
 	}
 	f := &failure{err: errors.New(strings.TrimSuffix("the receiver answers "+resp.Status+": "+strings.Join(strings.Fields(strings.ToValidUTF8(string(said), "")), " "), ": "))}
-	switch code {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-	default:
-		f.permanent = code < 500
-	}
+	f.permanent = !mayPass(code)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		f.after = time.Duration(min(s, 24*3600)) * time.Second
+		f.after = min(time.Duration(min(s, 24*3600))*time.Second, maxAfter)
 	}
 	return f
+}
+
+// maxAfter is how long a receiver may have us wait.
+const maxAfter = 24 * time.Hour
+
+// mayPass: an answer that is about the moment, so that trying again may help.
+func mayPass(code int) bool {
+	return code >= 500 || code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusTooManyRequests
 }
