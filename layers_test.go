@@ -73,6 +73,7 @@ var layers = map[string][]string{
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan", "internal/printable"},
 	"meta/internal/lineage":   {},
 	"meta/internal/keyring":   {"meta/trust"},
+	"meta/internal/password":  {},
 	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
 	"meta/internal/store":     {"meta", "meta/api", "meta/internal/keyring", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile", "internal/pause"},
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
@@ -82,7 +83,7 @@ var layers = map[string][]string{
 	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/trust", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {
-		"meta", "meta/api", "meta/trust", "meta/internal/keyring", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
+		"meta", "meta/api", "meta/trust", "meta/internal/keyring", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/password", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
 		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/timespan",
 	},
 	"meta/server": {

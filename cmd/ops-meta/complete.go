@@ -50,6 +50,14 @@ var listers = map[string]lister{
 		page, err := c.Tokens(ctx, api.ListOptions{Limit: api.MaxPage})
 		return api.NamesOf(page.Items, func(t api.Token) string { return t.Name }), err
 	},
+	"USER": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
+		page, err := c.Users(ctx, api.ListOptions{Limit: api.MaxPage})
+		return api.NamesOf(page.Items, func(u api.User) string { return u.Name }), err
+	},
+	"SESSION": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
+		page, err := c.Sessions(ctx, api.ListOptions{Limit: api.MaxPage})
+		return api.NamesOf(page.Items, func(s api.Session) string { return s.ID + "\t" + s.Name + " from " + s.From }), err
+	},
 	"HOLD": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.Holds(ctx, api.ListOptions{Limit: api.MaxPage})
 		return api.NamesOf(page.Items, func(h api.Hold) string { return h.ID + "\t" + h.Scope.String() + " " + h.Reason }), err
@@ -103,7 +111,7 @@ func (a *app) addCompletions(c *cobra.Command) {
 // the command is about.
 func argKinds(c *cobra.Command) (kinds []string) {
 	about := map[string]string{
-		"agents": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "notify": "TARGET", "releases": "AGENT", "hold": "HOLD", "token": "TOKEN",
+		"agents": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "notify": "TARGET", "releases": "AGENT", "hold": "HOLD", "token": "TOKEN", "user": "USER", "session": "SESSION",
 	}
 	for _, word := range strings.Fields(c.Use)[1:] {
 		word = strings.Trim(word, "[].")

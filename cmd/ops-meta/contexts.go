@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -15,13 +14,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
-
 	"github.com/ops-updater/ops-updater/internal/atomicfile"
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/spf13/cobra"
 )
 
 // place is a server and who one is there: what the flags of the same names
@@ -139,27 +136,40 @@ func (a *app) chosenPlace() (place, error) {
 }
 
 func (a *app) loginCommand() *cobra.Command {
-	var name string
+	var l loginFlags
 	c := &cobra.Command{
-		Use: "login URL", Short: "Remember a server and a token, and speak to it from now on", Args: cobra.ExactArgs(1),
-		Long: `Remember a server and a token as a context, and speak to it from now on. The token
-is --token, OPS_META_TOKEN, or asked for. It is tried before it is kept. Contexts are
-in contexts.json below $XDG_CONFIG_HOME/ops-meta (else ~/.config/ops-meta), readable
-by their owner alone.
+		Use: "login URL", Short: "Log in to a server, and speak to it from now on", Args: cobra.ExactArgs(1),
+		Long: `Log in to a server as a context, and speak to it from now on: with a token, which is
+--token, OPS_META_TOKEN, or asked for, or with --user as a person with a password, which is
+asked for or read from --password-file. A token is kept once it was tried; of a person the
+session is kept, which ends after 12 hours, with "ops-meta logout", and when the person's
+role changes. Contexts are in contexts.json below $XDG_CONFIG_HOME/ops-meta (else
+~/.config/ops-meta), readable by their owner alone.
 
 --server, --token and OPS_META_SERVER, OPS_META_TOKEN win over a context; the token of
 a context is never sent to another server.`,
-		Example: "  ops-meta login https://meta.example --name prod\n  ops-meta context use staging",
+		Example: "  ops-meta login https://meta.example --name prod\n  ops-meta login https://meta.example --user anna\n  ops-meta context use staging",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.logInAt(cmd, args[0], name)
+			return a.logInAt(cmd, args[0], l)
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "what to call it (default the host of URL)")
+	c.Flags().StringVar(&l.name, "name", "", "what to call it (default the host of URL)")
+	c.Flags().StringVar(&l.user, "user", "", "log in as this person, with a password")
+	passwordFlag(c, &l.passwordFile)
 	return c
 }
 
-func (a *app) logInAt(cmd *cobra.Command, address, name string) error {
-	p := place{Server: address, Token: cmp.Or(a.token, os.Getenv("OPS_META_TOKEN"))}
+// loginFlags say as whom one logs in, and what the server is called from then on.
+type loginFlags struct{ name, user, passwordFile string }
+
+func (a *app) logInAt(cmd *cobra.Command, address string, l loginFlags) error {
+	name := l.name
+	p := place{Server: address}
+	if l.user == "" {
+		p.Token = cmp.Or(a.token, os.Getenv("OPS_META_TOKEN"))
+	} else if a.token != "" {
+		return &usage{command: cmd, err: errors.New("give only one of --token, --user")}
+	}
 	p.CA, p.Cert, p.Key = absolute(a.ca), absolute(a.cert), absolute(a.key)
 	if name == "" {
 		name = hostOf(address)
@@ -167,7 +177,13 @@ func (a *app) logInAt(cmd *cobra.Command, address, name string) error {
 	if !meta.ValidName(name) {
 		return &usage{command: cmd, err: fmt.Errorf("cannot call a context %q", name), hint: "give it a name of letters, digits and . _ - with --name"}
 	}
-	if p.Token == "" {
+	if l.user != "" {
+		session, err := a.openSession(cmd, p, l)
+		if err != nil {
+			return err
+		}
+		p.Token = session.Secret
+	} else if p.Token == "" {
 		var err error
 		if p.Token, err = a.askToken(); err != nil {
 			return err
@@ -196,17 +212,25 @@ func (a *app) logInAt(cmd *cobra.Command, address, name string) error {
 
 // askToken reads a token from the terminal without showing it, or from a pipe.
 func (a *app) askToken() (string, error) {
-	if f, ok := a.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		_, _ = fmt.Fprint(a.err, "token: ")
-		secret, err := term.ReadPassword(int(f.Fd()))
-		_, _ = fmt.Fprintln(a.err)
-		return strings.TrimSpace(string(secret)), err
+	token, err := a.askLine("token: ", "the token")
+	return strings.TrimSpace(token), err
+}
+
+// openSession logs a person in.
+func (a *app) openSession(cmd *cobra.Command, p place, l loginFlags) (api.Session, error) {
+	client, err := p.client()
+	if err != nil {
+		return api.Session{}, err
 	}
-	line, err := bufio.NewReader(io.LimitReader(a.in, 4<<10)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("cannot read the token: %w", err)
+	ask := func() (string, error) { return a.askLine("password of "+l.user+": ", "the password") }
+	if l.passwordFile != "" && l.passwordFile != "-" {
+		ask = func() (string, error) { return readSmall(l.passwordFile) }
 	}
-	return strings.TrimSpace(line), nil
+	password, err := ask()
+	if err != nil {
+		return api.Session{}, err
+	}
+	return client.Login(cmd.Context(), api.Login{Name: l.user, Password: password})
 }
 
 func absolute(path string) string {
@@ -297,7 +321,8 @@ func (a *app) contextRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := all.find(args[0]); err != nil {
+			p, err := all.find(args[0])
+			if err != nil {
 				return err
 			}
 			delete(all.Contexts, args[0])
@@ -306,6 +331,10 @@ func (a *app) contextRemoveCommand() *cobra.Command {
 			}
 			if err := all.save(); err != nil {
 				return err
+			}
+			if api.IsSessionSecret(p.Token) {
+				a.say("context %s removed; its session goes on until it ends by itself: ops-meta logout ends one at once", args[0])
+				return nil
 			}
 			a.say("context %s removed; the token is still good until an admin removes it", args[0])
 			return nil

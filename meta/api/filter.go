@@ -4,7 +4,7 @@ import "time"
 
 // Actor is who writes: it goes into the audit log.
 type Actor struct {
-	Name string `json:"name"` // token name, or "ops-meta" for the server itself
+	Name string `json:"name"` // of the token or person, or "ops-meta" for the server itself
 	From string `json:"from"` // remote address
 }
 

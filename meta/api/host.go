@@ -95,7 +95,7 @@ const (
 
 // AuditKinds are the kinds of an [AuditEntry].
 var AuditKinds = []string{
-	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token",
+	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token", "user", "session",
 	"notification target", "notification", "standstill", "key", "server",
 }
 
@@ -103,7 +103,7 @@ var AuditKinds = []string{
 type AuditEntry struct {
 	ID     int64           `json:"id"`
 	Time   time.Time       `json:"time"`
-	Actor  string          `json:"actor"` // token name
+	Actor  string          `json:"actor"` // name of the token or person
 	From   string          `json:"from"`  // remote address
 	Action string          `json:"action"`
 	Kind   string          `json:"kind"` // agent, release, group, …
@@ -142,4 +142,5 @@ type Token struct {
 	CreatedBy string     `json:"createdBy"`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	LastUsed  *time.Time `json:"lastUsed,omitempty"`
+	IsSession bool       `json:"-"` // it stands for a [Session]
 }

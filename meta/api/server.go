@@ -39,6 +39,7 @@ type Identity struct {
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
 	TokenID   string     `json:"tokenId,omitempty"`
+	SessionID string     `json:"sessionId,omitempty"` // of a person who logged in
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	From      string     `json:"from"` // the address the server sees
 }

@@ -29,7 +29,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		Backend: httpapi.Backend{
 			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets,
 			Releases: b.Releases, Artifacts: b.Artifacts, Assignments: b.Assignments, Holds: b.Holds,
-			Hosts: b.Hosts, Tokens: b.Tokens, Keys: b.Keys, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
+			Hosts: b.Hosts, Tokens: b.Tokens, Users: b.Users, Sessions: b.Sessions, Keys: b.Keys, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
 			Notifications: b.Notifications, Standstill: b.Standstill, Filters: b.Filters,
 		},
 	})

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -325,6 +326,23 @@ func operations(r *running) []operation {
 			return err
 		}),
 		ok("tokens", func(ctx context.Context, c *api.Client) error { return second(c.Tokens(ctx, o)) }),
+		ok("make user", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutUser(ctx, api.User{Name: "anna", Role: api.RoleViewer, Password: horse, Revision: api.MustNotExist}))
+		}),
+		{name: "a user twice", fails: http.StatusConflict, call: func(ctx context.Context, c *api.Client) error {
+			return second(c.PutUser(ctx, api.User{Name: "anna", Role: api.RoleViewer, Password: horse, Revision: api.MustNotExist}))
+		}},
+		ok("users", func(ctx context.Context, c *api.Client) error { return second(c.Users(ctx, o)) }),
+		ok("user", func(ctx context.Context, c *api.Client) error { return second(c.User(ctx, "anna")) }),
+		{name: "a wrong password", fails: http.StatusUnauthorized, call: func(ctx context.Context, c *api.Client) error {
+			return second(c.Login(ctx, api.Login{Name: "anna", Password: staple}))
+		}},
+		ok("log in and out", func(ctx context.Context, c *api.Client) error {
+			s, err := c.Login(ctx, api.Login{Name: "anna", Password: horse})
+			anna := c.WithToken(s.Secret)
+			return cmp.Or(err, second(c.Sessions(ctx, o)), anna.ChangePassword(ctx, api.NewPassword{Current: horse, Password: staple}), anna.EndSession(ctx, api.Self))
+		}),
+		ok("delete user", func(ctx context.Context, c *api.Client) error { return c.DeleteUser(ctx, "anna", 0) }),
 		ok("delete token", func(ctx context.Context, c *api.Client) error { return c.DeleteToken(ctx, token) }),
 		ok("audit", func(ctx context.Context, c *api.Client) error {
 			return second(c.Audit(ctx, api.ListOptions{Kind: "agent"}))

@@ -34,7 +34,7 @@ func (c *core) Announce(ctx context.Context, last int64) int64 {
 // takeOver forgets what another replica made void.
 func (c *core) takeOver(e api.AuditEntry) {
 	switch e.Kind {
-	case "token":
+	case "token", "user", "session":
 		c.access.DoubtCredentials("")
 		if host, ok := strings.CutPrefix(e.Name, "host:"); ok {
 			c.access.ForgetToken(host)

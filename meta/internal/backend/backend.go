@@ -28,6 +28,8 @@ type Backend struct {
 	Holds         holds
 	Hosts         hosts
 	Tokens        tokens
+	Users         users
+	Sessions      sessions
 	Keys          keys
 	History       history
 	FleetFile     fleetFile
@@ -74,11 +76,11 @@ type Parts struct {
 
 // New is a backend of a database, which has read nothing yet.
 func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
-	c := &core{conf: conf, store: s, log: log, ahead: newAheadTurns()}
+	c := &core{conf: conf, store: s, log: log, ahead: newAheadTurns(), hashing: make(chan struct{}, atOnce)}
 	c.ring.Store(&keyring.Ring{})
 	return &Backend{
 		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),
-		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Keys: keys{c}, History: history{c},
+		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Users: users{c}, Sessions: sessions{c}, Keys: keys{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}
 }

@@ -37,6 +37,7 @@ type core struct {
 	ring      atomic.Pointer[keyring.Ring]
 	clock     clockWatch
 	ahead     aheadTurns
+	hashing   chan struct{} // a place for each password that may be hashed at a time
 }
 
 // write makes one operator's change and has it in force here when it returns.

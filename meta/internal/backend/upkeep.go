@@ -66,6 +66,7 @@ func (c *core) Clean(ctx context.Context) {
 	}
 	c.removeInBatches(ctx, "events", before, c.store.DeleteEvents)
 	c.removeInBatches(ctx, "grants", before, c.store.DeleteGrants)
+	c.removeInBatches(ctx, "sessions", time.Now(), c.store.DeleteSessions)
 	if err := c.ForgetSilent(ctx, time.Now()); err != nil {
 		c.log.Warn().Err(err).Msg("cannot forget silent hosts")
 	}

@@ -21,6 +21,8 @@ import (
 // TokenSource finds the token that has a secret; NotFound when there is none.
 type TokenSource interface {
 	Authenticate(ctx context.Context, secret string) (api.Token, error)
+	// AuthenticateSession is the same for the session of a person.
+	AuthenticateSession(ctx context.Context, secret string) (api.Session, error)
 	// FirstUse notes that a host has its credential; NotFound when that is
 	// void meanwhile.
 	FirstUse(ctx context.Context, id string, at time.Time) error
@@ -41,8 +43,9 @@ type Access struct {
 	AccessConfig
 	now      func() time.Time
 	known    tokenCache
-	failures *limiter
-	enrols   *limiter
+	failures *limiter[netip.Addr]
+	enrols   *limiter[netip.Addr]
+	guesses  *limiter[string] // of passwords, by the name that is tried
 	used     usedTokens
 }
 
@@ -50,8 +53,9 @@ type Access struct {
 func NewAccess(c AccessConfig) *Access {
 	return &Access{
 		AccessConfig: c, now: time.Now, known: tokenCache{byHash: map[secretHash]cachedToken{}},
-		failures: newLimiter(c.FailuresPerMin, 30), enrols: newLimiter(c.EnrolPerMin, 600),
-		used: usedTokens{at: map[string]time.Time{}},
+		failures: newLimiter(c.FailuresPerMin, 30, wholeNet), enrols: newLimiter(c.EnrolPerMin, 600, wholeNet),
+		guesses: newLimiter(0, guessesPerMin, strings.ToLower),
+		used:    usedTokens{at: map[string]time.Time{}},
 	}
 }
 
@@ -81,6 +85,10 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 		}
 	}
 	token, err := a.lookUpToken(r.Context(), from, secret)
+	if api.KindOf(err) == api.KindNotFound && api.IsSessionSecret(secret) {
+		a.failures.takeOne(from)
+		return api.Identity{}, &denied{status: http.StatusUnauthorized, message: "the session has ended", hint: loginHint}
+	}
 	if api.KindOf(err) == api.KindNotFound {
 		a.failures.takeOne(from)
 		return api.Identity{}, &denied{
@@ -90,6 +98,9 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	}
 	if err != nil {
 		return api.Identity{}, err
+	}
+	if token.IsSession && !a.now().Before(*token.ExpiresAt) {
+		return api.Identity{}, &denied{status: http.StatusUnauthorized, message: token.InWords() + " has ended", hint: loginHint}
 	}
 	if token.ExpiresAt != nil && !a.now().Before(*token.ExpiresAt) {
 		return api.Identity{}, &denied{
@@ -102,8 +113,14 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	if token.Role == api.RoleHost {
 		name = token.Host
 	}
-	return api.Identity{Name: name, Role: token.Role, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}, nil
+	id := api.Identity{Name: name, Role: token.Role, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}
+	if token.IsSession {
+		id.TokenID, id.SessionID = "", token.ID
+	}
+	return id, nil
 }
+
+const loginHint = "log in again: ops-meta login URL, or on the page"
 
 func bearerToken(r *http.Request) (string, bool) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -149,6 +166,10 @@ func (a *Access) askStore(ctx context.Context, secret string, known bool) (api.T
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	if api.IsSessionSecret(secret) {
+		session, err := a.Tokens.AuthenticateSession(ctx, secret)
+		return session.AsToken(), err
+	}
 	token, err := a.Tokens.Authenticate(ctx, secret)
 	if err != nil || !isYoung(token, a.now()) {
 		return token, err
@@ -199,9 +220,17 @@ func Authorize(id api.Identity, need api.Role) error {
 	}
 	return &denied{
 		status:  http.StatusForbidden,
-		message: "the token " + id.Name + " has the role " + string(id.Role) + ", this needs " + string(need),
-		hint:    "ask an admin for a token with that role",
+		message: whose(id) + " has the role " + string(id.Role) + ", this needs " + string(need),
+		hint:    "ask an admin for that role",
 	}
+}
+
+// whose is the token or the person of a caller, for messages.
+func whose(id api.Identity) string {
+	if id.SessionID != "" {
+		return id.Name
+	}
+	return "the token " + id.Name
 }
 
 // Sender is who sends a heartbeat, by its credential: it is asked before any
@@ -292,44 +321,51 @@ func tooMany(message string, wait time.Duration) *denied {
 	return &denied{status: http.StatusTooManyRequests, message: message, hint: "wait, then try again", wait: wait}
 }
 
-// limiter holds back addresses, each by itself.
-type limiter struct {
+// limiter holds back addresses, or names, each by itself.
+type limiter[K comparable] struct {
 	perMinute int
+	shared    func(K) K // which ones are one and the same to it
 	mu        sync.Mutex
-	byAddr    *lru.Cache[netip.Addr, *rate.Limiter]
+	byKey     *lru.Cache[K, *rate.Limiter]
 }
 
-func newLimiter(perMinute, fallback int) *limiter {
+func newLimiter[K comparable](perMinute, fallback int, shared func(K) K) *limiter[K] {
 	if perMinute <= 0 {
 		perMinute = fallback
 	}
-	cache, _ := lru.New[netip.Addr, *rate.Limiter](16_384) // fails only for a size below 1
-	return &limiter{perMinute: perMinute, byAddr: cache}
+	cache, _ := lru.New[K, *rate.Limiter](16_384) // fails only for a size below 1
+	return &limiter[K]{perMinute: perMinute, shared: shared, byKey: cache}
 }
 
-// limiterOf is an address's own limiter. IPv6 addresses share that of their /64.
-func (l *limiter) limiterOf(addr netip.Addr) *rate.Limiter {
+// wholeNet is the address, or an IPv6 address's /64, which is one customer's.
+func wholeNet(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
-			addr = p.Addr()
+			return p.Addr()
 		}
 	}
+	return addr
+}
+
+// limiterOf is a key's own limiter.
+func (l *limiter[K]) limiterOf(key K) *rate.Limiter {
+	key = l.shared(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r, ok := l.byAddr.Get(addr); ok {
+	if r, ok := l.byKey.Get(key); ok {
 		return r
 	}
 	r := rate.NewLimiter(rate.Every(time.Minute/time.Duration(l.perMinute)), l.perMinute)
-	l.byAddr.Add(addr, r)
+	l.byKey.Add(key, r)
 	return r
 }
 
 // takeOne uses one up and reports whether there was one.
-func (l *limiter) takeOne(addr netip.Addr) bool { return l.limiterOf(addr).Allow() }
+func (l *limiter[K]) takeOne(key K) bool { return l.limiterOf(key).Allow() }
 
-// waitFor is how long an address must wait until one is left, 0 if one is.
-func (l *limiter) waitFor(addr netip.Addr) time.Duration {
-	left := l.limiterOf(addr).Tokens()
+// waitFor is how long a key must wait until one is left, 0 if one is.
+func (l *limiter[K]) waitFor(key K) time.Duration {
+	left := l.limiterOf(key).Tokens()
 	if left >= 1 {
 		return 0
 	}

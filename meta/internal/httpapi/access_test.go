@@ -31,6 +31,10 @@ func (s *slowTokens) Authenticate(context.Context, string) (api.Token, error) {
 	return api.Token{ID: "c1", Name: "host:h", Role: api.RoleHost, Host: "h", CreatedAt: time.Now().Add(-time.Hour)}, nil
 }
 
+func (s *slowTokens) AuthenticateSession(context.Context, string) (api.Session, error) {
+	return api.Session{}, api.Errorf(api.KindNotFound, "there is no such session")
+}
+
 func (s *slowTokens) FirstUse(context.Context, string, time.Time) error { return nil }
 
 func TestWhatIsForgottenWhileItIsLookedUpIsNotRemembered(t *testing.T) {

@@ -23,6 +23,8 @@ type Backend struct {
 	Hosts         Hosts
 	Fleet         FleetFile
 	Tokens        Tokens
+	Users         Users
+	Sessions      Sessions
 	Keys          Keys
 	Rollouts      Rollouts
 	Notifications Notifications
@@ -101,6 +103,25 @@ type Tokens interface {
 	CreateToken(ctx context.Context, by api.Actor, t api.Token) (api.Token, error)
 	DeleteToken(ctx context.Context, by api.Actor, id string) error
 	Enroll(ctx context.Context, by api.Actor, host string) (api.Token, error)
+}
+
+// Users keeps people who log in with a password. What it returns never has one.
+type Users interface {
+	Users(ctx context.Context, search string, c api.Cursor) (api.Page[api.User], error)
+	User(ctx context.Context, name string) (api.User, error)
+	PutUser(ctx context.Context, by api.Actor, u api.User) (api.User, error)
+	DeleteUser(ctx context.Context, by api.Actor, name string, revision int64) error
+}
+
+// Sessions keeps who is logged in.
+type Sessions interface {
+	// LogIn is NotFound when the name or the password is wrong.
+	LogIn(ctx context.Context, from string, l api.Login) (api.Session, error)
+	// ChangePassword is NotFound when the current one is wrong. Sessions but the
+	// named one end.
+	ChangePassword(ctx context.Context, by api.Actor, session string, p api.NewPassword) error
+	Sessions(ctx context.Context, name string, c api.Cursor) (api.Page[api.Session], error) // of one person, or everyone's
+	EndSession(ctx context.Context, by api.Actor, id, of string) error                      // of one person, or anybody's
 }
 
 // Keys is whom hosts can believe.

@@ -50,7 +50,7 @@ func newMemory() *memory {
 func (m *memory) backend() httpapi.Backend {
 	return httpapi.Backend{
 		Agents: m.agents, Groups: m.groups, Strategies: m.strategies, NotifyTargets: m.targets,
-		Releases: m, Artifacts: m, Assignments: m, Holds: m, Hosts: m, Fleet: m, Tokens: tokens{m}, Rollouts: m,
+		Releases: m, Artifacts: m, Assignments: m, Holds: m, Hosts: m, Fleet: m, Tokens: tokens{m}, Users: users{m}, Sessions: sessions{m}, Rollouts: m,
 		Notifications: m, History: m, Care: m, Standstill: m, Filters: filters{m},
 	}
 }
@@ -429,12 +429,60 @@ func (t tokens) Enroll(_ context.Context, by api.Actor, host string) (api.Token,
 	return answer[api.Token](t.memory, "Enroll", by, host)
 }
 
+// users is the memory's part of that name.
+type users struct{ *memory }
+
+func (u users) Users(_ context.Context, search string, c api.Cursor) (api.Page[api.User], error) {
+	return answer[api.Page[api.User]](u.memory, "Users", search, c)
+}
+
+func (u users) User(_ context.Context, name string) (api.User, error) {
+	return answer[api.User](u.memory, "User", name)
+}
+
+func (u users) PutUser(_ context.Context, by api.Actor, n api.User) (api.User, error) {
+	return answer[api.User](u.memory, "PutUser", by, n.Name, n.Role, n.Password, n.Revision)
+}
+
+func (u users) DeleteUser(_ context.Context, by api.Actor, name string, revision int64) error {
+	return u.note("DeleteUser", by, name, revision)
+}
+
+// sessions is the memory's part of that name.
+type sessions struct{ *memory }
+
+func (s sessions) LogIn(_ context.Context, from string, l api.Login) (api.Session, error) {
+	return answer[api.Session](s.memory, "LogIn", from, l)
+}
+
+func (s sessions) ChangePassword(_ context.Context, by api.Actor, session string, p api.NewPassword) error {
+	return s.note("ChangePassword", by, session, p)
+}
+
+func (s sessions) Sessions(_ context.Context, name string, c api.Cursor) (api.Page[api.Session], error) {
+	return answer[api.Page[api.Session]](s.memory, "Sessions", name, c)
+}
+
+func (s sessions) EndSession(_ context.Context, by api.Actor, id, of string) error {
+	return s.note("EndSession", by, id, of)
+}
+
 // filters is the memory's part of that name.
 type filters struct{ *memory }
 
 func (f filters) Unknown(context.Context, api.FilterNames) error { return f.unknown }
 
 func (f filters) Nearest(string, string) string { return f.nearest }
+
+// asPerson is a caller who has logged in.
+const asPerson = "os_ann"
+
+func (badge) AuthenticateSession(_ context.Context, secret string) (api.Session, error) {
+	if secret != asPerson {
+		return api.Session{}, api.Errorf(api.KindNotFound, "there is no such session")
+	}
+	return api.Session{ID: "s-ann", Name: "ann", Role: api.RoleAdmin, ExpiresAt: time.Now().Add(time.Hour)}, nil
+}
 
 // badge lets in callers that show the name of a role as token.
 type badge struct{}

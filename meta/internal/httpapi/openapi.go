@@ -103,13 +103,13 @@ type refusal struct {
 // refusalTable is which operations answer with what; the table of handlers
 // and errors in problem.go is where they come from.
 var refusalTable = []refusal{
-	{"400", "The input is wrong; field says which", func(r route) bool { return r.role != "" }},
+	{"400", "The input is wrong; field says which", func(r route) bool { return r.role != "" || r.in != nil }},
 	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
 	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
 	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
 	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.isWrite},
 	{"413", "The body is too large", func(r route) bool { return r.in != nil || r.inMedia != "" }},
-	{"429", "Too many wrong tokens or enrolments from this address", func(r route) bool { return r.role != "" }},
+	{"429", "Too many wrong tokens, logins or enrolments from this address, or logins by this name", func(r route) bool { return r.role != "" }},
 	{"4XX", "The request was not understood", func(r route) bool { return r.role == "" }},
 	{"500", "Something went wrong in the server; its log has the request's id", func(route) bool { return true }},
 	{"503", "The database cannot be reached; try again", func(route) bool { return true }},
@@ -151,8 +151,8 @@ var tagAbout = map[string]string{
 	"enroll": "A host gets its own credential", "events": "What changes, as it changes", "fleet": "Everything operators have said, as one file",
 	"groups": "Hosts that a selector matches", "history": "How agents stood over time", "holds": "What stays as it is", "hosts": "What hosts report, and why they are told what they are told",
 	"impact": "What a change would do", "notifications": "Who is told of what, and what could not be delivered", "openapi.json": "This document",
-	"overview": "The fleet at a glance", "releases": "Versions of agents", "rollouts": "A release goes out in stages", "selectors": "Which hosts a selector picks",
-	"keys": "Whom hosts can believe: keys, and the list of keys", "standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "version": "What this server is", "whoami": "Who the caller is",
+	"overview": "The fleet at a glance", "releases": "Versions of agents", "sessions": "Who is logged in", "rollouts": "A release goes out in stages", "selectors": "Which hosts a selector picks",
+	"keys": "Whom hosts can believe: keys, and the list of keys", "standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "users": "People who log in with a password", "version": "What this server is", "whoami": "Who the caller is",
 }
 
 func tagsOf(routes []route) (all []object) {

@@ -31,7 +31,7 @@ func (s *Server) allRoutes() []route {
 		nounRoutes("groups", "group", "Group", s.backend.Groups, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }),
 		nounRoutes("strategies", "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
 		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
-		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(),
+		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(), routesGiven(s.backend.Users, s.userRoutes), routesGiven(s.backend.Sessions, s.sessionRoutes),
 		routesGiven(s.backend.Rollouts, s.rolloutRoutes), routesGiven(s.backend.Notifications, s.notificationRoutes), routesGiven(s.backend.Care, s.careRoutes),
 		routesGiven(s.backend.Standstill, s.standstillRoutes), routesGiven(s.backend.Keys, s.keyRoutes),
 	)

@@ -33,13 +33,17 @@ const (
 	archiveVersion = 1
 )
 
-// tables is what an archive holds: everything but leases, and the list of
-// migrations, which restoring writes itself.
+// tables is what an archive holds: everything but leases, sessions, which end
+// with the database that they were made in, and the list of migrations, which
+// restoring writes itself.
 var tables = []string{
 	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds",
 	"rollouts", "rollout_stages", "grants", "transitions", "hosts", "host_seen", "host_events",
-	"tokens", "audit", "outbox", "samples", "settings",
+	"tokens", "users", "audit", "outbox", "samples", "settings",
 }
+
+// tableSince is in which schema a table came: older archives do not have it.
+var tableSince = map[string]int{"users": 5}
 
 // numbered are the tables whose key PostgreSQL counts.
 var numbered = []string{"transitions", "host_events", "audit", "outbox"}
@@ -215,7 +219,7 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 	if _, err := tx.ExecContext(ctx, `DELETE FROM counters`); err != nil {
 		return 0, err
 	}
-	rows, err := s.readTables(ctx, tx, in)
+	rows, err := s.readTables(ctx, tx, head.Schema, in)
 	if err != nil {
 		return rows, err
 	}
@@ -269,7 +273,7 @@ func (a *archiveReader) readNext(into any) error {
 	return json.Unmarshal(line, into)
 }
 
-func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
+func (s *Store) readTables(ctx context.Context, tx *sql.Tx, schema int, in *archiveReader) (rows int64, err error) {
 	load, seen := &loader{}, map[string]bool{}
 	for {
 		line, err := in.readLine()
@@ -294,7 +298,7 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 			return rows, notAnArchive(err)
 		}
 		if head.End {
-			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen))
+			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen, schema))
 		}
 		// Two archives one after the other would otherwise pass for one.
 		if seen[head.Table] {
@@ -308,9 +312,9 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 }
 
 // everyTable refuses an archive without content, whatever its last line says.
-func everyTable(seen map[string]bool) error {
+func everyTable(seen map[string]bool, schema int) error {
 	for _, t := range tables {
-		if !seen[t] {
+		if !seen[t] && schema >= tableSince[t] {
 			return notAnArchive(fmt.Errorf("table %s is missing", t))
 		}
 	}

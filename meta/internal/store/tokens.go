@@ -35,6 +35,9 @@ func (tx *Tx) CreateToken(ctx context.Context, t api.Token) (api.Token, error) {
 // such as a file of a deployment. It must be as good as a random one.
 func (tx *Tx) CreateTokenWithSecret(ctx context.Context, t api.Token, secret string) (api.Token, error) {
 	t.ID, t.CreatedAt, t.CreatedBy, t.Secret, t.LastUsed = tx.newID("t"), tx.now, tx.actor.Name, "", nil
+	if err := tx.refuseUserName(ctx, t.Name); err != nil {
+		return t, err
+	}
 	if err := insertToken(ctx, tx.q, t, secret); err != nil {
 		return t, err
 	}
@@ -211,15 +214,17 @@ func (s *Store) FirstUse(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// TouchTokens notes when tokens, by identifier, were last used.
+// TouchTokens notes when tokens and sessions, by identifier, were last used.
 func (s *Store) TouchTokens(ctx context.Context, used map[string]time.Time) error {
 	return s.inTx(ctx, "note use of tokens", func(tx *sql.Tx) error {
 		// Sorted: replicas that note the same tokens would take the rows' locks
 		// crosswise.
 		for _, id := range sortedKeys(used) {
-			_, err := tx.ExecContext(ctx, `UPDATE tokens SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, toMicros(used[id]))
-			if err != nil {
-				return err
+			for _, table := range []string{"tokens", "sessions"} {
+				_, err := tx.ExecContext(ctx, `UPDATE `+table+` SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, toMicros(used[id]))
+				if err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -18,6 +18,7 @@ const (
 
 type loginView struct {
 	Next  string
+	Name  string // that was tried
 	Error string
 	Hint  string
 }
@@ -26,13 +27,13 @@ func (s *site) showLogin(w http.ResponseWriter, r *http.Request) {
 	s.renderLogin(w, http.StatusOK, loginView{Next: localPath(r.URL.Query().Get("next"))})
 }
 
-// login takes a token and makes a session of it.
+// login takes a token, or a name and a password, and makes a session of it.
 func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
-	token, next := strings.TrimSpace(r.PostFormValue("token")), localPath(r.PostFormValue("next"))
-	ctx := api.WithRemoteAddr(r.Context(), r.RemoteAddr)
-	if _, err := s.client.WithToken(token).WhoAmI(ctx); err != nil || token == "" {
-		view := loginView{Next: next, Error: "This token does not let you in.", Hint: "A fresh server writes its first token to admin.token in its data directory."}
+	next, name := localPath(r.PostFormValue("next")), strings.TrimSpace(r.PostFormValue("name"))
+	token, err := s.secretOf(r, name)
+	if err != nil || token == "" {
+		view := loginView{Next: next, Name: name, Error: "This token does not let you in.", Hint: "A fresh server writes its first token to admin.token in its data directory."}
 		status := http.StatusUnauthorized
 		if p := (*api.Problem)(nil); errors.As(err, &p) {
 			view.Error, view.Hint, status = p.Error(), p.Hint, p.Status
@@ -49,7 +50,27 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 
+// secretOf is the token of a login form that lets its visitor in, or the
+// secret of the session that a name and a password make.
+func (s *site) secretOf(r *http.Request, name string) (string, error) {
+	ctx := api.WithRemoteAddr(r.Context(), r.RemoteAddr)
+	if name != "" {
+		session, err := s.client.Login(ctx, api.Login{Name: name, Password: r.PostFormValue("password")})
+		return session.Secret, err
+	}
+	token := strings.TrimSpace(r.PostFormValue("token"))
+	_, err := s.client.WithToken(token).WhoAmI(ctx)
+	return token, err
+}
+
+// logout ends the visitor's session, also a person's in the database.
 func (s *site) logout(w http.ResponseWriter, r *http.Request) {
+	if secret, err := s.seal.openSession(r); err == nil && api.IsSessionSecret(secret) {
+		ctx := api.WithRemoteAddr(r.Context(), r.RemoteAddr)
+		if err := s.client.WithToken(secret).EndSession(ctx, api.Self); err != nil {
+			s.cfg.Log.Warn().Err(err).Msg("a session that was logged out of could not be ended")
+		}
+	}
 	http.SetCookie(w, sessionCookieFor("", s.cfg.Secure))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

@@ -9,15 +9,18 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/ops-updater/ops-updater/meta/api"
 )
 
 // sessionLife is how long a login lasts.
-const sessionLife = 12 * time.Hour
+const sessionLife = api.SessionLife
 
 const sessionCookie = "ops_meta_session"
 
-// session is what the cookie carries. It holds the token itself, sealed, so
-// that every replica can read it and a revoked token ends its sessions.
+// session is what the cookie carries. It holds the token itself, or the secret
+// of a person's session, sealed, so that every replica can read it and ends
+// with what is in it.
 type session struct {
 	Token   string `json:"t"`
 	Expires int64  `json:"e"` // Unix seconds

@@ -10,16 +10,19 @@ import (
 )
 
 type settingsView struct {
-	Tokens  []api.Token
-	Targets []api.NotifyTarget
-	Dead    []api.Notification
-	Roles   []api.Role
-	Made    *api.Token // its secret is shown this once
-	Install string     // the line that installs the sidecar on a host with that token; or empty
-	Version api.Version
-	Keys    api.KeyReport
+	Tokens   []api.Token
+	Users    []api.User
+	Sessions []api.Session
+	Targets  []api.NotifyTarget
+	Dead     []api.Notification
+	Roles    []api.Role
+	Made     *api.Token // its secret is shown this once
+	Install  string     // the line that installs the sidecar on a host with that token; or empty
+	Version  api.Version
+	Keys     api.KeyReport
 
 	// What a form says that was refused, and why.
+	User    api.User
 	Token   api.NewToken
 	TTL     string
 	Target  api.NotifyTarget
@@ -60,8 +63,17 @@ func (d *settingsView) fillSettings(v *visit) error {
 		if err != nil {
 			return err
 		}
-		d.Tokens = tokens.Items
+		users, err := v.api.Users(ctx, api.ListOptions{Limit: api.MaxPage})
+		if err != nil {
+			return err
+		}
+		d.Tokens, d.Users = tokens.Items, users.Items
 	}
+	sessions, err := v.api.Sessions(ctx, api.ListOptions{Limit: api.MaxPage})
+	if err != nil {
+		return err
+	}
+	d.Sessions = sessions.Items
 	if v.viewer.Role != api.RoleViewer {
 		targets, err := v.api.NotifyTargets(ctx, api.ListOptions{Limit: api.MaxPage})
 		if err != nil {

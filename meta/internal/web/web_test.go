@@ -77,6 +77,7 @@ func newPeer() *peer {
 		"rollouts/r1/grants":      api.Page[api.Grant]{Items: []api.Grant{{Host: "web-1", Outcome: "failed", Reason: "rolled back", Judged: &now}}},
 		"audit":                   api.Page[api.AuditEntry]{Items: []api.AuditEntry{{Actor: "eve", Action: "update", Kind: "group", Name: "canary", Time: now, Before: json.RawMessage(`{"priority":1,"selector":{"hosts":["a"]}}`), After: json.RawMessage(`{"priority":2,"selector":{"hosts":["a"]}}`)}}},
 		"version":                 api.Version{Version: "1.2.3"}, "tokens": api.Page[api.Token]{Items: []api.Token{{ID: "t1", Name: "ci", Role: api.RoleOperator}}},
+		"users": api.Page[api.User]{}, "sessions": api.Page[api.Session]{},
 		"notifications/targets": api.Page[api.NotifyTarget]{}, "notifications/dead": api.Page[api.Notification]{},
 	}}
 }
