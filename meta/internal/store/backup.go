@@ -36,7 +36,7 @@ const (
 // tables is what an archive holds: everything but leases, and the list of
 // migrations, which restoring writes itself.
 var tables = []string{
-	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds",
+	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds", "channels", "schedules", "takes",
 	"rollouts", "rollout_stages", "grants", "transitions", "hosts", "host_seen", "host_events",
 	"tokens", "audit", "outbox", "samples", "settings",
 }
@@ -215,7 +215,7 @@ func (s *Store) restoreArchive(ctx context.Context, tx *sql.Tx, head archiveHead
 	if _, err := tx.ExecContext(ctx, `DELETE FROM counters`); err != nil {
 		return 0, err
 	}
-	rows, err := s.readTables(ctx, tx, in)
+	rows, err := s.readTables(ctx, tx, in, head.Schema)
 	if err != nil {
 		return rows, err
 	}
@@ -269,7 +269,7 @@ func (a *archiveReader) readNext(into any) error {
 	return json.Unmarshal(line, into)
 }
 
-func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (rows int64, err error) {
+func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader, schema int) (rows int64, err error) {
 	load, seen := &loader{}, map[string]bool{}
 	for {
 		line, err := in.readLine()
@@ -294,7 +294,7 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 			return rows, notAnArchive(err)
 		}
 		if head.End {
-			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen))
+			return rows, errors.Join(checkComplete(rows, head.Rows), everyTable(seen, schema))
 		}
 		// Two archives one after the other would otherwise pass for one.
 		if seen[head.Table] {
@@ -307,10 +307,13 @@ func (s *Store) readTables(ctx context.Context, tx *sql.Tx, in *archiveReader) (
 	}
 }
 
+// tablesSince are the tables that the first schema did not have yet.
+var tablesSince = map[string]int{"channels": 5, "schedules": 5, "takes": 5}
+
 // everyTable refuses an archive without content, whatever its last line says.
-func everyTable(seen map[string]bool) error {
+func everyTable(seen map[string]bool, schema int) error {
 	for _, t := range tables {
-		if !seen[t] {
+		if !seen[t] && schema >= tablesSince[t] {
 			return notAnArchive(fmt.Errorf("table %s is missing", t))
 		}
 	}
