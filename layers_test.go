@@ -69,6 +69,7 @@ var layers = map[string][]string{
 	// The server.
 	"meta/internal/fleet":     {"meta", "meta/api", "meta/trust", "internal/pause"},
 	"meta/internal/rollout":   {"meta", "meta/api"},
+	"meta/internal/schedule":  {"meta", "meta/api", "meta/internal/rollout"}, // forecasts by the same policy
 	"meta/internal/release":   {"meta", "meta/api", "meta/trust", "internal/atomicfile", "internal/unpack", "internal/plainfile", "internal/printable"},
 	"meta/internal/fleetfile": {"meta", "meta/api", "internal/timespan", "internal/printable"},
 	"meta/internal/lineage":   {},
@@ -79,7 +80,7 @@ var layers = map[string][]string{
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
 	"meta/internal/bodies":    {},
 	"meta/internal/heartbeat": {"meta", "meta/api", "meta/trust", "meta/internal/bodies", "meta/internal/fleet", "internal/printable"},
-	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/store"},
+	"meta/internal/rollouts":  {"meta/api", "meta/internal/fleet", "meta/internal/rollout", "meta/internal/schedule", "meta/internal/store"},
 	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/trust", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {

@@ -42,6 +42,18 @@ var listers = map[string]lister{
 		page, err := c.Strategies(ctx, api.ListOptions{Limit: api.MaxPage})
 		return api.NamesOf(page.Items, func(s api.Strategy) string { return s.Name }), err
 	},
+	"SCHEDULE": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
+		page, err := c.Schedules(ctx, api.ListOptions{Limit: api.MaxPage})
+		return api.NamesOf(page.Items, func(s api.Schedule) string { return s.Name }), err
+	},
+	"CHANNEL": func(ctx context.Context, c *api.Client, before []string) ([]string, error) {
+		o := api.ListOptions{Limit: api.MaxPage}
+		if len(before) > 0 {
+			o.Agent = before[0]
+		}
+		page, err := c.Channels(ctx, o)
+		return api.NamesOf(page.Items, func(ch api.Channel) string { return ch.Name }), err
+	},
 	"TARGET": func(ctx context.Context, c *api.Client, _ []string) ([]string, error) {
 		page, err := c.NotifyTargets(ctx, api.ListOptions{Limit: api.MaxPage})
 		return api.NamesOf(page.Items, func(t api.NotifyTarget) string { return t.Name }), err
@@ -90,7 +102,7 @@ func (a *app) addCompletions(c *cobra.Command) {
 			return a.completeNames(listers[kinds[len(args)]], args, text)
 		}
 	}
-	for flag, kind := range map[string]string{"agent": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "arch": "ARCH"} {
+	for flag, kind := range map[string]string{"agent": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "arch": "ARCH", "agents": "AGENT"} {
 		if c.Flags().Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 				return a.completeNames(listers[kind], args, text)
@@ -111,7 +123,7 @@ func (a *app) addCompletions(c *cobra.Command) {
 // the command is about.
 func argKinds(c *cobra.Command) (kinds []string) {
 	about := map[string]string{
-		"agents": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "notify": "TARGET", "releases": "AGENT", "hold": "HOLD", "token": "TOKEN", "user": "USER", "session": "SESSION",
+		"agents": "AGENT", "group": "GROUP", "host": "HOST", "strategy": "STRATEGY", "schedule": "SCHEDULE", "notify": "TARGET", "releases": "AGENT", "hold": "HOLD", "token": "TOKEN", "user": "USER", "session": "SESSION",
 	}
 	for _, word := range strings.Fields(c.Use)[1:] {
 		word = strings.Trim(word, "[].")

@@ -56,9 +56,9 @@ func TestListsOfNothing(t *testing.T) {
 		"GET /agents": pageOf[api.Agent](), "GET /groups": pageOf[api.Group](), "GET /strategies": pageOf[api.Strategy](), "GET /holds": pageOf[api.Hold](),
 		"GET /tokens": pageOf[api.Token](), "GET /assignments": pageOf[api.Assignment](), "GET /hosts": pageOf[api.Host](), "GET /overview": api.Overview{},
 		"GET /rollouts": pageOf[api.Rollout](), "GET /releases": pageOf[api.Release](), "GET /notifications/targets": pageOf[api.NotifyTarget](),
-		"GET /audit": pageOf[api.AuditEntry](),
+		"GET /audit": pageOf[api.AuditEntry](), "GET /channels": pageOf[api.Channel](), "GET /schedules": pageOf[api.Schedule](),
 	})
-	for _, line := range []string{"hosts", "group list", "strategy list", "hold list", "token list", "assign list", "rollout list", "notify list", "releases list", "audit", "agents list", "context list"} {
+	for _, line := range []string{"hosts", "group list", "strategy list", "hold list", "token list", "assign list", "rollout list", "notify list", "releases list", "audit", "agents list", "context list", "channel list", "schedule list"} {
 		r := ops(t, f.at(append(strings.Fields(line), "-o", "json")...)...)
 		var list struct{ Items []any }
 		if err := json.Unmarshal([]byte(r.out), &list); err != nil || list.Items == nil || len(list.Items) > 0 || r.code != 0 {

@@ -56,6 +56,7 @@ FILE.minisig or --signature. --signature-only adds one to what is published alre
 	f.StringVar(&p.said.Arch, "arch", "", "such as linux_amd64")
 	p.login.addFlags(c)
 	f.StringVar(&p.notes, "notes", "", "notes on the release")
+	f.StringVar(&p.channel, "channel", "", "move this channel of the agent to the version once it is published, such as beta")
 	f.StringVar(&p.signature, "signature", "", "minisign file (default FILE.minisig when it is there)")
 	p.addSignFlags(f)
 	f.BoolVar(&p.signatureOnly, "signature-only", false, "only add the signature, to what is published already")
@@ -67,6 +68,7 @@ type publishing struct {
 	signer
 	said                   api.Naming
 	file, notes, signature string
+	channel                string // that is moved to the version
 	signatureOnly          bool
 	login                  fetchLogin
 }
@@ -102,6 +104,12 @@ func (p *publishing) run(ctx context.Context) error {
 	}
 	if art, err = p.addSignature(ctx, c, art); err != nil {
 		return err
+	}
+	// At the end: schedules take it up at once, and it must be whole by then.
+	if p.channel != "" {
+		if _, err := c.PutChannel(ctx, api.Channel{Agent: p.said.Agent, Name: p.channel, Version: p.said.Version}, false); err != nil {
+			return err
+		}
 	}
 	return p.print(p.out, art, func(w io.Writer) { p.reportArtifact(w, art) })
 }
@@ -289,6 +297,9 @@ func (p *publishing) reportArtifact(w io.Writer, art api.Artifact) {
 		signed = ", signed by " + cmp.Or(art.SignedBy, "an unknown key")
 	}
 	writef(w, "%s %s published for %s: %s, sha256 %s%s\n", art.Agent, art.Version, art.Arch, printable.Bytes(art.Size), art.SHA256, signed)
+	if p.channel != "" {
+		writef(w, "channel %s of %s points at %s\n", p.channel, art.Agent, art.Version)
+	}
 	if art.NewAgent {
 		writef(w, "%s\n", p.paint(p.out, yellow, p.newAgentText(art)))
 	}

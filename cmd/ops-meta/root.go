@@ -91,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
 		&cobra.Group{ID: "file", Title: "The fleet as a file:"}, &cobra.Group{ID: "care", Title: "Run a server:"},
 	)
 	a.addCommands(root, "see", a.statusCommand(), a.hostsCommand(), a.hostCommand(), a.explainCommand(), a.agentsCommand(), a.releasesCommand(), a.auditCommand())
-	a.addCommands(root, "say", a.publishCommand(), a.signCommand(), a.deployCommand(), a.rolloutCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand(), a.strategyCommand())
+	a.addCommands(root, "say", a.publishCommand(), a.signCommand(), a.deployCommand(), a.rolloutCommand(), a.assignCommand(), a.groupCommand(), a.holdCommand(), a.strategyCommand(), a.channelCommand(), a.scheduleCommand())
 	a.addCommands(root, "file", a.exportCommand(), a.diffCommand(), a.applyCommand(), a.importCommand())
 	a.addCommands(root, "care", a.serveCommand(), a.loginCommand(), a.logoutCommand(), a.contextCommand(), a.whoAmICommand(), a.sessionCommand(), a.userCommand(), a.notifyCommand(), a.tokenCommand(), a.keyCommand(), a.backupCommand(), a.restoreCommand(), a.standstillCommand(), a.doctorCommand(), manCommand())
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {

@@ -86,6 +86,8 @@ type Wanted struct {
 	Assignments []Assignment `json:"assignments"`
 	Holds       []Hold       `json:"holds"`
 	Strategies  []Strategy   `json:"strategies"`
+	Channels    []Channel    `json:"channels"`
+	Schedules   []Schedule   `json:"schedules"`
 	Rollouts    []Rollout    `json:"rollouts"` // those that have not ended
 	Standstill  *Standstill  `json:"standstill,omitempty"`
 	Eras        []string     `json:"-"` // of the database, the present one last

@@ -13,6 +13,8 @@ type Fleet struct {
 	Strategies  []Strategy   `json:"strategies,omitempty" yaml:"strategies"`
 	Groups      []Group      `json:"groups,omitempty" yaml:"groups"`
 	Assignments []Assignment `json:"assignments,omitempty" yaml:"assignments"`
+	Channels    []Channel    `json:"channels,omitempty" yaml:"channels"`
+	Schedules   []Schedule   `json:"schedules,omitempty" yaml:"schedules"`
 	Holds       []Hold       `json:"holds,omitempty" yaml:"holds"`
 }
 
@@ -28,7 +30,7 @@ const (
 // what refers to it, and removed after.
 type FleetChange struct {
 	Action string        `json:"action"` // create, update, delete
-	Kind   string        `json:"kind"`   // agent, strategy, group, assignment, hold
+	Kind   string        `json:"kind"`   // agent, strategy, group, assignment, channel, schedule, hold
 	Name   string        `json:"name"`   // for people, such as "falcon-agent on group canary"
 	Fields []FieldChange `json:"fields,omitempty"`
 	Before *FleetObject  `json:"before,omitempty"` // nil: created
@@ -53,6 +55,8 @@ type FleetObject struct {
 	Strategy   *Strategy   `json:"strategy,omitempty"`
 	Group      *Group      `json:"group,omitempty"`
 	Assignment *Assignment `json:"assignment,omitempty"`
+	Channel    *Channel    `json:"channel,omitempty"`
+	Schedule   *Schedule   `json:"schedule,omitempty"`
 	Hold       *Hold       `json:"hold,omitempty"`
 }
 

@@ -74,6 +74,7 @@ type Rollout struct {
 	Stage      int          `json:"stage"`  // index of the current stage
 	Reason     string       `json:"reason"` // of the last transition, machine-readable
 	Supersedes string       `json:"supersedes,omitempty"`
+	Schedule   string       `json:"schedule,omitempty"` // that began it
 	RollbackOf string       `json:"rollbackOf,omitempty"`
 	CreatedAt  time.Time    `json:"createdAt"`
 	CreatedBy  string       `json:"createdBy"`

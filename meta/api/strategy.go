@@ -72,6 +72,20 @@ func (s Strategy) StageWindow(i int) *Window {
 	return s.Window
 }
 
+// StageName is what stage i is called: by its own name, or by its group, or by its
+// place.
+func (s Strategy) StageName(i int) string {
+	switch {
+	case i < 0 || i >= len(s.Stages):
+		return fmt.Sprint(i + 1)
+	case s.Stages[i].Name != "":
+		return s.Stages[i].Name
+	case s.Stages[i].Group != "":
+		return s.Stages[i].Group
+	}
+	return fmt.Sprint(i + 1)
+}
+
 // validateOrder checks what stages say together: within a group each is larger
 // than the one before and counts come before percents, and the last stage
 // leaves nobody out, since completion gives the release to every host.

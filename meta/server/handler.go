@@ -27,7 +27,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 	s.api, err = httpapi.New(httpapi.Config{
 		Access: s.access, Feed: s.feed, Log: s.log, Observe: s.metrics.countRequest, MaxArriving: min(bodies.DefaultMax, s.connections.most/2),
 		Backend: httpapi.Backend{
-			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets,
+			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets, Schedules: b.Schedules, Channels: b.Channels, Following: b.Rollouts(),
 			Releases: b.Releases, Artifacts: b.Artifacts, Assignments: b.Assignments, Holds: b.Holds,
 			Hosts: b.Hosts, Tokens: b.Tokens, Users: b.Users, Sessions: b.Sessions, Keys: b.Keys, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
 			Notifications: b.Notifications, Standstill: b.Standstill, Filters: b.Filters,

@@ -313,6 +313,22 @@ func operations(r *running) []operation {
 		}),
 		ok("strategies", func(ctx context.Context, c *api.Client) error { return second(c.Strategies(ctx, o)) }),
 		ok("strategy", func(ctx context.Context, c *api.Client) error { return second(c.Strategy(ctx, "careful")) }),
+		ok("put channel", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutChannel(ctx, api.Channel{Agent: "demo", Name: "stable"}, false))
+		}),
+		ok("channels", func(ctx context.Context, c *api.Client) error { return second(c.Channels(ctx, o)) }),
+		ok("channel", func(ctx context.Context, c *api.Client) error { return second(c.Channel(ctx, "demo", "stable")) }),
+		ok("put schedule", func(ctx context.Context, c *api.Client) error {
+			return second(c.PutSchedule(ctx, api.Schedule{Name: "production", Channel: "stable"}))
+		}),
+		ok("patch schedule", func(ctx context.Context, c *api.Client) error {
+			return second(c.PatchSchedule(ctx, "production", api.Patch{"paused": true}, 0))
+		}),
+		ok("schedules", func(ctx context.Context, c *api.Client) error { return second(c.Schedules(ctx, o)) }),
+		ok("schedule", func(ctx context.Context, c *api.Client) error { return second(c.Schedule(ctx, "production")) }),
+		ok("schedule states", func(ctx context.Context, c *api.Client) error { return second(c.ScheduleStates(ctx, "production")) }),
+		ok("delete schedule", func(ctx context.Context, c *api.Client) error { return c.DeleteSchedule(ctx, "production", 0) }),
+		ok("delete channel", func(ctx context.Context, c *api.Client) error { return c.DeleteChannel(ctx, "demo", "stable", 0) }),
 		ok("export", func(ctx context.Context, c *api.Client) error { return second(c.ExportFleet(ctx)) }),
 		ok("apply", func(ctx context.Context, c *api.Client) error {
 			return second(c.ApplyFleet(ctx, []byte("agents: [{name: demo, description: changed}]\n"), api.ApplyOptions{DryRun: true}))

@@ -78,7 +78,7 @@ func (s assignments) moveAssignment(ctx context.Context, tx *store.Tx, a api.Ass
 	if err != nil || force || put.Cmd == meta.CmdStop || put.Version == "" || before.Version == put.Version {
 		return put, err
 	}
-	return put, s.engine.CheckDeliverable(ctx, tx, put.Agent, put.Version, put.Scope)
+	return put, s.engine.CheckDeliverable(ctx, tx.Reader, put.Agent, put.Version, put.Scope)
 }
 
 // putAssignment keeps an assignment. A rollout under way goes on when only the

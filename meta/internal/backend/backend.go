@@ -22,6 +22,8 @@ type Backend struct {
 	Groups        noun[api.Group]
 	Strategies    noun[api.Strategy]
 	NotifyTargets noun[api.NotifyTarget]
+	Schedules     noun[api.Schedule]
+	Channels      channels
 	Releases      releases
 	Artifacts     artifacts
 	Assignments   assignments
@@ -80,6 +82,7 @@ func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
 	c.ring.Store(&keyring.Ring{})
 	return &Backend{
 		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),
+		Schedules: c.scheduleNouns(), Channels: channels{c},
 		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Users: users{c}, Sessions: sessions{c}, Keys: keys{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}

@@ -59,6 +59,10 @@ func (s filters) Nearest(noun, name string) string {
 		known = api.NamesOf(wanted.Groups, func(g api.Group) string { return g.Name })
 	case "strategy":
 		known = api.NamesOf(wanted.Strategies, func(st api.Strategy) string { return st.Name })
+	case "schedule":
+		known = api.NamesOf(wanted.Schedules, func(s api.Schedule) string { return s.Name })
+	case "channel":
+		known = api.NamesOf(wanted.Channels, func(c api.Channel) string { return c.Agent + "/" + c.Name })
 	case "host":
 		known = s.hostsLike(name)
 	}

@@ -38,6 +38,7 @@ func (f fleetFile) Export(ctx context.Context, forViewers bool) ([]byte, error) 
 func fleetOf(w api.Wanted) api.Fleet {
 	return api.Fleet{
 		Agents: neverNil(w.Agents), Strategies: neverNil(w.Strategies), Groups: neverNil(w.Groups),
+		Channels: neverNil(w.Channels), Schedules: neverNil(w.Schedules),
 		Assignments: neverNil(w.Assignments), Holds: inForce(neverNil(w.Holds), time.Now()),
 	}
 }
@@ -228,6 +229,14 @@ func (c *core) applyChange(ctx context.Context, tx *store.Tx, ch api.FleetChange
 		err = c.removeAssignment(ctx, tx, api.Assignment{Agent: o.Assignment.Agent, Scope: o.Assignment.Scope})
 	case o.Assignment != nil:
 		_, err = c.putAssignment(ctx, tx, *o.Assignment)
+	case o.Channel != nil && remove:
+		err = tx.DeleteChannel(ctx, o.Channel.Agent, o.Channel.Name, 0)
+	case o.Channel != nil:
+		_, err = putChannel(ctx, tx, *o.Channel, false)
+	case o.Schedule != nil && remove:
+		err = tx.DeleteSchedule(ctx, o.Schedule.Name, 0)
+	case o.Schedule != nil:
+		_, err = tx.PutSchedule(ctx, *o.Schedule)
 	case o.Hold != nil:
 		err = applyHold(ctx, tx, ch)
 	}

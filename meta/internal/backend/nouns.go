@@ -113,6 +113,13 @@ func (c *core) strategyNouns() noun[api.Strategy] {
 	}
 }
 
+func (c *core) scheduleNouns() noun[api.Schedule] {
+	return noun[api.Schedule]{
+		core: c, write: c.write, list: c.store.Schedules, get: store.Reader.Schedule, put: (*store.Tx).PutSchedule, remove: (*store.Tx).DeleteSchedule, validate: api.Schedule.Validate,
+		revision: func(v *api.Schedule) *int64 { return &v.Revision },
+	}
+}
+
 func (c *core) notifyTargets() noun[api.NotifyTarget] {
 	return noun[api.NotifyTarget]{
 		core: c, write: c.write, list: c.store.NotifyTargets, get: store.Reader.NotifyTarget, put: putNotifyTarget, remove: (*store.Tx).DeleteNotifyTarget,

@@ -36,6 +36,8 @@ func Overlay(current, wanted api.Fleet) api.Fleet {
 		Strategies:  sectionOr(current.Strategies, wanted.Strategies),
 		Groups:      sectionOr(current.Groups, wanted.Groups),
 		Assignments: sectionOr(current.Assignments, wanted.Assignments),
+		Channels:    sectionOr(current.Channels, wanted.Channels),
+		Schedules:   sectionOr(current.Schedules, wanted.Schedules),
 		Holds:       sectionOr(current.Holds, wanted.Holds),
 	}
 }
@@ -96,6 +98,12 @@ func (c *checker) checkFile() {
 	}
 	for i, a := range c.whole.Assignments {
 		c.checkAssignment(fmt.Sprintf("assignments[%d]", i), a)
+	}
+	for i, ch := range c.whole.Channels {
+		c.checkChannel(fmt.Sprintf("channels[%d]", i), ch)
+	}
+	for i, s := range c.whole.Schedules {
+		c.checkSchedule(fmt.Sprintf("schedules[%d]", i), s)
 	}
 	for i, h := range c.whole.Holds {
 		c.checkHold(fmt.Sprintf("holds[%d]", i), h)
@@ -161,23 +169,46 @@ func (c *checker) checkAssignment(at string, a api.Assignment) {
 		c.checkReference("assignments", at+".scope.name", "group", a.Scope.Name, "groups", c.groups)
 	}
 	if c.fromFile("assignments") && c.versions != nil && c.agents[a.Agent] && a.Version != "" {
-		c.checkVersion(at+".version", a)
+		c.checkVersion(at+".version", a.Agent, a.Version)
 	}
 }
 
-func (c *checker) checkVersion(at string, a api.Assignment) {
+func (c *checker) checkChannel(at string, ch api.Channel) {
+	c.checkObject(at, "channel "+ChannelName(ch), ch)
+	if ch.Agent != "" {
+		c.checkReference("channels", at+".agent", "agent", ch.Agent, "agents", c.agents)
+	}
+	if c.fromFile("channels") && c.versions != nil && c.agents[ch.Agent] && ch.Version != "" {
+		c.checkVersion(at+".version", ch.Agent, ch.Version)
+	}
+}
+
+func (c *checker) checkSchedule(at string, s api.Schedule) {
+	c.checkObject(at, "schedule "+s.Name, s)
+	for i, agent := range s.Agents {
+		c.checkReference("schedules", fmt.Sprintf("%s.agents[%d]", at, i), "agent", agent, "agents", c.agents)
+	}
+	if s.Scope.Kind == api.ScopeGroup && s.Scope.Name != "" {
+		c.checkReference("schedules", at+".scope.name", "group", s.Scope.Name, "groups", c.groups)
+	}
+	if s.Strategy != "" {
+		c.checkReference("schedules", at+".strategy", "strategy", s.Strategy, "strategies", c.strategies)
+	}
+}
+
+func (c *checker) checkVersion(at, agent, version string) {
 	known := map[string]bool{}
-	for _, v := range c.versions[a.Agent] {
+	for _, v := range c.versions[agent] {
 		known[v] = true
 	}
-	if known[a.Version] {
+	if known[version] {
 		return
 	}
-	hint := nearestHint(a.Version, keysOf(known))
+	hint := nearestHint(version, keysOf(known))
 	if len(known) == 0 {
 		hint = "publish it first: ops-meta publish"
 	}
-	c.addProblem(at, hint, "%s has no release %q", a.Agent, printable.Clip(a.Version))
+	c.addProblem(at, hint, "%s has no release %q", agent, printable.Clip(version))
 }
 
 func (c *checker) checkHold(at string, h api.Hold) {
@@ -195,3 +226,6 @@ func (c *checker) checkHold(at string, h api.Hold) {
 
 // AssignmentName is what identifies an assignment, for people.
 func AssignmentName(a api.Assignment) string { return a.Agent + " on " + a.Scope.InWords() }
+
+// ChannelName is what identifies a channel, for people.
+func ChannelName(c api.Channel) string { return c.Name + " of " + c.Agent }

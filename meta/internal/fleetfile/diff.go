@@ -47,6 +47,23 @@ var (
 		func(a api.Assignment) *api.FleetObject { return &api.FleetObject{Assignment: &a} },
 		func(before, after api.Assignment) api.Assignment { after.Revision = before.Revision; return after },
 	}
+	channels = kind[api.Channel]{
+		"channel", ChannelName, ChannelName,
+		func(c api.Channel) *api.FleetObject { return &api.FleetObject{Channel: &c} },
+		func(before, after api.Channel) api.Channel {
+			after.Version = cmp.Or(after.Version, before.Version)
+			after.Previous, after.MovedAt, after.MovedBy, after.Revision = before.Previous, before.MovedAt, before.MovedBy, before.Revision
+			return after
+		},
+	}
+	schedules = kind[api.Schedule]{
+		"schedule", func(s api.Schedule) string { return s.Name }, func(s api.Schedule) string { return s.Name },
+		func(s api.Schedule) *api.FleetObject { s = s.WithScope(); return &api.FleetObject{Schedule: &s} },
+		func(before, after api.Schedule) api.Schedule {
+			after.Revision = before.Revision
+			return after.WithScope()
+		},
+	}
 	holds = kind[api.Hold]{
 		"hold", func(h api.Hold) string { return h.Scope.InWords() + "\x00" + h.Reason },
 		func(h api.Hold) string { return h.Scope.InWords() + ": " + h.Reason },
@@ -70,6 +87,8 @@ func Diff(current, wanted api.Fleet, o Options) []api.FleetChange {
 	add(compareKind(strategies, current.Strategies, wanted.Strategies))
 	add(compareKind(agents, current.Agents, wanted.Agents))
 	add(compareKind(assignments, current.Assignments, wanted.Assignments))
+	add(compareKind(channels, current.Channels, wanted.Channels))
+	add(compareKind(schedules, current.Schedules, wanted.Schedules))
 	add(compareKind(holds, current.Holds, wanted.Holds))
 	if o.Keep {
 		return set

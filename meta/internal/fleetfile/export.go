@@ -182,6 +182,10 @@ func Sorted(f api.Fleet) api.Fleet {
 		Assignments: sortBy(f.Assignments, func(a, b api.Assignment) int {
 			return cmp.Or(strings.Compare(a.Agent, b.Agent), compareScopes(a.Scope, b.Scope))
 		}),
+		Channels: sortBy(f.Channels, func(a, b api.Channel) int {
+			return cmp.Or(strings.Compare(a.Agent, b.Agent), strings.Compare(a.Name, b.Name))
+		}),
+		Schedules: sortBy(f.Schedules, func(a, b api.Schedule) int { return strings.Compare(a.Name, b.Name) }),
 		Holds: sortBy(f.Holds, func(a, b api.Hold) int {
 			return cmp.Or(compareScopes(a.Scope, b.Scope), strings.Compare(a.Reason, b.Reason), strings.Compare(untilText(a), untilText(b)))
 		}),

@@ -168,7 +168,7 @@ func TestProblemsSayWhereAndWhat(t *testing.T) {
 			},
 		},
 		{"a name in other case", "agents:\n  - Name: a\n", []string{`2:5: unknown field "Name" in agents[0]: did you mean "name"?`}},
-		{"nothing like it", "zzzzzzzzz: 1\n", []string{`1:1: unknown field "zzzzzzzzz": known are agents, assignments, groups, holds, strategies`}},
+		{"nothing like it", "zzzzzzzzz: 1\n", []string{`1:1: unknown field "zzzzzzzzz": known are agents, assignments, channels, groups, holds, schedules, strategies`}},
 		{"a column after characters of several bytes", "agents: [{name: äöü, runuser: x}]\n", []string{`1:22: unknown field "runuser" in agents[0]: did you mean "runUser"?`}},
 		{"a list that is none", "agents: falcon\n", []string{`1:9: agents must be a list, not "falcon": begin each entry with a dash, or write [a, b]`}},
 		{"a mapping that is none", "groups:\n  - name: g\n    selector: [a]\n", []string{`3:15: selector must be a mapping, not a list: write fields as name: value`}},

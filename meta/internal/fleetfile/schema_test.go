@@ -155,6 +155,8 @@ type object = map[string]any
 var rules = map[string]object{
 	"Agent.name": {"pattern": namePattern}, "Strategy.name": {"pattern": namePattern}, "Group.name": {"pattern": namePattern},
 	"Assignment.agent": {"pattern": namePattern}, "Assignment.version": {"pattern": namePattern},
+	"Channel.agent": {"pattern": namePattern}, "Channel.name": {"pattern": namePattern}, "Channel.version": {"pattern": namePattern},
+	"Schedule.name": {"pattern": namePattern}, "Schedule.channel": {"pattern": namePattern}, "Schedule.strategy": {"pattern": namePattern},
 	"Assignment.cmd":     {"enum": []any{"start", "stop"}},
 	"Scope.kind":         {"enum": []any{"everyone", "group", "host", "agent"}},
 	"Strategy.onFailure": {"enum": []any{"pause", "abort", "rollback"}},
@@ -180,7 +182,7 @@ const (
 
 var required = map[string][]string{
 	"Agent": {"name"}, "Strategy": {"name", "stages"}, "Group": {"name", "selector"}, "Assignment": {"agent", "scope", "version"},
-	"Hold": {"scope", "reason"}, "Scope": {"kind"}, "Window": {"from", "to"}, "RateLimit": {"hosts", "period"},
+	"Channel": {"agent", "name"}, "Schedule": {"name", "channel"}, "Hold": {"scope", "reason"}, "Scope": {"kind"}, "Window": {"from", "to"}, "RateLimit": {"hosts", "period"},
 }
 
 // schemaOf describes a type by its yaml tags.

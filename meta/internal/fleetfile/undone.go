@@ -90,6 +90,10 @@ func objectOf(kind string, doc json.RawMessage) *object {
 		return groups.storedObject(doc)
 	case assignments.name:
 		return assignments.storedObject(doc)
+	case channels.name:
+		return channels.storedObject(doc)
+	case schedules.name:
+		return schedules.storedObject(doc)
 	case holds.name:
 		return holds.storedObject(doc)
 	}

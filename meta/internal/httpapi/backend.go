@@ -16,6 +16,9 @@ type Backend struct {
 	Groups        Nouns[api.Group]
 	Strategies    Nouns[api.Strategy]
 	NotifyTargets Nouns[api.NotifyTarget]
+	Schedules     Nouns[api.Schedule]
+	Channels      Channels
+	Following     Following
 	Releases      Releases
 	Artifacts     Artifacts
 	Assignments   Assignments
@@ -69,6 +72,19 @@ type Assignments interface {
 	ChangeAssignment(ctx context.Context, by api.Actor, k api.Assignment, change func(api.Assignment) (api.Assignment, error)) (api.Assignment, error)
 	DeleteAssignment(ctx context.Context, by api.Actor, a api.Assignment) error // Agent, Scope and Revision count
 	Impact(ctx context.Context, a api.Assignment) (api.Impact, error)
+}
+
+// Channels keeps which version each channel of an agent points at.
+type Channels interface {
+	Channels(ctx context.Context, agent string, c api.Cursor) (api.Page[api.Channel], error)
+	Channel(ctx context.Context, agent, name string) (api.Channel, error)
+	PutChannel(ctx context.Context, by api.Actor, ch api.Channel, downgrade bool) (api.Channel, error)
+	DeleteChannel(ctx context.Context, by api.Actor, ch api.Channel) error // Agent, Name and Revision count
+}
+
+// Following says what schedules do.
+type Following interface {
+	ScheduleStates(ctx context.Context, schedule string) ([]api.ScheduleState, error)
 }
 
 // Holds keeps what is held.

@@ -28,6 +28,7 @@ type memory struct {
 	groups     nouns[api.Group]
 	strategies nouns[api.Strategy]
 	targets    nouns[api.NotifyTarget]
+	schedules  nouns[api.Schedule]
 
 	mu      sync.Mutex
 	asked   []string       // each question as text, see answer
@@ -44,12 +45,13 @@ func newMemory() *memory {
 	m.groups = nouns[api.Group]{m, "Group", map[string]api.Group{}, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }}
 	m.strategies = nouns[api.Strategy]{m, "Strategy", map[string]api.Strategy{}, func(s *api.Strategy) (*string, *int64) { return &s.Name, &s.Revision }}
 	m.targets = nouns[api.NotifyTarget]{m, "NotifyTarget", map[string]api.NotifyTarget{}, func(n *api.NotifyTarget) (*string, *int64) { return &n.Name, &n.Revision }}
+	m.schedules = nouns[api.Schedule]{m, "Schedule", map[string]api.Schedule{}, func(s *api.Schedule) (*string, *int64) { return &s.Name, &s.Revision }}
 	return m
 }
 
 func (m *memory) backend() httpapi.Backend {
 	return httpapi.Backend{
-		Agents: m.agents, Groups: m.groups, Strategies: m.strategies, NotifyTargets: m.targets,
+		Agents: m.agents, Groups: m.groups, Strategies: m.strategies, NotifyTargets: m.targets, Schedules: m.schedules, Channels: m, Following: m,
 		Releases: m, Artifacts: m, Assignments: m, Holds: m, Hosts: m, Fleet: m, Tokens: tokens{m}, Users: users{m}, Sessions: sessions{m}, Rollouts: m,
 		Notifications: m, History: m, Care: m, Standstill: m, Filters: filters{m},
 	}
@@ -274,6 +276,26 @@ func (m *memory) DeleteAssignment(_ context.Context, by api.Actor, a api.Assignm
 
 func (m *memory) Impact(_ context.Context, a api.Assignment) (api.Impact, error) {
 	return answer[api.Impact](m, "Impact", a.Agent, a.Scope, a.Version)
+}
+
+func (m *memory) Channels(_ context.Context, agent string, c api.Cursor) (api.Page[api.Channel], error) {
+	return answer[api.Page[api.Channel]](m, "Channels", agent, c)
+}
+
+func (m *memory) Channel(_ context.Context, agent, name string) (api.Channel, error) {
+	return answer[api.Channel](m, "Channel", agent, name)
+}
+
+func (m *memory) PutChannel(_ context.Context, by api.Actor, c api.Channel, downgrade bool) (api.Channel, error) {
+	return answer[api.Channel](m, "PutChannel", by, c.Agent, c.Name, c.Version, c.Revision, downgrade)
+}
+
+func (m *memory) DeleteChannel(_ context.Context, by api.Actor, c api.Channel) error {
+	return m.note("DeleteChannel", by, c.Agent, c.Name, c.Revision)
+}
+
+func (m *memory) ScheduleStates(_ context.Context, name string) ([]api.ScheduleState, error) {
+	return answer[[]api.ScheduleState](m, "ScheduleStates", name)
 }
 
 func (m *memory) Holds(_ context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {

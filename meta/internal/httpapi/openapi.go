@@ -152,6 +152,7 @@ var tagAbout = map[string]string{
 	"groups": "Hosts that a selector matches", "history": "How agents stood over time", "holds": "What stays as it is", "hosts": "What hosts report, and why they are told what they are told",
 	"impact": "What a change would do", "notifications": "Who is told of what, and what could not be delivered", "openapi.json": "This document",
 	"overview": "The fleet at a glance", "releases": "Versions of agents", "sessions": "Who is logged in", "rollouts": "A release goes out in stages", "selectors": "Which hosts a selector picks",
+	"channels": "Named pointers to versions, such as stable", "schedules": "How the releases of a channel go out by themselves",
 	"keys": "Whom hosts can believe: keys, and the list of keys", "standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "users": "People who log in with a password", "version": "What this server is", "whoami": "Who the caller is",
 }
 

@@ -47,6 +47,16 @@ var exchanges = []exchange{
 	{"putStrategy", "PUT /strategies/slow", `{}`, "putStrategy" + byAnn + " slow 0"},
 	{"patchStrategy", "PATCH /strategies/slow", `{}`, "putStrategy" + byAnn + " slow 1"},
 	{"deleteStrategy", "DELETE /strategies/slow", "", "deleteStrategy" + byAnn + " slow 0"},
+	{"listSchedule", "GET /schedules", "", "listSchedule " + page},
+	{"getSchedule", "GET /schedules/prod", "", "getSchedule prod"},
+	{"putSchedule", "PUT /schedules/prod", `{}`, "putSchedule" + byAnn + " prod 0"},
+	{"patchSchedule", "PATCH /schedules/prod", `{}`, "putSchedule" + byAnn + " prod 1"},
+	{"deleteSchedule", "DELETE /schedules/prod", "", "deleteSchedule" + byAnn + " prod 0"},
+	{"listScheduleStates", "GET /schedules/prod/states", "", "ScheduleStates prod"},
+	{"listChannels", "GET /channels?agent=a", "", "Channels a" + page},
+	{"getChannel", "GET /agents/a/channels/stable", "", "Channel a stable"},
+	{"putChannel", "PUT /agents/a/channels/stable?downgrade=1", `{"version":"1.0"}`, "PutChannel" + byAnn + " a stable 1.0 0 true"},
+	{"deleteChannel", "DELETE /agents/a/channels/stable", "", "DeleteChannel" + byAnn + " a stable 0"},
 	{"listNotifyTarget", "GET /notifications/targets", "", "listNotifyTarget " + page},
 	{"getNotifyTarget", "GET /notifications/targets/chat", "", "getNotifyTarget chat"},
 	{"putNotifyTarget", "PUT /notifications/targets/chat", `{}`, "putNotifyTarget" + byAnn + " chat 0"},
@@ -129,6 +139,7 @@ func known() *memory {
 	m.agents.byName["a"] = api.Agent{Name: "a", Revision: 1}
 	m.groups.byName["web"] = api.Group{Name: "web", Revision: 1}
 	m.strategies.byName["slow"] = api.Strategy{Name: "slow", Revision: 1}
+	m.schedules.byName["prod"] = api.Schedule{Name: "prod", Revision: 1}
 	m.targets.byName["chat"] = api.NotifyTarget{Name: "chat", Revision: 1}
 	return m
 }

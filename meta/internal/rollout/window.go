@@ -3,6 +3,7 @@ package rollout
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // windows name zones also on hosts that have no zone files
 
@@ -16,7 +17,7 @@ func Open(w *api.Window, now time.Time) bool {
 	if w == nil {
 		return true
 	}
-	zone, err := time.LoadLocation(w.Zone)
+	zone, err := loadZone(w.Zone)
 	from, okFrom := minutesOfDay(w.From)
 	to, okTo := minutesOfDay(w.To)
 	if err != nil || !okFrom || !okTo {
@@ -29,6 +30,21 @@ func Open(w *api.Window, now time.Time) bool {
 		return today && at >= from && at < to
 	}
 	return today && at >= from || yesterday && at < to
+}
+
+// zones are those that were read before: reading one takes longer than all else
+// that decides about a host.
+var zones sync.Map
+
+func loadZone(name string) (*time.Location, error) {
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location), nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err == nil { // only what there is, of which there are a few hundred
+		zones.Store(name, zone)
+	}
+	return zone, err
 }
 
 // NextOpen is the first moment from now on at which w is open, to the minute;

@@ -13,12 +13,12 @@ import (
 // host of the scope can have, because there is no artifact for the arch of any, or that
 // none would take, because all require a signature that it does not have: nothing
 // would happen, or nothing but failures.
-func (e *Engine) CheckDeliverable(ctx context.Context, tx *store.Tx, agent, version string, scope api.Scope) error {
-	in, err := scopeOf(ctx, tx, scope)
+func (e *Engine) CheckDeliverable(ctx context.Context, in store.Reader, agent, version string, scope api.Scope) error {
+	within, err := scopeOf(ctx, in, scope)
 	if err != nil {
 		return err
 	}
-	release, err := tx.Release(ctx, agent, version)
+	release, err := in.Release(ctx, agent, version)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (e *Engine) CheckDeliverable(ctx context.Context, tx *store.Tx, agent, vers
 	without, unsigned, can := map[string]int{}, 0, 0
 	e.opts.Fleet.EachFacts(func(h fleet.Facts) {
 		switch {
-		case !in(h) || rules.Overruled(h, agent, scope):
+		case !within(h) || rules.Overruled(h, agent, scope):
 		case refusing[h.Name]:
 			unsigned++
 		case release.RunsOn(h.Arch):
@@ -62,12 +62,12 @@ func unsignedError(r api.Release, scope api.Scope, hosts int) error {
 }
 
 // scopeOf tells the hosts of a scope.
-func scopeOf(ctx context.Context, tx *store.Tx, scope api.Scope) (func(fleet.Facts) bool, error) {
+func scopeOf(ctx context.Context, in store.Reader, scope api.Scope) (func(fleet.Facts) bool, error) {
 	switch scope.Kind {
 	case api.ScopeHost:
 		return func(h fleet.Facts) bool { return h.Name == scope.Name }, nil
 	case api.ScopeGroup:
-		group, err := tx.Group(ctx, scope.Name)
+		group, err := in.Group(ctx, scope.Name)
 		if err != nil {
 			return nil, api.Missing(err, "scope")
 		}

@@ -67,6 +67,7 @@ type Engine struct {
 	inbox    inbox
 	lead     sync.Mutex  // one tick at a time
 	still    atomic.Bool // the fleet stands still: nothing is granted or judged
+	follows  following
 }
 
 // self is who acts when nobody told us to.
@@ -104,6 +105,7 @@ func (e *Engine) Reload(ctx context.Context, w api.Wanted, use func()) error {
 	// At a standstill nobody is granted from here on, also by what is still in force.
 	e.still.Store(w.Standstill != nil)
 	use()
+	e.follows.noteWanted(w)
 	for _, id := range e.book.retainOnly(w.Rollouts) {
 		e.opts.Fleet.DropGrants(id)
 	}

@@ -149,8 +149,10 @@ func (e *Engine) beginRollout(ctx context.Context, tx *store.Tx, r api.Rollout, 
 		}
 	}
 	// Hosts are placed by a hash with it, so that it is not always the same ones that
-	// go first.
-	r.Salt = rand.Text()
+	// go first. A schedule has said its own: it was forecast who does.
+	if r.Salt == "" {
+		r.Salt = rand.Text()
+	}
 	r, s := rollout.Create(r, b.draft, tx.Now())
 	if b.why != "" {
 		s.Message += ": " + b.why

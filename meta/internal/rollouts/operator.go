@@ -42,15 +42,20 @@ func (e *Engine) TryRollout(ctx context.Context, by api.Actor, n api.NewRollout)
 }
 
 func (e *Engine) createRollout(ctx context.Context, tx *store.Tx, n api.NewRollout) (r api.Rollout, err error) {
-	r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version}
-	if r.Strategy, err = e.strategyOf(ctx, tx, n); err != nil {
+	return e.createRolloutFor(ctx, tx, n, api.Rollout{})
+}
+
+// createRolloutFor is [Engine.createRollout] with what a schedule says of it.
+func (e *Engine) createRolloutFor(ctx context.Context, tx *store.Tx, n api.NewRollout, said api.Rollout) (r api.Rollout, err error) {
+	r = api.Rollout{Agent: n.Agent, Scope: n.Scope, Version: n.Version, Schedule: said.Schedule, Salt: said.Salt}
+	if r.Strategy, err = e.strategyOf(ctx, tx.Reader, n); err != nil {
 		return r, err
 	}
 	if err := checkPossible(ctx, tx, r); err != nil {
 		return r, err
 	}
 	if !n.Force {
-		if err := e.CheckDeliverable(ctx, tx, r.Agent, r.Version, r.Scope); err != nil {
+		if err := e.CheckDeliverable(ctx, tx.Reader, r.Agent, r.Version, r.Scope); err != nil {
 			return r, err
 		}
 	}
@@ -87,8 +92,8 @@ func (e *Engine) BeginDeclared(ctx context.Context, tx *store.Tx, n api.NewRollo
 
 // strategyOf is the strategy that is asked for: inline, by name, or else the
 // agent's, or else the built-in one.
-func (e *Engine) strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout) (api.Strategy, error) {
-	agent, err := tx.Agent(ctx, n.Agent)
+func (e *Engine) strategyOf(ctx context.Context, in store.Reader, n api.NewRollout) (api.Strategy, error) {
+	agent, err := in.Agent(ctx, n.Agent)
 	if err != nil {
 		return api.Strategy{}, api.Missing(err, "agent")
 	}
@@ -107,7 +112,7 @@ func (e *Engine) strategyOf(ctx context.Context, tx *store.Tx, n api.NewRollout)
 	if name == "" {
 		name = builtIn.Name
 	}
-	s, err := tx.Strategy(ctx, name)
+	s, err := in.Strategy(ctx, name)
 	if err != nil && api.KindOf(err) == api.KindNotFound && name == builtIn.Name {
 		return builtIn, nil
 	}

@@ -131,6 +131,10 @@ func (e *Engine) Tick(ctx context.Context) error { return e.tick(ctx) }
 func (e *Engine) tick(ctx context.Context) error {
 	e.lead.Lock()
 	defer e.lead.Unlock()
+	// Also while the fleet stands still: then it is noted what runs, and nothing begins.
+	if err := e.followSchedules(ctx); err != nil {
+		return err
+	}
 	if e.still.Load() {
 		return nil
 	}

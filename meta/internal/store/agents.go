@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -55,9 +56,13 @@ func (tx *Tx) DeleteAgent(ctx context.Context, name string, revision int64) erro
 		{"assignment", "assignments", whereEqual("agent", name)},
 		{"rollout", "rollouts", whereEqual("agent", name, "active", 1)},
 		{"hold", "holds", whereEqual("scope_kind", string(api.ScopeAgent), "scope_name", name)},
+		{"channel", "channels", whereEqual("agent", name)},
 		{"release", "releases", whereEqual("agent", name)},
 	})
 	if err != nil {
+		return err
+	}
+	if err := tx.refuseScheduled(ctx, "agent", name, func(s api.Schedule) bool { return slices.Contains(s.Agents, name) }); err != nil {
 		return err
 	}
 	return agents.remove(ctx, tx, name, revision)

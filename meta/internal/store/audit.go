@@ -123,7 +123,7 @@ func (r Reader) AuditValues(ctx context.Context, c AuditColumn) ([]string, error
 // AuditKinds are the kinds of things that writes are recorded of.
 func AuditKinds() []string {
 	return []string{
-		agents.kind, assignments.kind, holds.kind, groups.kind, strategies.kind, targets.kind, releases.kind, artifacts.kind, rollouts.kind,
+		agents.kind, assignments.kind, holds.kind, groups.kind, strategies.kind, channels.kind, schedules.kind, targets.kind, releases.kind, artifacts.kind, rollouts.kind,
 		"host", "notification", "standstill", "token", "key", "server",
 	}
 }

@@ -37,13 +37,13 @@ const (
 // with the database that they were made in, and the list of migrations, which
 // restoring writes itself.
 var tables = []string{
-	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds",
+	"counters", "agents", "groups", "strategies", "notify_targets", "releases", "artifacts", "assignments", "holds", "channels", "schedules", "takes",
 	"rollouts", "rollout_stages", "grants", "transitions", "hosts", "host_seen", "host_events",
 	"tokens", "users", "audit", "outbox", "samples", "settings",
 }
 
 // tableSince is in which schema a table came: older archives do not have it.
-var tableSince = map[string]int{"users": 5}
+var tableSince = map[string]int{"users": 5, "channels": 6, "schedules": 6, "takes": 6}
 
 // numbered are the tables whose key PostgreSQL counts.
 var numbered = []string{"transitions", "host_events", "audit", "outbox"}

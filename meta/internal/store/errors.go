@@ -85,6 +85,7 @@ var listedBy = map[string]string{
 	"agent": "ops-meta agents lists them", "release": "ops-meta releases lists what is published",
 	"group": "ops-meta group list says what there is", "assignment": "ops-meta assign list says what there is",
 	"hold": "ops-meta hold list says what is held", "rollout": "ops-meta rollout list says what there is",
+	"channel": "ops-meta channel list says what there is", "schedule": "ops-meta schedule list says what there is",
 	"token": "ops-meta token list says what there is", "strategy": "ops-meta export shows those there are",
 }
 

@@ -49,6 +49,10 @@ func (tx *Tx) DeleteGroup(ctx context.Context, name string, revision int64) erro
 	if err := tx.refuseStaged(ctx, name); err != nil {
 		return err
 	}
+	ofGroup := api.Scope{Kind: api.ScopeGroup, Name: name}
+	if err := tx.refuseScheduled(ctx, "group", name, func(s api.Schedule) bool { return s.Scope == ofGroup }); err != nil {
+		return err
+	}
 	return groups.remove(ctx, tx, name, revision)
 }
 
@@ -116,7 +120,7 @@ func (tx *Tx) needStageGroups(ctx context.Context, s api.Strategy) error {
 	return nil
 }
 
-// DeleteStrategy deletes a strategy that no agent rolls out with.
+// DeleteStrategy deletes a strategy that no agent and no schedule rolls out with.
 func (tx *Tx) DeleteStrategy(ctx context.Context, name string, revision int64) error {
 	known, err := agents.findAll(ctx, tx.q, where{})
 	if err != nil {
@@ -126,6 +130,9 @@ func (tx *Tx) DeleteStrategy(ctx context.Context, name string, revision int64) e
 		if a.Strategy == name {
 			return inUse("strategy", name, fmt.Sprintf("agent %q", a.Name))
 		}
+	}
+	if err := tx.refuseScheduled(ctx, "strategy", name, func(s api.Schedule) bool { return s.Strategy == name }); err != nil {
+		return err
 	}
 	return strategies.remove(ctx, tx, name, revision)
 }

@@ -120,6 +120,7 @@ func (tx *Tx) DeleteRelease(ctx context.Context, agent, version string, revision
 	err := refuseUsed(ctx, tx.q, "release", name, []use{
 		{"assignment", "assignments", whereEqual("agent", agent, "version", version)},
 		{"rollout", "rollouts", whereEqual("agent", agent, "version", version, "active", 1)},
+		{"channel", "channels", whereEqual("agent", agent, "version", version)},
 	})
 	if err != nil {
 		return err

@@ -47,6 +47,8 @@ func (r Reader) Wanted(ctx context.Context) (w api.Wanted, err error) {
 		func() (err error) { w.Agents, err = agents.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Groups, err = groups.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Strategies, err = strategies.findAll(ctx, r.q, where{}); return err },
+		func() (err error) { w.Channels, err = channels.findAll(ctx, r.q, where{}); return err },
+		func() (err error) { w.Schedules, err = schedules.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Assignments, err = assignments.findAll(ctx, r.q, where{}); return err },
 		func() (err error) { w.Releases, err = r.allReleases(ctx); return err },
 		func() (err error) { w.Standstill, err = r.Standstill(ctx); return err },
