@@ -6,15 +6,15 @@ import (
 )
 
 // Say is how long d is, for people and as [Parse] reads it: 45s, 5m30s, 12m,
-// 1h30m, 20h, 3d. What is less than ten of a unit has the next one with it;
-// what is below 0 lasts 0s.
+// 1h30m, 20h, 3d. What is less than ten of a unit has the next one with it, or, of
+// days, is said in hours; what is below 0 lasts 0s.
 func Say(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", max(d/time.Second, 0))
 	case d < time.Hour:
 		return sayTwo(d, time.Minute, time.Second, "m%ds")
-	case d < 2*Day:
+	case d < 2*Day, d < 10*Day && d%Day >= time.Hour:
 		return sayTwo(d, time.Hour, time.Minute, "h%dm")
 	}
 	return fmt.Sprintf("%dd", d/Day)

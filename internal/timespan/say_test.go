@@ -23,6 +23,8 @@ func TestSay(t *testing.T) {
 		{90 * time.Minute, "1h30m"},
 		{47*time.Hour + 59*time.Minute, "47h"},
 		{48 * time.Hour, "2d"},
+		{88*time.Hour + 53*time.Minute, "88h"},
+		{72*time.Hour + 30*time.Minute, "3d"},
 		{400*24*time.Hour + 5*time.Hour, "400d"},
 	}
 	for _, c := range cases {
