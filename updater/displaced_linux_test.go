@@ -101,3 +101,37 @@ func TestI3AVersionThatMayNotBeEnteredIsNotTakenForMissing(t *testing.T) {
 	h.runs("falcon", "1.0.1") // by itself
 	h.checkRunning("falcon", "1.0.1")
 }
+
+// TestI3VersionIsLostDuringAnUpgrade: what ran before runs on while nothing names it, and is
+// neither removed nor left beside what replaces it.
+func TestI3VersionIsLostDuringAnUpgrade(t *testing.T) {
+	for name, removed := range map[string]bool{"the version is there": false, "its directory was removed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.cfg.Keep = 2
+			v3 := h.origin.publish(t, "falcon", "1.0.2", agenttest.Habits{})
+			h.boot()
+			for _, v := range []string{"1.0.0", "1.0.1"} {
+				h.apply(h.origin.publish(t, "falcon", v, agenttest.Habits{}))
+				h.runs("falcon", v)
+			}
+			pid := h.appPid("falcon", "1.0.1")
+			h.halt()
+			h.halfDone("1.0.1", "1.0.2", meta.PhaseStaging, 0)
+			must(t, os.WriteFile(filepath.Join(h.agentDir("falcon"), ".version"), nil, 0o644))
+			if removed { // as a prune does it
+				trash := filepath.Join(h.agentDir("falcon"), ".trash-1.0.1")
+				must(t, os.Rename(filepath.Join(h.agentDir("falcon"), "1.0.1"), trash))
+				must(t, os.RemoveAll(trash))
+			}
+			h.boot()
+			h.apply(v3)
+			h.runs("falcon", "1.0.2")
+			h.checkRunning("falcon", "1.0.2")
+			if lives(pid) {
+				t.Error("1.0.1 runs on beside it")
+			}
+		})
+	}
+}

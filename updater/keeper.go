@@ -292,7 +292,7 @@ func (k *keeper) newJob(op job.Op, t plan.Target) job.Job {
 
 // knownVersions are those that the journal has seen run.
 func (k *keeper) knownVersions() (versions []string) {
-	for _, v := range []string{k.rec.Last.Version, k.rec.Previous} {
+	for _, v := range []string{k.rec.Last.Version, k.rec.Current, k.rec.Previous} {
 		if meta.ValidName(v) && !k.isSelf() {
 			versions = append(versions, v)
 		}

@@ -78,7 +78,8 @@ func (k *keeper) cleanUpPlace(ctx context.Context, at plan.Place) bool {
 	return false
 }
 
-// pruneVersions keeps what is running (.version names it), previous and wanted, and
+// pruneVersions keeps what is running (.version names it, or did when it was seen last),
+// previous and wanted, and
 // fills up to the number of versions that shall be kept; but not drop. Parts of what is
 // wanted stay where it is wanted.
 func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) error {
@@ -97,6 +98,10 @@ func (k *keeper) pruneVersions(ctx context.Context, at plan.Place, drop string) 
 	}
 	if k.isSelf() {
 		j.Prune.Keep = append(j.Prune.Keep, buildinfo.Version())
+	}
+	// .version may have been lost since: what it named runs on.
+	if c := k.rec.Current; c != "" && c != drop && at == k.rec.At {
+		j.Prune.Keep = append(j.Prune.Keep, c)
 	}
 	// Inside a transaction its rollback still needs what it came from.
 	if t := k.rec.Txn; t != nil && t.From.Version != "" {

@@ -282,6 +282,25 @@ func TestI3StopAlsoStopsAnotherVersionThatRuns(t *testing.T) {
 	}
 }
 
+// TestI3StopAlsoStopsAnotherVersionWhoseScriptDoesNotKnow: its process was noted at its start.
+func TestI3StopAlsoStopsAnotherVersionWhoseScriptDoesNotKnow(t *testing.T) {
+	for name, status := range map[string]string{"it fails": "exit 3", "it says nothing": "exit 0", "it says stoped": "echo stoped; exit 0"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRunner(t, agenttest.Habits{})
+			agenttest.Habits{}.Place(t, r.Dir.Path, "0.9.0")
+			if err := r.Start(t.Context(), "0.9.0"); err != nil {
+				t.Fatal(err)
+			}
+			agenttest.Habits{BeforeStatus: status, BeforeStop: "exit 1"}.Place(t, r.Dir.Path, "0.9.0")
+			r.Timeouts.Stop = time.Second
+			s, err := r.Stop(t.Context(), "1.0.0")
+			if left := agenttest.Running(t, r.Dir.Path); err != nil || len(left) > 0 {
+				t.Fatalf("stop: %+v, %v, still running: %v", s, err, left)
+			}
+		})
+	}
+}
+
 func TestABrokenScriptDoesNotTrapTheHostInItsVersion(t *testing.T) {
 	r := newRunner(t, agenttest.Habits{})
 	if err := r.Start(t.Context(), "1.0.0"); err != nil {

@@ -125,6 +125,29 @@ func TestI5PruneKeepsWhatIsNeeded(t *testing.T) {
 	}
 }
 
+// TestI3PruneKeepsEveryVersionWhileVersionIsDamaged: which of them runs is not known.
+func TestI3PruneKeepsEveryVersionWhileVersionIsDamaged(t *testing.T) {
+	for name, damage := range map[string]string{"empty": "", "zeros": "\x00\x00\x00\x00\x00", "no version": "../../../etc", "not there": "9.9.9"} {
+		t.Run(name, func(t *testing.T) {
+			d := agent.Dir{Path: t.TempDir(), Name: "falcon"}
+			for _, v := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+				agenttest.Habits{}.Place(t, d.Path, v)
+			}
+			agenttest.Write(t, filepath.Join(d.Path, ".version"), damage, 0o644)
+			agenttest.Write(t, filepath.Join(d.Path, ".staging-1.0.3/app"), "x", 0o644)
+			if removed, err := d.Prune(job.Prune{Keep: []string{"1.0.0"}, Count: 1}); err != nil || len(removed) > 0 {
+				t.Fatalf("removed %v, %v", removed, err)
+			}
+			if want, got := []string{".version", "1.0.0", "1.0.1", "1.0.2"}, list(t, d.Path); !slices.Equal(got, want) {
+				t.Fatalf("left %v; want %v", got, want)
+			}
+			if removed, err := d.Prune(job.Prune{Drop: "1.0.2", Count: 3}); err != nil || !slices.Equal(removed, []string{"1.0.2"}) {
+				t.Fatalf("removed %v, %v; want what is dropped", removed, err)
+			}
+		})
+	}
+}
+
 func list(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

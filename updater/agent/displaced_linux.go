@@ -69,7 +69,10 @@ func (d Dir) mayHaveBeen(path string, versions []string) bool {
 	}
 	return slices.ContainsFunc(dirs, func(dir string) bool {
 		for rest := dir; ; {
-			if slices.ContainsFunc(versions, func(v string) bool { return process.Within(path, rest+"/"+v) }) {
+			// A version that is removed is renamed first.
+			if slices.ContainsFunc(versions, func(v string) bool {
+				return process.Within(path, rest+"/"+v) || process.Within(path, rest+"/"+trashPrefix+v)
+			}) {
 				return true
 			}
 			i := strings.IndexByte(strings.TrimPrefix(rest, "/"), '/')

@@ -23,7 +23,8 @@ const (
 // Prune removes every complete version that is not kept, what interrupted
 // installs left, and downloads that nobody will resume. The version that
 // .version names stays in any case; directories that are no version (they have
-// no control) are not ours and stay too. It returns the versions it removed.
+// no control) are not ours and stay too. While .version names nothing that is there, only
+// what is dropped goes. It returns the versions it removed.
 //
 // A version is renamed out of the way first: a directory named like a version
 // is complete, also while it is being removed.
@@ -36,9 +37,13 @@ func (d Dir) Prune(job job.Prune) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	surplus := d.surplusVersions(versions, current, job)
+	if _, err := os.Lstat(d.file(versionFile)); err == nil && !d.Complete(current) { // damaged: which of them runs is not known
+		surplus = slices.DeleteFunc(surplus, func(v string) bool { return v != job.Drop })
+	}
 	var removed []string
 	var errs []error
-	for _, v := range d.surplusVersions(versions, current, job) {
+	for _, v := range surplus {
 		faultpoint.Hit("prune")
 		if err := os.Rename(d.file(v), d.file(trashPrefix+v)); err != nil {
 			errs = append(errs, fmt.Errorf("cannot remove %s %s: %w", d.Name, v, err))

@@ -45,7 +45,9 @@ func (r Runner) Stop(ctx context.Context, version string) (job.Stopped, error) {
 		return s, err
 	}
 	others = slices.DeleteFunc(others, func(v string) bool {
-		return v == version || !r.Status(ctx, v).Started()
+		// What was noted at its start runs on, whatever a control script says that gets no
+		// processor, or that has lost its pid file.
+		return v == version || !r.Status(ctx, v).Started() && !r.Dir.notedProcess(v).runsOn()
 	})
 	if r.Dir.Complete(version) {
 		if err := r.stopVersion(ctx, version, &s); err != nil {
