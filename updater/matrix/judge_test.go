@@ -3,6 +3,7 @@ package matrix
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -36,22 +37,34 @@ func (c *cell) complete() []string {
 // judgeVersions: I1, .version names a complete version directory.
 func (c *cell) judgeVersions(when string) {
 	c.t.Helper()
+	for _, broken := range c.brokenVersions() {
+		c.t.Errorf("I1 %s: %s", when, broken)
+	}
+}
+
+// brokenVersions says of each .version that names no complete version what is missing.
+func (c *cell) brokenVersions() (broken []string) {
 	for _, dir := range c.agentDirs() {
 		text, err := os.ReadFile(filepath.Join(dir, ".version"))
 		if os.IsNotExist(err) {
 			continue
 		}
 		if err != nil {
-			c.t.Errorf("I1 %s: %v", when, err)
+			broken = append(broken, err.Error())
 			continue
 		}
 		for _, file := range c.complete() {
 			if fi, err := os.Stat(filepath.Join(dir, string(text), file)); err != nil || fi.Size() == 0 || !meta.ValidName(string(text)) {
-				c.t.Errorf("I1 %s: .version in %s names %q, without %s: %v", when, dir, text, file, err)
+				broken = append(broken, fmt.Sprintf(".version in %s names %q, without %s: %v", dir, text, file, err))
 			}
 		}
 	}
+	return broken
 }
+
+// looksAgain is how long a host that has come to rest, as far as its last heartbeat says,
+// may take to see by itself what a fault left, and to tell of it.
+const looksAgain = 20 * time.Second
 
 // judge looks at a host that has come to rest.
 func (c *cell) judge(e end) {
@@ -65,6 +78,7 @@ func (c *cell) judge(e end) {
 	} else {
 		c.judgeRunning(e)
 	}
+	c.l.AwaitFor(looksAgain, func() bool { return len(c.brokenVersions()) == 0 })
 	c.judgeVersions("at rest")
 	c.judgeFiles()
 	c.judgeBystander()
@@ -183,15 +197,19 @@ func (c *cell) judgeFiles() {
 // judgeBystander: I6, another agent is not disturbed.
 func (c *cell) judgeBystander() {
 	c.t.Helper()
-	ups, downs := 0, 0
-	for _, e := range c.l.Events("bystander") {
-		switch e.What {
-		case "up":
-			ups++
-		case "down":
-			downs++
+	var ups, downs int
+	c.l.AwaitFor(looksAgain, func() bool {
+		ups, downs = 0, 0
+		for _, e := range c.l.Events("bystander") {
+			switch e.What {
+			case "up":
+				ups++
+			case "down":
+				downs++
+			}
 		}
-	}
+		return ups > c.l.Boots() // a reboot ended it
+	})
 	if ups != 1+c.l.Boots() || downs > 0 {
 		c.t.Errorf("I6: the bystander was disturbed: %+v", c.l.Events("bystander"))
 	}
@@ -203,9 +221,8 @@ func (c *cell) judgeBystander() {
 // judgeTold: I7, what failed has a code, and is in the log and in a heartbeat.
 func (c *cell) judgeTold() {
 	c.t.Helper()
-	coded, said := false, map[string]bool{}
+	said := map[string]bool{}
 	for _, a := range c.l.Server.Past(c.agent()) {
-		coded = coded || a.Reason != ""
 		failed := a.Phase == meta.PhaseFailed || a.Phase == meta.PhaseRolledBack || a.Phase == meta.PhaseRollingBack
 		if failed && a.Reason == "" && !said[a.Error] {
 			said[a.Error] = true
@@ -221,7 +238,10 @@ func (c *cell) judgeTold() {
 			wrong = append(wrong, said.Message+": "+said.Error)
 		}
 	}
-	if len(wrong) > 0 && !coded {
+	coded := func() bool {
+		return slices.ContainsFunc(c.l.Server.Past(c.agent()), func(a meta.RealAgent) bool { return a.Reason != "" })
+	}
+	if len(wrong) > 0 && !c.l.AwaitFor(looksAgain, coded) {
 		c.t.Errorf("I7: the log has %q, and no heartbeat had a code", wrong)
 	}
 }
