@@ -48,7 +48,7 @@ func chatMessage(t api.NotifyTarget, n api.Notice) (*slack.WebhookMessage, error
 		text, err := textOf(t, n)
 		return &slack.WebhookMessage{Text: clipRunes(text, maxChatText)}, err
 	}
-	text := slackutilsx.EscapeMessage(n.Message)
+	text := slackutilsx.EscapeMessage(clipRunes(n.Message, maxChatText)) // before the link, which is not to be cut
 	if n.Link != "" {
 		text += " <" + n.Link + "|look>"
 	}
@@ -65,7 +65,7 @@ func chatMessage(t api.NotifyTarget, n api.Notice) (*slack.WebhookMessage, error
 			about.Fields = append(about.Fields, f)
 		}
 	}
-	m := &slack.WebhookMessage{Text: clipRunes(text, maxChatText)}
+	m := &slack.WebhookMessage{Text: text}
 	if len(about.Fields) > 0 {
 		m.Attachments = []slack.Attachment{about}
 	}

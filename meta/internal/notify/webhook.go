@@ -120,7 +120,7 @@ func (w *webhook) judgeResponse(resp *http.Response) *failure {
 	f := &failure{err: errors.New(strings.TrimSuffix("the receiver answers "+resp.Status+": "+strings.Join(strings.Fields(strings.ToValidUTF8(string(said), "")), " "), ": "))}
 	f.permanent = !mayPass(code)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		f.after = min(time.Duration(min(s, 24*3600))*time.Second, maxAfter)
+		f.after = time.Duration(min(s, int(maxAfter/time.Second))) * time.Second
 	}
 	return f
 }
