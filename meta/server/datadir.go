@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -64,6 +66,12 @@ const lockFile = "ops-meta.lock"
 // lockData takes the directory; the lock ends with the process.
 func lockData(dir string) (*os.File, error) {
 	f, err := plainfile.Lockable(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &api.Error{
+			Kind: api.KindInternal, Message: "cannot lock data directory", Err: err,
+			Hint: fmt.Sprintf("it has to belong to the user that ops-meta runs as: chown -R %d %s, also where it is mounted into a container", os.Geteuid(), dir),
+		}
+	}
 	if err != nil {
 		return nil, backend.HintOddFile(fmt.Errorf("cannot lock data directory: %w", err), backend.HintMakesOwn)
 	}
