@@ -5,6 +5,7 @@ import (
 	"context"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -345,8 +346,9 @@ func (b *beat) makeRequest(ctx context.Context, patience time.Duration) meta.Hea
 	}
 }
 
-// withRejected adds what was refused of the last reply and is not in the
-// report yet: the engine knows no agent whose name cannot name a directory.
+// withRejected adds what was refused of the last reply and is not in the report yet: an
+// agent that is being worked on learns of it later, when the next reply may be good again,
+// and the engine knows none whose name cannot name a directory.
 func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Time) []meta.RealAgent {
 	report = slices.Clone(report)
 	if report == nil {
@@ -358,11 +360,12 @@ func withRejected(report []meta.RealAgent, rejected []meta.Rejected, now time.Ti
 		}
 		i := slices.IndexFunc(report, func(a meta.RealAgent) bool { return a.Name == r.Name })
 		if i < 0 {
-			report = append(report, meta.RealAgent{Name: r.Name, Timestamp: now.Unix(), Phase: meta.PhaseFailed, Reason: plan.CodeRefused})
+			report = append(report, meta.RealAgent{Name: r.Name, Status: meta.StatusUnknown, Timestamp: now.Unix(), Phase: meta.PhaseFailed})
 			i = len(report) - 1
 		}
-		if report[i].Error == "" {
-			report[i].Error = "refused: " + r.Reason
+		if refusal := "refused: " + r.Reason; !strings.Contains(report[i].Error, refusal) {
+			report[i].Error = plan.JoinSentences(report[i].Error, refusal)
+			report[i].Reason = cmp.Or(report[i].Reason, plan.CodeRefused)
 		}
 	}
 	return report

@@ -161,6 +161,39 @@ func TestI6OneBadAgentIsReportedAndTheOthersAreFollowed(t *testing.T) {
 	r.answers <- emptyReply
 }
 
+// TestI7ARefusedEntryIsReportedOfAnAgentThatIsBeingWorkedOn: the engine has told such an
+// agent nothing yet when the heartbeat goes out, and the next reply may be good again.
+func TestI7ARefusedEntryIsReportedOfAnAgentThatIsBeingWorkedOn(t *testing.T) {
+	t.Parallel()
+	r := startBeat(t, time.Hour, nil)
+	r.agents.report = []meta.RealAgent{
+		{Name: "working", Phase: meta.PhaseStarting},
+		{Name: "failing", Phase: meta.PhaseDownloading, Error: "no space", Reason: "no-space"},
+		{Name: "fine", Phase: meta.PhaseIdle},
+	}
+	r.news <- struct{}{}
+	receive(t, "heartbeat", r.requests)
+	r.answers <- `{"desiredAgents":[
+		{"name":"working","version":"../1","cmd":"start"},
+		{"name":"failing","version":"1","cmd":"dance"},
+		{"name":"../evil","version":"1","cmd":"start"}]}`
+	receive(t, "reply", r.agents.applied)
+	r.news <- struct{}{}
+	q := receive(t, "second heartbeat", r.requests)
+	r.answers <- emptyReply
+	codes := map[string]string{}
+	for _, a := range q.RealAgents {
+		codes[a.Name] = a.Reason
+		if told := strings.Contains(a.Error, "refused: "); told != (a.Name != "fine") {
+			t.Errorf("%s: told of a refusal: %v: %+v", a.Name, told, a)
+		}
+	}
+	want := map[string]string{"working": plan.CodeRefused, "failing": "no-space", "fine": "", "../evil": plan.CodeRefused}
+	if diff := cmp.Diff(want, codes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A reply without a mark says nothing of what is wanted: a server that cannot
 // look must not make the host forget what another one has said since.
 func TestTheLastMarkIsEchoedUntilThereIsANewerOne(t *testing.T) {
