@@ -77,7 +77,7 @@ func (s *Server) newPage(ctx context.Context) (http.Handler, error) {
 	h, err := web.New(web.Config{
 		API: s.api, Key: [32]byte(key), Secure: strings.HasPrefix(s.conf.PublicURL, "https://"), Log: s.log,
 		NotFound: http.HandlerFunc(nothingHere),
-		Reach:    func() string { return strings.TrimRight(s.backend.Settings().PublicURL, "/") },
+		Handout:  s.handout,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/ops-updater/ops-updater/internal/printable"
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
+	"github.com/ops-updater/ops-updater/meta/internal/web"
 	"github.com/ops-updater/ops-updater/packaging"
 )
 
@@ -49,31 +50,35 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) installScript(token string, id api.Identity) (string, error) {
-	held := s.installable()
-	if len(held) == 0 {
+	given := s.handout()
+	if len(given.Sidecars) == 0 {
 		return "", &api.Error{
 			Kind: api.KindNotFound, Message: "this server holds no release of ops-updater that hosts could install",
 			Hint: "publish one, for each platform that hosts have: ./control pack makes it, and ops-meta publish ops-updater-VERSION.tar.gz takes it",
 		}
 	}
-	base := strings.TrimRight(s.backend.Settings().PublicURL, "/")
 	var releases []string
-	for _, a := range held {
+	for _, a := range given.Sidecars {
 		file := meta.TarballName(a.Agent, a.Version)
-		releases = append(releases, strings.Join([]string{a.Arch, a.Version, a.SHA256, base + "/releases/" + a.Agent + "/" + a.Arch + "/" + file}, " "))
+		releases = append(releases, strings.Join([]string{a.Arch, a.Version, a.SHA256, given.Server + "/releases/" + a.Agent + "/" + a.Arch + "/" + file}, " "))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "#!/bin/sh\n# Made by ops-meta %s for the enrolment token %s. It holds that token: keep it to yourself.\n", buildinfo.Version(), printable.Text(id.Name))
 	for _, v := range []struct{ name, value string }{
-		{"SERVER", base},
+		{"SERVER", given.Server},
 		{"TOKEN", token},
-		{"CA", s.ownAuthority()},
+		{"CA", given.CA},
 		{"RELEASES", strings.Join(releases, "\n")},
 		{"UNIT", strings.TrimRight(packaging.SidecarUnit, "\n")},
 	} {
 		fmt.Fprintf(&b, "%s=%s\n", v.name, shellQuote(v.value))
 	}
 	return b.String() + packaging.InstallScript, nil
+}
+
+// handout is what hosts are given to install.
+func (s *Server) handout() web.Handout {
+	return web.Handout{Server: strings.TrimRight(s.backend.Settings().PublicURL, "/"), CA: s.ownAuthority(), Sidecars: s.installable()}
 }
 
 // installable is one release of the sidecar for each platform that this server holds: the

@@ -66,8 +66,13 @@ func parsePages(files embed.FS, now func() time.Time) (map[string]*template.Temp
 // renderPage writes the page whole or not at all: a template that fails half-way
 // must not leave half a page.
 func (v *visit) renderPage(status int, page, title string, data any) {
+	v.renderPageAs(v.r.URL.RequestURI(), status, page, title, data)
+}
+
+// renderPageAs writes the page, which renews itself from the address self.
+func (v *visit) renderPageAs(self string, status int, page, title string, data any) {
 	nav := "/" + strings.SplitN(strings.TrimPrefix(v.r.URL.Path, "/"), "/", 2)[0]
-	v.writePage(v.w, status, page, view{Title: title, Nav: nav, Self: v.r.URL.RequestURI(), Viewer: v.viewer, Data: data, Still: v.standstillInForce()})
+	v.writePage(v.w, status, page, view{Title: title, Nav: nav, Self: self, Viewer: v.viewer, Data: data, Still: v.standstillInForce()})
 }
 
 func (s *site) renderLogin(w http.ResponseWriter, status int, data loginView) {

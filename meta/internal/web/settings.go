@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -17,7 +16,7 @@ type settingsView struct {
 	Dead     []api.Notification
 	Roles    []api.Role
 	Made     *api.Token // its secret is shown this once
-	Install  string     // the line that installs the sidecar on a host with that token; or empty
+	Install  string     // what to say on a host to install the sidecar with that token; or empty
 	Version  api.Version
 	Keys     api.KeyReport
 
@@ -106,8 +105,8 @@ func createToken(v *visit) error {
 		return v.showSettingsAgain(err, settingsView{Token: asked, TTL: v.r.PostFormValue("ttl")})
 	}
 	made := settingsView{Made: &token}
-	if token.Role == api.RoleEnroll && v.cfg.Reach != nil {
-		made.Install = fmt.Sprintf("curl -fsSL -H 'Authorization: Bearer %s' %s/install.sh | sh", token.Secret, v.cfg.Reach())
+	if token.Role == api.RoleEnroll && v.cfg.Handout != nil {
+		made.Install = v.cfg.Handout().InstallLine(token.Secret)
 	}
 	return v.showSettings(made)
 }

@@ -30,12 +30,12 @@ var templates embed.FS
 
 // Config is what the page needs of the server.
 type Config struct {
-	API    http.Handler     // answers /api/v1
-	Key    [32]byte         // seals sessions; the same on every replica
-	Secure bool             // the page is reached over TLS: cookies are marked so
-	Reach  func() string    // the server's address, as hosts reach it; nil: none is known
-	Now    func() time.Time // nil: time.Now
-	Log    zerolog.Logger
+	API     http.Handler     // answers /api/v1
+	Key     [32]byte         // seals sessions; the same on every replica
+	Secure  bool             // the page is reached over TLS: cookies are marked so
+	Handout func() Handout   // nil: the server hands out no sidecar
+	Now     func() time.Time // nil: time.Now
+	Log     zerolog.Logger
 	// NotFound answers anyone who has not logged in and asks for what is no page,
 	// or for a page without being a browser; nil: [http.NotFound].
 	NotFound http.Handler
@@ -84,6 +84,8 @@ func (s *site) newMux() (http.Handler, error) {
 	for pattern, h := range map[string]func(*visit) error{
 		"GET /{$}":                      overviewPage,
 		"GET /hosts":                    hostsPage,
+		"GET /add-hosts":                addHostsPage,
+		"POST /add-hosts":               createEnrolment,
 		"GET /hosts/{name}":             hostPage,
 		"GET /agents":                   agentsPage,
 		"GET /agents/{name}":            agentPage,

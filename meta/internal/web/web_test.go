@@ -34,6 +34,7 @@ type peer struct {
 	replies map[string]any // by path below /api/v1
 	writes  []string       // "METHOD path body"
 	refuse  *api.Problem   // what every write and preview is answered with
+	handout web.Handout
 }
 
 func newPeer() *peer {
@@ -51,7 +52,8 @@ func newPeer() *peer {
 	sample := func(ago time.Duration, failing int) api.Sample {
 		return api.Sample{At: now.Add(-ago), Agent: "falcon-agent", Hosts: 3, Failing: failing, Versions: map[string]int{"5.1.3": 2, "5.1.4": 1}}
 	}
-	return &peer{replies: map[string]any{
+	handout := web.Handout{Server: "https://meta.example", Sidecars: []api.Artifact{{Agent: "ops-updater", Version: "1.4.0", Arch: "linux_amd64"}}}
+	return &peer{handout: handout, replies: map[string]any{
 		"keys": api.KeyReport{
 			Epoch: 3, SignedBy: "00000000000000C3", Lifetime: 86400, Roots: []api.KeyID{{ID: "00000000000000C3"}},
 			Own:  []api.OwnKey{{KeyID: api.KeyID{ID: "00000000000000B2"}, Signs: true, Listed: true}},
@@ -126,7 +128,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // open starts the page on loopback and returns a browser-like client.
 func open(t *testing.T, p *peer) (*http.Client, string) {
 	t.Helper()
-	handler, err := web.New(web.Config{API: p, Key: [32]byte([]byte(rand.Text() + rand.Text())[:32]), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t)), Reach: func() string { return "https://meta.example" }})
+	handler, err := web.New(web.Config{API: p, Key: [32]byte([]byte(rand.Text() + rand.Text())[:32]), Now: func() time.Time { return now }, Log: zerolog.New(zerolog.NewTestWriter(t)), Handout: func() web.Handout { return p.handout }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -568,7 +570,7 @@ func TestARefusedFormKeepsWhatWasEntered(t *testing.T) {
 func TestPagesThatChangeRenewThemselves(t *testing.T) {
 	c, base := open(t, newPeer())
 	login(t, c, base, "admin")
-	for _, path := range []string{"/", "/hosts", "/hosts/web-1", "/agents", "/agents/falcon-agent", "/rollouts", "/rollouts/r1", "/rollouts/r1/hosts", "/groups", "/holds", "/changes", "/settings"} {
+	for _, path := range []string{"/", "/hosts", "/hosts/web-1", "/add-hosts", "/agents", "/agents/falcon-agent", "/rollouts", "/rollouts/r1", "/rollouts/r1/hosts", "/groups", "/holds", "/changes", "/settings"} {
 		if _, body := get(t, c, base+path); strings.Count(body, `id="live"`) != 1 || !strings.Contains(body, `hx-trigger="sse:change"`) {
 			t.Errorf("%s does not renew itself", path)
 		}
@@ -585,5 +587,47 @@ func TestAnEnrolmentTokenComesWithTheLineThatInstallsAHost(t *testing.T) {
 		if status != http.StatusOK || !strings.Contains(body, "s3cret") || strings.Contains(body, line) != want {
 			t.Errorf("%s: %d, the line is there: %v; want %v\n%s", role, status, strings.Contains(body, line), want, body)
 		}
+	}
+}
+
+// TestAddHostsShowsHowAndWhoCame: the line with its token once, for whom an admin makes
+// it, and the hosts that enrolled, also those that have not reported yet.
+func TestAddHostsShowsHowAndWhoCame(t *testing.T) {
+	p := newPeer()
+	enrolled := func(host string) api.AuditEntry {
+		return api.AuditEntry{Actor: "rack-7", Action: "enrol", Kind: "host", Name: host, Time: now.Add(-time.Minute), From: "192.0.2.9"}
+	}
+	p.replies["audit"] = api.Page[api.AuditEntry]{Items: []api.AuditEntry{enrolled("web-1"), enrolled("web-2"), enrolled("web-2")}}
+	c, base := open(t, p)
+
+	login(t, c, base, "viewer")
+	_, body := get(t, c, base+"/add-hosts")
+	for _, want := range []string{"ops-updater 1.4.0 for", `<a href="/hosts/web-1">web-1</a>`, "not yet", `id="arrived">2<`, "An admin makes the line"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("a viewer does not see %q in\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, `action="/add-hosts"`) {
+		t.Error("a viewer is offered to make a token")
+	}
+
+	login(t, c, base, "admin")
+	status, body := post(t, c, base+"/add-hosts", url.Values{"name": {"rack-7"}, "ttl": {"soon"}})
+	if status != http.StatusBadRequest || !strings.Contains(body, "is not a time such as") || !strings.Contains(body, `value="rack-7"`) {
+		t.Errorf("a time that is none: %d\n%s", status, body)
+	}
+	line := html.EscapeString("curl -fsSL -H 'Authorization: Bearer s3cret' https://meta.example/install.sh | sh")
+	status, body = post(t, c, base+"/add-hosts", url.Values{"name": {"rack-7"}, "ttl": {"2d"}})
+	if status != http.StatusOK || !strings.Contains(body, line) || !strings.Contains(body, `hx-get="/add-hosts?token=rack-7"`) {
+		t.Errorf("the line, and hosts of its token: %d\n%s", status, body)
+	}
+	if got := p.writes[len(p.writes)-1]; !strings.Contains(got, `"role":"enroll"`) || !strings.Contains(got, `"ttl":172800`) {
+		t.Errorf("made was %s", got)
+	}
+
+	p.handout.Sidecars, p.handout.CA = nil, "-----BEGIN CERTIFICATE-----"
+	_, body = post(t, c, base+"/add-hosts", url.Values{"name": {"rack-7"}, "ttl": {"2d"}})
+	if !strings.Contains(body, "holds no release of ops-updater") || !strings.Contains(body, "curl --cacert ops-meta-ca.pem ") {
+		t.Errorf("no sidecar, and an authority of its own:\n%s", body)
 	}
 }
