@@ -111,6 +111,7 @@ main() {
 	done
 	case $dir in '' | /*) ;; *) dir=$PWD/$dir ;; esac
 
+	id -un >/dev/null 2>&1 || die "number $(id -u) is no user of this host" "run this as root, or as a user that has a name here"
 	arch=$(platform)
 	release "$arch"
 	systemd=''

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"slices"
 	"time"
@@ -100,7 +101,7 @@ func (c EngineConfig) complete() (EngineConfig, error) {
 	if c.RunUser == "" {
 		u, err := user.Current()
 		if err != nil {
-			return c, fmt.Errorf("cannot tell who the sidecar runs as: %w", err)
+			return c, fmt.Errorf("cannot tell who the sidecar runs as: number %d is no user of this host; run it as one, or give this one a name (useradd): %w", os.Geteuid(), err)
 		}
 		c.RunUser = u.Username
 	}
