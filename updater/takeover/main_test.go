@@ -224,8 +224,8 @@ func newHost(t testing.TB) *host {
 	}
 	h := &host{t: t, dir: t.TempDir(), server: newServer(t)}
 	agenttest.CleanUp(t, h.dir)
-	must(t, os.WriteFile(filepath.Join(h.dir, self), program(t, v0), 0o755))
-	must(t, os.WriteFile(filepath.Join(h.dir, "control"), sidecar(t).Control, 0o755))
+	writeProgram(t, filepath.Join(h.dir, self), program(t, v0))
+	writeProgram(t, filepath.Join(h.dir, "control"), sidecar(t).Control)
 	h.configure(map[string]any{})
 	h.env = append(os.Environ(), "OPS_UPDATER_FAULT=", "INVOCATION_ID=test")
 	t.Cleanup(func() {
@@ -293,6 +293,16 @@ func (h *host) boot(fault string) {
 			time.Sleep(50 * time.Millisecond) // as a supervisor does
 		}
 	}()
+}
+
+// writeProgram writes a file that can be run at once. A process that another goroutine
+// forks meanwhile would hold it open for writing until it runs its own program, and the
+// kernel runs nothing that somebody writes to (ETXTBSY).
+func writeProgram(t testing.TB, path string, program []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	must(t, os.WriteFile(path, program, 0o755))
 }
 
 // process is the number of the process that was started last, and how many were.

@@ -398,7 +398,7 @@ func TestAProgramThatIsInstalledByHandWins(t *testing.T) {
 	h.awaitVersion(v1, meta.PhaseIdle)
 	h.halt()
 	must(t, os.Remove(filepath.Join(h.dir, self)))
-	must(t, os.WriteFile(filepath.Join(h.dir, self), program(t, v3), 0o755))
+	writeProgram(t, filepath.Join(h.dir, self), program(t, v3))
 	if out := h.run("--version"); out != v3+"\n" {
 		t.Errorf("what was installed says that it is %s", out)
 	}
