@@ -59,11 +59,17 @@ func freeAddr(t *testing.T) string {
 // start runs a program until the test ends; what it prints goes to a file.
 func (s *stage) start(log, name string, args ...string) {
 	s.t.Helper()
+	s.startProgram(log, filepath.Join(s.bin, name), args...)
+}
+
+// startProgram starts a program that is not one of ours.
+func (s *stage) startProgram(log, program string, args ...string) {
+	s.t.Helper()
 	out, err := os.Create(filepath.Join(s.dir, log))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, out, out
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
