@@ -124,14 +124,14 @@ func (r Reader) AuditValues(ctx context.Context, c AuditColumn) ([]string, error
 func AuditKinds() []string {
 	return []string{
 		agents.kind, assignments.kind, holds.kind, groups.kind, strategies.kind, channels.kind, schedules.kind, targets.kind, releases.kind, artifacts.kind, rollouts.kind,
-		"host", "notification", "standstill", "token", "key", "server",
+		users.kind, "host", "notification", "standstill", "token", "session", "key", "server",
 	}
 }
 
 // AuditActions are what is recorded of them.
 func AuditActions() []string {
 	return []string{
-		"create", "update", "delete", "revive", "drop", "begin", "end", "backup", "rotate", "publish", "raise",
+		"create", "update", "delete", "revive", "drop", "begin", "end", "backup", "rotate", "publish", "raise", "enrol", "login",
 		api.ActionApprove, api.ActionPause, api.ActionResume, api.ActionRetry, api.ActionSkip, api.ActionAbort, api.ActionRollback,
 	}
 }

@@ -3,6 +3,10 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,4 +154,35 @@ func TestAuditIsVisibleInOrder(t *testing.T) {
 			t.Errorf("heard of %d entries of 200", len(heard))
 		}
 	})
+}
+
+// TestWhatIsRecordedCanBeAskedFor: an action or a kind that is not in the list is taken for
+// a misspelt one until the first of it is recorded.
+func TestWhatIsRecordedCanBeAskedFor(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := map[string][]string{"Action": store.AuditActions(), "Kind": store.AuditKinds()}
+	literal := regexp.MustCompile(`(Action|Kind): *"([a-z ]+)"`)
+	found := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range literal.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if !slices.Contains(lists[m[1]], m[2]) {
+				t.Errorf("%s records the %s %q, which nobody can ask for", file, m[1], m[2])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing is recorded: the pattern is out of date")
+	}
 }
