@@ -2,12 +2,14 @@ package updater
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -210,7 +212,14 @@ func checkServers(ctx context.Context, c config.Config) []Finding {
 		if p.Err != nil {
 			findings = append(findings, Finding{
 				Name: "server", Verdict: VerdictWarn, Detail: fmt.Sprintf("%s does not answer: %v", p.Server, p.Err),
-				Mend: "check the address, a firewall, or the proxy key; until it answers the last reply holds",
+				Mend: adviseUnanswered(p.Err) + "; until it answers the last reply holds",
+			})
+			continue
+		}
+		if strings.Contains(p.Message, "HTTP request to an HTTPS server") {
+			findings = append(findings, Finding{
+				Name: "server", Verdict: VerdictWarn, Detail: p.Server + " speaks TLS, and is asked without it",
+				Mend: "begin server with https:// in " + c.Path,
 			})
 			continue
 		}
@@ -221,6 +230,18 @@ func checkServers(ctx context.Context, c config.Config) []Finding {
 		}
 	}
 	return findings
+}
+
+// adviseUnanswered is what to look at when a server did not answer with err.
+func adviseUnanswered(err error) string {
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &cert):
+		return "have ca_file name the authority that vouches for it, and server the name that its certificate is for; where it has expired, look at the clocks"
+	case strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		return "it speaks no TLS there: begin server with http://, or turn TLS on"
+	}
+	return "check the address, a firewall, or the proxy key"
 }
 
 func checkClock(server string, theirs, ours time.Time) Finding {

@@ -20,6 +20,8 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound) // any answer is a sign of life
 	}))
 	t.Cleanup(server.Close)
+	stranger := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(stranger.Close)
 	const noUser = `{"agents":[{"name":"a","version":"1","cmd":"start","runUser":"nobody-has-this-name"}],"dialect":"v1"}`
 	const broken = `{"agents":[{"name":"a","version":"1","cmd":"start","workDir":"relative"}],"dialect":"v1"}`
 	const foreign = `{"agents":[{"name":"a","version":"1","cmd":"start","tarball":"http://theirs.example"}],"dialect":"v1"}`
@@ -32,6 +34,9 @@ func TestCheckFindsWhatIsMissingAndSaysHowToMendIt(t *testing.T) {
 	}{
 		{"all is well", `{}`, "", 0, updater.VerdictOK, "agrees with", ""},
 		{"server away", `{"server":"127.0.0.1:1"}`, "", 0, updater.VerdictWarn, "http://127.0.0.1:1 does not answer: ", "until it answers the last reply holds"},
+		{"vouched for by nobody", `{"server":"` + stranger.URL + `"}`, "", 0, updater.VerdictWarn, "does not answer: tls: failed to verify certificate", "ca_file"},
+		{"TLS where there is none", `{"server":"` + strings.Replace(server.URL, "http:", "https:", 1) + `"}`, "", 0, updater.VerdictWarn, "does not answer: http: server gave HTTP response to HTTPS client", "begin server with http://"},
+		{"no TLS where it is spoken", `{"server":"` + strings.Replace(stranger.URL, "https:", "http:", 1) + `"}`, "", 0, updater.VerdictWarn, "speaks TLS, and is asked without it", "begin server with https://"},
 		{"clock behind", `{}`, "", time.Hour, updater.VerdictWarn, "behind that of", "NTP"},
 		{"clock ahead", `{}`, "", -time.Hour, updater.VerdictWarn, "ahead of that of", "NTP"},
 		{"var_dir below a file", `{"var_dir":"cfg.json/var"}`, "", 0, updater.VerdictFail, "cannot write to ", "set var_dir to another directory"},

@@ -72,7 +72,10 @@ With -o json or yaml every list is {"items": […]}, and an error is one JSON ob
 {"error": {"message", "hint", "code", "exitCode"}}, on the standard error.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not found,
-4 conflict (changed meanwhile, exists already, in use), 5 denied.`,
+4 conflict (changed meanwhile, exists already, in use), 5 denied.
+
+When something is wrong: docs/TROUBLESHOOTING.md has it by symptom and by error; a
+package puts it, and the other guides, into /usr/share/doc/ops-meta.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(wrongFlag)

@@ -125,7 +125,10 @@ Without a verb it runs the sidecar in the foreground; ./control start runs it
 in the background. The verbs are for people on the host.
 
 Exit codes: 0 done, 1 failed, 2 not understood, 3 no sidecar is running,
-4 another sidecar is running.`,
+4 another sidecar is running.
+
+When something is wrong: docs/TROUBLESHOOTING.md has it by symptom and by error; a
+package puts it, and the other guides, into /usr/share/doc/ops-updater.`,
 		Version:       buildinfo.Version(),
 		Args:          noArgs,
 		SilenceUsage:  true,
