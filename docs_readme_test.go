@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func partsOf(text string) []part {
 func (p *part) readLine(line string) {
 	for _, m := range markdownLink.FindAllStringSubmatch(line, -1) {
 		target, _, _ := strings.Cut(m[1], "#")
-		if target != "README.md" && target != "README.zh-CN.md" { // each links the other
+		if name := path.Base(strings.Replace(target, ".zh-CN.md", ".md", 1)); name != "README.md" && name != "QUICKSTART.md" { // each links the other
 			p.links = append(p.links, target)
 		}
 	}
@@ -75,25 +76,31 @@ func (p *part) readLine(line string) {
 	}
 }
 
-// Whoever reads either README reads the same: sections, commands, links and tables are
-// equal, and only words differ.
-func TestBothREADMEsSayTheSame(t *testing.T) {
-	english, chinese := partsOf(readDocument(t, "README.md")), partsOf(readDocument(t, "README.zh-CN.md"))
-	if len(english) != len(chinese) {
-		t.Fatalf("README.md has %d sections, README.zh-CN.md %d", len(english), len(chinese))
+// Whoever reads a document in either language reads the same: sections, commands, links
+// and tables are equal, and only words differ.
+func TestBothLanguagesSayTheSame(t *testing.T) {
+	for _, name := range []string{"README.md", "docs/QUICKSTART.md"} {
+		t.Run(name, func(t *testing.T) { compareLanguages(t, name, strings.TrimSuffix(name, ".md")+".zh-CN.md") })
 	}
-	for i, e := range english {
-		c := chinese[i]
+}
+
+func compareLanguages(t *testing.T, english, chinese string) {
+	en, zh := partsOf(readDocument(t, english)), partsOf(readDocument(t, chinese))
+	if len(en) != len(zh) {
+		t.Fatalf("%s has %d sections, %s %d", english, len(en), chinese, len(zh))
+	}
+	for i, e := range en {
+		c := zh[i]
 		for what, both := range map[string][2]any{
 			"heading level": {e.level, c.level}, "rows of tables": {e.rows, c.rows}, "items of lists": {e.items, c.items},
 			"blocks": {e.blocks, c.blocks}, "code blocks": {e.code, c.code}, "code in the text": {e.words, c.words}, "links": {e.links, c.links},
 		} {
-			if en, zh := fmt.Sprintf("%#v", both[0]), fmt.Sprintf("%#v", both[1]); en != zh {
-				t.Errorf("“%s” and “%s” differ in their %s:\n README.md:       %s\n README.zh-CN.md: %s", e.title, c.title, what, en, zh)
+			if e, z := fmt.Sprintf("%#v", both[0]), fmt.Sprintf("%#v", both[1]); e != z {
+				t.Errorf("“%s” and “%s” differ in their %s:\n %s: %s\n %s: %s", en[i].title, c.title, what, english, e, chinese, z)
 			}
 		}
 	}
-	if len(english) < 8 {
-		t.Errorf("only %d sections were found", len(english))
+	if len(en) < 8 {
+		t.Errorf("only %d sections were found", len(en))
 	}
 }
