@@ -47,6 +47,11 @@ FILE.minisig or --signature. --signature-only adds one to what is published alre
 			if p.keyFile != "" && p.signature != "" {
 				return &usage{command: cmd, err: errors.New("--sign makes a signature and --signature brings one: give one of them")}
 			}
+			for _, flag := range []string{"user", "password-file", "ca-file"} {
+				if cmd.Flags().Changed(flag) && !p.isElsewhere() {
+					return &usage{command: cmd, err: fmt.Errorf("--%s is for a tarball that the server fetches from a URL, and %s is a file here", flag, p.file)}
+				}
+			}
 			return p.run(cmd.Context())
 		},
 	}

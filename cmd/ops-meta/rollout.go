@@ -177,6 +177,9 @@ func (a *app) rolloutListCommand() *cobra.Command {
 			o.State = "active"
 		}
 		if len(args) > 0 {
+			if o.Agent != "" && o.Agent != args[0] {
+				return &usage{command: cmd, err: fmt.Errorf("%s and --agent %s are two agents: say one", args[0], o.Agent)}
+			}
 			o.Agent = args[0]
 		}
 		err := a.checkOnce(cmd, func(ctx context.Context, c *api.Client) error {
