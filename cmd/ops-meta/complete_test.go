@@ -55,6 +55,7 @@ func TestTheShellCompletes(t *testing.T) {
 		"token remove ":               "ci",
 		"strategy show ":              "slow",
 		"schedule show ":              "prod",
+		"schedule plan ":              "prod",
 		"channel show probe ":         "stable",
 		"notify test ":                "chat",
 		"hosts --arch ":               "linux_arm64",

@@ -53,6 +53,12 @@ func TestWhatFlagsSay(t *testing.T) {
 		"token create ci --role operator --expires 90d": {
 			"POST /tokens", `{"name":"ci","role":"operator","ttl":7776000}`,
 		},
+		"schedule set trial --everyone": {
+			"PATCH /schedules/trial", `{"scope":{"kind":"everyone","name":null}}`,
+		},
+		"schedule set trial --group web --agents=": {
+			"PATCH /schedules/trial", `{"agents":[],"scope":{"kind":"group","name":"web"}}`,
+		},
 		"rollout pause r1 --reason lunch": {
 			"POST /rollouts/r1/pause", `{"reason":"lunch"}`,
 		},
@@ -66,7 +72,7 @@ func TestWhatFlagsSay(t *testing.T) {
 				"PATCH /agents/probe/assignments/group:web": api.Assignment{}, "PATCH /groups/web": api.Group{}, "PATCH /agents/probe": api.Agent{},
 				"GET /agents/probe": api.Agent{}, "GET /groups/web": api.Group{}, "POST /selectors/match": pageOf[api.Host](),
 				"GET /strategies/slow":   api.Strategy{Name: "slow", Stages: []api.Stage{{Count: 1}, {Percent: 100, Approval: true}}, Revision: 4},
-				"PATCH /strategies/slow": api.Strategy{},
+				"PATCH /strategies/slow": api.Strategy{}, "PATCH /schedules/trial": api.Schedule{},
 			})
 			args := strings.Fields(line)
 			for i := range args {

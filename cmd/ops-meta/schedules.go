@@ -19,7 +19,7 @@ run, a rollout by the schedule's strategy begins, whose stages say which groups 
 each other in which windows. A release that was taken back or aborted is not begun again
 until the channel moves on, or somebody deploys it.`,
 	}
-	c.AddCommand(a.scheduleListCommand(), a.scheduleShowCommand(), a.scheduleSetCommand(),
+	c.AddCommand(a.scheduleListCommand(), a.scheduleShowCommand(), a.schedulePlanCommand(), a.scheduleSetCommand(),
 		a.schedulePauseCommand("pause", "Begin nothing more; rollouts under way go on", true),
 		a.schedulePauseCommand("resume", "Go on after a pause", false), a.scheduleRemoveCommand())
 	return c
@@ -100,6 +100,7 @@ func stateOfSchedule(reason string) style {
 func (a *app) scheduleSetCommand() *cobra.Command {
 	var s api.Schedule
 	var to target
+	var everyone bool
 	c := &cobra.Command{
 		Use: "set NAME", Short: "Make a schedule, or change what is named of it", Args: cobra.ExactArgs(1),
 		Long: "Make a schedule, or change it: what no flag names stays as it is. Its waves are the stages of its\n" +
@@ -119,8 +120,8 @@ func (a *app) scheduleSetCommand() *cobra.Command {
 					"description": field("description", &s.Description), "channel": field("channel", &s.Channel),
 					"strategy": field("strategy", &s.Strategy), "agents": list("agents", &s.Agents),
 				})
-				if f.Changed("group") || f.Changed("host") {
-					p["scope"] = to.scope()
+				if f.Changed("group") || f.Changed("host") || everyone {
+					p["scope"] = patchOfScope(to.scope())
 				}
 				return client.PatchSchedule(cmd.Context(), s.Name, p, 0)
 			},
@@ -137,11 +138,23 @@ func (a *app) scheduleSetCommand() *cobra.Command {
 		})
 	}
 	to.addFlags(c)
+	f.BoolVar(&everyone, "everyone", false, "for everyone again, after it was for a group or a host")
+	c.MarkFlagsMutuallyExclusive("everyone", "group", "host")
 	f.StringVar(&s.Description, "description", "", "what it is for")
 	f.StringVar(&s.Channel, "channel", "", "the channel that it follows, such as stable")
 	f.StringSliceVar(&s.Agents, "agents", nil, "only these agents' channels; empty: of all agents that have one")
 	f.StringVar(&s.Strategy, "strategy", "", "how it goes out: its stages are the waves; empty: as each agent says")
 	return c
+}
+
+// patchOfScope replaces a scope as a whole: everyone has no name, and the one of before
+// would stay.
+func patchOfScope(s api.Scope) api.Patch {
+	p := api.Patch{"kind": s.Kind, "name": nil}
+	if s.Name != "" {
+		p["name"] = s.Name
+	}
+	return p
 }
 
 func (a *app) schedulePauseCommand(verb, short string, paused bool) *cobra.Command {

@@ -327,6 +327,9 @@ func operations(r *running) []operation {
 		ok("schedules", func(ctx context.Context, c *api.Client) error { return second(c.Schedules(ctx, o)) }),
 		ok("schedule", func(ctx context.Context, c *api.Client) error { return second(c.Schedule(ctx, "production")) }),
 		ok("schedule states", func(ctx context.Context, c *api.Client) error { return second(c.ScheduleStates(ctx, "production")) }),
+		ok("schedule plan", func(ctx context.Context, c *api.Client) error {
+			return second(c.SchedulePlan(ctx, api.PlanQuery{Schedule: "production"}))
+		}),
 		ok("delete schedule", func(ctx context.Context, c *api.Client) error { return c.DeleteSchedule(ctx, "production", 0) }),
 		ok("delete channel", func(ctx context.Context, c *api.Client) error { return c.DeleteChannel(ctx, "demo", "stable", 0) }),
 		ok("export", func(ctx context.Context, c *api.Client) error { return second(c.ExportFleet(ctx)) }),

@@ -160,6 +160,24 @@ func (t *holdTable) holdOn(host, agent string, groups []string) *api.Hold {
 	return t.everyone
 }
 
+// endOn is when the last hold on one agent of a host ends; zero when one has no end.
+func (t *holdTable) endOn(host, agent string, groups []string) (end time.Time) {
+	on := []*api.Hold{t.hosts[host], t.agents[agent], t.everyone}
+	for _, g := range groups {
+		on = append(on, t.groups[g])
+	}
+	for _, h := range on {
+		switch {
+		case h == nil:
+		case h.Until == nil:
+			return time.Time{}
+		case h.Until.After(end):
+			end = *h.Until
+		}
+	}
+	return end
+}
+
 // matcher is a group ready to match, in order of priority.
 type matcher struct {
 	group    api.Group

@@ -3,6 +3,7 @@ package fleet
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ops-updater/ops-updater/meta"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -30,6 +31,8 @@ type plan struct {
 	agent  string
 	offers []offer // best first; at most the last one is an assignment's
 	hold   *api.Hold
+	// holdEnds is when the last hold ends that covers it; zero: one has no end.
+	holdEnds time.Time
 }
 
 // dependsOnHost reports whether the answer depends on the host.
@@ -48,6 +51,9 @@ func (s *Snapshot) newProfile(host string, matched []int, t target) *profile {
 	depends := false
 	for _, name := range names {
 		pl := plan{agent: name, offers: s.offersOf(name, rules[name], t), hold: s.holds.holdOn(host, name, byPriority)}
+		if pl.hold != nil {
+			pl.holdEnds = s.holds.endOn(host, name, byPriority)
+		}
 		depends = depends || pl.dependsOnHost()
 		p.plans = append(p.plans, pl)
 	}

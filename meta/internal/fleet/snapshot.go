@@ -61,6 +61,13 @@ func Compile(cfg Config, now time.Time) *Snapshot {
 	return s
 }
 
+// WithRollout is what is wanted with one more rollout, as it stands to hosts when it begins.
+func (s *Snapshot) WithRollout(r api.Rollout, now time.Time) *Snapshot {
+	cfg := s.cfg
+	cfg.Rollouts = append(slices.Clone(cfg.Rollouts), r)
+	return Compile(cfg, now)
+}
+
 // Serial is the configuration's.
 func (s *Snapshot) Serial() int64 { return s.cfg.Serial }
 

@@ -22,7 +22,10 @@ type Stand struct {
 	Granted    bool   // it has the rollout's grant
 	Barred     string // why it can't have the target now: held, or no artifact for it; empty: it can
 	NoArtifact bool   // that is because there is no artifact for it
-	Stop       bool   // it would be told to stop the agent, not to start it
+	// HeldUntil is when the server's holds on it end; zero: they have no end, or there
+	// are none.
+	HeldUntil time.Time
+	Stop      bool // it would be told to stop the agent, not to start it
 }
 
 // EachStand calls do for each host and rollout in force that concerns it, in no
@@ -30,6 +33,12 @@ type Stand struct {
 // rollout written later it knows nothing. No lock is held meanwhile.
 func (f *Fleet) EachStand(do func(Stand)) (serial int64) {
 	snap := f.snapshot.Load()
+	f.EachStandBy(snap, do)
+	return snap.Serial()
+}
+
+// EachStandBy is [Fleet.EachStand] by a snapshot that need not be the one in use.
+func (f *Fleet) EachStandBy(snap *Snapshot, do func(Stand)) {
 	var stands []Stand
 	for i := range f.shards {
 		sh := &f.shards[i]
@@ -45,7 +54,6 @@ func (f *Fleet) EachStand(do func(Stand)) (serial int64) {
 			do(s)
 		}
 	}
-	return snap.Serial()
 }
 
 // StandsAfter calls do for each host that a rollout in force concerns, by name
@@ -96,7 +104,7 @@ func (f *Fleet) appendStands(to []Stand, snap *Snapshot, h *host) []Stand {
 			if e := h.agentNamed(pl.agent); e != nil {
 				s.Agent = e.exportAgent()
 			}
-			s.Barred = whyBarred(pl, o, s.Agent)
+			s.Barred, s.HeldUntil = whyBarred(pl, o, s.Agent), pl.heldUntil(s.Agent)
 			s.NoArtifact = s.Barred != "" && s.Barred == o.problem
 			if snap.standsStill() {
 				s.Barred, s.NoArtifact = "the fleet stands still", false
@@ -118,4 +126,12 @@ func whyBarred(pl *plan, o *offer, a api.HostAgent) string {
 		return "held on the host: " + a.HoldReason
 	}
 	return o.problem
+}
+
+// heldUntil is when nothing holds an agent any more, as far as anybody has said.
+func (p *plan) heldUntil(a api.HostAgent) time.Time {
+	if p.hold == nil || a.Held {
+		return time.Time{}
+	}
+	return p.holdEnds
 }

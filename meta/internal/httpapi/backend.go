@@ -85,6 +85,8 @@ type Channels interface {
 // Following says what schedules do.
 type Following interface {
 	ScheduleStates(ctx context.Context, schedule string) ([]api.ScheduleState, error)
+	SchedulePlan(ctx context.Context, q api.PlanQuery) ([]api.SchedulePlan, error)
+	SchedulePlanHosts(ctx context.Context, q api.PlanQuery, c api.Cursor) (api.Page[api.PlanHost], error) // of one agent
 }
 
 // Holds keeps what is held.

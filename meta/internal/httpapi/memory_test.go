@@ -298,6 +298,14 @@ func (m *memory) ScheduleStates(_ context.Context, name string) ([]api.ScheduleS
 	return answer[[]api.ScheduleState](m, "ScheduleStates", name)
 }
 
+func (m *memory) SchedulePlan(_ context.Context, q api.PlanQuery) ([]api.SchedulePlan, error) {
+	return answer[[]api.SchedulePlan](m, "SchedulePlan", q.Schedule, q.Agent, q.Version, q.From.Unix(), q.Takes)
+}
+
+func (m *memory) SchedulePlanHosts(_ context.Context, q api.PlanQuery, c api.Cursor) (api.Page[api.PlanHost], error) {
+	return answer[api.Page[api.PlanHost]](m, "SchedulePlanHosts", q.Schedule, q.Agent, c)
+}
+
 func (m *memory) Holds(_ context.Context, scope api.Scope, c api.Cursor) (api.Page[api.Hold], error) {
 	return answer[api.Page[api.Hold]](m, "Holds", scope, c)
 }

@@ -136,7 +136,7 @@ func checkReply(t *testing.T, finder routers.Router, x exchange, w *httptest.Res
 func TestParametersAreAsTheDocumentSays(t *testing.T) {
 	values := map[string]string{
 		"scope": "group:web", "since": "2026-01-02T03:04:05Z", "until": "2026-01-02T03:04:05Z", "label": "a=b", "role": "host",
-		"kind": api.EventVersion,
+		"kind": api.EventVersion, "from": "2026-01-02T03:04:05Z",
 	}
 	m := known()
 	s := newServer(t, m)

@@ -53,6 +53,8 @@ var exchanges = []exchange{
 	{"patchSchedule", "PATCH /schedules/prod", `{}`, "putSchedule" + byAnn + " prod 1"},
 	{"deleteSchedule", "DELETE /schedules/prod", "", "deleteSchedule" + byAnn + " prod 0"},
 	{"listScheduleStates", "GET /schedules/prod/states", "", "ScheduleStates prod"},
+	{"getSchedulePlan", "GET /schedules/prod/plan?agent=a&version=2&from=1970-01-01T00:01:00Z&takes=90", "", "SchedulePlan prod a 2 60 90"},
+	{"listSchedulePlanHosts", "GET /schedules/prod/plan/hosts?agent=a&limit=3", "", "SchedulePlanHosts prod a {After: Limit:3}"},
 	{"listChannels", "GET /channels?agent=a", "", "Channels a" + page},
 	{"getChannel", "GET /agents/a/channels/stable", "", "Channel a stable"},
 	{"putChannel", "PUT /agents/a/channels/stable?downgrade=1", `{"version":"1.0"}`, "PutChannel" + byAnn + " a stable 1.0 0 true"},

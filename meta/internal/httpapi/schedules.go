@@ -41,7 +41,58 @@ func (s *Server) followingRoutes() []route {
 				return api.Page[api.ScheduleState]{Items: states, Total: len(states)}, err
 			}),
 		},
+		{
+			method: "GET", path: "/schedules/{schedule}/plan", id: "getSchedulePlan", summary: "When what would change by it, agent by agent; nothing is written",
+			role: api.RoleViewer, query: planParams(), endpoint: reads(s.schedulePlan),
+		},
+		{
+			method: "GET", path: "/schedules/{schedule}/plan/hosts", id: "listSchedulePlanHosts", summary: "The hosts of the plan of one agent by name, and when each would change",
+			role: api.RoleViewer, query: listingParams(planParams()...), endpoint: reads(s.schedulePlanHosts),
+		},
 	}
+}
+
+func planParams() []param {
+	return []param{
+		{"agent", "only this one of its agents", ""},
+		{"version", "as if the agent's channel pointed at it; left out: what it does point at", ""},
+		{"from", "when to begin; left out: now", ""},
+		{"takes", "seconds that each host is assumed to need until it has shown that the version works", "integer"},
+	}
+}
+
+func (c *call) planQuery() (api.PlanQuery, error) {
+	q := c.URL.Query()
+	plan := api.PlanQuery{Schedule: c.PathValue("schedule"), Agent: q.Get("agent"), Version: q.Get("version")}
+	var err error
+	if plan.From, err = c.timeParam("from"); err != nil {
+		return plan, err
+	}
+	if plan.Takes, err = intParam(q.Get("takes"), "takes", 0); err != nil {
+		return plan, err
+	}
+	return plan, plan.Validate()
+}
+
+func (s *Server) schedulePlan(c *call) (api.Page[api.SchedulePlan], error) {
+	q, err := c.planQuery()
+	if err != nil {
+		return api.Page[api.SchedulePlan]{}, err
+	}
+	plans, err := s.backend.Following.SchedulePlan(c.Context(), q)
+	return api.Page[api.SchedulePlan]{Items: plans, Total: len(plans)}, err
+}
+
+func (s *Server) schedulePlanHosts(c *call) (api.Page[api.PlanHost], error) {
+	q, err := c.planQuery()
+	if err != nil {
+		return api.Page[api.PlanHost]{}, err
+	}
+	page, err := c.pageCursor()
+	if err != nil {
+		return api.Page[api.PlanHost]{}, err
+	}
+	return s.backend.Following.SchedulePlanHosts(c.Context(), q, page)
 }
 
 func (s *Server) listChannels(c *call) (api.Page[api.Channel], error) {

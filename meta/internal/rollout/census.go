@@ -37,51 +37,56 @@ func (t *Tally) Granted(h Host, g api.Grant) {
 }
 
 // Waiting counts a host that has none.
-func (t *Tally) Waiting(h Host) {
+func (t *Tally) Waiting(h Host) { t.WaitingAlike(h, 1) }
+
+// WaitingAlike counts n hosts that have none and stand as h does, in the same stages.
+func (t *Tally) WaitingAlike(h Host, n int) {
 	share := Share(t.rollout.Salt, h.Name)
 	for k, st := range t.rollout.Strategy.Stages {
 		switch {
 		case !h.inGroup(st.Group):
 		case st.Percent > 0 && share < st.Percent:
-			t.attribute(k, h)
-			return
-		case st.Count > 0 && h.OnTarget && t.count[k].Already < st.Count:
-			t.count[k].Already++
+			t.attribute(k, h, n)
 			return
 		case st.Count > 0 && h.OnTarget:
+			counted := min(n, max(st.Count-t.count[k].Already, 0))
+			t.count[k].Already += counted
+			if n -= counted; n == 0 {
+				return
+			}
 		case st.Count > 0:
-			t.pool[k].add(h)
+			t.pool[k].add(h, n)
 		}
 	}
 }
 
-func (p *pool) add(h Host) {
+func (p *pool) add(h Host, n int) {
 	switch {
 	case h.NoArtifact:
-		p.noArtifact++
+		p.noArtifact += n
 	case h.Held:
-		p.held++
+		p.held += n
 	case h.Silent:
-		p.silent++
+		p.silent += n
 	default:
-		p.able++
+		p.able += n
 	}
 }
 
-func (t *Tally) attribute(k int, h Host) {
+func (t *Tally) attribute(k int, h Host, n int) {
 	p := &t.count[k]
-	p.Size++
+	p.Size += n
 	switch {
 	case h.OnTarget:
-		p.Already++
+		p.Already += n
 	case h.NoArtifact:
-		p.NoArtifact++
+		p.NoArtifact += n
 	case h.Held:
-		p.Held++
+		p.Held += n
 	case h.Silent:
-		p.Silent++
+		p.Silent += n
 	default:
-		p.Waiting++
+		p.Waiting += n
 	}
 }
 

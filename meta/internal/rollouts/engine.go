@@ -68,6 +68,7 @@ type Engine struct {
 	lead     sync.Mutex  // one tick at a time
 	still    atomic.Bool // the fleet stands still: nothing is granted or judged
 	follows  following
+	planning chan struct{} // one plan at a time: each walks every host
 }
 
 // self is who acts when nobody told us to.
@@ -88,7 +89,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		opts: o, shared: o.Store.Dialect() != "sqlite", kick: make(chan struct{}, 1),
 		book: book{entries: make(map[string]*entry)}, inbox: newInbox(),
-		counter: counter{lines: make(map[string][]*asker), served: make(map[string]bool)}, patience: patience{log: o.Log},
+		counter: counter{lines: make(map[string][]*asker), served: make(map[string]bool)}, patience: patience{log: o.Log}, planning: make(chan struct{}, 1),
 	}
 }
 

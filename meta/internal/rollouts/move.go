@@ -137,7 +137,7 @@ func (e *Engine) beginRollout(ctx context.Context, tx *store.Tx, r api.Rollout, 
 	if err != nil {
 		return r, err
 	}
-	if r.Previous, err = previousVersion(ctx, tx, r); err != nil {
+	if r.Previous, err = previousVersion(ctx, tx.Reader, r); err != nil {
 		return r, err
 	}
 	for _, o := range others {
@@ -187,9 +187,9 @@ func (e *Engine) supersedeOthers(ctx context.Context, tx *store.Tx, by api.Rollo
 
 // previousVersion is what the scope runs before a rollout: its own assignment, or
 // everyone's.
-func previousVersion(ctx context.Context, tx *store.Tx, r api.Rollout) (string, error) {
+func previousVersion(ctx context.Context, in store.Reader, r api.Rollout) (string, error) {
 	for _, scope := range []api.Scope{r.Scope, {Kind: api.ScopeEveryone}} {
-		a, err := tx.Assignment(ctx, r.Agent, scope)
+		a, err := in.Assignment(ctx, r.Agent, scope)
 		if err == nil && a.Version != "" {
 			return a.Version, nil
 		}

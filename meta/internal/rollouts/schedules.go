@@ -50,7 +50,8 @@ func (f *following) noteLook(serial int64, next time.Time) {
 // that find the same one begins it, and what was killed in between has begun it
 // or has not.
 func (e *Engine) followSchedules(ctx context.Context) error {
-	serial, due := e.follows.isDue(time.Now())
+	start := time.Now()
+	serial, due := e.follows.isDue(start)
 	if !due {
 		return nil
 	}
@@ -60,15 +61,20 @@ func (e *Engine) followSchedules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := time.Now().Add(followAtLeast)
+	var opens *time.Time
 	for _, s := range all {
 		until, err := e.followSchedule(ctx, s)
 		if err != nil && ctx.Err() == nil { // the others, and rollouts under way, go on
 			e.opts.Log.Warn().Err(err).Str("schedule", s.Name).Msg("cannot follow a schedule; it is tried again")
 		}
-		if until != nil && until.Before(next) {
-			next = *until
+		if until != nil && (opens == nil || until.Before(*opens)) {
+			opens = until
 		}
+	}
+	// Whether anybody can have a release walks every host.
+	next := time.Now().Add(max(followAtLeast, idleFactor*time.Since(start)))
+	if opens != nil && opens.Before(next) {
+		next = *opens
 	}
 	e.follows.noteLook(serial, next)
 	return ctx.Err()
@@ -76,7 +82,7 @@ func (e *Engine) followSchedules(ctx context.Context) error {
 
 // followSchedule begins what one schedule says, and returns when its next window opens.
 func (e *Engine) followSchedule(ctx context.Context, s api.Schedule) (next *time.Time, err error) {
-	found, err := e.situationsOf(ctx, e.opts.Store.Reader, s)
+	found, err := e.situationsOf(ctx, e.opts.Store.Reader, s, look{})
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ func (e *Engine) takeUp(ctx context.Context, name, agent string) error {
 		if err != nil {
 			return notFoundIsFine(err)
 		}
-		found, err := e.situationsOf(ctx, tx.Reader, s)
+		found, err := e.situationsOf(ctx, tx.Reader, s, look{})
 		if err != nil {
 			return err
 		}
@@ -129,8 +135,16 @@ func (e *Engine) takeUp(ctx context.Context, name, agent string) error {
 	})
 }
 
+// look is how situations are found.
+type look struct {
+	channel func(*api.Channel) // changes what is followed; nil: nothing does
+	// deliverable: also whether anybody can have a release whose window is closed. Every
+	// host is looked at for it, so what only begins rollouts leaves it.
+	deliverable bool
+}
+
 // situationsOf is what decides about every agent of a schedule, by name.
-func (e *Engine) situationsOf(ctx context.Context, in store.Reader, s api.Schedule) ([]schedule.Situation, error) {
+func (e *Engine) situationsOf(ctx context.Context, in store.Reader, s api.Schedule, l look) ([]schedule.Situation, error) {
 	s = s.WithScope()
 	channels, err := api.All(func(after string) (api.Page[api.Channel], error) {
 		return in.Channels(ctx, "", api.Cursor{After: after, Limit: api.MaxPage})
@@ -163,7 +177,10 @@ func (e *Engine) situationsOf(ctx context.Context, in store.Reader, s api.Schedu
 	found := make([]schedule.Situation, 0, len(agents))
 	for _, agent := range agents {
 		it := schedule.Situation{Schedule: s, Agent: agent, Channel: follows[agent], Taken: taken[agent], Standstill: still}
-		if err := e.fillSituation(ctx, in, &it); err != nil {
+		if l.channel != nil {
+			l.channel(&it.Channel)
+		}
+		if err := e.fillSituation(ctx, in, &it, l); err != nil {
 			return nil, err
 		}
 		found = append(found, it)
@@ -171,7 +188,7 @@ func (e *Engine) situationsOf(ctx context.Context, in store.Reader, s api.Schedu
 	return found, nil
 }
 
-func (e *Engine) fillSituation(ctx context.Context, in store.Reader, it *schedule.Situation) (err error) {
+func (e *Engine) fillSituation(ctx context.Context, in store.Reader, it *schedule.Situation, l look) (err error) {
 	scope, version := it.Schedule.Scope, it.Channel.Version
 	if it.Strategy, err = e.strategyOf(ctx, in, api.NewRollout{Agent: it.Agent, Scope: scope, Strategy: it.Schedule.Strategy}); err != nil {
 		return err
@@ -194,7 +211,7 @@ func (e *Engine) fillSituation(ctx context.Context, in store.Reader, it *schedul
 	}
 	it.Published = len(release.Artifacts) > 0
 	// Every host is looked at for it: only where nothing else is in the way.
-	if d := schedule.Decide(*it, time.Now()); d.Act == schedule.ActBegin || d.Reason == schedule.ReasonOutsideWindow {
+	if d := schedule.Decide(*it, time.Now()); d.Act == schedule.ActBegin || d.Reason == schedule.ReasonOutsideWindow && l.deliverable {
 		if err := e.CheckDeliverable(ctx, in, it.Agent, version, scope); err != nil {
 			it.Refusal = err.Error()
 		}
@@ -208,7 +225,7 @@ func (e *Engine) ScheduleStates(ctx context.Context, name string) ([]api.Schedul
 	if err != nil {
 		return nil, err
 	}
-	found, err := e.situationsOf(ctx, e.opts.Store.Reader, s)
+	found, err := e.situationsOf(ctx, e.opts.Store.Reader, s, look{deliverable: true})
 	if err != nil {
 		return nil, err
 	}
