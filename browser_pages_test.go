@@ -20,6 +20,7 @@ import (
 var pages = []string{
 	"/", "/hosts", "/hosts/" + awkwardHost, "/agents", "/agents/falcon-agent", "/rollouts", "/groups", "/groups/edit?name=web", "/groups/edit",
 	"/holds", "/holds/new", "/changes", "/settings", "/deploy", "/deploy?agent=falcon-agent", "/publish",
+	"/schedules", "/schedules/production/plan", "/schedules/production/plan/hosts?agent=second-agent", "/schedules/production/pause",
 }
 
 const awkwardHost = "a-host-whose-name-is-as-long-as-host-names-may-be-for-nobody-thought-of-phones.rack-17.row-4.site-north.example"
@@ -47,6 +48,10 @@ func newAwkwardFleet(t *testing.T) (browser, string) {
 	})
 	s.must("hold", "add", "--agent", "second-agent", "--reason", strings.Repeat("because", 20))
 	s.must("rollout", "create", "falcon-agent", "1.0.0", "--stages", "1,100%")
+	s.must("schedule", "set", "production", "--channel", "stable", "--description", strings.Repeat("described", 20))
+	s.must("schedule", "pause", "production")
+	s.must("channel", "set", "falcon-agent", "stable", "1.0.0")
+	s.must("channel", "set", "second-agent", "stable", "1.0.0")
 	b.login()
 	b.do("rollouts", b.open("/rollouts"))
 	b.shows("falcon-agent 1.0.0")

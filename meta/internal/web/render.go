@@ -117,6 +117,9 @@ func templateFuncs(now func() time.Time) template.FuncMap {
 		"stagenumber": func(index int) int { return index + 1 },
 
 		"eventmood":      eventMood,
+		"schedulemood":   scheduleMood,
+		"planhosts":      func(q api.PlanQuery, p api.SchedulePlan) string { return planAddress(planQueryOf(q, p), true) },
+		"planpage":       func(q api.PlanQuery) string { q.From = time.Time{}; return planAddress(q, false) },
 		"newestfirst":    newestTransitions,
 		"lasttransition": lastTransition,
 	}

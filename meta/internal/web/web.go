@@ -126,6 +126,12 @@ func (s *site) newMux() (http.Handler, error) {
 		"GET /standstill":               standstillPage,
 		"POST /standstill":              endStandstill,
 		"GET /live":                     streamNudges,
+
+		"GET /schedules":                   schedulesPage,
+		"GET /schedules/{name}/plan":       planPage,
+		"GET /schedules/{name}/plan/hosts": planHostsPage,
+		"GET /schedules/{name}/{action}":   confirmScheduleAction,
+		"POST /schedules/{name}/{action}":  actOnSchedule,
 	} {
 		mux.HandleFunc(pattern, s.forVisitor(h))
 	}

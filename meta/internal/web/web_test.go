@@ -79,7 +79,23 @@ func newPeer() *peer {
 		"rollouts/r1/grants":      api.Page[api.Grant]{Items: []api.Grant{{Host: "web-1", Outcome: "failed", Reason: "rolled back", Judged: &now}}},
 		"audit":                   api.Page[api.AuditEntry]{Items: []api.AuditEntry{{Actor: "eve", Action: "update", Kind: "group", Name: "canary", Time: now, Before: json.RawMessage(`{"priority":1,"selector":{"hosts":["a"]}}`), After: json.RawMessage(`{"priority":2,"selector":{"hosts":["a"]}}`)}}},
 		"version":                 api.Version{Version: "1.2.3"}, "tokens": api.Page[api.Token]{Items: []api.Token{{ID: "t1", Name: "ci", Role: api.RoleOperator}}},
-		"users": api.Page[api.User]{}, "sessions": api.Page[api.Session]{},
+		"channels":             api.Page[api.Channel]{Items: []api.Channel{{Agent: "falcon-agent", Name: "stable", Version: "5.1.4", Previous: "5.1.3", MovedAt: now, MovedBy: "ci"}}},
+		"schedules":            api.Page[api.Schedule]{Items: []api.Schedule{{Name: "production", Channel: "stable", Strategy: "waves", Scope: api.Scope{Kind: api.ScopeEveryone}}, {Name: "trial", Channel: "beta", Paused: true}}},
+		"schedules/production": api.Schedule{Name: "production", Channel: "stable", Revision: 7},
+		"schedules/production/states": api.Page[api.ScheduleState]{Items: []api.ScheduleState{{
+			Schedule: "production", Agent: "falcon-agent", Version: "5.1.4", Assigned: "5.1.3", Reason: "outside-window", Message: "5.1.4 waits for its window", Until: &later,
+		}}},
+		"schedules/trial": api.Schedule{Name: "trial", Channel: "beta", Paused: true}, "schedules/trial/states": api.Page[api.ScheduleState]{},
+		"schedules/production/plan": api.Page[api.SchedulePlan]{Items: []api.SchedulePlan{
+			{
+				Schedule: "production", Agent: "falcon-agent", Version: "5.1.4", Strategy: "waves", From: now, Begins: &later, Ends: &later, Notes: []string{"each host is assumed to be quick"},
+				Stages: []api.PlanStage{{Name: "lab", Hosts: 3, Begins: &later, First: &later, Last: &later, Ends: &later, Waits: []api.PlanWait{{From: now, Until: later}}}, {Name: "rest"}},
+				Hosts:  map[api.PlanHostState]int{api.PlanHostChanges: 3, api.PlanHostNoArtifact: 1},
+			},
+			{Schedule: "production", Agent: "probe", Version: "2.0", Reason: "taken-back", Message: "2.0 was taken back as bad"},
+		}},
+		"schedules/production/plan/hosts": api.Page[api.PlanHost]{Items: []api.PlanHost{{Host: "web-1", State: api.PlanHostHeld, Message: hostile}, {Host: "web-2", State: api.PlanHostChanges, Stage: "lab", From: &now, By: &later}}, Next: "web-2", Total: 9},
+		"users":                           api.Page[api.User]{}, "sessions": api.Page[api.Session]{},
 		"notifications/targets": api.Page[api.NotifyTarget]{}, "notifications/dead": api.Page[api.Notification]{},
 	}}
 }
@@ -114,6 +130,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			var asked api.NewToken
 			_ = json.Unmarshal(body, &asked)
 			_ = json.NewEncoder(w).Encode(api.Token{Name: asked.Name, Role: asked.Role, Secret: "s3cret"})
+			return
+		}
+		if strings.HasPrefix(path, "schedules/") {
+			_ = json.NewEncoder(w).Encode(api.Schedule{})
 			return
 		}
 		_ = json.NewEncoder(w).Encode(api.Rollout{ID: "r1"})
@@ -200,6 +220,11 @@ func TestEveryPageShowsWhatTheAPISays(t *testing.T) {
 		{"/rollouts/r1", []string{"needs approval", `<a href="/rollouts/r1/hosts?state=succeeded">1 succeeded</a> · <a href="/rollouts/r1/hosts?state=failed">1 failed</a> · 3 granted · <a href="/rollouts/r1/hosts?state=inFlight">1 in flight</a>`, "rolled back", "09:00–17:00 UTC", "/rollouts/r1/pause"}},
 		{"/rollouts/r1/hosts?state=failed", []string{"web-1", "it does not start", `state=failed" aria-current="true">failed`, "5.1.3", "no artifact"}},
 		{"/rollouts/r1/rollback", []string{"takes 4 hosts back to 5.1.3", "danger"}},
+		{"/schedules", []string{"outside-window", "5.1.4 waits for its window", "in 1h", `href="/schedules/production/pause"`, `href="/schedules/trial/resume"`, "No agent has a channel beta", "by ci"}},
+		{"/schedules/production/plan", []string{"2026-03-01 13:00:00 UTC", "its window, until", "no artifact: 1", "taken-back", "2.0 was taken back as bad", `plan/hosts?agent=falcon-agent&amp;from=2026-03-01T12%3A00%3A00Z`, "each host is assumed to be quick"}},
+		{"/schedules/production/plan/hosts?agent=falcon-agent", []string{"9 hosts of the plan", "web-2", "12:00:00 UTC</time> to", "cursor=web-2"}},
+		{"/schedules/production/pause", []string{"Pause the schedule production?", "What is under way goes on", `name="revision" value="7"`}},
+		{"/schedules/trial/resume", []string{"Resume the schedule trial?", "0 agents are"}},
 		{"/groups", []string{"web-…", "dc=a"}},
 		{"/groups/edit?name=canary", []string{"web-", "1 host matches"}},
 		{"/holds", []string{"host:web-1", "in 1h"}},
@@ -363,6 +388,8 @@ func TestWritesReachTheAPI(t *testing.T) {
 		{"release", "/holds/h1/release", nil, "DELETE holds/h1"},
 		{"try again", "/settings/dead/retry", url.Values{"id": {"7"}}, "POST notifications/dead/7/retry"},
 		{"group", "/groups/edit", url.Values{"name": {"db"}, "prefixes": {"db-\ndb2-\n"}, "labels": {"dc = a"}}, `"selector":{"prefixes":["db-","db2-"],"labels":{"dc":"a"}}`},
+		{"pause a schedule", "/schedules/production/pause", url.Values{"revision": {"7"}}, `PATCH schedules/production {"paused":true}`},
+		{"resume a schedule", "/schedules/production/resume", url.Values{"revision": {"7"}}, `PATCH schedules/production {"paused":false}`},
 		{"token", "/settings/tokens", url.Values{"name": {"ci"}, "role": {"viewer"}, "ttl": {"1h"}}, `POST tokens {"name":"ci","role":"viewer","ttl":3600}`},
 	}
 	for _, tc := range cases {
@@ -387,6 +414,7 @@ func TestConfirmations(t *testing.T) {
 		"/settings/tokens/delete?id=t1&name=ci":     "Revoke the token ci?",
 		"/settings/targets/delete?name=chat":        "Remove the notification target chat?",
 		"/rollouts/r1/abort":                        "The rollout ends",
+		"/schedules/production/remove":              "There is no such page",
 		"/rollouts/r1/retry":                        "may try once more",
 		"/rollouts/r1/skip":                         "The last stage begins now",
 		"/assignments/delete?agent=x&scope=nothing": "There is no such assignment",

@@ -2,7 +2,7 @@
 // upload progress, and telling when live updates stopped.
 "use strict";
 
-const go = { f: "/", h: "/hosts", a: "/agents", r: "/rollouts", g: "/groups", l: "/holds", c: "/changes", s: "/settings" };
+const go = { f: "/", h: "/hosts", a: "/agents", r: "/rollouts", e: "/schedules", g: "/groups", l: "/holds", c: "/changes", s: "/settings" };
 let prefix = false;
 
 function typing(e) {
