@@ -256,20 +256,23 @@ type realHost struct {
 	process   *exec.Cmd
 }
 
-func newRealFleet(t *testing.T) *realFleet {
+func newRealFleet(t *testing.T) *realFleet { return newRealFleetOf(t, fleetSize, 3) }
+
+// newRealFleetOf has so many hosts, with so many seconds between their heartbeats.
+func newRealFleetOf(t *testing.T, hosts, interval int) *realFleet {
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &realFleet{t: t, dir: t.TempDir(), bin: bin, listen: freeAddress(t), interval: 3}
+	f := &realFleet{t: t, dir: t.TempDir(), bin: bin, listen: freeAddress(t), interval: interval}
 	f.log, err = os.Create(filepath.Join(f.dir, "meta.log"))
 	f.must(err)
 	t.Cleanup(func() { f.end(t) })
 	f.startServer()
-	for i := range fleetSize {
+	for i := range hosts {
 		f.startHost(fmt.Sprintf("host%02d", i+1))
 	}
-	f.await("every host's first heartbeat", func() bool { return len(f.list()) == fleetSize })
+	f.await("every host's first heartbeat", func() bool { return len(f.list()) == hosts })
 	return f
 }
 
