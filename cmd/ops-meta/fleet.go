@@ -119,6 +119,9 @@ func (a *app) printPlan(w io.Writer, p api.Plan) {
 		for _, f := range ch.Fields {
 			writef(w, "    %s: %s → %s%s\n", f.Field, orNothing(f.Before), orNothing(f.After), byRollout(ch, f, p.DryRun))
 		}
+		if ch.Warning != "" {
+			writef(w, "    %s\n", a.paint(a.out, yellow, "warning: "+ch.Warning))
+		}
 	}
 	switch {
 	case len(p.Changes) == 0:

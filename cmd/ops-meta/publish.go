@@ -320,6 +320,9 @@ func (p *publishing) newAgentText(art api.Artifact) string {
 	if art.Resembles != "" {
 		meant = fmt.Sprintf(" (did you mean %s?)", art.Resembles)
 	}
-	return fmt.Sprintf("%s is a new agent%s; if that is a mistake: ops-meta releases remove %s %s && ops-meta agents remove %s",
-		art.Agent, meant, art.Agent, art.Version, art.Agent)
+	undo := fmt.Sprintf("ops-meta releases remove %s %s && ops-meta agents remove %s", art.Agent, art.Version, art.Agent)
+	if p.channel != "" { // which holds the release
+		undo = fmt.Sprintf("ops-meta channel remove %s %s && ", art.Agent, p.channel) + undo
+	}
+	return fmt.Sprintf("%s is a new agent%s; if that is a mistake: %s", art.Agent, meant, undo)
 }

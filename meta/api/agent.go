@@ -121,8 +121,10 @@ type Scope struct {
 // Assignment says which version of an agent a scope shall run. There is at
 // most one per (agent, scope). Fields left empty inherit the agent's.
 type Assignment struct {
-	Agent           string `json:"agent" yaml:"agent"`
-	Scope           Scope  `json:"scope" yaml:"scope,flow"`
+	Agent string `json:"agent" yaml:"agent"`
+	Scope Scope  `json:"scope" yaml:"scope,flow"`
+	// Version may be left out of a fleet file where a schedule moves it: then it stays
+	// as it is.
 	Version         string `json:"version" yaml:"version"`
 	Cmd             string `json:"cmd,omitempty" yaml:"cmd,omitempty"` // start, stop; empty: start
 	RunUser         string `json:"runUser,omitempty" yaml:"runUser,omitempty"`

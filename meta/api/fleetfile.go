@@ -39,6 +39,8 @@ type FleetChange struct {
 	// Of an assignment whose version is changed by a rollout and not at once:
 	Rollout  string `json:"rollout,omitempty"`  // its ID, which a dry run does not keep
 	Strategy string `json:"strategy,omitempty"` // the name of its strategy
+
+	Warning string `json:"warning,omitempty"` // for people: what may not be meant
 }
 
 // FieldChange is one field of a change. An empty Before or After means that

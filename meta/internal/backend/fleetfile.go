@@ -111,7 +111,23 @@ func (f fleetFile) plan(ctx context.Context, in wantedReader, parsed *fleetfile.
 	if err != nil {
 		return now, nil, err
 	}
-	return now, fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{}), nil
+	plan = fleetfile.Diff(fleetOf(now), wanted, fleetfile.Options{})
+	warnOfSchedules(plan, fleetfile.Overlay(fleetOf(now), wanted))
+	return now, plan, nil
+}
+
+// warnOfSchedules warns of versions that a file names and a schedule moves: applying the
+// file takes back what that has put out.
+func warnOfSchedules(plan []api.FleetChange, whole api.Fleet) {
+	for i := range plan {
+		ch := &plan[i]
+		if ch.Before == nil || ch.After == nil || ch.After.Assignment == nil || ch.Before.Assignment.Version == ch.After.Assignment.Version {
+			continue
+		}
+		if mover, moved := fleetfile.MoverOf(whole, *ch.After.Assignment); moved {
+			ch.Warning = fmt.Sprintf("schedule %s moves this version; leave it out of the file to leave it to the schedule", mover)
+		}
+	}
 }
 
 // wantedBy is what a file makes of the present state.

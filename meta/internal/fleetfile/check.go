@@ -3,6 +3,7 @@ package fleetfile
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/printable"
@@ -22,7 +23,7 @@ func (f *File) Check(known Known) []api.FileProblem {
 	c.agents = namesOf(c.whole.Agents, func(a api.Agent) string { return a.Name })
 	c.groups = namesOf(c.whole.Groups, func(g api.Group) string { return g.Name })
 	c.strategies = namesOf(c.whole.Strategies, func(s api.Strategy) string { return s.Name })
-	c.versions = known.Versions
+	c.versions, c.now = known.Versions, known.Fleet.Assignments
 	c.checkFile()
 	sortProblems(c.problems)
 	return c.problems
@@ -56,6 +57,7 @@ type checker struct {
 	whole                      api.Fleet
 	agents, groups, strategies map[string]bool
 	versions                   map[string][]string
+	now                        []api.Assignment  // that there are
 	seen                       map[string]string // identity → path of the first
 	problems                   []api.FileProblem
 }
@@ -161,7 +163,11 @@ func (c *checker) checkReference(from, at, kind, name, section string, known map
 }
 
 func (c *checker) checkAssignment(at string, a api.Assignment) {
-	c.checkObject(at, "assignment of "+AssignmentName(a), a)
+	checked := a
+	if a.Version == "" && c.fromFile(at) {
+		checked = c.checkLeftVersion(at, a)
+	}
+	c.checkObject(at, "assignment of "+AssignmentName(a), checked)
 	if a.Agent != "" {
 		c.checkReference("assignments", at+".agent", "agent", a.Agent, "agents", c.agents)
 	}
@@ -171,6 +177,35 @@ func (c *checker) checkAssignment(at string, a api.Assignment) {
 	if c.fromFile("assignments") && c.versions != nil && c.agents[a.Agent] && a.Version != "" {
 		c.checkVersion(at+".version", a.Agent, a.Version)
 	}
+}
+
+// checkLeftVersion allows a version to be left out that a schedule moves and that there is
+// already. The assignment that it returns has the rest to be checked by its own rules.
+func (c *checker) checkLeftVersion(at string, a api.Assignment) api.Assignment {
+	mover, moved := MoverOf(c.whole, a)
+	if !moved {
+		return a
+	}
+	now := slices.IndexFunc(c.now, func(is api.Assignment) bool { return is.Agent == a.Agent && is.Scope == a.Scope })
+	if now < 0 {
+		c.addProblem(at, fmt.Sprintf("name the version to begin with; it may be left to schedule %s afterwards", mover), "version is missing, and %s is assigned none yet", AssignmentName(a))
+		a.Version = "any"
+		return a
+	}
+	a.Version = c.now[now].Version
+	return a
+}
+
+// MoverOf is the schedule that moves the version of an assignment: it is for the same
+// hosts, and the agent has its channel.
+func MoverOf(f api.Fleet, a api.Assignment) (schedule string, moved bool) {
+	for _, s := range f.Schedules {
+		follows := len(s.Agents) == 0 || slices.Contains(s.Agents, a.Agent)
+		if follows && s.WithScope().Scope == a.Scope && slices.ContainsFunc(f.Channels, func(ch api.Channel) bool { return ch.Agent == a.Agent && ch.Name == s.Channel }) {
+			return s.Name, true
+		}
+	}
+	return "", false
 }
 
 func (c *checker) checkChannel(at string, ch api.Channel) {

@@ -45,7 +45,10 @@ var (
 	assignments = kind[api.Assignment]{
 		"assignment", AssignmentName, AssignmentName,
 		func(a api.Assignment) *api.FleetObject { return &api.FleetObject{Assignment: &a} },
-		func(before, after api.Assignment) api.Assignment { after.Revision = before.Revision; return after },
+		func(before, after api.Assignment) api.Assignment {
+			after.Version, after.Revision = cmp.Or(after.Version, before.Version), before.Revision
+			return after
+		},
 	}
 	channels = kind[api.Channel]{
 		"channel", ChannelName, ChannelName,

@@ -181,7 +181,7 @@ const (
 )
 
 var required = map[string][]string{
-	"Agent": {"name"}, "Strategy": {"name", "stages"}, "Group": {"name", "selector"}, "Assignment": {"agent", "scope", "version"},
+	"Agent": {"name"}, "Strategy": {"name", "stages"}, "Group": {"name", "selector"}, "Assignment": {"agent", "scope"},
 	"Channel": {"agent", "name"}, "Schedule": {"name", "channel"}, "Hold": {"scope", "reason"}, "Scope": {"kind"}, "Window": {"from", "to"}, "RateLimit": {"hosts", "period"},
 }
 
