@@ -145,9 +145,9 @@ func (s standstill) EndStandstill(ctx context.Context, by api.Actor, e api.EndSt
 		if tx.Serial()-1 != serial {
 			return changed // somebody wrote since
 		}
-		if err := tx.EndStandstill(ctx, e.Reason); err != nil {
+		if err := s.engine.GoOn(ctx, tx); err != nil {
 			return err
 		}
-		return s.engine.GoOn(ctx, tx)
+		return tx.EndStandstill(ctx, e.Reason)
 	})
 }

@@ -2,6 +2,7 @@ package rollouts_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -215,4 +216,61 @@ func TestSeveralServersBeginOneRollout(t *testing.T) {
 			t.Errorf("%d rollouts: %+v", len(got), got)
 		}
 	})
+}
+
+// A restored database waits to begin what went out long ago: hosts are on a later release
+// since. Nothing begins while the fleet stands still, nor that one after it; only what
+// somebody moves the channel to meanwhile, or later.
+func TestWhatWaitedBeforeTheDatabaseWentBackDoesNotBegin(t *testing.T) {
+	for name, moved := range map[string]bool{"the channel is as it was": false, "the channel was moved since": true} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, c store.Config) {
+				s := serve(t, c)
+				s.prepare(t, "falcon")
+				hosts := newHosts(2, "lab")
+				beatAll(t, s, hosts)
+				s.schedule(t)
+				pause := func(on bool) {
+					s.write(t, func(tx *store.Tx) error {
+						_, err := tx.PutSchedule(t.Context(), api.Schedule{Name: "production", Channel: "stable", Strategy: "waves", Paused: on})
+						return err
+					})
+				}
+				pause(true)
+				if !moved {
+					s.point(t, "2.0")
+				}
+				s.write(t, func(tx *store.Tx) error {
+					return tx.BeginStandstill(t.Context(), api.Standstill{Since: time.Now(), Reason: "the database was restored"}, 0)
+				})
+				pause(false)
+				if moved {
+					s.point(t, "2.0")
+				}
+				s.awaitState(t, "standstill", hosts...)
+				if err := s.engine.Tick(t.Context()); err != nil || len(s.all(t)) != 0 {
+					t.Fatalf("while it stands still: %v, rollouts %+v", err, s.all(t))
+				}
+				s.write(t, func(tx *store.Tx) error {
+					if err := s.engine.GoOn(t.Context(), tx); err != nil {
+						return err
+					}
+					return tx.EndStandstill(t.Context(), "looked at it")
+				})
+				if moved {
+					s.awaitState(t, "up-to-date", hosts...)
+					return
+				}
+				st := s.awaitState(t, "taken", hosts...)
+				if err := s.engine.Tick(t.Context()); err != nil || len(s.all(t)) != 0 {
+					t.Fatalf("afterwards: %v, rollouts %+v", err, s.all(t))
+				}
+				if !strings.Contains(st.Message, "2.0 was left as it was on") || !strings.Contains(st.Message, "ops-meta deploy falcon 2.0") {
+					t.Errorf("it says %q", st.Message)
+				}
+				s.point(t, "3.0")
+				s.awaitState(t, "up-to-date", hosts...)
+			})
+		})
+	}
 }

@@ -151,15 +151,15 @@ func alreadyThere(s Situation, _ time.Time) (Decision, bool) {
 
 // take is the act that notes what needs no rollout of ours.
 func (s Situation) take() Act {
-	if s.tookUp() {
+	if s.TookUp() {
 		return ActNone
 	}
 	return ActTake
 }
 
-// tookUp reports whether the schedule had the version since the channel came to
+// TookUp reports whether the schedule had the version since the channel came to
 // point at it.
-func (s Situation) tookUp() bool {
+func (s Situation) TookUp() bool {
 	return s.Taken.Version == s.Channel.Version && s.Taken.Moved == s.Channel.Revision
 }
 
@@ -181,10 +181,14 @@ func hadItsTurn(s Situation, _ time.Time) (Decision, bool) {
 			Message: fmt.Sprintf("%s was taken back as bad on %s (rollout %s, %s)", s.Channel.Version, bad.UpdatedAt.UTC().Format("2006-01-02 15:04 UTC"), bad.ID, bad.Reason) + again,
 		}, true
 	}
-	if !s.tookUp() {
+	if !s.TookUp() {
 		return Decision{}, false
 	}
-	d := Decision{Reason: ReasonTaken, Rollout: s.Taken.Rollout, Message: fmt.Sprintf("%s had its turn on %s", s.Channel.Version, s.Taken.Time.UTC().Format("2006-01-02 15:04 UTC"))}
+	d := Decision{Reason: ReasonTaken, Rollout: s.Taken.Rollout, Message: s.Channel.Version + " had its turn"}
+	if s.Taken.Rollout == "" { // it ran then, or the channel pointed at it before the database went back
+		d.Message = s.Channel.Version + " was left as it was"
+	}
+	d.Message += " on " + s.Taken.Time.UTC().Format("2006-01-02 15:04 UTC")
 	if len(s.Of) > 0 && s.Of[0].State == api.RolloutAborted {
 		d.Message += fmt.Sprintf(", and rollout %s was aborted (%s)", s.Of[0].ID, s.Of[0].Reason)
 	}
