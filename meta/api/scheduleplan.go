@@ -49,7 +49,7 @@ type SchedulePlan struct {
 type PlanStage struct {
 	Name     string     `json:"name"`
 	Group    string     `json:"group,omitempty"`
-	Hosts    int        `json:"hosts"` // that it lets have the version
+	Hosts    int        `json:"hosts"` // that it lets have the version, or has already
 	Begins   *time.Time `json:"begins,omitempty"`
 	First    *time.Time `json:"first,omitempty"` // when the first host may have it
 	Last     *time.Time `json:"last,omitempty"`  // when the last one may

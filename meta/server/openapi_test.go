@@ -330,6 +330,9 @@ func operations(r *running) []operation {
 		ok("schedule plan", func(ctx context.Context, c *api.Client) error {
 			return second(c.SchedulePlan(ctx, api.PlanQuery{Schedule: "production"}))
 		}),
+		ok("schedule plan's hosts", func(ctx context.Context, c *api.Client) error {
+			return second(c.SchedulePlanHosts(ctx, api.PlanQuery{Schedule: "production", Agent: "demo"}, api.Cursor{Limit: 3}))
+		}),
 		ok("delete schedule", func(ctx context.Context, c *api.Client) error { return c.DeleteSchedule(ctx, "production", 0) }),
 		ok("delete channel", func(ctx context.Context, c *api.Client) error { return c.DeleteChannel(ctx, "demo", "stable", 0) }),
 		ok("export", func(ctx context.Context, c *api.Client) error { return second(c.ExportFleet(ctx)) }),

@@ -290,11 +290,10 @@ func (p *planned) takeOutcome(out schedule.Outcome, counts map[api.PlanHostState
 	}
 	p.Hosts = counts
 	if p.Message == "" {
-		verb := "would begin"
+		p.Message = fmt.Sprintf("would begin on %s and be whole on %s", sayTime(*p.Begins), sayTime(*p.Ends))
 		if p.Rollout != "" {
-			verb = "rollout " + p.Rollout + " began"
+			p.Message = fmt.Sprintf("rollout %s is under way and would be whole on %s", p.Rollout, sayTime(*p.Ends))
 		}
-		p.Message = fmt.Sprintf("%s on %s and be whole on %s", verb, sayTime(*p.Begins), sayTime(*p.Ends))
 	}
 }
 

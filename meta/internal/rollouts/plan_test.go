@@ -265,6 +265,7 @@ func (s *simulation) checkHosts(p api.SchedulePlan, hosts map[string]api.PlanHos
 }
 
 func TestWhatAPlanSaysIsWhatHappens(t *testing.T) {
+	needsSimulation(t)
 	night := &api.Window{From: "22:00", To: "04:00"}
 	weekdays := &api.Window{Days: []string{"mon", "tue"}, From: "09:00", To: "10:00", Zone: "Europe/Berlin"}
 	for _, c := range []struct {
@@ -322,7 +323,45 @@ func TestWhatAPlanSaysIsWhatHappens(t *testing.T) {
 	}
 }
 
+// A rollout that is under way is planned from where it stands, with hosts in flight.
+func TestWhatAPlanSaysOfARolloutUnderWayIsWhatHappens(t *testing.T) {
+	needsSimulation(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := simulate(t, append(newHosts(3, "lab"), newHosts(9, "web")...)...)
+		s.follow(api.Strategy{Rate: &api.RateLimit{Hosts: 2, Period: 1800}, Stages: []api.Stage{
+			{Name: "lab", Percent: 100, Group: "lab", Soak: 3600}, {Percent: 40}, {Percent: 100, Window: &api.Window{From: "22:00", To: "04:00"}},
+		}})
+		s.point(t, "2.0")
+		s.goOn(time.Now().Add(20*24*time.Hour), func() bool {
+			all := s.all(t)
+			return len(all) > 0 && all[0].Stage == 1 && all[0].Progress[1].Granted > 0
+		})
+		p, hosts := s.plan(api.PlanQuery{})
+		under := s.all(t)[0]
+		if p.Rollout != under.ID || p.Ends == nil || len(hosts) != 12 || hosts["lab000"].State != api.PlanHostAlready {
+			t.Fatalf("%+v\n%+v", p, hosts)
+		}
+		s.goOn(p.Ends.Add(time.Hour), func() bool { return s.all(t)[0].State == api.RolloutCompleted })
+		if r := s.read(t, under.ID); !r.UpdatedAt.Equal(*p.Ends) {
+			t.Errorf("it is %s since %s, planned was %s", r.State, r.UpdatedAt, p.Ends)
+		}
+		for _, h := range s.hosts {
+			if is := hosts[h.name]; is.State == api.PlanHostChanges && (h.offered.Before(*is.From) || h.offered.After(*is.By)) {
+				t.Errorf("%s was let have it on %s, planned was %+v", h.name, h.offered, is)
+			}
+		}
+	})
+}
+
+func needsSimulation(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED with -short: days of simulated fleets")
+	}
+}
+
 func TestWhatAPlanSaysOfAnyStrategyIsWhatHappens(t *testing.T) {
+	needsSimulation(t)
 	for seed := range uint64(anyStrategies) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

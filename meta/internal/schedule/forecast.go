@@ -101,7 +101,7 @@ func NewForecast(r api.Rollout, takes time.Duration, now time.Time) *Forecast {
 	f.outcome.Stages = make([]api.PlanStage, len(r.Strategy.Stages))
 	f.gone = make([]bool, len(r.Strategy.Stages))
 	for i, st := range r.Strategy.Stages {
-		f.outcome.Stages[i] = api.PlanStage{Name: r.Strategy.StageName(i), Group: st.Group, Approval: st.Approval && r.Approved <= i}
+		f.outcome.Stages[i] = api.PlanStage{Name: r.Strategy.StageName(i), Group: st.Group, Approval: st.Approval && r.Approved <= i, Hosts: r.Progress[i].Granted}
 	}
 	if r.Stage < len(f.outcome.Stages) {
 		since := r.StageSince
