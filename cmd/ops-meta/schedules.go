@@ -134,7 +134,7 @@ func (a *app) scheduleSetCommand() *cobra.Command {
 			return err
 		}
 		return a.print(a.out, put, func(w io.Writer) {
-			writef(w, "schedule %s %s: channel %s to %s; what is next: ops-meta schedule show %s\n", put.Name, made, put.Channel, put.Scope, put.Name)
+			writef(w, "schedule %s %s: channel %s to %s; what is next: ops-meta schedule show %s; when which host: ops-meta schedule plan %s\n", put.Name, made, put.Channel, put.Scope, put.Name, put.Name)
 		})
 	}
 	to.addFlags(c)
