@@ -41,7 +41,7 @@ var otherWords = map[string]map[string]string{
 		"use":        "ops-meta context use NAME",
 		"job":        "ops-meta rollout, ops-meta agents",
 		"version":    "ops-meta --version; the server's: ops-meta doctor",
-		"plan":       "ops-meta diff -f FILE, deploy --dry-run, or schedule plan NAME",
+		"plan":       "ops-meta diff -f FILE, or deploy --dry-run; of a schedule: ops-meta schedule plan NAME",
 		"users":      "ops-meta token list",
 		"deadletter": "ops-meta notify dead list",
 	},

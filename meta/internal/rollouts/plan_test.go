@@ -385,7 +385,7 @@ func TestWhatAPlanSaysOfAnyStrategyIsWhatHappens(t *testing.T) {
 }
 
 // anyStrategies is how many strategies are made up; of the first eighty all were as planned.
-const anyStrategies = 10
+const anyStrategies = 6
 
 type dice struct{ *rand.Rand }
 
