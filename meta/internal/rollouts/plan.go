@@ -177,6 +177,9 @@ func (e *Engine) planAgent(ctx context.Context, it schedule.Situation, q api.Pla
 	out := f.Run(last)
 	p.times = f.TimesOf
 	p.takeOutcome(out, counts)
+	if p.Rollout == "" && at.After(q.From) { // the version is chosen when the first window opens
+		p.Stages[0].Waits = slices.Insert(p.Stages[0].Waits, 0, api.PlanWait{From: q.From.UTC(), Until: at.UTC()})
+	}
 	p.Notes = notesOf(it, p.SchedulePlan)
 	return p, nil
 }

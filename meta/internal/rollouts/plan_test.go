@@ -2,6 +2,7 @@ package rollouts_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -171,6 +172,9 @@ func (s *simulation) checkPlan() api.SchedulePlan {
 	p, hosts := s.plan(api.PlanQuery{Version: "2.0"})
 	if s.serial() != serial || len(s.all(s.t)) != 0 {
 		s.t.Fatal("the plan has written something")
+	}
+	if waits := p.Begins != nil && p.Begins.After(p.From); waits != (p.Begins != nil && len(p.Stages[0].Waits) > 0 && p.Stages[0].Waits[0].From.Equal(p.From)) {
+		s.t.Errorf("from %s on it begins on %s, and the first wave waits %+v", p.From, p.Begins, p.Stages[0].Waits)
 	}
 	start := time.Now()
 	s.point(s.t, "2.0")
@@ -425,4 +429,47 @@ func (d dice) waves() api.Strategy {
 	}
 	s.Stages = append(s.Stages, api.Stage{Percent: 100, Window: d.window()})
 	return s
+}
+
+// What is asked wrongly is refused by the name of what is wrong.
+func TestWhatAPlanIsAskedFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, c store.Config) {
+		s := serve(t, c)
+		s.prepare(t, "falcon", "probe")
+		hosts := newHosts(2, "lab")
+		beatAll(t, s, hosts)
+		s.schedule(t)
+		s.point(t, "1.0")
+		s.write(t, func(tx *store.Tx) error {
+			_, err := tx.PutChannel(t.Context(), api.Channel{Agent: "probe", Name: "stable", Version: "1.0"})
+			return err
+		})
+		for _, q := range []struct {
+			api.PlanQuery
+			field string // that is wrong; empty: nothing
+		}{
+			{api.PlanQuery{}, ""},
+			{api.PlanQuery{Agent: "falcon", Version: "2.0"}, ""},
+			{api.PlanQuery{Agent: "falcon", From: time.Now().Add(-time.Minute)}, ""},
+			{api.PlanQuery{Version: "2.0"}, "agent"},
+			{api.PlanQuery{Agent: "nobody"}, "agent"},
+			{api.PlanQuery{Agent: "falcon", Version: "9.0"}, "version"},
+			{api.PlanQuery{From: time.Now().Add(-2 * time.Hour)}, "from"},
+			{api.PlanQuery{From: time.Now().Add(2 * api.PlanHorizon)}, "from"},
+		} {
+			q.Schedule = "production"
+			plans, err := s.engine.SchedulePlan(t.Context(), q.PlanQuery)
+			var e *api.Error
+			if errors.As(err, &e); q.field == "" && (err != nil || len(plans) == 0) || q.field != "" && (e == nil || e.Field != q.field) {
+				t.Errorf("%+v: %d plans, %v", q, len(plans), err)
+			}
+		}
+		if _, err := s.engine.SchedulePlanHosts(t.Context(), api.PlanQuery{Schedule: "production"}, api.Cursor{}); err == nil {
+			t.Error("hosts of two agents' plans are listed together")
+		}
+		page, err := s.engine.SchedulePlanHosts(t.Context(), api.PlanQuery{Schedule: "production", Agent: "falcon", Version: "2.0"}, api.Cursor{Limit: 1})
+		if err != nil || len(page.Items) != 1 || page.Next != "lab000" || page.Total != 2 || page.Items[0].Stage != "lab" {
+			t.Errorf("%+v, %v", page, err)
+		}
+	})
 }
