@@ -35,6 +35,37 @@ func (s *source) Read(p []byte) (int, error) {
 
 func newBuffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, inputBuffer) }
 
+// members reads the members of a gzip stream one after the other, as one. What follows the
+// last one is [gzip.ErrHeader], however little of it there is.
+type members struct {
+	gz *gzip.Reader
+	in *bufio.Reader // of gz
+}
+
+func newMembers(gz *gzip.Reader, in *bufio.Reader) *members {
+	gz.Multistream(false)
+	return &members{gz, in}
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	n, err := m.gz.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	head, err := m.in.Peek(len(gzipMagic))
+	switch {
+	case len(head) == 0:
+		return n, err // the end, or why it cannot be seen
+	case string(head) != gzipMagic:
+		return n, gzip.ErrHeader
+	}
+	if err := m.gz.Reset(m.in); err != nil {
+		return n, err
+	}
+	m.gz.Multistream(false)
+	return n, nil
+}
+
 // bounded lets through a limited number of decompressed bytes and notes when
 // the stream ended under its reader.
 type bounded struct {

@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/mholt/archiver/v4"
 )
 
@@ -105,7 +106,11 @@ func Stream(ctx context.Context, r io.Reader, l Limits, handle func(Entry) error
 	if err != nil {
 		return Summary{}, blameFor(src, err)
 	}
-	decompressed := newAhead(gz)
+	var stream io.Reader = gz
+	if one, ok := gz.(*gzip.Reader); ok {
+		stream = newMembers(one, in)
+	}
+	decompressed := newAhead(stream)
 	content := &bounded{r: decompressed, left: l.MaxBytes, limit: l.MaxBytes}
 	t := newTree(l)
 	err = extractEntries(ctx, content, t, handle)
