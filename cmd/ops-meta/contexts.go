@@ -207,7 +207,7 @@ func (a *app) logInAt(cmd *cobra.Command, address string, l loginFlags) error {
 	if err := all.save(); err != nil {
 		return err
 	}
-	a.say("logged in to %s as %s (%s), context %s", p.Server, who.Name, who.Role, name)
+	a.say("logged in to %s as %s (%s), context %s", p.Server, who.Name, who.Role.Within(who.Remits), name)
 	return nil
 }
 

@@ -136,6 +136,7 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
+	Remits    Remits     `json:"remits,omitempty"` // of an operator: what they may change at most
 	Host      string     `json:"host,omitempty"`   // of RoleHost: whose heartbeats
 	Secret    string     `json:"secret,omitempty"` // only in the reply that creates it
 	CreatedAt time.Time  `json:"createdAt"`

@@ -38,6 +38,7 @@ type Version struct {
 type Identity struct {
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
+	Remits    Remits     `json:"remits,omitempty"` // of an operator: what they may change at most
 	TokenID   string     `json:"tokenId,omitempty"`
 	SessionID string     `json:"sessionId,omitempty"` // of a person who logged in
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`

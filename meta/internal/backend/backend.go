@@ -105,6 +105,7 @@ func (c *core) Open(ctx context.Context, p Parts, now Settings) (hosts store.Mar
 		Journal: journal{c}, Log: c.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
 		Leads: c.tellsOfSilence, Ahead: c.hostIsAhead, SeeClock: c.seeClockBefore("hosts are held to be silent"),
 	})
+	c.store.JudgeMembers(c.fleet.HasMember)
 	c.openEngine(interval)
 	if c.lineage, err = c.store.LineageKey(ctx); err != nil {
 		return hosts, err

@@ -67,7 +67,7 @@ func (s schemas) operationOf(r route) object {
 	if r.role == "" {
 		op["security"] = []object{}
 	} else {
-		op["description"] = "Needs the role " + string(r.role) + "."
+		op["description"] = "Needs the role " + string(r.role) + "." + r.remit.inWords()
 	}
 	if params := parametersOf(r); len(params) > 0 {
 		op["parameters"] = params
@@ -105,7 +105,7 @@ type refusal struct {
 var refusalTable = []refusal{
 	{"400", "The input is wrong; field says which", func(r route) bool { return r.role != "" || r.in != nil }},
 	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
-	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
+	{"403", "The role or the remits of who asks do not allow it", func(r route) bool { return r.role != "" }},
 	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
 	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.isWrite},
 	{"413", "The body is too large", func(r route) bool { return r.in != nil || r.inMedia != "" }},

@@ -25,6 +25,8 @@ var statusOf = map[api.ErrorKind]int{
 	api.KindUnavailable: http.StatusServiceUnavailable,
 	api.KindTooLarge:    http.StatusRequestEntityTooLarge,
 	api.KindInternal:    http.StatusInternalServerError,
+
+	api.KindOutsideRemit: http.StatusForbidden,
 }
 
 // hints are for errors that bring none of their own.
