@@ -95,7 +95,7 @@ const (
 
 // AuditKinds are the kinds of an [AuditEntry].
 var AuditKinds = []string{
-	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token", "user", "session",
+	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "channel", "schedule", "rollout", "host", "token", "user", "session",
 	"notification target", "notification", "standstill", "key", "server",
 }
 

@@ -84,7 +84,7 @@ func withKept(ctx context.Context, tx *store.Tx, by api.Actor, user api.User, ha
 	if len(next.Remits) == 0 {
 		next.Remits = nil
 	}
-	return next, next.User.Validate() // with what was left out
+	return next, next.Validate() // with what was left out
 }
 
 // DeleteUser removes one.

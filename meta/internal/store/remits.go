@@ -2,6 +2,7 @@ package store
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -23,7 +24,6 @@ func (tx *Tx) checkRemits(c change) error {
 	if len(remits) == 0 || c.isOwn(tx.actor.Name) {
 		return nil
 	}
-	what := c.action + " " + c.kind + " " + c.name
 	said := false
 	for _, thing := range []any{c.before, c.after} {
 		if thing == nil {
@@ -35,14 +35,23 @@ func (tx *Tx) checkRemits(c change) error {
 		}
 		for _, r := range reaches {
 			if len(remits.Covering(r, tx.store.hasMember)) == 0 {
-				return api.OutsideRemit(tx.actor, what, &r)
+				return api.OutsideRemit(tx.actor, c.inWords(), &r)
 			}
 		}
 	}
 	if !said {
-		return api.OutsideRemit(tx.actor, what, nil)
+		return api.OutsideRemit(tx.actor, c.inWords(), nil)
 	}
 	return nil
+}
+
+// inWords is the change for people, without an identifier that was only just made.
+func (c change) inWords() string {
+	what := c.action + " " + c.kind
+	if c.before == nil && (c.kind == rollouts.kind || c.kind == holds.kind) {
+		return what
+	}
+	return what + " " + strings.TrimSuffix(c.name, "/")
 }
 
 func (s *Store) hasMember(host, group string) bool {
