@@ -171,7 +171,11 @@ func (a *app) whoAmICommand() *cobra.Command {
 				return err
 			}
 			return a.print(w, id, func(w io.Writer) {
-				writef(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role.Within(id.Remits), id.From, expiryCell(id.ExpiresAt).text)
+				through := ""
+				if id.Provider != "" {
+					through = ", through " + id.Provider
+				}
+				writef(w, "%s, %s%s, from %s, expires %s\n", id.Name, id.Role.Within(id.Remits), through, id.From, expiryCell(id.ExpiresAt).text)
 			})
 		})
 	}}

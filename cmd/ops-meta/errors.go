@@ -183,7 +183,7 @@ func exitCodeOfKind(kind api.ErrorKind) int {
 		return exitNotFound
 	case api.KindExists, api.KindConflict, api.KindImmutable:
 		return exitConflict
-	case api.KindOutsideRemit:
+	case api.KindDenied, api.KindOutsideRemit:
 		return exitDenied
 	case api.KindUnavailable, api.KindInternal:
 	}

@@ -18,6 +18,7 @@ const (
 	KindInvalid   ErrorKind = "invalid"   // the input is wrong; Field says which
 	KindTooLarge  ErrorKind = "tooLarge"  // the input is larger than allowed
 
+	KindDenied       ErrorKind = "denied"       // who asks is not let in
 	KindOutsideRemit ErrorKind = "outsideRemit" // the remits of who asks do not cover it
 	KindUnavailable  ErrorKind = "unavailable"  // the database can't be reached; try again
 	KindInternal     ErrorKind = "internal"     // everything else

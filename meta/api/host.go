@@ -144,4 +144,5 @@ type Token struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	LastUsed  *time.Time `json:"lastUsed,omitempty"`
 	IsSession bool       `json:"-"` // it stands for a [Session]
+	Provider  string     `json:"-"` // of that session
 }

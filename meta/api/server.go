@@ -41,6 +41,7 @@ type Identity struct {
 	Remits    Remits     `json:"remits,omitempty"` // of an operator: what they may change at most
 	TokenID   string     `json:"tokenId,omitempty"`
 	SessionID string     `json:"sessionId,omitempty"` // of a person who logged in
+	Provider  string     `json:"provider,omitempty"`  // that vouches for this person; empty: none does
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	From      string     `json:"from"` // the address the server sees
 }

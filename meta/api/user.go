@@ -80,6 +80,8 @@ type Session struct {
 	Name      string     `json:"name"` // the person's
 	Role      Role       `json:"role"` // as of the login
 	Remits    Remits     `json:"remits,omitempty"`
+	Provider  string     `json:"provider,omitempty"` // the issuer of who vouches for them; empty: a user of this server
+	Subject   string     `json:"subject,omitempty"`  // whom the provider knows them as, for good
 	Secret    string     `json:"secret,omitempty"`
 	From      string     `json:"from"` // the address of the login
 	CreatedAt time.Time  `json:"createdAt"`
@@ -105,7 +107,7 @@ const Self = "self"
 // AsToken is the session as what it is to the server: a token of the person's
 // that ends.
 func (s Session) AsToken() Token {
-	return Token{ID: s.ID, Name: s.Name, Role: s.Role, Remits: s.Remits, CreatedAt: s.CreatedAt, CreatedBy: s.Name, ExpiresAt: &s.ExpiresAt, LastUsed: s.LastUsed, IsSession: true}
+	return Token{ID: s.ID, Name: s.Name, Role: s.Role, Remits: s.Remits, CreatedAt: s.CreatedAt, CreatedBy: s.Name, ExpiresAt: &s.ExpiresAt, LastUsed: s.LastUsed, IsSession: true, Provider: s.Provider}
 }
 
 // InWords is the token for messages.

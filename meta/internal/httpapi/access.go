@@ -115,7 +115,7 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	}
 	id := api.Identity{Name: name, Role: token.Role, Remits: token.Remits, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}
 	if token.IsSession {
-		id.TokenID, id.SessionID = "", token.ID
+		id.TokenID, id.SessionID, id.Provider = "", token.ID, token.Provider
 	}
 	return id, nil
 }

@@ -26,6 +26,7 @@ var statusOf = map[api.ErrorKind]int{
 	api.KindTooLarge:    http.StatusRequestEntityTooLarge,
 	api.KindInternal:    http.StatusInternalServerError,
 
+	api.KindDenied:       http.StatusForbidden,
 	api.KindOutsideRemit: http.StatusForbidden,
 }
 

@@ -16,6 +16,7 @@ func everyRoute() []route {
 		following     = Following
 		users         = Users
 		sessions      = Sessions
+		logins        = Logins
 		rollouts      = Rollouts
 		notifications = Notifications
 		care          = Care
@@ -23,7 +24,7 @@ func everyRoute() []route {
 		keys          = Keys
 	)
 	s := &Server{backend: Backend{
-		Following: struct{ following }{}, Users: struct{ users }{}, Sessions: struct{ sessions }{}, Rollouts: struct{ rollouts }{},
+		Following: struct{ following }{}, Users: struct{ users }{}, Sessions: struct{ sessions }{}, Logins: struct{ logins }{}, Rollouts: struct{ rollouts }{},
 		Notifications: struct{ notifications }{}, Care: struct{ care }{}, Standstill: struct{ standstill }{}, Keys: struct{ keys }{},
 	}}
 	return s.allRoutes()

@@ -33,7 +33,7 @@ func (s *Server) allRoutes() []route {
 		nounRoutes(nounPath{"schedules", remitEach}, "schedule", "Schedule", s.backend.Schedules, func(v *api.Schedule) (*string, *int64) { return &v.Name, &v.Revision }),
 		s.channelRoutes(), routesGiven(s.backend.Following, s.followingRoutes),
 		nounRoutes(nounPath{"notifications/targets", remitNone}, "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
-		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(), routesGiven(s.backend.Users, s.userRoutes), routesGiven(s.backend.Sessions, s.sessionRoutes),
+		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(), routesGiven(s.backend.Users, s.userRoutes), routesGiven(s.backend.Sessions, s.sessionRoutes), routesGiven(s.backend.Logins, s.loginRoutes),
 		routesGiven(s.backend.Rollouts, s.rolloutRoutes), routesGiven(s.backend.Notifications, s.notificationRoutes), routesGiven(s.backend.Care, s.careRoutes),
 		routesGiven(s.backend.Standstill, s.standstillRoutes), routesGiven(s.backend.Keys, s.keyRoutes),
 	)

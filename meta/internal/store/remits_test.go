@@ -242,3 +242,24 @@ func TestASessionKeepsTheRemitsOfItsLogin(t *testing.T) {
 		}
 	})
 }
+
+// TestASessionOfAGivenIdentifierIsOpenedOnce, so that what was exchanged for one is
+// not exchanged again; nobody here has to know whom somebody else vouches for.
+func TestASessionOfAGivenIdentifierIsOpenedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		s := d.open(t)
+		anna := api.Session{ID: "sgiven", Name: "anna@example.com", Role: api.RoleAdmin, Provider: "https://login.example.com", Subject: "u1"}
+		on := must(s.OpenSession(t.Context(), anna, 0))(t)
+		got := must(s.AuthenticateSession(t.Context(), on.Secret))(t)
+		if got.ID != "sgiven" || got.Provider != anna.Provider || got.Subject != "u1" || got.AsToken().Provider != anna.Provider || got.ExpiresAt.Sub(got.CreatedAt) != api.SessionLife {
+			t.Errorf("the session is %+v", got)
+		}
+		if _, err := s.OpenSession(t.Context(), anna, 0); api.KindOf(err) != api.KindExists {
+			t.Errorf("opened twice: %v", err)
+		}
+		log := must(s.Audit(t.Context(), api.AuditFilter{Actor: anna.Name}, api.Cursor{}))(t).Items
+		if len(log) != 1 || log[0].Action != "login" || !strings.Contains(string(log[0].After), "login.example.com") || strings.Contains(string(log[0].After), on.Secret) {
+			t.Errorf("the audit log says %+v", log)
+		}
+	})
+}
