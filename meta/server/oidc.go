@@ -2,10 +2,11 @@ package server
 
 import (
 	"context"
-	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
+	"github.com/ops-updater/ops-updater/meta/api"
 	"github.com/ops-updater/ops-updater/meta/internal/provider"
 )
 
@@ -26,8 +27,11 @@ const maxClientSecret = 4 << 10
 
 // newProvider is the provider of the settings, or nil; it is asked nothing yet.
 func (c OIDC) newProvider() (*provider.Provider, error) {
-	if c.Issuer == "" {
+	if reflect.ValueOf(c).IsZero() {
 		return nil, nil
+	}
+	if c.Issuer == "" {
+		return nil, api.InvalidField("oidc.issuer", "oidc.issuer is missing: the URL of the login provider that the rest of oidc is about")
 	}
 	conf := provider.Config{
 		Name: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scopes, GroupsClaim: c.GroupsClaim, CAFile: c.CA,
@@ -42,7 +46,7 @@ func (c OIDC) newProvider() (*provider.Provider, error) {
 	if c.ClientSecretFile != "" {
 		secret, err := plainfile.ReadLinked(c.ClientSecretFile, maxClientSecret)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read oidc.clientSecretFile: %w", err)
+			return nil, api.InvalidField("oidc.clientSecretFile", "cannot read oidc.clientSecretFile: %v", err)
 		}
 		conf.ClientSecret = strings.TrimSpace(string(secret))
 	}
