@@ -34,6 +34,9 @@ func (a *app) openProviderSession(cmd *cobra.Command, p place, port int) (api.Se
 		return api.Session{}, err
 	}
 	at, err := client.LoginProvider(cmd.Context())
+	if err == nil && at.Begin == "" {
+		err = api.NoLoginProvider()
+	}
 	if err != nil {
 		return api.Session{}, err
 	}

@@ -13,6 +13,14 @@ type LoginProvider struct {
 	Begin string `json:"begin"`
 }
 
+// NoLoginProvider is the refusal of a login by a provider where there is none.
+func NoLoginProvider() *Error {
+	return &Error{
+		Kind: KindNotFound, Message: "this server has no login provider",
+		Hint: "log in with a name and a password, or a token: ops-meta login URL [--user NAME]",
+	}
+}
+
 // BeginLogin begins a login at the provider.
 type BeginLogin struct {
 	Next     string    `json:"next,omitempty"`     // page to go on to; of a browser's own login
@@ -56,7 +64,8 @@ type RedeemLogin struct {
 	Verifier string `json:"verifier"`
 }
 
-// LoginProvider is the provider whose people may log in: NotFound when there is none.
+// LoginProvider is the provider whose people may log in; its Begin is empty when
+// there is none.
 func (c *Client) LoginProvider(ctx context.Context) (LoginProvider, error) {
 	return getResource[LoginProvider](ctx, c, nil, "provider")
 }

@@ -50,21 +50,17 @@ const (
 
 func (l logins) known() (*provider.Provider, error) {
 	if l.provider == nil {
-		return nil, &api.Error{
-			Kind: api.KindNotFound, Message: "this server has no login provider",
-			Hint: "log in with a name and a password, or a token: ops-meta login URL [--user NAME]",
-		}
+		return nil, api.NoLoginProvider()
 	}
 	return l.provider, nil
 }
 
-// LoginProvider says who vouches for people.
-func (l logins) LoginProvider() (api.LoginProvider, error) {
-	p, err := l.known()
-	if err != nil {
-		return api.LoginProvider{}, err
+// LoginProvider says who vouches for people; nothing where nobody does.
+func (l logins) LoginProvider() api.LoginProvider {
+	if l.provider == nil {
+		return api.LoginProvider{}
 	}
-	return api.LoginProvider{Name: p.Name(), Issuer: p.Issuer(), Begin: l.address("/login/provider")}, nil
+	return api.LoginProvider{Name: l.provider.Name(), Issuer: l.provider.Issuer(), Begin: l.address("/login/provider")}
 }
 
 // address is one of this server's, as people reach it.

@@ -143,9 +143,10 @@ type Sessions interface {
 	EndSession(ctx context.Context, by api.Actor, id, of string) error                      // of one person, or anybody's
 }
 
-// Logins lets in the people of a login provider: NotFound where there is none.
+// Logins lets in the people of a login provider: NotFound where there is none, but
+// for the question which there is.
 type Logins interface {
-	LoginProvider() (api.LoginProvider, error)
+	LoginProvider() api.LoginProvider
 	BeginLogin(ctx context.Context, b api.BeginLogin) (api.BegunLogin, error)
 	FinishLogin(ctx context.Context, from string, f api.FinishLogin) (api.FinishedLogin, error)
 	RedeemLogin(ctx context.Context, from string, r api.RedeemLogin) (api.Session, error)

@@ -76,8 +76,8 @@ func (s *Server) sessionRoutes() []route {
 // loginRoutes are those of logins at a provider.
 func (s *Server) loginRoutes() []route {
 	return []route{
-		{method: "GET", path: "/provider", id: "loginProvider", summary: "The OpenID Connect provider whose people may log in", endpoint: reads(func(*call) (api.LoginProvider, error) {
-			return s.backend.Logins.LoginProvider()
+		{method: "GET", path: "/provider", id: "loginProvider", summary: "The OpenID Connect provider whose people may log in; nothing in it where there is none", endpoint: reads(func(*call) (api.LoginProvider, error) {
+			return s.backend.Logins.LoginProvider(), nil
 		})},
 		{method: "POST", path: "/provider/begin", id: "beginLogin", summary: "Begin a login at the provider", endpoint: takes(http.StatusOK, func(c *call, b api.BeginLogin) (api.BegunLogin, error) {
 			return s.backend.Logins.BeginLogin(c.Context(), b)

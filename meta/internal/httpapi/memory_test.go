@@ -497,9 +497,7 @@ func (s sessions) EndSession(_ context.Context, by api.Actor, id, of string) err
 	return s.note("EndSession", by, id, of)
 }
 
-func (m *memory) LoginProvider() (api.LoginProvider, error) {
-	return answer[api.LoginProvider](m, "LoginProvider")
-}
+func (m *memory) LoginProvider() api.LoginProvider { return api.LoginProvider{Name: "n"} } // a setting: nothing is asked
 
 func (m *memory) BeginLogin(_ context.Context, b api.BeginLogin) (api.BegunLogin, error) {
 	return answer[api.BegunLogin](m, "BeginLogin", b.Next)

@@ -105,7 +105,7 @@ var exchanges = []exchange{
 	{"putUser", "PUT /users/bob", `{"role":"viewer","password":"correct horse"}`, "PutUser" + byAnn + " bob viewer correct horse 0"},
 	{"deleteUser", "DELETE /users/bob", "", "DeleteUser" + byAnn + " bob 0"},
 	{"logIn", "POST /sessions", `{"name":"bob","password":"correct horse"}`, "LogIn 192.0.2.1 {Name:bob Password:correct horse}"},
-	{"loginProvider", "GET /provider", "", "LoginProvider"},
+	{"loginProvider", "GET /provider", "", ""},
 	{"beginLogin", "POST /provider/begin", `{"next":"/hosts"}`, "BeginLogin /hosts"},
 	{"finishLogin", "POST /provider/finish", `{"ticket":"t","state":"s","code":"c"}`, "FinishLogin 192.0.2.1 {Ticket:t State:s Code:c Error:}"},
 	{"redeemLogin", "POST /provider/redeem", `{"code":"c","verifier":"v"}`, "RedeemLogin 192.0.2.1 {Code:c Verifier:v}"},
