@@ -28,7 +28,8 @@ type stage struct {
 	token string
 }
 
-func newStage(t *testing.T) *stage {
+// newStage starts an ops-meta with what flags it is given beside its own.
+func newStage(t *testing.T, flags ...string) *stage {
 	t.Helper()
 	bin, err := programs()
 	if err != nil {
@@ -36,7 +37,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{t: t, bin: bin, dir: t.TempDir(), addr: freeAddr(t)}
 	t.Cleanup(func() { killDaemons(s.dir) })
-	s.start("meta.log", "ops-meta", "serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "meta"))
+	s.start("meta.log", "ops-meta", append([]string{"serve", "--listen", s.addr, "--data", filepath.Join(s.dir, "meta")}, flags...)...)
 	s.eventually("the admin token", func() bool {
 		data, err := os.ReadFile(filepath.Join(s.dir, "meta", "admin.token"))
 		s.token = strings.TrimSpace(string(data))

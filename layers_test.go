@@ -75,6 +75,7 @@ var layers = map[string][]string{
 	"meta/internal/lineage":   {},
 	"meta/internal/keyring":   {"meta/trust"},
 	"meta/internal/password":  {},
+	"meta/internal/provider":  {"meta", "meta/api", "internal/plainfile", "internal/printable"},
 	"meta/internal/pgtest":    {}, // lends tests a PostgreSQL
 	"meta/internal/store":     {"meta", "meta/api", "meta/internal/keyring", "meta/internal/lineage", "internal/faultpoint", "internal/plainfile", "internal/pause"},
 	"meta/internal/notify":    {"meta/api", "internal/jitter"},
@@ -84,11 +85,11 @@ var layers = map[string][]string{
 	"meta/internal/httpapi":   {"internal/jsonbound", "meta", "meta/api", "meta/trust", "meta/internal/bodies", "internal/buildinfo", "internal/printable"},
 	"meta/internal/web":       {"meta", "meta/api", "meta/internal/bodies", "internal/timespan", "internal/printable"},
 	"meta/internal/backend": {
-		"meta", "meta/api", "meta/trust", "meta/internal/keyring", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/password", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
-		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/timespan",
+		"meta", "meta/api", "meta/trust", "meta/internal/keyring", "meta/internal/fleet", "meta/internal/fleetfile", "meta/internal/lineage", "meta/internal/notify", "meta/internal/password", "meta/internal/provider", "meta/internal/release", "meta/internal/rollout", "meta/internal/rollouts",
+		"meta/internal/store", "internal/atomicfile", "internal/plainfile", "internal/printable", "internal/timespan",
 	},
 	"meta/server": {
-		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
+		"meta", "meta/api", "meta/internal/backend", "meta/internal/fleet", "meta/internal/heartbeat", "meta/internal/release", "meta/internal/store", "meta/internal/notify", "meta/internal/provider", "meta/internal/bodies", "meta/internal/httpapi", "meta/internal/web",
 		"internal/atomicfile", "internal/buildinfo", "internal/exposition", "internal/faultpoint", "internal/plainfile", "internal/timespan", "internal/pause", "internal/printable", "internal/servicemanager", "packaging",
 	},
 	"internal/soak":        {"meta"}, // shakes a real sidecar

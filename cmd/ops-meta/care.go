@@ -74,7 +74,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"ID", "NAME", "ROLE", "EXPIRES", "USED", "BY", "MADE"}}
 				for _, tok := range all {
-					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(string(tok.Role)), expiryCell(tok.ExpiresAt), plain(lastUsedText(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
+					t.add(plain(tok.ID), cell{tok.Name, bold}, plain(tok.Role.Within(tok.Remits)), expiryCell(tok.ExpiresAt), plain(lastUsedText(tok.LastUsed)), plain(tok.CreatedBy), plain(ago(tok.CreatedAt)))
 				}
 				t.write(a, w)
 			})
@@ -103,12 +103,16 @@ func lastUsedText(t *time.Time) string {
 
 func (a *app) tokenCreateCommand() *cobra.Command {
 	var role, path string
+	var remits []string
 	var ttl lifetime
 	var flags server.Config
 	c := &cobra.Command{Use: "create NAME", Short: "Make a token; its secret is shown this once", Args: cobra.ExactArgs(1)}
 	c.Long = `Make a token. viewer sees everything, operator also says what is wanted, admin
 also makes tokens and cares for the server; enroll can only be exchanged for a
 host's own credential, once per host.
+
+An operator's token with --remit AGENTS@GROUP changes nothing beyond: see "ops-meta user
+create --help".
 
 With --data DIR it works on the directory of a server that is down, with --db on
 its PostgreSQL, also while it runs: for when no admin's token is left.`
@@ -120,16 +124,17 @@ its PostgreSQL, also while it runs: for when no admin's token is left.`
 				if err != nil {
 					return api.Token{}, err
 				}
-				return server.CreateTokenOffline(ctx, conf, api.Token{Name: n.Name, Role: n.Role, ExpiresAt: ttl.expiresAt()})
+				return server.CreateTokenOffline(ctx, conf, api.Token{Name: n.Name, Role: n.Role, Remits: n.Remits, ExpiresAt: ttl.expiresAt()})
 			}
 		}
-		tok, err := create(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), TTL: int64(time.Duration(ttl).Seconds())})
+		tok, err := create(cmd.Context(), api.NewToken{Name: args[0], Role: api.Role(role), Remits: api.RemitsOf(remits), TTL: int64(time.Duration(ttl).Seconds())})
 		if err != nil {
 			return err
 		}
 		return a.print(a.out, tok, func(w io.Writer) { writef(w, "%s\n", tok.Secret) })
 	}
 	c.Flags().StringVar(&role, "role", "viewer", "viewer, operator, admin or enroll")
+	remitFlag(c, &remits)
 	c.Flags().Var(&ttl, "expires", "how long it is good, such as 90d or 12h; for ever unless told")
 	offlineFlags(c, &path, &flags)
 	return c
@@ -166,7 +171,11 @@ func (a *app) whoAmICommand() *cobra.Command {
 				return err
 			}
 			return a.print(w, id, func(w io.Writer) {
-				writef(w, "%s, %s, from %s, expires %s\n", id.Name, id.Role, id.From, expiryCell(id.ExpiresAt).text)
+				through := ""
+				if id.Provider != "" {
+					through = ", through " + id.Provider
+				}
+				writef(w, "%s, %s%s, from %s, expires %s\n", id.Name, id.Role.Within(id.Remits), through, id.From, expiryCell(id.ExpiresAt).text)
 			})
 		})
 	}}

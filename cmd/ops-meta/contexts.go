@@ -142,34 +142,45 @@ func (a *app) loginCommand() *cobra.Command {
 		Use: "login URL", Short: "Log in to a server, and speak to it from now on", Args: cobra.ExactArgs(1),
 		Long: `Log in to a server as a context, and speak to it from now on: with a token, which is
 --token, OPS_META_TOKEN, or asked for, or with --user as a person with a password, which is
-asked for or read from --password-file. A token is kept once it was tried; of a person the
+asked for or read from --password-file, or with --sso at the provider that the server's
+settings name: open the address that is printed in a browser on this machine. A token is kept once it was tried; of a person the
 session is kept, which ends after 12 hours, with "ops-meta logout", and when the person's
 role changes. Contexts are in contexts.json below $XDG_CONFIG_HOME/ops-meta (else
 ~/.config/ops-meta), readable by their owner alone.
 
 --server, --token and OPS_META_SERVER, OPS_META_TOKEN win over a context; the token of
 a context is never sent to another server.`,
-		Example: "  ops-meta login https://meta.example --name prod\n  ops-meta login https://meta.example --user anna\n  ops-meta context use staging",
+		Example: "  ops-meta login https://meta.example --name prod\n  ops-meta login https://meta.example --user anna\n  ops-meta login https://meta.example --sso\n  ops-meta context use staging",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.logInAt(cmd, args[0], l)
 		},
 	}
 	c.Flags().StringVar(&l.name, "name", "", "what to call it (default the host of URL)")
 	c.Flags().StringVar(&l.user, "user", "", "log in as this person, with a password")
+	c.Flags().BoolVar(&l.sso, "sso", false, "log in at the server's login provider, in a browser on this machine")
+	c.Flags().IntVar(&l.port, "port", 0, "of this machine that the browser comes back to, such as one that ssh -L forwards; any unless told")
+	c.MarkFlagsMutuallyExclusive("sso", "user")
 	passwordFlag(c, &l.passwordFile)
 	return c
 }
 
 // loginFlags say as whom one logs in, and what the server is called from then on.
-type loginFlags struct{ name, user, passwordFile string }
+type loginFlags struct {
+	name, user, passwordFile string
+	sso                      bool
+	port                     int
+}
+
+// bringsSession reports whether a person logs in, and not a token.
+func (l loginFlags) bringsSession() bool { return l.user != "" || l.sso }
 
 func (a *app) logInAt(cmd *cobra.Command, address string, l loginFlags) error {
 	name := l.name
 	p := place{Server: address}
-	if l.user == "" {
+	if !l.bringsSession() {
 		p.Token = cmp.Or(a.token, os.Getenv("OPS_META_TOKEN"))
 	} else if a.token != "" {
-		return &usage{command: cmd, err: errors.New("give only one of --token, --user")}
+		return &usage{command: cmd, err: errors.New("give only one of --token, --user, --sso")}
 	}
 	p.CA, p.Cert, p.Key = absolute(a.ca), absolute(a.cert), absolute(a.key)
 	if name == "" {
@@ -178,7 +189,7 @@ func (a *app) logInAt(cmd *cobra.Command, address string, l loginFlags) error {
 	if !meta.ValidName(name) {
 		return &usage{command: cmd, err: fmt.Errorf("cannot call a context %q", name), hint: "give it a name of letters, digits and . _ - with --name"}
 	}
-	if l.user != "" {
+	if l.bringsSession() {
 		session, err := a.openSession(cmd, p, l)
 		if err != nil {
 			return err
@@ -207,7 +218,7 @@ func (a *app) logInAt(cmd *cobra.Command, address string, l loginFlags) error {
 	if err := all.save(); err != nil {
 		return err
 	}
-	a.say("logged in to %s as %s (%s), context %s", p.Server, who.Name, who.Role, name)
+	a.say("logged in to %s as %s (%s), context %s", p.Server, who.Name, who.Role.Within(who.Remits), name)
 	return nil
 }
 
@@ -222,6 +233,9 @@ func (a *app) openSession(cmd *cobra.Command, p place, l loginFlags) (api.Sessio
 	client, err := p.client()
 	if err != nil {
 		return api.Session{}, err
+	}
+	if l.sso {
+		return a.openProviderSession(cmd, p, l.port)
 	}
 	ask := func() (string, error) { return a.askLine("password of "+l.user+": ", "the password") }
 	if l.passwordFile != "" && l.passwordFile != "-" {

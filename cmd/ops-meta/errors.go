@@ -183,6 +183,8 @@ func exitCodeOfKind(kind api.ErrorKind) int {
 		return exitNotFound
 	case api.KindExists, api.KindConflict, api.KindImmutable:
 		return exitConflict
+	case api.KindDenied, api.KindOutsideRemit:
+		return exitDenied
 	case api.KindUnavailable, api.KindInternal:
 	}
 	return exitFailed

@@ -79,6 +79,9 @@ func (a *app) printAgentExplanation(w io.Writer, ag api.AgentExplanation) {
 	for _, r := range ag.Rules {
 		a.printRule(w, r)
 	}
+	if len(ag.Remits) > 0 {
+		writef(w, "  within the remits %s\n", ag.Remits)
+	}
 }
 
 func (a *app) printRule(w io.Writer, r api.Rule) {

@@ -71,6 +71,10 @@ func serveFlags(f *pflag.FlagSet, c *server.Config) {
 	f.StringVar(&c.LogLevel, "log-level", "", "debug, info, warn or error (default info)")
 	f.StringVar(&c.LogFormat, "log-format", "", "json or pretty (default pretty on a terminal)")
 	f.StringVar(&c.LogFile, "log-file", "", "rotated file to log to (default the standard error)")
+	f.StringVar(&c.OIDC.Issuer, "oidc-issuer", "", "URL of the OpenID Connect provider whose people may log in")
+	f.StringVar(&c.OIDC.ClientID, "oidc-client-id", "", "what the provider knows this server as")
+	f.StringVar(&c.OIDC.ClientSecretFile, "oidc-client-secret-file", "", "file with the secret that the provider gave it")
+	f.StringArrayVar(&c.OIDC.Roles, "oidc-role", nil, "GROUP=ROLE of the provider's people, such as ops=admin or 'team-a=operator:falcon-*@canary'; may be repeated")
 	f.BoolVar(&c.Pprof, "pprof", false, "serve /debug/pprof to admins")
 }
 
@@ -109,6 +113,10 @@ func joinSettings(f *pflag.FlagSet, path string, flags server.Config) (server.Co
 	take("log-level", func() { conf.LogLevel = flags.LogLevel })
 	take("log-format", func() { conf.LogFormat = flags.LogFormat })
 	take("log-file", func() { conf.LogFile = flags.LogFile })
+	take("oidc-issuer", func() { conf.OIDC.Issuer = flags.OIDC.Issuer })
+	take("oidc-client-id", func() { conf.OIDC.ClientID = flags.OIDC.ClientID })
+	take("oidc-client-secret-file", func() { conf.OIDC.ClientSecretFile = flags.OIDC.ClientSecretFile })
+	take("oidc-role", func() { conf.OIDC.Roles = flags.OIDC.Roles })
 	take("pprof", func() { conf.Pprof = flags.Pprof })
 	return conf, nil
 }

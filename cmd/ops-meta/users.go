@@ -18,7 +18,7 @@ import (
 
 func (a *app) userCommand() *cobra.Command {
 	c := &cobra.Command{Use: "user", Short: "People who log in with a name and a password"}
-	c.AddCommand(a.userListCommand(), a.userCreateCommand(), a.userRoleCommand(), a.userPasswordCommand(), a.userRemoveCommand())
+	c.AddCommand(a.userListCommand(), a.userShowCommand(), a.userCreateCommand(), a.userSetCommand(), a.userRoleCommand(), a.userPasswordCommand(), a.userRemoveCommand())
 	return c
 }
 
@@ -34,7 +34,7 @@ func (a *app) userListCommand() *cobra.Command {
 			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"NAME", "ROLE", "PASSWORD", "BY", "MADE"}}
 				for _, u := range all {
-					t.add(cell{u.Name, bold}, plain(string(u.Role)), plain(lastUsedText(u.PasswordSet)), plain(u.CreatedBy), plain(ago(u.CreatedAt)))
+					t.add(cell{u.Name, bold}, plain(u.Role.Within(u.Remits)), plain(lastUsedText(u.PasswordSet)), plain(u.CreatedBy), plain(ago(u.CreatedAt)))
 				}
 				t.write(a, w)
 			})
@@ -44,10 +44,16 @@ func (a *app) userListCommand() *cobra.Command {
 
 func (a *app) userCreateCommand() *cobra.Command {
 	var role, file string
+	var remits []string
 	c := &cobra.Command{Use: "create NAME", Short: "Let somebody log in with a name and a password", Args: cobra.ExactArgs(1)}
 	c.Long = `Let somebody log in with a name and a password, on the page and with "ops-meta login
 URL --user NAME". The password is asked for without being shown, or read from a file or a
-pipe; it is never an argument, which others could see. It has 10 characters or more.`
+pipe; it is never an argument, which others could see. It has 10 characters or more.
+
+An operator with --remit AGENTS@GROUP changes nothing beyond: AGENTS is an agent's name, with
+* for any letters, GROUP one group of hosts or * for every host. 'falcon-*@canary' lets
+them deploy the agents called falcon-… to the group canary and to its hosts.`
+	c.Example = "  ops-meta user create anna --role operator --remit 'falcon-*@canary' --remit 'demo@*'"
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := a.client()
 		if err != nil {
@@ -57,20 +63,62 @@ pipe; it is never an argument, which others could see. It has 10 characters or m
 		if err != nil {
 			return err
 		}
-		u, err := client.PutUser(cmd.Context(), api.User{Name: args[0], Role: api.Role(role), Password: password, Revision: api.MustNotExist})
+		u, err := client.PutUser(cmd.Context(), api.User{Name: args[0], Role: api.Role(role), Remits: api.RemitsOf(remits), Password: password, Revision: api.MustNotExist})
 		if err != nil {
 			return err
 		}
-		return a.print(a.out, u, func(w io.Writer) { writef(w, "user %s created: %s\n", u.Name, u.Role) })
+		return a.print(a.out, u, func(w io.Writer) { writef(w, "user %s created: %s\n", u.Name, u.Role.Within(u.Remits)) })
 	}
 	c.Flags().StringVar(&role, "role", "viewer", "viewer, operator or admin")
+	remitFlag(c, &remits)
 	passwordFlag(c, &file)
+	return c
+}
+
+// remitFlag is the parts of the fleet that an operator is limited to.
+func remitFlag(c *cobra.Command, remits *[]string) {
+	c.Flags().StringArrayVar(remits, "remit", nil, "AGENTS@GROUP that an operator may change, and nothing beyond, such as 'falcon-*@canary'; may be repeated")
+}
+
+func (a *app) userShowCommand() *cobra.Command {
+	return &cobra.Command{Use: "show NAME", Short: "One user, and what they may do", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.showView(cmd, func(ctx context.Context, c *api.Client, w io.Writer) error {
+			u, err := c.User(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(w, u, func(w io.Writer) {
+				writef(w, "%s: %s\nmade %s by %s, password set %s\n", a.paint(a.out, bold, u.Name), u.Role.Within(u.Remits), ago(u.CreatedAt), u.CreatedBy, lastUsedText(u.PasswordSet))
+			})
+		})
+	}}
+}
+
+func (a *app) userSetCommand() *cobra.Command {
+	var remits []string
+	var none bool
+	c := &cobra.Command{Use: "set NAME", Short: "Say what an operator may change at most, and end their sessions", Args: cobra.ExactArgs(1)}
+	c.Long = `Say what an operator may change at most, and end their sessions. The remits that are
+given take the place of those that there were; see "ops-meta user create --help".`
+	c.Example = "  ops-meta user set anna --remit 'falcon-*@canary' --remit 'demo@*'\n  ops-meta user set anna --no-remits"
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		given := append(api.Remits{}, api.RemitsOf(remits)...)
+		return a.changeUser(cmd, args[0], func(u *api.User) { u.Remits = given }, "user %s is %s now and has to log in again")
+	}
+	remitFlag(c, &remits)
+	c.Flags().BoolVar(&none, "no-remits", false, "let them change all that their role may")
+	c.MarkFlagsMutuallyExclusive("remit", "no-remits")
+	c.MarkFlagsOneRequired("remit", "no-remits")
 	return c
 }
 
 func (a *app) userRoleCommand() *cobra.Command {
 	return &cobra.Command{Use: "role NAME ROLE", Short: "Give a user another role, and end their sessions", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
-		return a.changeUser(cmd, args[0], func(u *api.User) { u.Role = api.Role(args[1]) }, "user %s is %s now and has to log in again")
+		return a.changeUser(cmd, args[0], func(u *api.User) {
+			if u.Role = api.Role(args[1]); u.Role != api.RoleOperator {
+				u.Remits = api.Remits{} // other roles have none
+			}
+		}, "user %s is %s now and has to log in again")
 	}}
 }
 
@@ -104,7 +152,7 @@ func (a *app) changeUser(cmd *cobra.Command, name string, change func(*api.User)
 	if u, err = client.PutUser(cmd.Context(), u); err != nil {
 		return err
 	}
-	a.say(says, u.Name, u.Role)
+	a.say(says, u.Name, u.Role.Within(u.Remits))
 	return nil
 }
 
@@ -140,7 +188,7 @@ func (a *app) sessionListCommand() *cobra.Command {
 			return printList(a, w, all, func(w io.Writer) {
 				t := table{head: []string{"ID", "NAME", "ROLE", "FROM", "ENDS", "USED", "BEGAN"}}
 				for _, s := range all {
-					t.add(plain(s.ID), cell{s.Name, bold}, plain(string(s.Role)), plain(s.From), expiryCell(&s.ExpiresAt), plain(lastUsedText(s.LastUsed)), plain(ago(s.CreatedAt)))
+					t.add(plain(s.ID), cell{s.Name, bold}, plain(s.Role.Within(s.Remits)), plain(s.From), expiryCell(&s.ExpiresAt), plain(lastUsedText(s.LastUsed)), plain(ago(s.CreatedAt)))
 				}
 				t.write(a, w)
 			})

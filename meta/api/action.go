@@ -1,6 +1,10 @@
 package api
 
-import "github.com/ops-updater/ops-updater/internal/printable"
+import (
+	"cmp"
+
+	"github.com/ops-updater/ops-updater/internal/printable"
+)
 
 // What an operator may do to a rollout.
 const (
@@ -50,9 +54,10 @@ type NewArtifact struct {
 
 // NewToken asks for a token.
 type NewToken struct {
-	Name string `json:"name"`
-	Role Role   `json:"role"`          // viewer, operator, admin, enroll
-	TTL  int64  `json:"ttl,omitempty"` // seconds; 0: it never expires
+	Name   string `json:"name"`
+	Role   Role   `json:"role"`             // viewer, operator, admin, enroll
+	Remits Remits `json:"remits,omitempty"` // of an operator: what the token may change at most; none: everything
+	TTL    int64  `json:"ttl,omitempty"`    // seconds; 0: it never expires
 }
 
 // ReleaseNotes is what of a release may be written after it was made.
@@ -65,7 +70,7 @@ type ReleaseNotes struct {
 func (t Token) Validate() error {
 	switch t.Role {
 	case RoleViewer, RoleOperator, RoleAdmin, RoleEnroll:
-		return validName("name", t.Name)
+		return cmp.Or(validName("name", t.Name), validateRemits(t.Role, t.Remits))
 	case RoleHost:
 		return fieldErr("role", "host is for credentials that enrolment gives")
 	}

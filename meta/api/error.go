@@ -11,14 +11,17 @@ type ErrorKind string
 
 // The kinds of errors.
 const (
-	KindNotFound    ErrorKind = "notFound"    // there is no such thing
-	KindExists      ErrorKind = "exists"      // it must not exist, but does
-	KindConflict    ErrorKind = "conflict"    // somebody else changed it meanwhile, or it is still in use
-	KindImmutable   ErrorKind = "immutable"   // it can never change
-	KindInvalid     ErrorKind = "invalid"     // the input is wrong; Field says which
-	KindTooLarge    ErrorKind = "tooLarge"    // the input is larger than allowed
-	KindUnavailable ErrorKind = "unavailable" // the database can't be reached; try again
-	KindInternal    ErrorKind = "internal"    // everything else
+	KindNotFound  ErrorKind = "notFound"  // there is no such thing
+	KindExists    ErrorKind = "exists"    // it must not exist, but does
+	KindConflict  ErrorKind = "conflict"  // somebody else changed it meanwhile, or it is still in use
+	KindImmutable ErrorKind = "immutable" // it can never change
+	KindInvalid   ErrorKind = "invalid"   // the input is wrong; Field says which
+	KindTooLarge  ErrorKind = "tooLarge"  // the input is larger than allowed
+
+	KindDenied       ErrorKind = "denied"       // who asks is not let in
+	KindOutsideRemit ErrorKind = "outsideRemit" // the remits of who asks do not cover it
+	KindUnavailable  ErrorKind = "unavailable"  // the database can't be reached; try again
+	KindInternal     ErrorKind = "internal"     // everything else
 )
 
 // Error is what goes wrong in the domain. Message is for people and complete

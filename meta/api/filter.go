@@ -6,6 +6,9 @@ import "time"
 type Actor struct {
 	Name string `json:"name"` // of the token or person, or "ops-meta" for the server itself
 	From string `json:"from"` // remote address
+
+	// Remits are what they may change at most; none: all that their role may.
+	Remits Remits `json:"-"`
 }
 
 // MustNotExist as a noun's Revision asks that a write creates it.

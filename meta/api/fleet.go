@@ -63,6 +63,9 @@ type AgentExplanation struct {
 	// What the host says of it itself, and the code of that: only the host knows its policy.
 	HostError  string `json:"hostError,omitempty"`
 	HostReason string `json:"hostReason,omitempty"`
+	// Remits are those of tokens, users and sessions that cover the agent on this
+	// host; who has none and is an operator may change it as well.
+	Remits Remits `json:"remits,omitempty"`
 }
 
 // Refusal is why a host refuses a release that it is told to run.

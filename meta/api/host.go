@@ -95,7 +95,7 @@ const (
 
 // AuditKinds are the kinds of an [AuditEntry].
 var AuditKinds = []string{
-	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "rollout", "host", "token", "user", "session",
+	"agent", "release", "artifact", "group", "assignment", "hold", "strategy", "channel", "schedule", "rollout", "host", "token", "user", "session",
 	"notification target", "notification", "standstill", "key", "server",
 }
 
@@ -136,6 +136,7 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
+	Remits    Remits     `json:"remits,omitempty"` // of an operator: what they may change at most
 	Host      string     `json:"host,omitempty"`   // of RoleHost: whose heartbeats
 	Secret    string     `json:"secret,omitempty"` // only in the reply that creates it
 	CreatedAt time.Time  `json:"createdAt"`
@@ -143,4 +144,5 @@ type Token struct {
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	LastUsed  *time.Time `json:"lastUsed,omitempty"`
 	IsSession bool       `json:"-"` // it stands for a [Session]
+	Provider  string     `json:"-"` // of that session
 }

@@ -38,8 +38,10 @@ type Version struct {
 type Identity struct {
 	Name      string     `json:"name"`
 	Role      Role       `json:"role"`
+	Remits    Remits     `json:"remits,omitempty"` // of an operator: what they may change at most
 	TokenID   string     `json:"tokenId,omitempty"`
 	SessionID string     `json:"sessionId,omitempty"` // of a person who logged in
+	Provider  string     `json:"provider,omitempty"`  // that vouches for this person; empty: none does
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	From      string     `json:"from"` // the address the server sees
 }

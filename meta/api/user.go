@@ -13,6 +13,10 @@ type User struct {
 	Name string `json:"name"`
 	Role Role   `json:"role"` // viewer, operator or admin
 
+	// Remits are what an operator may change at most; none: all that the role may.
+	// Left out of a change (nil) they stay as they are; an empty list takes them away.
+	Remits Remits `json:"remits,omitzero"`
+
 	// Password is written and never read back; left out of a change it stays as
 	// it is.
 	Password    string     `json:"password,omitempty"`
@@ -39,8 +43,8 @@ func (u User) Validate() error {
 	default:
 		return fieldErr("role", "%q is not for people: want viewer, operator or admin", printable.Clip(string(u.Role)))
 	}
-	if u.Password == "" {
-		return nil
+	if err := validateRemits(u.Role, u.Remits); err != nil || u.Password == "" {
+		return err
 	}
 	return ValidatePassword(u.Password)
 }
@@ -75,6 +79,9 @@ type Session struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"` // the person's
 	Role      Role       `json:"role"` // as of the login
+	Remits    Remits     `json:"remits,omitempty"`
+	Provider  string     `json:"provider,omitempty"` // the issuer of who vouches for them; empty: a user of this server
+	Subject   string     `json:"subject,omitempty"`  // whom the provider knows them as, for good
 	Secret    string     `json:"secret,omitempty"`
 	From      string     `json:"from"` // the address of the login
 	CreatedAt time.Time  `json:"createdAt"`
@@ -100,7 +107,7 @@ const Self = "self"
 // AsToken is the session as what it is to the server: a token of the person's
 // that ends.
 func (s Session) AsToken() Token {
-	return Token{ID: s.ID, Name: s.Name, Role: s.Role, CreatedAt: s.CreatedAt, CreatedBy: s.Name, ExpiresAt: &s.ExpiresAt, LastUsed: s.LastUsed, IsSession: true}
+	return Token{ID: s.ID, Name: s.Name, Role: s.Role, Remits: s.Remits, CreatedAt: s.CreatedAt, CreatedBy: s.Name, ExpiresAt: &s.ExpiresAt, LastUsed: s.LastUsed, IsSession: true, Provider: s.Provider}
 }
 
 // InWords is the token for messages.

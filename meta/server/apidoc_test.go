@@ -52,7 +52,7 @@ func operationsOf(doc *openapi3.T) string {
 		operations := paths[path].Operations()
 		for _, method := range slices.Sorted(maps.Keys(operations)) {
 			o := operations[method]
-			role := strings.TrimSuffix(strings.TrimPrefix(o.Description, "Needs the role "), ".")
+			role, _, _ := strings.Cut(strings.TrimPrefix(o.Description, "Needs the role "), ".") // what is said of remits follows
 			fmt.Fprintf(&b, "| `%s %s` | %s | %s |\n", method, strings.TrimPrefix(path, "/api/v1"), cmp.Or(role, "none"), o.Summary)
 		}
 	}

@@ -18,6 +18,7 @@ func (s care) Doctor(ctx context.Context) []api.Check {
 	checks = append(checks, s.checkSettings()...)
 	checks = append(checks, s.checkPublicURL(ctx))
 	checks = append(checks, s.backend.CheckKeys()...)
+	checks = append(checks, s.backend.CheckProvider(ctx)...)
 	checks = append(checks, s.backend.CheckFleet(), s.backend.CheckStandstill(), s.backend.CheckJumps(), s.backend.CheckHostClocks(), s.backend.CheckAdmins(ctx), s.backend.CheckContents(ctx))
 	return checks
 }

@@ -46,6 +46,7 @@ type Config struct {
 	ForgetHosts Days `yaml:"forgetHosts"` // of silence after which a host is forgotten; 0: never
 
 	SMTP SMTP `yaml:"smtp"` // how mail is sent
+	OIDC OIDC `yaml:"oidc"` // who vouches for people
 
 	LogLevel  string `yaml:"logLevel"`  // debug, info, warn, error [info]
 	LogFormat string `yaml:"logFormat"` // json, pretty; empty: pretty on a terminal
@@ -198,6 +199,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.trustedNetworks(); err != nil {
 		return &api.Error{Kind: api.KindInvalid, Field: "trustedProxies", Message: err.Error()}
+	}
+	if _, err := c.OIDC.newProvider(); err != nil {
+		return err
 	}
 	return new(certificate).loadPair(c)
 }

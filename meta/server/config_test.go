@@ -14,11 +14,14 @@ import (
 
 func TestConfigComesFromFileAndEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ops-meta.yaml")
-	text := "listen: 0.0.0.0:2001\ndata: /var/lib/ops-meta\ntrustedProxies: [10.0.0.0/8]\nforgetHosts: 60d\nkeepEvents: 30\ninterval: 90s\nsmtp:\n  addr: mail:25\n"
+	text := "listen: 0.0.0.0:2001\ndata: /var/lib/ops-meta\ntrustedProxies: [10.0.0.0/8]\nforgetHosts: 60d\nkeepEvents: 30\ninterval: 90s\nsmtp:\n  addr: mail:25\noidc:\n  clientId: meta\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := map[string]string{"OPS_META_LISTEN": ":9", "OPS_META_SMTP_FROM": "ops@example", "OPS_META_PUBLIC_URL": "https://x", "OPS_META_PPROF": "true", "OPS_META_INTERVAL": "2m"}
+	env := map[string]string{
+		"OPS_META_LISTEN": ":9", "OPS_META_SMTP_FROM": "ops@example", "OPS_META_PUBLIC_URL": "https://x", "OPS_META_PPROF": "true", "OPS_META_INTERVAL": "2m",
+		"OPS_META_OIDC_ISSUER": "https://login", "OPS_META_OIDC_CLIENT_SECRET_FILE": "s", "OPS_META_OIDC_ROLES": "ops=admin,team-a=operator:falcon-*@canary:demo@*",
+	}
 	var got server.Config
 	if err := server.LoadConfig(path, &got); err != nil {
 		t.Fatal(err)
@@ -28,7 +31,9 @@ func TestConfigComesFromFileAndEnvironment(t *testing.T) {
 	}
 	want := server.Config{
 		Listen: ":9", Data: "/var/lib/ops-meta", TrustedProxies: []string{"10.0.0.0/8"}, PublicURL: "https://x",
-		SMTP: server.SMTP{Addr: "mail:25", From: "ops@example"}, Pprof: true, Interval: 120, ForgetHosts: 60, KeepEvents: 30,
+		SMTP:  server.SMTP{Addr: "mail:25", From: "ops@example"},
+		OIDC:  server.OIDC{Issuer: "https://login", ClientID: "meta", ClientSecretFile: "s", Roles: []string{"ops=admin", "team-a=operator:falcon-*@canary:demo@*"}},
+		Pprof: true, Interval: 120, ForgetHosts: 60, KeepEvents: 30,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -47,7 +52,13 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		"a CA without TLS":         {func(c *server.Config) { c.ClientCA = "k" }, "both a certificate and its key"},
 		"a cert that is not there": {func(c *server.Config) { c.TLSCert, c.TLSKey = "c", "k" }, "no such file"},
 		"heartbeats half open":     {func(c *server.Config) { c.Heartbeats = "ajar" }, "ajar"},
-		"a proxy that is none":     {func(c *server.Config) { c.TrustedProxies = []string{"proxy"} }, "neither an address nor a network"},
+		"a provider without URL":   {func(c *server.Config) { c.OIDC.ClientID = "c" }, "oidc.issuer is missing"},
+		"one without its secret":   {func(c *server.Config) { c.OIDC = server.OIDC{Issuer: "https://l", ClientSecretFile: "/nowhere"} }, "cannot read oidc.clientSecretFile"},
+		"one that lets nobody in":  {func(c *server.Config) { c.OIDC = server.OIDC{Issuer: "https://l", ClientID: "c"} }, "nobody could log in"},
+		"a role that there is not": {func(c *server.Config) {
+			c.OIDC = server.OIDC{Issuer: "https://l", ClientID: "c", Roles: []string{"g=root"}}
+		}, "gives no role to a person"},
+		"a proxy that is none": {func(c *server.Config) { c.TrustedProxies = []string{"proxy"} }, "neither an address nor a network"},
 	} {
 		conf := good
 		c.change(&conf)

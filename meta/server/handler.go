@@ -29,7 +29,7 @@ func (s *Server) buildHandler(ctx context.Context) error {
 		Backend: httpapi.Backend{
 			Agents: b.Agents, Groups: b.Groups, Strategies: b.Strategies, NotifyTargets: b.NotifyTargets, Schedules: b.Schedules, Channels: b.Channels, Following: b.Rollouts(),
 			Releases: b.Releases, Artifacts: b.Artifacts, Assignments: b.Assignments, Holds: b.Holds,
-			Hosts: b.Hosts, Tokens: b.Tokens, Users: b.Users, Sessions: b.Sessions, Keys: b.Keys, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
+			Hosts: b.Hosts, Tokens: b.Tokens, Users: b.Users, Sessions: b.Sessions, Logins: b.Logins, Keys: b.Keys, History: b.History, Fleet: b.FleetFile, Rollouts: b.Rollouts(), Care: care{s},
 			Notifications: b.Notifications, Standstill: b.Standstill, Filters: b.Filters,
 		},
 	})
@@ -74,11 +74,16 @@ func (s *Server) newPage(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := web.New(web.Config{
+	conf := web.Config{
 		API: s.api, Key: [32]byte(key), Secure: strings.HasPrefix(s.conf.PublicURL, "https://"), Log: s.log,
 		NotFound: http.HandlerFunc(nothingHere),
 		Handout:  s.handout,
-	})
+		Reach:    func() string { return strings.TrimRight(s.backend.Settings().PublicURL, "/") },
+	}
+	if s.provider != nil {
+		conf.Provider = s.provider.Name()
+	}
+	h, err := web.New(conf)
 	if err != nil {
 		return nil, err
 	}

@@ -154,6 +154,7 @@ func init() {
 // what the client sends and what the document says can't come apart.
 func TestEveryOperationIsAsTheDocumentSays(t *testing.T) {
 	onBoth(t, func(t *testing.T, conf server.Config) {
+		startProvider(t, &conf)
 		r := start(t, conf)
 		check, doc := newChecked(t, r)
 		c, err := api.NewClient(api.ClientConfig{Server: r.url, Token: r.token, Transport: check})
@@ -168,6 +169,9 @@ func TestEveryOperationIsAsTheDocumentSays(t *testing.T) {
 			} else if p := problem(err); try.fails != 0 && (p == nil || p.Status != try.fails) {
 				t.Errorf("%s: got %v, want status %d", try.name, err, try.fails)
 			}
+		}
+		if err := tryProvider(t.Context(), c); err != nil {
+			t.Errorf("a login at the provider: %v", err)
 		}
 		for path, item := range doc.Paths.Map() {
 			for method, op := range item.Operations() {

@@ -17,6 +17,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/heartbeat"
 	"github.com/ops-updater/ops-updater/meta/internal/httpapi"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
+	"github.com/ops-updater/ops-updater/meta/internal/provider"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
 )
@@ -31,6 +32,7 @@ type Server struct {
 	feed       *httpapi.Feed
 	notifier   *notify.Sender
 	backend    *backend.Backend
+	provider   *provider.Provider // nil: there is none
 	fleet      *fleet.Fleet
 	urlGuessed atomic.Bool // publicUrl is made from this machine's name
 
@@ -66,7 +68,7 @@ func Open(ctx context.Context, conf Config, log zerolog.Logger) (*Server, error)
 	s := &Server{conf: conf, log: log, feed: &httpapi.Feed{}}
 	s.urlGuessed.Store(guessed)
 	steps := []func(context.Context) error{
-		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openNotify, s.openFleet, s.buildHandler,
+		s.openData, s.openAccess, s.listen, s.openArtifacts, s.openNotify, s.openProvider, s.openFleet, s.buildHandler,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -119,7 +121,7 @@ func (s *Server) listen(ctx context.Context) error {
 func (s *Server) openFleet(ctx context.Context) (err error) {
 	boundMemory()
 	s.mark, err = s.backend.Open(ctx, backend.Parts{
-		Access: s.access, Feed: s.feed, Artifacts: s.artifacts, Notifier: s.notifier,
+		Access: s.access, Feed: s.feed, Artifacts: s.artifacts, Notifier: s.notifier, Provider: s.provider,
 	}, s.conf.settings())
 	s.fleet = s.backend.Fleet()
 	s.readiness.log, s.readiness.store, s.readiness.fleet = s.log, s.store, s.fleet

@@ -10,6 +10,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/fleet"
 	"github.com/ops-updater/ops-updater/meta/internal/keyring"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
+	"github.com/ops-updater/ops-updater/meta/internal/provider"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -32,6 +33,7 @@ type Backend struct {
 	Tokens        tokens
 	Users         users
 	Sessions      sessions
+	Logins        logins
 	Keys          keys
 	History       history
 	FleetFile     fleetFile
@@ -74,6 +76,7 @@ type Parts struct {
 	Feed      Feed
 	Artifacts *release.Store
 	Notifier  *notify.Sender
+	Provider  *provider.Provider // of people that this server does not know itself; nil: there is none
 }
 
 // New is a backend of a database, which has read nothing yet.
@@ -83,7 +86,7 @@ func New(conf Config, s *store.Store, log zerolog.Logger) *Backend {
 	return &Backend{
 		core: c, Agents: c.agentNouns(), Groups: c.groupNouns(), Strategies: c.strategyNouns(), NotifyTargets: c.notifyTargets(),
 		Schedules: c.scheduleNouns(), Channels: channels{c},
-		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Users: users{c}, Sessions: sessions{c}, Keys: keys{c}, History: history{c},
+		Releases: releases{c}, Artifacts: artifacts{c}, Assignments: assignments{c}, Holds: holds{c}, Hosts: hosts{c}, Tokens: tokens{c}, Users: users{c}, Sessions: sessions{c}, Logins: logins{c}, Keys: keys{c}, History: history{c},
 		FleetFile: fleetFile{c}, Notifications: notifications{c}, Standstill: standstill{c}, Filters: filters{c},
 	}
 }
@@ -98,13 +101,21 @@ func (c *core) Rollouts() *rollouts.Engine { return c.engine }
 // of the hosts as they were read.
 func (c *core) Open(ctx context.Context, p Parts, now Settings) (hosts store.Mark, err error) {
 	start := time.Now()
-	c.access, c.feed, c.artifacts, c.notifier = p.Access, p.Feed, p.Artifacts, p.Notifier
+	c.access, c.feed, c.artifacts, c.notifier, c.provider = p.Access, p.Feed, p.Artifacts, p.Notifier, p.Provider
+	key, err := c.store.EnsureSecret(ctx, "login-tickets", 32)
+	if err != nil {
+		return hosts, err
+	}
+	if c.seal, err = newSeal(key); err != nil {
+		return hosts, err
+	}
 	c.settings.Store(&now)
 	interval := time.Duration(now.Interval) * time.Second
 	c.fleet = fleet.New(fleet.Options{
 		Journal: journal{c}, Log: c.log, Interval: interval, SweepEvery: min(interval, fleet.DefaultSweepEvery),
 		Leads: c.tellsOfSilence, Ahead: c.hostIsAhead, SeeClock: c.seeClockBefore("hosts are held to be silent"),
 	})
+	c.store.JudgeMembers(c.fleet.HasMember)
 	c.openEngine(interval)
 	if c.lineage, err = c.store.LineageKey(ctx); err != nil {
 		return hosts, err

@@ -12,6 +12,7 @@ import (
 	"github.com/ops-updater/ops-updater/meta/internal/keyring"
 	"github.com/ops-updater/ops-updater/meta/internal/lineage"
 	"github.com/ops-updater/ops-updater/meta/internal/notify"
+	"github.com/ops-updater/ops-updater/meta/internal/provider"
 	"github.com/ops-updater/ops-updater/meta/internal/release"
 	"github.com/ops-updater/ops-updater/meta/internal/rollouts"
 	"github.com/ops-updater/ops-updater/meta/internal/store"
@@ -37,7 +38,9 @@ type core struct {
 	ring      atomic.Pointer[keyring.Ring]
 	clock     clockWatch
 	ahead     aheadTurns
-	hashing   chan struct{} // a place for each password that may be hashed at a time
+	provider  *provider.Provider // nil: everybody who logs in is known here
+	seal      seal               // of logins that are under way
+	hashing   chan struct{}      // a place for each password that may be hashed at a time
 }
 
 // write makes one operator's change and has it in force here when it returns.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -66,7 +67,7 @@ func (s hosts) Match(ctx context.Context, selector api.Selector, c api.Cursor) (
 const matchTime = 10 * time.Second
 
 // Explain says what a host is told, and why.
-func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) {
+func (s hosts) Explain(ctx context.Context, name string) (api.Explanation, error) {
 	if err := (api.Scope{Kind: api.ScopeHost, Name: name}).Validate(); err != nil {
 		return api.Explanation{}, err
 	}
@@ -74,7 +75,55 @@ func (s hosts) Explain(_ context.Context, name string) (api.Explanation, error) 
 	if h, ok := s.fleet.Host(name); ok {
 		s.explainTrust(&e, h)
 	}
+	if len(e.Agents) > 0 {
+		s.explainRemits(ctx, &e)
+	}
 	return e, nil
+}
+
+// explainRemits adds which remits cover what the host is told. While the database
+// does not answer that is left out: the rest is known without it.
+func (s hosts) explainRemits(ctx context.Context, e *api.Explanation) {
+	ctx, cancel := context.WithTimeout(ctx, remitsWithin)
+	defer cancel()
+	given, err := s.givenRemits(ctx)
+	if err != nil {
+		return
+	}
+	for i := range e.Agents {
+		reach := api.Reach{Agent: e.Agents[i].Agent, Scope: api.Scope{Kind: api.ScopeHost, Name: e.Host}}
+		e.Agents[i].Remits = given.Covering(reach, s.fleet.HasMember)
+	}
+}
+
+// remitsWithin is how long an explanation waits for the remits.
+const remitsWithin = time.Second
+
+// givenRemits are those that somebody has, each once, sorted.
+func (s hosts) givenRemits(ctx context.Context) (given api.Remits, err error) {
+	tokens, err := readAllPages(func(c api.Cursor) (api.Page[api.Token], error) { return s.store.Tokens(ctx, c) })
+	if err != nil {
+		return nil, err
+	}
+	users, err := readAllPages(func(c api.Cursor) (api.Page[store.KeptUser], error) { return s.store.Users(ctx, "", c) })
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := readAllPages(func(c api.Cursor) (api.Page[api.Session], error) { return s.store.Sessions(ctx, "", c) })
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tokens {
+		given = append(given, t.Remits...)
+	}
+	for _, u := range users {
+		given = append(given, u.Remits...)
+	}
+	for _, on := range sessions {
+		given = append(given, on.Remits...)
+	}
+	slices.Sort(given)
+	return slices.Compact(given), nil
 }
 
 // DeleteHost forgets one.

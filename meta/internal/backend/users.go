@@ -64,6 +64,9 @@ func withKept(ctx context.Context, tx *store.Tx, by api.Actor, user api.User, ha
 	switch {
 	case err == nil:
 		next.CreatedAt, next.CreatedBy, next.PasswordSet = old.CreatedAt, old.CreatedBy, old.PasswordSet
+		if user.Remits == nil {
+			next.Remits = old.Remits
+		}
 		if hash == "" {
 			next.Hash = old.Hash
 		}
@@ -78,7 +81,10 @@ func withKept(ctx context.Context, tx *store.Tx, by api.Actor, user api.User, ha
 		now := tx.Now()
 		next.PasswordSet = &now
 	}
-	return next, nil
+	if len(next.Remits) == 0 {
+		next.Remits = nil
+	}
+	return next, next.Validate() // with what was left out
 }
 
 // DeleteUser removes one.
@@ -101,7 +107,7 @@ func (s sessions) LogIn(ctx context.Context, from string, l api.Login) (api.Sess
 	if err != nil {
 		return api.Session{}, err
 	}
-	return s.store.OpenSession(ctx, api.Session{Name: user.Name, Role: user.Role, From: from}, user.Revision)
+	return s.store.OpenSession(ctx, api.Session{Name: user.Name, Role: user.Role, Remits: user.Remits, From: from}, user.Revision)
 }
 
 // checkPassword is the user whose name and password these are.

@@ -122,6 +122,22 @@ func (f *Fleet) CountScope(s api.Scope) int {
 	return f.Hosts()
 }
 
+// HasMember reports whether a host is in a group, by what it last reported; one
+// never heard of by its name alone.
+func (f *Fleet) HasMember(host, group string) bool {
+	sel := f.snapshot.Load().selectorOf(group)
+	if sel == nil {
+		return false
+	}
+	sh := f.shardOf(host)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if h := sh.hosts[host]; h != nil {
+		return sel.Match(f.factsOf(h))
+	}
+	return sel.Match(Facts{Name: host})
+}
+
 // countMatching is how many known hosts a selector picks.
 func (f *Fleet) countMatching(sel *Selector) int {
 	n := 0

@@ -113,9 +113,9 @@ func (a *Access) Identify(r *http.Request) (api.Identity, error) {
 	if token.Role == api.RoleHost {
 		name = token.Host
 	}
-	id := api.Identity{Name: name, Role: token.Role, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}
+	id := api.Identity{Name: name, Role: token.Role, Remits: token.Remits, TokenID: token.ID, ExpiresAt: token.ExpiresAt, From: from.String()}
 	if token.IsSession {
-		id.TokenID, id.SessionID = "", token.ID
+		id.TokenID, id.SessionID, id.Provider = "", token.ID, token.Provider
 	}
 	return id, nil
 }

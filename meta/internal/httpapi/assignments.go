@@ -17,16 +17,16 @@ func (s *Server) assignmentRoutes() []route {
 		},
 		{method: "GET", path: oneAssignment, id: "getAssignment", summary: "What a scope runs", role: api.RoleViewer, endpoint: reads(s.getAssignment)},
 		{
-			method: "PUT", path: oneAssignment, id: "putAssignment", summary: "Let a scope run a version, at once", role: api.RoleOperator,
+			method: "PUT", path: oneAssignment, id: "putAssignment", summary: "Let a scope run a version, at once", role: api.RoleOperator, remit: remitEach,
 			query: []param{dryRun, {"force", "also when no host of the scope can have the release", "boolean"}}, guarded: true, endpoint: takes(http.StatusOK, s.putAssignment),
 		},
 		{
-			method: "PATCH", path: oneAssignment, id: "patchAssignment", summary: "Change what is named of an assignment, at once, and nothing else", role: api.RoleOperator,
+			method: "PATCH", path: oneAssignment, id: "patchAssignment", summary: "Change what is named of an assignment, at once, and nothing else", role: api.RoleOperator, remit: remitEach,
 			guarded: true, endpoint: patches(s.patchAssignment),
 		},
 		{
 			method: "DELETE", path: oneAssignment, id: "deleteAssignment", summary: "Say nothing any more about a scope",
-			role: api.RoleOperator, guarded: true, endpoint: acts(s.deleteAssignment),
+			role: api.RoleOperator, remit: remitEach, guarded: true, endpoint: acts(s.deleteAssignment),
 		},
 		{method: "POST", path: "/impact", id: "impact", summary: "What an assignment would change", role: api.RoleViewer, endpoint: takes(http.StatusOK, func(c *call, a api.Assignment) (api.Impact, error) {
 			if err := a.Validate(); err != nil {
@@ -35,10 +35,10 @@ func (s *Server) assignmentRoutes() []route {
 			return s.backend.Assignments.Impact(c.Context(), a)
 		})},
 		{method: "GET", path: "/holds", id: "listHolds", summary: "What is held", role: api.RoleViewer, query: listingParams(scoped), endpoint: reads(s.listHolds)},
-		{method: "POST", path: "/holds", id: "createHold", summary: "Hold a host, a group or an agent", role: api.RoleOperator, endpoint: takes(http.StatusCreated, func(c *call, h api.Hold) (api.Hold, error) {
+		{method: "POST", path: "/holds", id: "createHold", summary: "Hold a host, a group or an agent", role: api.RoleOperator, remit: remitEach, endpoint: takes(http.StatusCreated, func(c *call, h api.Hold) (api.Hold, error) {
 			return s.backend.Holds.CreateHold(c.Context(), c.actor(), h)
 		})},
-		{method: "DELETE", path: "/holds/{id}", id: "deleteHold", summary: "Release a hold", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+		{method: "DELETE", path: "/holds/{id}", id: "deleteHold", summary: "Release a hold", role: api.RoleOperator, remit: remitEach, endpoint: acts(func(c *call) error {
 			return s.backend.Holds.DeleteHold(c.Context(), c.actor(), c.PathValue("id"))
 		})},
 	}

@@ -28,6 +28,7 @@ type Backend struct {
 	Tokens        Tokens
 	Users         Users
 	Sessions      Sessions
+	Logins        Logins
 	Keys          Keys
 	Rollouts      Rollouts
 	Notifications Notifications
@@ -140,6 +141,15 @@ type Sessions interface {
 	ChangePassword(ctx context.Context, by api.Actor, session string, p api.NewPassword) error
 	Sessions(ctx context.Context, name string, c api.Cursor) (api.Page[api.Session], error) // of one person, or everyone's
 	EndSession(ctx context.Context, by api.Actor, id, of string) error                      // of one person, or anybody's
+}
+
+// Logins lets in the people of a login provider: NotFound where there is none, but
+// for the question which there is.
+type Logins interface {
+	LoginProvider() api.LoginProvider
+	BeginLogin(ctx context.Context, b api.BeginLogin) (api.BegunLogin, error)
+	FinishLogin(ctx context.Context, from string, f api.FinishLogin) (api.FinishedLogin, error)
+	RedeemLogin(ctx context.Context, from string, r api.RedeemLogin) (api.Session, error)
 }
 
 // Keys is whom hosts can believe.

@@ -43,7 +43,9 @@ func (c *call) giveRoomBack() {
 }
 
 // actor is the caller as the audit log names it.
-func (c *call) actor() api.Actor { return api.Actor{Name: c.caller.Name, From: c.caller.From} }
+func (c *call) actor() api.Actor {
+	return api.Actor{Name: c.caller.Name, From: c.caller.From, Remits: c.caller.Remits}
+}
 
 // onlyLooks reports whether the caller may change nothing.
 func (c *call) onlyLooks() bool { return !roleAllows(c.caller.Role, api.RoleOperator) }

@@ -74,7 +74,7 @@ func (s *Server) notificationRoutes() []route {
 	return []route{
 		{
 			method: "POST", path: "/notifications/targets/{target}/test", id: "testNotifyTarget", summary: "Send it one notification now",
-			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			role: api.RoleOperator, remit: remitNone, endpoint: acts(func(c *call) error {
 				return s.backend.Notifications.TestTarget(c.Context(), c.actor(), c.PathValue("target"))
 			}),
 		},
@@ -90,7 +90,7 @@ func (s *Server) notificationRoutes() []route {
 		},
 		{
 			method: "POST", path: "/notifications/dead/{id}/retry", id: "retryDeadLetter", summary: "Try to deliver it again",
-			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			role: api.RoleOperator, remit: remitNone, endpoint: acts(func(c *call) error {
 				id, err := intParam(c.PathValue("id"), "id", 0)
 				if err != nil {
 					return err
@@ -100,7 +100,7 @@ func (s *Server) notificationRoutes() []route {
 		},
 		{
 			method: "DELETE", path: "/notifications/dead/{id}", id: "dropDeadLetter", summary: "Give it up for good",
-			role: api.RoleOperator, endpoint: acts(func(c *call) error {
+			role: api.RoleOperator, remit: remitNone, endpoint: acts(func(c *call) error {
 				id, err := intParam(c.PathValue("id"), "id", 0)
 				if err != nil {
 					return err

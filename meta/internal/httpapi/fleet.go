@@ -7,7 +7,7 @@ func (s *Server) fleetRoutes() []route {
 		{method: "GET", path: "/fleet", id: "exportFleet", summary: "Everything an operator has said, as a fleet file", role: api.RoleViewer, endpoint: streams("application/yaml", s.exportFleet)},
 		{
 			method: "PUT", path: "/fleet", id: "applyFleet", summary: "Be as the fleet file says, all of it or nothing",
-			role: api.RoleOperator, query: []param{
+			role: api.RoleOperator, remit: remitEach, query: []param{
 				dryRun,
 				{"now", "a changed version goes to all hosts at once, without a rollout, also one that was taken back as bad", "boolean"},
 				{"overwrite", "also take back what was changed after the file was exported", "boolean"},
@@ -16,7 +16,7 @@ func (s *Server) fleetRoutes() []route {
 		},
 		{
 			method: "POST", path: "/fleet/import", id: "importConfig", summary: "Take the cfg.json of an older ops-meta",
-			role: api.RoleOperator, query: []param{dryRun, {"partial", "take what can be taken when a part of it cannot", "boolean"}}, endpoint: uploads("application/json", s.importConfig),
+			role: api.RoleOperator, remit: remitNone, query: []param{dryRun, {"partial", "take what can be taken when a part of it cannot", "boolean"}}, endpoint: uploads("application/json", s.importConfig),
 		},
 	}
 }

@@ -30,7 +30,7 @@ func (s *Server) hostRoutes() []route {
 		{method: "GET", path: "/hosts/{host}", id: "getHost", summary: "One host", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Host, error) {
 			return s.backend.Hosts.Host(c.Context(), c.PathValue("host"))
 		})},
-		{method: "DELETE", path: "/hosts/{host}", id: "deleteHost", summary: "Forget a host and void its credential", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+		{method: "DELETE", path: "/hosts/{host}", id: "deleteHost", summary: "Forget a host and void its credential", role: api.RoleOperator, remit: remitNone, endpoint: acts(func(c *call) error {
 			return s.backend.Hosts.DeleteHost(c.Context(), c.actor(), c.PathValue("host"))
 		})},
 		{

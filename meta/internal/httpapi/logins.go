@@ -73,12 +73,51 @@ func (s *Server) sessionRoutes() []route {
 	}
 }
 
+// loginRoutes are those of logins at a provider.
+func (s *Server) loginRoutes() []route {
+	return []route{
+		{method: "GET", path: "/provider", id: "loginProvider", summary: "The OpenID Connect provider whose people may log in; nothing in it where there is none", endpoint: reads(func(*call) (api.LoginProvider, error) {
+			return s.backend.Logins.LoginProvider(), nil
+		})},
+		{method: "POST", path: "/provider/begin", id: "beginLogin", summary: "Begin a login at the provider", endpoint: takes(http.StatusOK, func(c *call, b api.BeginLogin) (api.BegunLogin, error) {
+			return s.backend.Logins.BeginLogin(c.Context(), b)
+		})},
+		{
+			method: "POST", path: "/provider/finish", id: "finishLogin", summary: "Let in whom the provider has sent back: a session, or where a program waits for it",
+			endpoint: takes(http.StatusOK, func(c *call, f api.FinishLogin) (api.FinishedLogin, error) {
+				if err := s.countLogin(c); err != nil {
+					return api.FinishedLogin{}, err
+				}
+				return s.backend.Logins.FinishLogin(c.Context(), c.caller.From, f)
+			}),
+		},
+		{
+			method: "POST", path: "/provider/redeem", id: "redeemLogin", summary: "Make a session of the code that a browser brought, once",
+			endpoint: takes(http.StatusCreated, func(c *call, r api.RedeemLogin) (api.Session, error) {
+				if err := s.countLogin(c); err != nil {
+					return api.Session{}, err
+				}
+				return s.backend.Logins.RedeemLogin(c.Context(), c.caller.From, r)
+			}),
+		},
+	}
+}
+
+// countLogin counts a try for its address, before anything is looked at: tries that
+// come at once must not all pass.
+func (s *Server) countLogin(c *call) error {
+	from := s.access.Address(c.Request)
+	if s.access.failures.takeOne(from) {
+		return nil
+	}
+	return tooMany("too many wrong tokens or logins from this address", s.access.failures.waitFor(from))
+}
+
 // logIn lets a person in. Every try counts, for the address and for the name,
 // before anything is looked at: tries that come at once must not all pass.
 func (s *Server) logIn(c *call, l api.Login) (api.Session, error) {
-	from := s.access.Address(c.Request)
-	if !s.access.failures.takeOne(from) {
-		return api.Session{}, tooMany("too many wrong tokens or logins from this address", s.access.failures.waitFor(from))
+	if err := s.countLogin(c); err != nil {
+		return api.Session{}, err
 	}
 	if len(l.Name) > maxLoginName {
 		l.Name = "" // there is nobody of such a name
@@ -86,7 +125,7 @@ func (s *Server) logIn(c *call, l api.Login) (api.Session, error) {
 	if !s.access.guesses.takeOne(l.Name) {
 		return api.Session{}, tooMany("too many logins by this name", s.access.guesses.waitFor(l.Name))
 	}
-	session, err := s.backend.Sessions.LogIn(c.Context(), from.String(), l)
+	session, err := s.backend.Sessions.LogIn(c.Context(), c.caller.From, l)
 	return session, deniedPassword(err)
 }
 
@@ -132,6 +171,9 @@ var refuseTokenAsSession = &api.Error{
 func (s *Server) changePassword(c *call, p api.NewPassword) (api.Identity, error) {
 	if c.caller.SessionID == "" {
 		return api.Identity{}, refuseTokenAsSession
+	}
+	if c.caller.Provider != "" {
+		return api.Identity{}, &api.Error{Kind: api.KindConflict, Message: "the password of " + c.caller.Name + " is not kept here", Hint: "change it at " + c.caller.Provider}
 	}
 	if !s.access.guesses.takeOne(c.caller.Name) {
 		return api.Identity{}, tooMany("too many logins by this name", s.access.guesses.waitFor(c.caller.Name))

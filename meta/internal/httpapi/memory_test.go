@@ -52,7 +52,7 @@ func newMemory() *memory {
 func (m *memory) backend() httpapi.Backend {
 	return httpapi.Backend{
 		Agents: m.agents, Groups: m.groups, Strategies: m.strategies, NotifyTargets: m.targets, Schedules: m.schedules, Channels: m, Following: m,
-		Releases: m, Artifacts: m, Assignments: m, Holds: m, Hosts: m, Fleet: m, Tokens: tokens{m}, Users: users{m}, Sessions: sessions{m}, Rollouts: m,
+		Releases: m, Artifacts: m, Assignments: m, Holds: m, Hosts: m, Fleet: m, Tokens: tokens{m}, Users: users{m}, Sessions: sessions{m}, Logins: m, Rollouts: m,
 		Notifications: m, History: m, Care: m, Standstill: m, Filters: filters{m},
 	}
 }
@@ -495,6 +495,20 @@ func (s sessions) Sessions(_ context.Context, name string, c api.Cursor) (api.Pa
 
 func (s sessions) EndSession(_ context.Context, by api.Actor, id, of string) error {
 	return s.note("EndSession", by, id, of)
+}
+
+func (m *memory) LoginProvider() api.LoginProvider { return api.LoginProvider{Name: "n"} } // a setting: nothing is asked
+
+func (m *memory) BeginLogin(_ context.Context, b api.BeginLogin) (api.BegunLogin, error) {
+	return answer[api.BegunLogin](m, "BeginLogin", b.Next)
+}
+
+func (m *memory) FinishLogin(_ context.Context, from string, f api.FinishLogin) (api.FinishedLogin, error) {
+	return answer[api.FinishedLogin](m, "FinishLogin", from, f)
+}
+
+func (m *memory) RedeemLogin(_ context.Context, from string, r api.RedeemLogin) (api.Session, error) {
+	return answer[api.Session](m, "RedeemLogin", from, r)
 }
 
 // filters is the memory's part of that name.

@@ -67,7 +67,7 @@ func (s schemas) operationOf(r route) object {
 	if r.role == "" {
 		op["security"] = []object{}
 	} else {
-		op["description"] = "Needs the role " + string(r.role) + "."
+		op["description"] = "Needs the role " + string(r.role) + "." + r.remit.inWords()
 	}
 	if params := parametersOf(r); len(params) > 0 {
 		op["parameters"] = params
@@ -105,7 +105,7 @@ type refusal struct {
 var refusalTable = []refusal{
 	{"400", "The input is wrong; field says which", func(r route) bool { return r.role != "" || r.in != nil }},
 	{"401", "No token, or one that is not known or has expired", func(r route) bool { return r.role != "" }},
-	{"403", "The token's role does not allow it", func(r route) bool { return r.role != "" }},
+	{"403", "The role or the remits of who asks do not allow it", func(r route) bool { return r.role != "" }},
 	{"404", "There is no such thing", func(r route) bool { return strings.Contains(r.path, "{") }},
 	{"409", "It was changed meanwhile, exists already, is in use or can never change", route.isWrite},
 	{"413", "The body is too large", func(r route) bool { return r.in != nil || r.inMedia != "" }},
@@ -150,7 +150,7 @@ var tagAbout = map[string]string{
 	"assignments": "Who runs which version", "audit": "Who did what", "backup": "An archive of everything", "doctor": "The server examines itself",
 	"enroll": "A host gets its own credential", "events": "What changes, as it changes", "fleet": "Everything operators have said, as one file",
 	"groups": "Hosts that a selector matches", "history": "How agents stood over time", "holds": "What stays as it is", "hosts": "What hosts report, and why they are told what they are told",
-	"impact": "What a change would do", "notifications": "Who is told of what, and what could not be delivered", "openapi.json": "This document",
+	"impact": "What a change would do", "notifications": "Who is told of what, and what could not be delivered", "openapi.json": "This document", "provider": "Who vouches for people that this server does not know itself",
 	"overview": "The fleet at a glance", "releases": "Versions of agents", "sessions": "Who is logged in", "rollouts": "A release goes out in stages", "selectors": "Which hosts a selector picks",
 	"channels": "Named pointers to versions, such as stable", "schedules": "How the releases of a channel go out by themselves",
 	"keys": "Whom hosts can believe: keys, and the list of keys", "standstill": "After a restore nothing moves until somebody says so", "strategies": "Named ways of rolling out", "tokens": "Who may do what", "users": "People who log in with a password", "version": "What this server is", "whoami": "Who the caller is",

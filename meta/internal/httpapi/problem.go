@@ -25,6 +25,9 @@ var statusOf = map[api.ErrorKind]int{
 	api.KindUnavailable: http.StatusServiceUnavailable,
 	api.KindTooLarge:    http.StatusRequestEntityTooLarge,
 	api.KindInternal:    http.StatusInternalServerError,
+
+	api.KindDenied:       http.StatusForbidden,
+	api.KindOutsideRemit: http.StatusForbidden,
 }
 
 // hints are for errors that bring none of their own.

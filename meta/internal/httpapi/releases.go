@@ -18,18 +18,18 @@ func (s *Server) releaseRoutes() []route {
 		{method: "GET", path: oneRelease, id: "getRelease", summary: "One release", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Release, error) {
 			return s.backend.Releases.Release(c.Context(), c.releaseKey())
 		})},
-		{method: "PUT", path: oneRelease, id: "putReleaseNotes", summary: "Make a release or write its notes", role: api.RoleOperator, endpoint: takes(http.StatusOK, s.putReleaseNotes)},
-		{method: "DELETE", path: oneRelease, id: "deleteRelease", summary: "Remove a release that nothing wants", role: api.RoleOperator, endpoint: acts(func(c *call) error {
+		{method: "PUT", path: oneRelease, id: "putReleaseNotes", summary: "Make a release or write its notes", role: api.RoleOperator, remit: remitAgent, endpoint: takes(http.StatusOK, s.putReleaseNotes)},
+		{method: "DELETE", path: oneRelease, id: "deleteRelease", summary: "Remove a release that nothing wants", role: api.RoleOperator, remit: remitAgent, endpoint: acts(func(c *call) error {
 			return s.backend.Releases.DeleteRelease(c.Context(), c.actor(), c.releaseKey())
 		})},
-		{method: "POST", path: oneRelease + "/artifacts", id: "registerArtifact", summary: "Fetch and hash a tarball that is hosted elsewhere", role: api.RoleOperator, endpoint: takes(http.StatusCreated, s.registerArtifact)},
+		{method: "POST", path: oneRelease + "/artifacts", id: "registerArtifact", summary: "Fetch and hash a tarball that is hosted elsewhere", role: api.RoleOperator, remit: remitAgent, endpoint: takes(http.StatusCreated, s.registerArtifact)},
 		{
 			method: "PUT", path: oneRelease + "/artifacts/{arch}", id: "uploadArtifact",
-			summary: "Publish a tarball; the arch auto is told from the programs inside", role: api.RoleOperator,
+			summary: "Publish a tarball; the arch auto is told from the programs inside", role: api.RoleOperator, remit: remitAgent,
 			query:    []param{{"sha256", "refuse any other content", ""}},
 			endpoint: uploads("application/gzip", s.uploadArtifact),
 		},
-		{method: "PUT", path: oneRelease + "/artifacts/{arch}/signature", id: "putSignature", summary: "Store a minisign signature", role: api.RoleOperator, endpoint: uploads("text/plain", s.signArtifact)},
+		{method: "PUT", path: oneRelease + "/artifacts/{arch}/signature", id: "putSignature", summary: "Store a minisign signature", role: api.RoleOperator, remit: remitAgent, endpoint: uploads("text/plain", s.signArtifact)},
 		{
 			method: "POST", path: "/artifacts/prune", id: "pruneArtifacts", summary: "Remove artifacts that nothing uses", role: api.RoleAdmin,
 			query:    []param{dryRun, {"olderThanDays", "only those published longer ago; 30 unless told", "integer"}},

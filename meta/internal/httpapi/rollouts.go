@@ -12,7 +12,7 @@ func (s *Server) rolloutRoutes() []route {
 			method: "GET", path: "/rollouts", id: "listRollouts", summary: "Rollouts, the newest first", role: api.RoleViewer,
 			query: listingParams(agent, param{"state", "only in this state; active: not ended", ""}), endpoint: reads(s.listRollouts),
 		},
-		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, query: []param{dryRun}, endpoint: takes(http.StatusCreated, s.createRollout)},
+		{method: "POST", path: "/rollouts", id: "createRollout", summary: "Roll a release out", role: api.RoleOperator, remit: remitEach, query: []param{dryRun}, endpoint: takes(http.StatusCreated, s.createRollout)},
 		{method: "GET", path: "/rollouts/{id}", id: "getRollout", summary: "One rollout", role: api.RoleViewer, endpoint: reads(func(c *call) (api.Rollout, error) {
 			return s.backend.Rollouts.Rollout(c.Context(), c.PathValue("id"))
 		})},
@@ -32,7 +32,7 @@ func (s *Server) rolloutRoutes() []route {
 		api.ActionAbort: "End it where it is", api.ActionRollback: "End it and go back to the previous release",
 	} {
 		routes = append(routes, route{
-			method: "POST", path: "/rollouts/{id}/" + action, id: action + "Rollout", summary: summary, role: api.RoleOperator,
+			method: "POST", path: "/rollouts/{id}/" + action, id: action + "Rollout", summary: summary, role: api.RoleOperator, remit: remitEach,
 			endpoint: takes(http.StatusOK, func(c *call, a api.RolloutAction) (api.Rollout, error) {
 				return s.backend.Rollouts.ActOnRollout(c.Context(), c.actor(), c.PathValue("id"), action, a)
 			}),

@@ -19,6 +19,7 @@ type route struct {
 	id      string // operationId
 	summary string
 	role    api.Role // that the caller needs at least; empty: no token at all
+	remit   remitRule
 	query   []param
 	guarded bool // takes If-Match
 	endpoint

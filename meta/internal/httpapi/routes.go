@@ -27,13 +27,13 @@ func listingParams(own ...param) []param { return slices.Concat(own, paging) }
 func (s *Server) allRoutes() []route {
 	return slices.Concat(
 		s.serverRoutes(),
-		nounRoutes("agents", "agent", "Agent", s.backend.Agents, func(a *api.Agent) (*string, *int64) { return &a.Name, &a.Revision }),
-		nounRoutes("groups", "group", "Group", s.backend.Groups, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }),
-		nounRoutes("strategies", "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
-		nounRoutes("schedules", "schedule", "Schedule", s.backend.Schedules, func(v *api.Schedule) (*string, *int64) { return &v.Name, &v.Revision }),
+		nounRoutes(nounPath{"agents", remitAgent}, "agent", "Agent", s.backend.Agents, func(a *api.Agent) (*string, *int64) { return &a.Name, &a.Revision }),
+		nounRoutes(nounPath{"groups", remitNone}, "group", "Group", s.backend.Groups, func(g *api.Group) (*string, *int64) { return &g.Name, &g.Revision }),
+		nounRoutes(nounPath{"strategies", remitNone}, "strategy", "Strategy", s.backend.Strategies, func(v *api.Strategy) (*string, *int64) { return &v.Name, &v.Revision }),
+		nounRoutes(nounPath{"schedules", remitEach}, "schedule", "Schedule", s.backend.Schedules, func(v *api.Schedule) (*string, *int64) { return &v.Name, &v.Revision }),
 		s.channelRoutes(), routesGiven(s.backend.Following, s.followingRoutes),
-		nounRoutes("notifications/targets", "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
-		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(), routesGiven(s.backend.Users, s.userRoutes), routesGiven(s.backend.Sessions, s.sessionRoutes),
+		nounRoutes(nounPath{"notifications/targets", remitNone}, "target", "NotifyTarget", s.backend.NotifyTargets, func(t *api.NotifyTarget) (*string, *int64) { return &t.Name, &t.Revision }),
+		s.releaseRoutes(), s.assignmentRoutes(), s.hostRoutes(), s.fleetRoutes(), s.accessRoutes(), routesGiven(s.backend.Users, s.userRoutes), routesGiven(s.backend.Sessions, s.sessionRoutes), routesGiven(s.backend.Logins, s.loginRoutes),
 		routesGiven(s.backend.Rollouts, s.rolloutRoutes), routesGiven(s.backend.Notifications, s.notificationRoutes), routesGiven(s.backend.Care, s.careRoutes),
 		routesGiven(s.backend.Standstill, s.standstillRoutes), routesGiven(s.backend.Keys, s.keyRoutes),
 	)
@@ -96,9 +96,16 @@ func shownPage[T any](c *call, page api.Page[T]) api.Page[T] {
 	return page
 }
 
+// nounPath is where the operations of a noun are, and what their writes ask of remits.
+type nounPath struct {
+	path  string
+	remit remitRule
+}
+
 // nounRoutes are the five operations of things that have a name and a
 // revision.
-func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (name *string, revision *int64)) []route {
+func nounRoutes[T any](at nounPath, key, name string, nouns Nouns[T], parts func(*T) (name *string, revision *int64)) []route {
+	path := at.path
 	one := "/" + path + "/{" + key + "}"
 	return []route{
 		{
@@ -120,7 +127,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			}),
 		},
 		{
-			method: "PUT", path: one, id: "put" + name, summary: "Make or replace one", role: api.RoleOperator, guarded: true,
+			method: "PUT", path: one, id: "put" + name, summary: "Make or replace one", role: api.RoleOperator, remit: at.remit, guarded: true,
 			endpoint: takes(http.StatusOK, func(c *call, noun T) (T, error) {
 				name, revision := parts(&noun)
 				if *name != "" && *name != c.PathValue(key) {
@@ -135,7 +142,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			}),
 		},
 		{
-			method: "PATCH", path: one, id: "patch" + name, summary: "Change what is named of one, and nothing else", role: api.RoleOperator, guarded: true,
+			method: "PATCH", path: one, id: "patch" + name, summary: "Change what is named of one, and nothing else", role: api.RoleOperator, remit: at.remit, guarded: true,
 			endpoint: patches(func(c *call, change func(T) (T, error)) (T, error) {
 				key, err := c.nounKey(key)
 				if err != nil {
@@ -152,7 +159,7 @@ func nounRoutes[T any](path, key, name string, nouns Nouns[T], parts func(*T) (n
 			}),
 		},
 		{
-			method: "DELETE", path: one, id: "delete" + name, summary: "Remove one that nothing uses", role: api.RoleOperator, guarded: true,
+			method: "DELETE", path: one, id: "delete" + name, summary: "Remove one that nothing uses", role: api.RoleOperator, remit: at.remit, guarded: true,
 			endpoint: acts(func(c *call) error {
 				revision, err := c.guardRevision()
 				if err != nil {

@@ -18,7 +18,7 @@ type exchange struct {
 }
 
 const (
-	byAnn = " {Name:ann From:192.0.2.1}"
+	byAnn = " {Name:ann From:192.0.2.1 Remits:}"
 	page  = " {After: Limit:100}"
 	group = " group:web"
 )
@@ -105,6 +105,10 @@ var exchanges = []exchange{
 	{"putUser", "PUT /users/bob", `{"role":"viewer","password":"correct horse"}`, "PutUser" + byAnn + " bob viewer correct horse 0"},
 	{"deleteUser", "DELETE /users/bob", "", "DeleteUser" + byAnn + " bob 0"},
 	{"logIn", "POST /sessions", `{"name":"bob","password":"correct horse"}`, "LogIn 192.0.2.1 {Name:bob Password:correct horse}"},
+	{"loginProvider", "GET /provider", "", ""},
+	{"beginLogin", "POST /provider/begin", `{"next":"/hosts"}`, "BeginLogin /hosts"},
+	{"finishLogin", "POST /provider/finish", `{"ticket":"t","state":"s","code":"c"}`, "FinishLogin 192.0.2.1 {Ticket:t State:s Code:c Error:}"},
+	{"redeemLogin", "POST /provider/redeem", `{"code":"c","verifier":"v"}`, "RedeemLogin 192.0.2.1 {Code:c Verifier:v}"},
 	{"listSessions", "GET /sessions", "", "Sessions " + page},
 	{"endSession", "DELETE /sessions/s1", "", "EndSession" + byAnn + " s1 "},
 	{"changePassword", "PUT /sessions/self/password", `{"current":"correct horse","password":"battery staple"}`, "ChangePassword" + byAnn + " s-ann {Current:correct horse Password:battery staple}"},
@@ -296,7 +300,8 @@ func documentedRoles(t *testing.T) map[string]api.Role {
 	needs := map[string]api.Role{}
 	for _, operations := range doc.Paths {
 		for _, op := range operations {
-			role, _ := strings.CutPrefix(op.Description, "Needs the role ")
+			said, _ := strings.CutPrefix(op.Description, "Needs the role ")
+			role, _, _ := strings.Cut(said, ".") // what is said of remits follows
 			if (role != "") != (len(op.Security) > 0) {
 				t.Errorf("%s: role %q with security %v", op.OperationID, role, op.Security)
 			}

@@ -19,10 +19,10 @@ func (s *Server) channelRoutes() []route {
 			return s.backend.Channels.Channel(c.Context(), c.PathValue("agent"), c.PathValue("channel"))
 		})},
 		{
-			method: "PUT", path: oneChannel, id: "putChannel", summary: "Make a channel, or move it to a version", role: api.RoleOperator,
+			method: "PUT", path: oneChannel, id: "putChannel", summary: "Make a channel, or move it to a version", role: api.RoleOperator, remit: remitAgent,
 			query: []param{{"downgrade", "also to an older version than the one that it points at", "boolean"}}, guarded: true, endpoint: takes(http.StatusOK, s.putChannel),
 		},
-		{method: "DELETE", path: oneChannel, id: "deleteChannel", summary: "Remove a channel", role: api.RoleOperator, guarded: true, endpoint: acts(func(c *call) error {
+		{method: "DELETE", path: oneChannel, id: "deleteChannel", summary: "Remove a channel", role: api.RoleOperator, remit: remitAgent, guarded: true, endpoint: acts(func(c *call) error {
 			revision, err := c.guardRevision()
 			if err != nil {
 				return err

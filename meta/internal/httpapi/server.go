@@ -81,6 +81,9 @@ func (s *Server) handlerOf(r route) http.Handler {
 			if c.caller, err = s.access.Identify(req); err == nil {
 				err = Authorize(c.caller, r.role)
 			}
+			if err == nil {
+				err = r.checkRemits(c)
+			}
 		} else {
 			c.caller.From = s.access.Address(req).String()
 		}

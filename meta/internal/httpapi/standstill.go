@@ -14,7 +14,7 @@ func (s *Server) standstillRoutes() []route {
 			endpoint: reads(func(c *call) (api.StandstillReport, error) { return s.backend.Standstill.Standstill(c.Context()) }),
 		},
 		{
-			method: "POST", path: "/standstill/end", id: "endStandstill", role: api.RoleOperator,
+			method: "POST", path: "/standstill/end", id: "endStandstill", role: api.RoleOperator, remit: remitNone,
 			summary: "Let hosts be told what is wanted again, as it was looked at",
 			endpoint: takes(http.StatusOK, func(c *call, e api.EndStandstill) (api.StandstillReport, error) {
 				if err := s.backend.Standstill.EndStandstill(c.Context(), c.actor(), e); err != nil {

@@ -45,7 +45,7 @@ func (s *Server) createToken(c *call, n api.NewToken) (api.Token, error) {
 	if n.TTL < 0 {
 		return api.Token{}, api.InvalidField("ttl", "ttl must not be negative: got %d", n.TTL)
 	}
-	token := api.Token{Name: n.Name, Role: n.Role}
+	token := api.Token{Name: n.Name, Role: n.Role, Remits: n.Remits}
 	if err := token.Validate(); err != nil {
 		return api.Token{}, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -16,11 +17,13 @@ import (
 // OpenSession makes a session; the Secret of the returned one is seen this
 // once. It writes an audit entry but leaves the serial alone: a login changes
 // nothing of what is wanted. As is the user as whom the person was let in, who
-// must still be the same; 0 for one whom somebody else vouches for.
+// must still be the same; 0 for one whom somebody else vouches for. An identifier that
+// it is given is taken once: Exists while there is that session.
 func (s *Store) OpenSession(ctx context.Context, sess api.Session, as int64) (api.Session, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	secret := api.SessionSecret(rand.Text())
-	sess.ID, sess.CreatedAt, sess.ExpiresAt, sess.Secret, sess.LastUsed = "s"+strings.ToLower(rand.Text()[:12]), now, now.Add(api.SessionLife), "", nil
+	sess.ID = cmp.Or(sess.ID, "s"+strings.ToLower(rand.Text()[:12]))
+	sess.CreatedAt, sess.ExpiresAt, sess.Secret, sess.LastUsed = now, now.Add(api.SessionLife), "", nil
 	doc, err := json.Marshal(sess)
 	if err != nil {
 		return sess, err

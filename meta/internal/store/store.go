@@ -50,6 +50,8 @@ type Store struct {
 	wg      sync.WaitGroup
 	hub     hub
 	written atomic.Int64 // the serial of this process's last write
+
+	isMember func(host, group string) bool // see [Store.JudgeMembers]
 }
 
 // Open opens the database, creating and migrating it as needed. A database of

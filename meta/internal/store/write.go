@@ -130,6 +130,9 @@ func (tx *Tx) recordChange(action, kind, name string, before, after any) error {
 	if tx.act.kind == kind && tx.act.name == name && action == "update" {
 		action = tx.act.action
 	}
+	if err := tx.checkRemits(change{action: action, kind: kind, name: name, before: before, after: after}); err != nil {
+		return err
+	}
 	e := auditEntry{Time: tx.now, Actor: tx.actor, Action: action, Kind: kind, Name: name}
 	var err error
 	if e.Before, err = auditJSON(before); err != nil {

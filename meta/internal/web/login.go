@@ -21,10 +21,13 @@ type loginView struct {
 	Name  string // that was tried
 	Error string
 	Hint  string
+
+	Provider string // what people know the login provider as; empty: there is none
+	Begin    string // where a login there begins
 }
 
 func (s *site) showLogin(w http.ResponseWriter, r *http.Request) {
-	s.renderLogin(w, http.StatusOK, loginView{Next: localPath(r.URL.Query().Get("next"))})
+	s.showLoginForm(w, http.StatusOK, loginView{Next: localPath(r.URL.Query().Get("next"))})
 }
 
 // login takes a token, or a name and a password, and makes a session of it.
@@ -38,12 +41,12 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) {
 		if p := (*api.Problem)(nil); errors.As(err, &p) {
 			view.Error, view.Hint, status = p.Error(), p.Hint, p.Status
 		}
-		s.renderLogin(w, status, view)
+		s.showLoginForm(w, status, view)
 		return
 	}
 	sealed, err := s.seal.sealToken(token)
 	if err != nil {
-		s.renderLogin(w, http.StatusInternalServerError, loginView{Next: next, Error: err.Error()})
+		s.showLoginForm(w, http.StatusInternalServerError, loginView{Next: next, Error: err.Error()})
 		return
 	}
 	http.SetCookie(w, sessionCookieFor(sealed, s.cfg.Secure))

@@ -33,6 +33,9 @@ func (v view) CanWrite() bool {
 	return v.Viewer.Role == api.RoleOperator || v.Viewer.Role == api.RoleAdmin
 }
 
+// CanWriteAll tells a template whether to offer what no remit covers.
+func (v view) CanWriteAll() bool { return v.CanWrite() && len(v.Viewer.Remits) == 0 }
+
 // IsAdmin tells a template whether to offer what only an admin may do.
 func (v view) IsAdmin() bool { return v.Viewer.Role == api.RoleAdmin }
 
@@ -104,6 +107,7 @@ func templateFuncs(now func() time.Time) template.FuncMap {
 		"trimslash": func(s string) string { return strings.TrimSuffix(s, "/") },
 		"query":     withQuery,
 		"address":   meta.RedactURL,
+		"within":    api.Role.Within,
 		"scope":     func(s api.Scope) string { return s.String() },
 		"mood":      moodOf,
 		"words":     splitWords,

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/ops-updater/ops-updater/internal/timespan"
 	"github.com/ops-updater/ops-updater/meta/api"
@@ -91,7 +92,7 @@ func createToken(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
-	asked := api.NewToken{Name: v.r.PostFormValue("name"), Role: api.Role(v.r.PostFormValue("role"))}
+	asked := api.NewToken{Name: v.r.PostFormValue("name"), Role: api.Role(v.r.PostFormValue("role")), Remits: api.RemitsOf(strings.Fields(v.r.PostFormValue("remits")))}
 	if text := v.r.PostFormValue("ttl"); text != "" {
 		d, err := timespan.Parse(text)
 		if err != nil {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/ops-updater/ops-updater/meta/api"
 )
@@ -12,7 +13,7 @@ func saveUser(v *visit) error {
 		return err
 	}
 	form := v.r.PostForm
-	user := api.User{Name: form.Get("name"), Role: api.Role(form.Get("role")), Password: form.Get("password"), Revision: api.MustNotExist}
+	user := api.User{Name: form.Get("name"), Role: api.Role(form.Get("role")), Remits: api.RemitsOf(strings.Fields(form.Get("remits"))), Password: form.Get("password"), Revision: api.MustNotExist}
 	if _, err := v.api.PutUser(v.r.Context(), user); err != nil {
 		user.Password = ""
 		return v.showSettingsAgain(err, settingsView{User: user})

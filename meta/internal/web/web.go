@@ -35,7 +35,10 @@ type Config struct {
 	Secure  bool             // the page is reached over TLS: cookies are marked so
 	Handout func() Handout   // nil: the server hands out no sidecar
 	Now     func() time.Time // nil: time.Now
-	Log     zerolog.Logger
+
+	Provider string        // what people know the login provider as; empty: there is none
+	Reach    func() string // the server's address, as people reach it; nil: none is known
+	Log      zerolog.Logger
 	// NotFound answers anyone who has not logged in and asks for what is no page,
 	// or for a page without being a browser; nil: [http.NotFound].
 	NotFound http.Handler
@@ -80,6 +83,8 @@ func (s *site) newMux() (http.Handler, error) {
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", withCaching(http.FileServerFS(files))))
 	mux.HandleFunc("GET /login", s.showLogin)
 	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("GET /login/provider", s.beginLogin)
+	mux.HandleFunc("GET /login/callback", s.finishLogin)
 	mux.HandleFunc("POST /logout", s.logout)
 	for pattern, h := range map[string]func(*visit) error{
 		"GET /{$}":                      overviewPage,

@@ -1,0 +1,2 @@
+-- No table changes. Tokens, users and sessions have remits from here on: an older
+-- ops-meta would not know them, and let their holders change everything.
