@@ -87,6 +87,7 @@ func TestPagesAreAccessibleAndFitAPhone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe/axe.min.js")
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +132,7 @@ func TestDeployFromEverywhere(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	b, rollout := newAwkwardFleet(t)
 	for _, from := range []string{"/", "/rollouts", "/hosts/" + awkwardHost} {
 		b.do("from "+from, b.open(from), chromedp.Click(css(`main a.button.primary[href^="/deploy"]`)))
@@ -192,6 +194,7 @@ func TestPagesFollowWhatHappens(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	b, _ := newAwkwardFleet(t)
 	for i, c := range []struct {
 		path string

@@ -71,6 +71,7 @@ func TestAPersonLogsInThroughAProvider(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	s, startProvider := newProviderStage(t)
 	b := newBrowser(s)
 	through := func() { b.do("to the provider", chromedp.Click(css(`#provider`))) }

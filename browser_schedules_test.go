@@ -14,6 +14,7 @@ func TestSchedulesInTheBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe/axe.min.js")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ func TestAStandstillInTheBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe/axe.min.js")
 	if err != nil {
 		t.Fatal(err)

@@ -230,6 +230,7 @@ func TestAPersonUpdatesAFleet(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	s := newStage(t)
 	b := newBrowser(s)
 	for i := range 4 {
@@ -276,6 +277,7 @@ func TestRolloutsInTheBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	b := newFleet(t)
 
 	b.rollOut("1.1.0", "quick")
@@ -312,6 +314,7 @@ func TestPauseAndRollBackInTheBrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	b := newFleet(t)
 
 	b.rollOut("1.1.0", "patient")
@@ -409,6 +412,7 @@ func TestKeyboardAndPhone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	s := newStage(t)
 	b := newBrowser(s)
 	s.must("publish", s.tarball("daemon", "1.0.0"))
@@ -451,6 +455,7 @@ func TestEveryControlHasAName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	s := newStage(t)
 	b := newBrowser(s)
 	s.must("publish", s.tarball("daemon", "1.0.0"))

@@ -15,6 +15,7 @@ func TestAPersonLogsInAtThePage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED browser test: -short")
 	}
+	t.Parallel()
 	s := newStage(t)
 	b := newBrowser(s)
 	password := filepath.Join(s.dir, "password")

@@ -18,6 +18,7 @@ const sidecarAgent = "ops-updater"
 // themselves, through the rollouts of a real server; a release that crashes stops at
 // its canary, which comes back.
 func TestARolloutOfTheSidecarItself(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("OPS_UPDATER_MATRIX") != "all" {
 		t.Skip("SKIPPED 20 sidecars that update themselves twice: make matrix tries it")
 	}

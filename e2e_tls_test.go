@@ -24,6 +24,7 @@ func TestAPrivateAuthorityIsEnough(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: starts servers")
 	}
+	t.Parallel()
 	bin, err := programs()
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package packaging_test
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 // TestPackages installs, upgrades, downgrades, removes and purges the packages with the
 // real dpkg and rpm under a real systemd.
 func TestPackages(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("SKIPPED with -short: makes a release and boots a system")
 	}
@@ -20,7 +19,9 @@ func TestPackages(t *testing.T) {
 	if _, err := exec.LookPath("dpkg"); err != nil {
 		t.Skip("SKIPPED: this is no Debian")
 	}
-	out, err := exec.Command("scripts/try-packages").CombinedOutput()
+	cmd := exec.Command("scripts/try-packages")
+	cmd.Dir = ".." // where the scripts are
+	out, err := cmd.CombinedOutput()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 77 {
 		t.Skipf("SKIPPED: %s", out)
 	}
