@@ -14,7 +14,6 @@ import (
 
 	"github.com/ops-updater/ops-updater/internal/plainfile"
 	"github.com/ops-updater/ops-updater/meta"
-	"github.com/ops-updater/ops-updater/updater/agent"
 	"github.com/ops-updater/ops-updater/updater/config"
 	"github.com/ops-updater/ops-updater/updater/local"
 	"github.com/ops-updater/ops-updater/updater/plan"
@@ -61,11 +60,7 @@ func StopAgents(ctx context.Context, c config.Config, log zerolog.Logger, show f
 			}
 		}
 	}
-	unknown, err := engine.unknownAgents()
-	if err != nil {
-		return err
-	}
-	stopped := engine.allStopped(unknown) // before keepers run, whose records it reads
+	stopped := engine.allStopped() // before keepers run, whose records it reads
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(work) }()
@@ -87,31 +82,8 @@ func StopAgents(ctx context.Context, c config.Config, log zerolog.Logger, show f
 	return errors.Join(failed...)
 }
 
-// unknownAgents are those in the work directory that no journal is about: it was lost.
-func (e *Engine) unknownAgents() ([]agent.Dir, error) {
-	entries, err := os.ReadDir(e.currentConfig().DefaultWorkDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var unknown []agent.Dir
-	for _, entry := range entries {
-		dir := agent.Dir{Path: filepath.Join(e.currentConfig().DefaultWorkDir, entry.Name()), Name: entry.Name()}
-		if !entry.IsDir() || !meta.ValidName(dir.Name) || dir.Name == plan.SelfName {
-			continue
-		}
-		if k := e.keepers[dir.Name]; k != nil && k.rec.At != (plan.Place{}) {
-			continue
-		}
-		if version, err := dir.Current(); err == nil && version != "" {
-			unknown = append(unknown, dir)
-		}
-	}
-	return unknown, nil
-}
-
-// allStopped is what was wanted last, with everything stopped, also what is wanted no more
-// and what is unknown.
-func (e *Engine) allStopped(unknown []agent.Dir) plan.Desired {
+// allStopped is what was wanted last, with everything stopped, also what is wanted no more.
+func (e *Engine) allStopped() plan.Desired {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	d := plan.Desired{Dialect: e.desired.Dialect, Mark: e.desired.Mark}
@@ -127,12 +99,6 @@ func (e *Engine) allStopped(unknown []agent.Dir) plan.Desired {
 			continue
 		}
 		d.Agents = append(d.Agents, meta.DesiredAgent{Name: name, Version: k.rec.Current, RunUser: k.rec.At.RunUser, WorkDir: k.rec.At.WorkDir, Cmd: meta.CmdStop})
-	}
-	for _, dir := range unknown {
-		if !slices.ContainsFunc(d.Agents, func(a meta.DesiredAgent) bool { return a.Name == dir.Name }) {
-			version, _ := dir.Current()
-			d.Agents = append(d.Agents, meta.DesiredAgent{Name: dir.Name, Version: version, Cmd: meta.CmdStop})
-		}
 	}
 	return d
 }
@@ -194,8 +160,12 @@ func FindInstallation(c config.Config) (Installation, error) {
 	}
 	add(c.Path, program)
 	found.dirs = append(found.dirs, filepath.Dir(c.Path))
+	entries, err := os.ReadDir(filepath.Join(c.VarDir, journalName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return found, err
+	}
 	e, err := openEngine(NewEngineConfig(c, zerolog.Nop()), readState)
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return found, nil //nolint:nilerr // no agent is known
 	}
 	for _, k := range e.allKeepers() {
@@ -203,11 +173,7 @@ func FindInstallation(c config.Config) (Installation, error) {
 			found.Left = append(found.Left, filepath.Join(at, k.name))
 		}
 	}
-	unknown, err := e.unknownAgents()
-	for _, dir := range unknown {
-		found.Left = append(found.Left, dir.Path)
-	}
-	return found, err
+	return found, nil
 }
 
 // Remove takes the files away, and the directories of programs and configuration that are
