@@ -204,7 +204,7 @@ func (p *Provider) describe(ctx context.Context) (*oidc.Provider, error) {
 	defer cancel()
 	known, err := oidc.NewProvider(oidc.ClientContext(ctx, p.client), p.conf.Issuer)
 	if err != nil {
-		p.failed, p.why = now, err
+		p.failed, p.why = time.Now(), err // to ask may have taken longer than this counts
 		return p.known, p.whyUnknown()
 	}
 	p.known, p.since, p.why = known, now, nil

@@ -105,7 +105,12 @@ func (e *Engine) takeUp(ctx context.Context, name, agent string) error {
 		if err != nil {
 			return notFoundIsFine(err)
 		}
-		found, err := e.situationsOf(ctx, tx.Reader, s, look{})
+		if len(s.Agents) > 0 && !slices.Contains(s.Agents, agent) {
+			return nil // it has been changed meanwhile
+		}
+		one := s
+		one.Agents = []string{agent} // others are none of this write's, which others wait for
+		found, err := e.situationsOf(ctx, tx.Reader, one, look{})
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +18,16 @@ type Handout struct {
 	Server   string         // its address, as hosts reach it: https://ops-meta.example.com
 	CA       string         // the certificate that vouches for it, in PEM; empty: hosts' systems do
 	Sidecars []api.Artifact // one release of ops-updater for each platform
+}
+
+// IsPlain reports whether hosts reach the server, on another machine, without TLS.
+func (h Handout) IsPlain() bool {
+	u, err := url.Parse(h.Server)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // InstallLine is what a person says on a host to install the sidecar and enrol it with

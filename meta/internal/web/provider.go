@@ -68,9 +68,17 @@ func (s *site) finishLogin(w http.ResponseWriter, r *http.Request) {
 	if text := q.Get("error_description"); f.Error != "" && text != "" {
 		f.Error += ": " + text
 	}
-	if c, err := r.Cookie(loginCookie); err == nil {
-		f.Ticket = c.Value
+	c, err := r.Cookie(loginCookie)
+	if err != nil {
+		// Nobody began this one here. It is not even a try, which would count against
+		// whoever is behind that address: any page can lead a browser to this one.
+		s.refuseLogin(w, "/", &api.Problem{
+			Title: http.StatusText(http.StatusForbidden), Status: http.StatusForbidden, Detail: "this login was begun elsewhere, or too long ago",
+			Hint: "log in again from the beginning, in this browser",
+		})
+		return
 	}
+	f.Ticket = c.Value
 	http.SetCookie(w, s.loginCookieFor(""))
 	done, err := s.client.FinishLogin(api.WithRemoteAddr(r.Context(), r.RemoteAddr), f)
 	switch {

@@ -653,6 +653,15 @@ func TestAddHostsShowsHowAndWhoCame(t *testing.T) {
 		t.Errorf("made was %s", got)
 	}
 
+	if strings.Contains(body, `id="plain"`) {
+		t.Error("https is called plain")
+	}
+	for server, plain := range map[string]bool{"http://meta.example:2000": true, "http://127.0.0.1:2000": false, "http://localhost": false} {
+		p.handout.Server = server
+		if _, body := get(t, c, base+"/add-hosts"); strings.Contains(body, `id="plain"`) != plain {
+			t.Errorf("%s: warned of: %v, want %v", server, !plain, plain)
+		}
+	}
 	p.handout.Sidecars, p.handout.CA = nil, "-----BEGIN CERTIFICATE-----"
 	_, body = post(t, c, base+"/add-hosts", url.Values{"name": {"rack-7"}, "ttl": {"2d"}})
 	if !strings.Contains(body, "holds no release of ops-updater") || !strings.Contains(body, "curl --cacert ops-meta-ca.pem ") {
