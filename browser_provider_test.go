@@ -149,6 +149,8 @@ func TestAPersonLogsInThroughAProvider(t *testing.T) {
 		b.do("the address that the command line says", chromedp.Navigate(to))
 		b.atProvider(c.name)
 		if c.name == "tim" {
+			b.shows("asks to be logged in as tim@example.com")
+			b.do("log it in", chromedp.Click(css("#program")))
 			b.shows("You are logged in: close this window")
 		} else {
 			b.shows("You are not logged in: the command line says why")

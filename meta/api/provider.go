@@ -56,6 +56,7 @@ type FinishedLogin struct {
 	Session  *Session `json:"session,omitempty"` // with its secret
 	Next     string   `json:"next,omitempty"`
 	Redirect string   `json:"redirect,omitempty"`
+	Name     string   `json:"name,omitempty"` // whom the program would be, with what is at Redirect; empty: nobody
 }
 
 // RedeemLogin makes a session of a code that the browser brought.

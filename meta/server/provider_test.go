@@ -8,11 +8,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -211,6 +213,8 @@ func TestThePageLetsInWhomTheProviderKnows(t *testing.T) {
 	})
 }
 
+var programLink = regexp.MustCompile(`id="program" href="([^"]+)"`)
+
 // A program's login is of use only to the program that began it, and once.
 func TestAProgramsLoginIsRedeemedOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, conf server.Config) {
@@ -227,8 +231,18 @@ func TestAProgramsLoginIsRedeemedOnce(t *testing.T) {
 		begin := func(person string) url.Values {
 			t.Helper()
 			a := newVisitor(t, person).open(at.Begin + "?" + url.Values{"port": {"1234"}, "challenge": {challenge}, "state": {state}}.Encode())
-			to, err := url.Parse(a.Header.Get("Location"))
-			if err != nil || a.StatusCode != http.StatusSeeOther || to.Host != "127.0.0.1:1234" || to.Query().Get("state") != state {
+			where, status := a.Header.Get("Location"), http.StatusSeeOther
+			if link := programLink.FindSubmatch(a.body); link != nil { // it asks, before anything is brought there
+				where, status = html.UnescapeString(string(link[1])), http.StatusOK
+				if !strings.Contains(string(a.body), "asks to be logged in as <b>tim@example.com</b>") {
+					t.Errorf("it does not ask: %s", a.body)
+				}
+			}
+			to, err := url.Parse(where)
+			if failed := to.Query().Has("error"); failed == (status == http.StatusOK) {
+				t.Errorf("%s: failed: %v, answered with %d", person, failed, status)
+			}
+			if err != nil || a.StatusCode != status || to.Host != "127.0.0.1:1234" || to.Query().Get("state") != state {
 				t.Fatalf("got %d, %s: %s", a.StatusCode, to, a.body)
 			}
 			return to.Query()

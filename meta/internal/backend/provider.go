@@ -151,8 +151,9 @@ func (l logins) redeem(ctx context.Context, p *provider.Provider, t ticket, f ap
 	return p.Redeem(ctx, t.Login, f.Code, l.back())
 }
 
-// toProgram sends the browser to a program on its own machine, which nobody else
-// listens to: what it brings there is of use only with the program's verifier.
+// toProgram leads the browser to a program on its own machine. What it brings there is of
+// use only with the verifier of who began, which may be somebody else there who had the
+// person follow a link: so the page asks first.
 func (l logins) toProgram(to api.Loopback, s api.Session, failed error) (api.FinishedLogin, error) {
 	query := url.Values{"state": {to.State}}
 	if failed != nil {
@@ -165,7 +166,11 @@ func (l logins) toProgram(to api.Loopback, s api.Session, failed error) (api.Fin
 		}
 		query.Set("code", sealed)
 	}
-	return api.FinishedLogin{Redirect: fmt.Sprintf("http://127.0.0.1:%d/?%s", to.Port, query.Encode())}, nil
+	finished := api.FinishedLogin{Redirect: fmt.Sprintf("http://127.0.0.1:%d/?%s", to.Port, query.Encode())}
+	if failed == nil {
+		finished.Name = s.Name
+	}
+	return finished, nil
 }
 
 // RedeemLogin makes a session of a code, once.

@@ -37,21 +37,18 @@ func (c claims) list(name string) (all []string) {
 const maxName = 200
 
 // nameOf is what a person is called here: their address of mail, if the provider has
-// made sure of it, else their name or subject there. It has an @ in it always, so that
-// it is nobody's who is known here, user or token.
+// made sure of it, else their name or subject there, which they may have chosen, with the
+// provider's host behind it. It has an @ in it always, so that it is nobody's who is known
+// here, user or token; and one who chose somebody's address has two.
 func (c claims) nameOf(issuer string) string {
-	if mail := c.text("email"); c["email_verified"] == true && strings.Contains(mail, "@") && isName(mail) {
+	if mail := c.text("email"); c["email_verified"] == true && strings.Count(mail, "@") == 1 && isName(mail) {
 		return mail
 	}
 	for _, claim := range []string{"preferred_username", "sub"} {
 		name := c.text(claim)
-		if !isName(name) {
-			continue
+		if isName(name) {
+			return name + "@" + hostOf(issuer)
 		}
-		if !strings.Contains(name, "@") {
-			name += "@" + hostOf(issuer)
-		}
-		return name
 	}
 	return ""
 }

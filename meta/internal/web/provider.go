@@ -61,6 +61,13 @@ func (s *site) beginLogin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, begun.URL, http.StatusSeeOther)
 }
 
+// programView asks whether a program may be logged in.
+type programView struct {
+	Name string // as whom
+	To   string // where it waits
+	Port string // of To
+}
+
 // finishLogin lets in whom the provider has sent back.
 func (s *site) finishLogin(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -85,7 +92,15 @@ func (s *site) finishLogin(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.refuseLogin(w, "/", err)
 		return
-	case done.Redirect != "":
+	case done.Name != "":
+		to, err := url.Parse(done.Redirect)
+		if err != nil {
+			s.refuseLogin(w, "/", err)
+			return
+		}
+		s.writePage(w, http.StatusOK, "program", view{Title: "Log a program in", Data: programView{Name: done.Name, To: done.Redirect, Port: to.Port()}})
+		return
+	case done.Redirect != "": // with an error, which says nothing that is secret
 		http.Redirect(w, r, done.Redirect, http.StatusSeeOther)
 		return
 	case done.Session == nil:
