@@ -34,7 +34,8 @@ func (h Handout) IsPlain() bool {
 // the enrolment token secret: of one line, or of some more where the host has to be told
 // first whom to believe.
 func (h Handout) InstallLine(secret string) string {
-	line := fmt.Sprintf("curl -fsSL -H 'Authorization: Bearer %s' %s/install.sh | sh", secret, h.Server)
+	// By a pipe: what is an argument of curl, every user of the host can see.
+	line := fmt.Sprintf("echo 'Authorization: Bearer %s' | curl -fsSL -H @- %s/install.sh | sh", secret, h.Server)
 	if h.CA == "" {
 		return line
 	}

@@ -609,7 +609,7 @@ func TestAnEnrolmentTokenComesWithTheLineThatInstallsAHost(t *testing.T) {
 	p := newPeer()
 	c, base := open(t, p)
 	login(t, c, base, "admin")
-	line := html.EscapeString("curl -fsSL -H 'Authorization: Bearer s3cret' https://meta.example/install.sh | sh")
+	line := html.EscapeString("echo 'Authorization: Bearer s3cret' | curl -fsSL -H @- https://meta.example/install.sh | sh")
 	for role, want := range map[string]bool{"enroll": true, "viewer": false} {
 		status, body := post(t, c, base+"/settings/tokens", url.Values{"name": {"rack"}, "role": {role}})
 		if status != http.StatusOK || !strings.Contains(body, "s3cret") || strings.Contains(body, line) != want {
@@ -644,7 +644,7 @@ func TestAddHostsShowsHowAndWhoCame(t *testing.T) {
 	if status != http.StatusBadRequest || !strings.Contains(body, "is not a time such as") || !strings.Contains(body, `value="rack-7"`) {
 		t.Errorf("a time that is none: %d\n%s", status, body)
 	}
-	line := html.EscapeString("curl -fsSL -H 'Authorization: Bearer s3cret' https://meta.example/install.sh | sh")
+	line := html.EscapeString("echo 'Authorization: Bearer s3cret' | curl -fsSL -H @- https://meta.example/install.sh | sh")
 	status, body = post(t, c, base+"/add-hosts", url.Values{"name": {"rack-7"}, "ttl": {"2d"}})
 	if status != http.StatusOK || !strings.Contains(body, line) || !strings.Contains(body, `hx-get="/add-hosts?token=rack-7"`) {
 		t.Errorf("the line, and hosts of its token: %d\n%s", status, body)
