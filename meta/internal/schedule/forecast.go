@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -20,13 +19,6 @@ func Await(s Situation, now, last time.Time) (Decision, time.Time) {
 		d = Decide(s, now)
 	}
 	return d, now
-}
-
-// Host is a host of the scope as a forecast finds it.
-type Host struct {
-	rollout.Host
-	HeldUntil time.Time // when what holds it ends; zero: nobody has said
-	Refuses   bool      // it does not take the release, and fails
 }
 
 // Forecast is a rollout run ahead of time, by its own policy. It goes from one moment at
@@ -56,39 +48,6 @@ type Outcome struct {
 	Message string
 }
 
-// crowd is hosts that stand alike.
-type crowd struct {
-	key       string
-	number    int
-	host      rollout.Host // one of them
-	refuses   bool
-	heldUntil time.Time
-	left      int    // not granted yet
-	takenBy   []bool // by stage: whether it may take them
-	home      int    // the first stage whose percent takes them
-	from      []time.Time
-	own       *time.Time // when they were granted after their hold had ended
-}
-
-// able reports whether they have the target when they may.
-func (c *crowd) able() bool {
-	return !c.host.OnTarget && !c.host.NoArtifact && !c.host.Held && !c.host.Silent
-}
-
-// flight is hosts that were granted at once.
-type flight struct {
-	at    time.Time
-	stage int
-	hosts int
-	fails bool
-}
-
-// stuckGrant is a grant to a host that is held since.
-type stuckGrant struct {
-	host  rollout.Host
-	grant api.Grant
-}
-
 // maxEvents bounds a forecast, whatever a strategy says: a rate of one host a minute for a
 // million of them is within.
 const maxEvents = 3_000_000
@@ -108,87 +67,6 @@ func NewForecast(r api.Rollout, takes time.Duration, now time.Time) *Forecast {
 		f.outcome.Stages[r.Stage].Begins = &since
 	}
 	return f
-}
-
-// Add adds a host without a grant, and returns what [Forecast.TimesOf] takes.
-func (f *Forecast) Add(h Host) int {
-	key, in, home := f.placesOf(h)
-	c := f.byKey[string(key)]
-	if c == nil {
-		c = &crowd{key: string(key), number: len(f.crowds), host: h.Host, refuses: h.Refuses, takenBy: in, home: home, from: make([]time.Time, len(in))}
-		if h.Held {
-			c.heldUntil = h.HeldUntil
-		}
-		f.byKey[c.key] = c
-		f.crowds = append(f.crowds, c)
-	}
-	c.left++
-	return c.number
-}
-
-// placesOf is which stages may take a host, which is its own, and a key of all that
-// tells its crowd from others.
-func (f *Forecast) placesOf(h Host) (key []byte, in []bool, home int) {
-	stages := f.rollout.Strategy.Stages
-	share := rollout.Share(f.rollout.Salt, h.Name)
-	in, home = make([]bool, len(stages)), len(stages)-1
-	for k := len(stages) - 1; k >= 0; k-- {
-		st := stages[k]
-		in[k] = (st.Group == "" || h.InGroup != nil && h.InGroup(st.Group)) && (st.Count > 0 || share < st.Percent)
-		if in[k] && st.Percent > 0 {
-			home = k
-		}
-	}
-	for _, is := range append([]bool{h.OnTarget, h.NoArtifact, h.Held, h.Silent, h.Refuses}, in...) {
-		b := byte('0')
-		if is {
-			b = '1'
-		}
-		key = append(key, b)
-	}
-	if h.Held && !h.HeldUntil.IsZero() {
-		key = binary.BigEndian.AppendUint64(key, uint64(h.HeldUntil.UnixNano()))
-	}
-	return key, in, home
-}
-
-// AddGranted adds a host that has a grant already.
-func (f *Forecast) AddGranted(h Host, g api.Grant) {
-	switch {
-	case g.Outcome != "":
-	case h.Held || h.NoArtifact:
-		f.stuck = append(f.stuck, stuckGrant{h.Host, g})
-	default:
-		at := g.Granted.Add(f.takes)
-		if at.Before(f.now) {
-			at = f.now
-		}
-		f.flights = append(f.flights, flight{at: at, stage: g.Stage, hosts: 1, fails: h.Refuses})
-	}
-	if rate := f.rollout.Strategy.Rate; rate != nil && g.Granted.After(f.now.Add(-time.Duration(rate.Period)*time.Second)) {
-		f.recent = append(f.recent, flight{at: g.Granted, hosts: 1})
-	}
-}
-
-// flyOthers adds what the rollout counts as in flight of hosts that were not added: they are
-// out of its scope by now.
-func (f *Forecast) flyOthers() {
-	for k, p := range f.rollout.Progress {
-		n := p.Granted - p.Succeeded - p.Failed
-		for _, g := range f.flights {
-			if g.stage == k {
-				n -= g.hosts
-			}
-		}
-		for _, s := range f.stuck {
-			if s.grant.Stage == k {
-				n--
-			}
-		}
-		if n > 0 {
-			f.flights = append(f.flights, flight{at: f.now.Add(f.takes), stage: k, hosts: n})
-		}
-	}
 }
 
 // Run forecasts until the rollout has ended, or nothing happens by itself any more,
@@ -310,45 +188,6 @@ func (f *Forecast) noteGrant(c *crowd, g api.Grant) {
 	}
 }
 
-func addFlight(to []flight, one flight) []flight {
-	if n := len(to); n > 0 && to[n-1].at.Equal(one.at) && to[n-1].stage == one.stage && to[n-1].fails == one.fails {
-		to[n-1].hosts++
-		return to
-	}
-	return append(to, one)
-}
-
-// noteChances notes since when each crowd may be granted by which stage, whoever of
-// them asks first: limits are passed over.
-func (f *Forecast) noteChances() {
-	free := f.rollout
-	free.Strategy.MaxInFlight, free.Strategy.Rate = 0, nil
-	for _, c := range f.crowds {
-		if c.left == 0 || !c.able() {
-			continue
-		}
-		if _, d := rollout.Admit(free, c.host, 0, f.now); d.Granted() && c.from[d.Grant.Stage].IsZero() {
-			c.from[d.Grant.Stage] = f.now
-		}
-	}
-}
-
-// recentHosts is how many hosts were granted within the period of the rate.
-func (f *Forecast) recentHosts() (n int) {
-	rate := f.rollout.Strategy.Rate
-	if rate == nil {
-		return 0
-	}
-	after := f.now.Add(-time.Duration(rate.Period) * time.Second)
-	for len(f.recent) > 0 && !f.recent[0].at.After(after) {
-		f.recent = f.recent[1:]
-	}
-	for _, g := range f.recent {
-		n += g.hosts
-	}
-	return n
-}
-
 // tick has the policy look at the time, and reports whether it made a step.
 func (f *Forecast) tick() bool {
 	next, step := rollout.Tick(f.rollout, f.census(), f.now)
@@ -452,100 +291,4 @@ func (f *Forecast) nextEvent() (next time.Time, ok bool) {
 		}
 	}
 	return next, ok
-}
-
-// windowsOf calls at with when the windows open that keep hosts from being granted now.
-func (f *Forecast) windowsOf(c *crowd, at func(time.Time)) {
-	for k := range f.rollout.Stage + 1 {
-		w := f.rollout.Strategy.StageWindow(k)
-		if !c.takenBy[k] || rollout.Open(w, f.now) {
-			continue
-		}
-		if opens, ok := rollout.NextOpen(w, f.now); ok {
-			at(opens)
-		}
-	}
-}
-
-// lateOnes are the hosts that the rollout did not reach although it has completed: the
-// assignment gives them the version as soon as nothing holds them.
-func (f *Forecast) lateOnes(last time.Time) {
-	if f.outcome.Ends == nil {
-		return
-	}
-	for _, c := range f.crowds {
-		switch {
-		case c.left == 0 || c.host.OnTarget || c.host.NoArtifact || c.host.Silent:
-		case !c.host.Held:
-			c.own = f.outcome.Ends
-		case !c.heldUntil.IsZero() && !c.heldUntil.After(last):
-			until := c.heldUntil
-			c.own, c.host.Held = &until, false
-		}
-	}
-}
-
-// Times are when hosts of a crowd change.
-type Times struct {
-	State    api.PlanHostState
-	Stage    int        // that surely takes it; -1: none
-	From, By *time.Time // between which it may have the version; nil: not reached
-	Chance   *api.PlanChance
-}
-
-// TimesOf is when a host changes that was added as that number, after [Forecast.Run].
-func (f *Forecast) TimesOf(crowd int) Times {
-	c := f.crowds[crowd]
-	t := Times{State: f.stateOf(c), Stage: -1}
-	if t.State != api.PlanHostChanges && t.State != api.PlanHostNotReached && t.State != api.PlanHostRefuses {
-		return t
-	}
-	t.Stage = c.home
-	if c.own != nil {
-		t.From, t.By = c.own, c.own
-		return t
-	}
-	for k := range c.home {
-		if !c.takenBy[k] || f.rollout.Strategy.Stages[k].Count == 0 || c.from[k].IsZero() {
-			continue
-		}
-		if f.gone[k] { // it takes all that it can
-			t.Stage = k
-			break
-		}
-		if t.Chance == nil {
-			t.Chance = &api.PlanChance{Stage: f.outcome.Stages[k].Name, From: c.from[k]}
-		}
-	}
-	st := f.outcome.Stages[t.Stage]
-	t.From, t.By = cmp.Or(timeOf(c.from[t.Stage]), st.First), st.Last
-	if t.State == api.PlanHostNotReached {
-		t.By = nil
-	}
-	return t
-}
-
-func timeOf(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func (f *Forecast) stateOf(c *crowd) api.PlanHostState {
-	switch {
-	case c.host.OnTarget:
-		return api.PlanHostAlready
-	case c.host.NoArtifact:
-		return api.PlanHostNoArtifact
-	case c.host.Held:
-		return api.PlanHostHeld
-	case c.host.Silent:
-		return api.PlanHostSilent
-	case c.refuses:
-		return api.PlanHostRefuses
-	case f.outcome.Ends == nil && c.left > 0:
-		return api.PlanHostNotReached
-	}
-	return api.PlanHostChanges
 }
