@@ -68,7 +68,7 @@ type Engine struct {
 	lead     sync.Mutex  // one tick at a time
 	still    atomic.Bool // the fleet stands still: nothing is granted or judged
 	follows  following
-	planning chan struct{} // one plan at a time: each walks every host
+	planning chan struct{} // see oneAtATime
 }
 
 // self is who acts when nobody told us to.

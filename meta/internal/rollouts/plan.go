@@ -81,12 +81,11 @@ func (e *Engine) planEach(ctx context.Context, q api.PlanQuery, do func(planned)
 	case q.From.After(now.Add(api.PlanHorizon)):
 		return api.InvalidField("from", "from is more than %d days ahead", int(api.PlanHorizon.Hours()/24))
 	}
-	select {
-	case e.planning <- struct{}{}:
-		defer func() { <-e.planning }()
-	case <-ctx.Done():
-		return ctx.Err()
+	done, err := e.oneAtATime(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
 	found, err := e.situationsToPlan(ctx, q)
 	if err != nil {
 		return err
@@ -99,6 +98,17 @@ func (e *Engine) planEach(ctx context.Context, q api.PlanQuery, do func(planned)
 		do(p)
 	}
 	return nil
+}
+
+// oneAtATime waits until nobody else plans or asks for states, which walks every host;
+// done lets the next one.
+func (e *Engine) oneAtATime(ctx context.Context) (done func(), err error) {
+	select {
+	case e.planning <- struct{}{}:
+		return func() { <-e.planning }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // situationsToPlan is the situations of the agents that are asked for, with the channel
@@ -174,7 +184,10 @@ func (e *Engine) planAgent(ctx context.Context, it schedule.Situation, q api.Pla
 	if err != nil {
 		return p, err
 	}
-	out := f.Run(last)
+	out := f.Run(ctx, last)
+	if err := ctx.Err(); err != nil {
+		return p, err
+	}
 	p.times = f.TimesOf
 	p.takeOutcome(out, counts)
 	if p.Rollout == "" && at.After(q.From) { // the version is chosen when the first window opens

@@ -230,6 +230,11 @@ func (e *Engine) ScheduleStates(ctx context.Context, name string) ([]api.Schedul
 	if err != nil {
 		return nil, err
 	}
+	done, err := e.oneAtATime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	found, err := e.situationsOf(ctx, e.opts.Store.Reader, s, look{deliverable: true})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -70,8 +71,8 @@ func NewForecast(r api.Rollout, takes time.Duration, now time.Time) *Forecast {
 }
 
 // Run forecasts until the rollout has ended, or nothing happens by itself any more,
-// or a last moment.
-func (f *Forecast) Run(last time.Time) Outcome {
+// or a last moment; and no further once ctx has ended, since nobody waits for it then.
+func (f *Forecast) Run(ctx context.Context, last time.Time) Outcome {
 	byTime := func(a, b flight) int { return a.at.Compare(b.at) }
 	f.flyOthers()
 	slices.SortFunc(f.flights, byTime)
@@ -81,6 +82,9 @@ func (f *Forecast) Run(last time.Time) Outcome {
 	slices.SortFunc(order, func(a, b *crowd) int { return cmp.Or(cmp.Compare(b.left, a.left), cmp.Compare(a.key, b.key)) })
 	f.approve()
 	for range maxEvents {
+		if ctx.Err() != nil {
+			return f.stop("too-far", "who asked has gone")
+		}
 		f.land()
 		f.endHolds()
 		f.grant(order)

@@ -1,6 +1,7 @@
 package schedule_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func forecast(st api.Strategy, n int, set func(int, *schedule.Host)) (schedule.O
 		}
 		crowds[i] = f.Add(h)
 	}
-	out := f.Run(noon.Add(api.PlanHorizon))
+	out := f.Run(context.Background(), noon.Add(api.PlanHorizon))
 	times := make([]schedule.Times, n)
 	for i, c := range crowds {
 		times[i] = f.TimesOf(c)
@@ -87,7 +88,7 @@ func TestARolloutUnderWayIsForecastFromWhereItStands(t *testing.T) {
 	f := schedule.NewForecast(r, quick, noon)
 	f.AddGranted(schedule.Host{Host: rollout.Host{Name: "a"}}, api.Grant{Rollout: "r", Host: "a", Granted: noon.Add(-4 * time.Minute)})
 	rest := f.Add(schedule.Host{Host: rollout.Host{Name: lateHost("salt")}})
-	out := f.Run(noon.Add(api.PlanHorizon))
+	out := f.Run(context.Background(), noon.Add(api.PlanHorizon))
 	if begins := out.Stages[1].Begins; begins == nil || !begins.Equal(noon.Add(quick)) { // of whom nothing is known needs its whole time
 		t.Errorf("the second stage begins %v", begins)
 	}
@@ -102,5 +103,19 @@ func lateHost(salt string) string {
 		if name := fmt.Sprint("late", i); rollout.Share(salt, name) >= 50 {
 			return name
 		}
+	}
+}
+
+func TestAForecastEndsWithWhoAskedForIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, _ := rollout.Create(api.Rollout{
+		ID: "r", Agent: "web", Version: "1.1", Previous: "1.0", Salt: "salt", Strategy: api.Strategy{Stages: []api.Stage{{Percent: 100}}},
+	}, false, noon)
+	f := schedule.NewForecast(r, time.Minute, noon)
+	f.Add(schedule.Host{Host: rollout.Host{Name: "h"}})
+	cancel()
+	if out := f.Run(ctx, noon.Add(api.PlanHorizon)); out.Ends != nil || out.Message != "who asked has gone" {
+		t.Errorf("it went on: %+v", out)
 	}
 }
