@@ -312,6 +312,7 @@ func TestWhatAPlanSaysIsWhatHappens(t *testing.T) {
 		}, "no-evidence"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := simulate(t, append(newHosts(3, "lab"), newHosts(9, "web")...)...)
 				s.follow(c.st)
@@ -368,6 +369,7 @@ func TestWhatAPlanSaysOfAnyStrategyIsWhatHappens(t *testing.T) {
 	needsSimulation(t)
 	for seed := range uint64(anyStrategies) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				any := dice{rand.New(rand.NewPCG(seed, 1))}
 				st := any.waves()
